@@ -1,0 +1,4 @@
+//! Green threads with their own stacks, and a hub that switches whenever one of them would block.
+
+#[expect(unsafe_code, reason = "the kernel's interface")]
+mod sys;

@@ -1,0 +1,27 @@
+//! The kernel: the only room that speaks to it, and with `monkey` the only user of `libc`.
+
+pub(crate) mod clock;
+pub(crate) mod lock;
+pub(crate) mod wake;
+
+use std::io;
+
+/// Turns the result of a system call into an `io::Result`: the one place where errno is read.
+pub(crate) trait SystemCall: Sized {
+    /// `Err` with errno when the call said -1.
+    fn check(self) -> io::Result<Self>;
+}
+
+impl SystemCall for libc::c_int {
+    #[inline]
+    fn check(self) -> io::Result<Self> {
+        if self == -1 { Err(io::Error::last_os_error()) } else { Ok(self) }
+    }
+}
+
+impl SystemCall for libc::ssize_t {
+    #[inline]
+    fn check(self) -> io::Result<Self> {
+        if self == -1 { Err(io::Error::last_os_error()) } else { Ok(self) }
+    }
+}
