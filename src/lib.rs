@@ -2,3 +2,5 @@
 
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;
+
+mod hub;

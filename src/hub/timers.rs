@@ -1,0 +1,332 @@
+//! What is to happen when, earliest first.
+//!
+//! A 4-ary heap that knows where each timer lies in it, so that a cancelled one is gone at once: nearly every timer is
+//! a timeout that is cancelled, mostly one of the latest armed, which is a leaf of the heap. Four children of 16 bytes
+//! are one cache line's worth, and the least of them is found without a branch.
+//!
+//! Measured beside it in one run (medians of several, x86_64), as the ratio of time to this heap, at 100, 10,000 and
+//! 1,000,000 armed timers; above 1 is slower:
+//!
+//! | | arm+cancel, armed late | cancel any of N, arm anew | arm+fire, uniform in 1 s |
+//! |---|---|---|---|
+//! | this heap | 1 (10 ns, 10, 10) | 1 (26 ns, 47, 340) | 1 (44 ns, 76, 440) |
+//! | the same, entries of 24 bytes, compared with branches | 0.9, 0.9, 0.9 | 1.1, 1.0, 1.0 | 1.4, 1.7, 1.2 |
+//! | std's binary heap, cancelled ones left in it until they are half | 0.9, 1.1, 2.2 | 0.7, 0.7, 0.4 | 1.1, 1.1, 1.1 |
+//! | wheel of 9 levels of 64 slots, the next slot in a heap | 1.4, 1.5, 1.6 | 0.8, 0.7, 0.7 | 1.3, 0.8, 0.7 |
+//!
+//! The lazy heap stops for tens of milliseconds to clear a million cancelled timers. The wheel is ahead from some
+//! thousands of timers on that really fire, but costs twice the code, and must look ahead to tell the next deadline.
+
+use slab::Slab;
+
+use crate::sys::clock::Time;
+
+const ARITY: usize = 4;
+
+/// Names one armed timer for good: its sequence number is never given again, so the key of a timer that has fired or
+/// was cancelled is of no effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TimerKey {
+    sequence: u64,
+    slot: u32,
+}
+
+/// Actions of type `A`, each with its deadline. The earliest comes first; among equal deadlines, the first armed.
+#[derive(Debug)]
+pub(crate) struct Timers<A> {
+    /// No entry is before its parent, which lies at `(index - 1) / ARITY`.
+    heap: Vec<Entry>,
+    /// `slots[entry.slot].position` is the index of that entry in `heap`, for each of them.
+    slots: Slab<Slot<A>>,
+    next_sequence: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    deadline: Time,
+    slot: u32,
+}
+
+#[derive(Debug)]
+struct Slot<A> {
+    sequence: u64,
+    position: u32,
+    action: A,
+}
+
+impl<A> Timers<A> {
+    /// No timers; allocates nothing.
+    pub(crate) const fn new() -> Timers<A> {
+        Timers { heap: Vec::new(), slots: Slab::new(), next_sequence: 0 }
+    }
+
+    /// How many are armed.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    /// When the earliest is due.
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        self.heap.first().map(|entry| entry.deadline)
+    }
+
+    /// Keeps `action` until [`pop_due`](Timers::pop_due) hands it out at `deadline` or later.
+    ///
+    /// # Panics
+    ///
+    /// Panics at 2³² armed timers.
+    #[inline]
+    pub(crate) fn arm(&mut self, deadline: Time, action: A) -> TimerKey {
+        let position = self.heap.len();
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let index = self.slots.insert(Slot { sequence, position: position as u32, action });
+        let slot = u32::try_from(index).expect("too many timers");
+        let entry = Entry { deadline, slot };
+        self.heap.push(entry);
+        self.sift_up(position, entry);
+        TimerKey { sequence, slot }
+    }
+
+    /// Gives the action back; `None` if it has been handed out before.
+    #[inline]
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<A> {
+        let slot = self.slots.get(key.slot as usize).filter(|slot| slot.sequence == key.sequence)?;
+        Some(self.take(slot.position as usize))
+    }
+
+    /// The earliest action, if its deadline is `now` or before.
+    #[inline]
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<A> {
+        if self.next_deadline()? > now {
+            return None;
+        }
+        Some(self.take(0))
+    }
+
+    /// Takes the entry at `position` out and mends the heap with the last one.
+    fn take(&mut self, position: usize) -> A {
+        let taken = self.heap[position];
+        let last = self.heap.len() - 1;
+        let entry = self.heap[last];
+        self.heap.truncate(last);
+        // Its slot goes after the mending: no comparison may find a slot that is gone.
+        if position < last {
+            if position > 0 && self.is_before(entry, self.heap[(position - 1) / ARITY]) {
+                self.sift_up(position, entry);
+            } else {
+                self.sift_down(position, entry);
+            }
+        }
+        self.slots.remove(taken.slot as usize).action
+    }
+
+    /// Lets `entry` rise from the gap at `position`.
+    #[inline]
+    fn sift_up(&mut self, mut position: usize, entry: Entry) {
+        while position > 0 {
+            let parent = (position - 1) / ARITY;
+            if !self.is_before(entry, self.heap[parent]) {
+                break;
+            }
+            self.place(position, self.heap[parent]);
+            position = parent;
+        }
+        self.place(position, entry);
+    }
+
+    /// Lets `entry` sink from the gap at `position`.
+    fn sift_down(&mut self, mut position: usize, entry: Entry) {
+        while let Some(child) = self.least_child(position) {
+            if !self.is_before(self.heap[child], entry) {
+                break;
+            }
+            self.place(position, self.heap[child]);
+            position = child;
+        }
+        self.place(position, entry);
+    }
+
+    /// The index of the earliest child of the entry at `position`.
+    #[inline]
+    fn least_child(&self, position: usize) -> Option<usize> {
+        let start = position * ARITY + 1;
+        let children = self.heap.get(start..)?;
+        if let Some(&[a, b, c, d]) = children.first_chunk::<ARITY>() {
+            // Which one is least is chance: a jump on it would be mispredicted half of the time.
+            let (left, left_entry) = std::hint::select_unpredictable(self.is_before(b, a), (1, b), (0, a));
+            let (right, right_entry) = std::hint::select_unpredictable(self.is_before(d, c), (3, d), (2, c));
+            let right_is_least = self.is_before(right_entry, left_entry);
+            return Some(start + std::hint::select_unpredictable(right_is_least, right, left));
+        }
+        (0..children.len())
+            .reduce(
+                |least, index| if self.is_before(children[index], children[least]) { index } else { least },
+            )
+            .map(|least| start + least)
+    }
+
+    #[inline]
+    fn place(&mut self, position: usize, entry: Entry) {
+        self.heap[position] = entry;
+        self.slots[entry.slot as usize].position = position as u32;
+    }
+
+    #[inline]
+    fn is_before(&self, one: Entry, other: Entry) -> bool {
+        if one.deadline == other.deadline {
+            self.is_armed_before(one, other)
+        } else {
+            one.deadline < other.deadline
+        }
+    }
+
+    /// Out of line: two deadlines are rarely the same nanosecond.
+    #[cold]
+    fn is_armed_before(&self, one: Entry, other: Entry) -> bool {
+        self.slots[one.slot as usize].sequence < self.slots[other.slot as usize].sequence
+    }
+}
+
+impl<A> Default for Timers<A> {
+    fn default() -> Timers<A> {
+        Timers::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanoseconds: u64) -> Time {
+        Time::from_nanoseconds(nanoseconds)
+    }
+
+    /// xorshift64*, so that a failure can be repeated.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) % bound
+        }
+    }
+
+    /// Miri is some thousand times slower.
+    const STEPS: u64 = if cfg!(miri) { 3_000 } else { 100_000 };
+
+    impl<A> Timers<A> {
+        fn check(&self) {
+            assert_eq!(self.heap.len(), self.slots.len());
+            for (index, &entry) in self.heap.iter().enumerate() {
+                assert_eq!(self.slots[entry.slot as usize].position as usize, index);
+                assert!(index == 0 || self.is_before(self.heap[(index - 1) / ARITY], entry));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_due_before_its_time() {
+        let mut timers = Timers::new();
+        timers.arm(at(20), "later");
+        timers.arm(at(10), "sooner");
+        assert_eq!((timers.len(), timers.next_deadline()), (2, Some(at(10))));
+        assert_eq!(timers.pop_due(at(9)), None);
+        assert_eq!(timers.pop_due(at(10)), Some("sooner"));
+        assert_eq!(timers.pop_due(at(10)), None);
+        assert_eq!(timers.next_deadline(), Some(at(20)));
+        assert_eq!(timers.pop_due(at(1_000)), Some("later"));
+        assert_eq!((timers.pop_due(Time::NEVER), timers.next_deadline()), (None, None));
+    }
+
+    #[test]
+    fn equal_deadlines_fire_in_the_order_they_were_armed() {
+        let mut timers = Timers::new();
+        let keys: Vec<_> = (0..500).map(|number| timers.arm(at(7 + number % 2), number)).collect();
+        for number in (0..500).step_by(3) {
+            assert_eq!(timers.cancel(keys[number as usize]), Some(number));
+        }
+        let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(at(8))).collect();
+        let expected = |odd| (0..500).filter(move |number| number % 3 != 0 && number % 2 == odd);
+        assert_eq!(fired, expected(0).chain(expected(1)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_stale_key_cancels_nothing() {
+        let mut timers = Timers::new();
+        let fired = timers.arm(at(1), 1);
+        assert_eq!(timers.pop_due(at(1)), Some(1));
+        let cancelled = timers.arm(at(2), 2);
+        assert_eq!(fired.slot, cancelled.slot, "the slot is used again");
+        assert_eq!(timers.cancel(fired), None);
+        assert_eq!(timers.cancel(cancelled), Some(2));
+        assert_eq!(timers.cancel(cancelled), None);
+        assert!(timers.is_empty());
+    }
+
+    #[test]
+    fn arming_and_cancelling_for_ever_keeps_no_memory() {
+        let mut timers = Timers::new();
+        timers.arm(at(1), 0);
+        for step in 0..STEPS {
+            let key = timers.arm(at(1_000 + step), step);
+            assert_eq!(timers.cancel(key), Some(step));
+        }
+        assert!(timers.heap.capacity() <= 8 && timers.slots.capacity() <= 8);
+    }
+
+    #[test]
+    fn it_agrees_with_a_naive_model() {
+        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut timers = Timers::new();
+        // Sorted by deadline and then by arming, which `step` counts.
+        let mut model: Vec<(Time, u64, TimerKey)> = Vec::new();
+        let mut gone: Vec<TimerKey> = Vec::new();
+        let mut now = 0;
+        for step in 0..STEPS {
+            // The bias swings, so that there are some hundreds of timers now and none then.
+            let growing = step / 1_000 % 2 == 0;
+            match random.below(16) {
+                0..5 => now += random.below(4),
+                5..12 if growing => arm(&mut timers, &mut model, at(now + random.below(500)), step),
+                5..8 => arm(&mut timers, &mut model, at(now + random.below(50)), step),
+                8..15 if !model.is_empty() => {
+                    let (_, action, key) = model.remove(random.below(model.len() as u64) as usize);
+                    gone.push(key);
+                    assert_eq!(timers.cancel(key), Some(action));
+                }
+                _ if !gone.is_empty() => {
+                    assert_eq!(timers.cancel(gone[random.below(gone.len() as u64) as usize]), None);
+                }
+                _ => {}
+            }
+            while let Some(action) = timers.pop_due(at(now)) {
+                let (deadline, expected, key) = model.remove(0);
+                gone.push(key);
+                assert!(deadline <= at(now));
+                assert_eq!(action, expected);
+            }
+            assert_eq!(timers.next_deadline(), model.first().map(|&(deadline, ..)| deadline));
+            assert!(timers.next_deadline().is_none_or(|deadline| deadline > at(now)));
+            assert_eq!(timers.len(), model.len());
+            if step % 64 == 0 {
+                timers.check();
+            }
+        }
+    }
+
+    fn arm(timers: &mut Timers<u64>, model: &mut Vec<(Time, u64, TimerKey)>, deadline: Time, action: u64) {
+        let key = timers.arm(deadline, action);
+        let index = model.partition_point(|&(other, ..)| other <= deadline);
+        model.insert(index, (deadline, action, key));
+    }
+}

@@ -1,0 +1,293 @@
+//! A FIFO of waiters from which any one may leave early.
+
+use std::collections::{VecDeque, vec_deque};
+use std::fmt;
+use std::iter::FusedIterator;
+
+/// Tombstones that are never worth a compaction.
+const FEW: usize = 16;
+
+/// Names one entry of one list for good: no later entry of that list gets the same ticket.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Ticket(u64);
+
+/// Who waits for a primitive, in order of arrival.
+///
+/// Most lists have one waiter at a time, so the first entry lies in the list itself and costs no allocation. The others
+/// stand in a ring, sorted by ticket because tickets only grow; one that leaves from the middle leaves a tombstone. At
+/// most half of the ring and [`FEW`] more are tombstones, so `push`, `pop` and the clearing after `remove` are
+/// amortised constant, `remove` itself is a binary search, and memory follows the largest number of waiters at a time.
+///
+/// `drain`, `pop` and `remove` hand the entry out and run nothing of it: the caller drops or notifies it after it has
+/// released the lock over the list.
+pub(crate) struct WaitList<E> {
+    /// Older than everything in `rest`. Filled only while the list is empty.
+    first: Option<Entry<E>>,
+    /// By growing ticket; `None` is a tombstone. Its two ends are never tombstones.
+    rest: VecDeque<(Ticket, Option<E>)>,
+    tombstones: usize,
+    next: u64,
+}
+
+struct Entry<E> {
+    ticket: Ticket,
+    value: E,
+}
+
+impl<E> WaitList<E> {
+    /// An empty list; allocates nothing.
+    pub(crate) const fn new() -> WaitList<E> {
+        WaitList { first: None, rest: VecDeque::new(), tombstones: 0, next: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len() - self.tombstones
+    }
+
+    /// Puts `value` behind all others. The ticket is its way out before its turn.
+    #[inline]
+    pub(crate) fn push(&mut self, value: E) -> Ticket {
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        if self.is_empty() {
+            self.first = Some(Entry { ticket, value });
+        } else {
+            self.rest.push_back((ticket, Some(value)));
+        }
+        ticket
+    }
+
+    /// Takes the one that has waited longest.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<E> {
+        match self.first.take() {
+            Some(entry) => Some(entry.value),
+            None if self.rest.is_empty() => None,
+            None => self.pop_rest(),
+        }
+    }
+
+    fn pop_rest(&mut self) -> Option<E> {
+        let (_, value) = self.rest.pop_front()?;
+        self.trim();
+        value
+    }
+
+    /// The one that has waited longest.
+    #[inline]
+    pub(crate) fn front(&self) -> Option<&E> {
+        match &self.first {
+            Some(entry) => Some(&entry.value),
+            None => self.rest.front()?.1.as_ref(),
+        }
+    }
+
+    /// Takes the entry of `ticket` out of the line; `None` if it has been popped, drained or removed before.
+    #[inline]
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<E> {
+        if let Some(entry) = self.first.take_if(|entry| entry.ticket == ticket) {
+            return Some(entry.value);
+        }
+        if self.rest.is_empty() { None } else { self.remove_rest(ticket) }
+    }
+
+    fn remove_rest(&mut self, ticket: Ticket) -> Option<E> {
+        let index = self.rest.binary_search_by_key(&ticket, |&(ticket, _)| ticket).ok()?;
+        let value = self.rest[index].1.take()?;
+        self.tombstones += 1;
+        self.trim();
+        if self.tombstones > self.rest.len() / 2 + FEW {
+            self.rest.retain(|(_, value)| value.is_some());
+            self.tombstones = 0;
+        }
+        Some(value)
+    }
+
+    /// Restores the invariant of `rest`: no tombstone at either end.
+    fn trim(&mut self) {
+        while let Some((_, None)) = self.rest.front() {
+            self.rest.pop_front();
+            self.tombstones -= 1;
+        }
+        while let Some((_, None)) = self.rest.back() {
+            self.rest.pop_back();
+            self.tombstones -= 1;
+        }
+    }
+
+    /// Takes all entries, in order. The list is empty at once, also if the iterator is not used up; it does not borrow
+    /// the list, so it can outlive the lock over it.
+    pub(crate) fn drain(&mut self) -> Drain<E> {
+        let len = self.len();
+        self.tombstones = 0;
+        Drain { first: self.first.take(), rest: std::mem::take(&mut self.rest).into_iter(), len }
+    }
+}
+
+impl<E> Default for WaitList<E> {
+    fn default() -> WaitList<E> {
+        WaitList::new()
+    }
+}
+
+impl<E> fmt::Debug for WaitList<E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("WaitList").field("len", &self.len()).finish()
+    }
+}
+
+/// What [`WaitList::drain`] took, oldest first.
+pub(crate) struct Drain<E> {
+    first: Option<Entry<E>>,
+    rest: vec_deque::IntoIter<(Ticket, Option<E>)>,
+    len: usize,
+}
+
+impl<E> Iterator for Drain<E> {
+    type Item = E;
+
+    #[inline]
+    fn next(&mut self) -> Option<E> {
+        let value = match self.first.take() {
+            Some(entry) => entry.value,
+            None => self.rest.find_map(|(_, value)| value)?,
+        };
+        self.len -= 1;
+        Some(value)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len, Some(self.len))
+    }
+}
+
+impl<E> ExactSizeIterator for Drain<E> {}
+impl<E> FusedIterator for Drain<E> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// xorshift64*, so that a failure can be repeated.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
+        }
+    }
+
+    /// Miri is some thousand times slower.
+    const STEPS: usize = if cfg!(miri) { 3_000 } else { 100_000 };
+
+    #[test]
+    fn the_oldest_goes_first() {
+        let mut list = WaitList::new();
+        for number in 0..5 {
+            list.push(number);
+        }
+        assert_eq!(list.front(), Some(&0));
+        assert_eq!((0..5).map(|_| list.pop().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert!(list.is_empty());
+        assert_eq!((list.pop(), list.front()), (None, None));
+    }
+
+    #[test]
+    fn a_ticket_works_once() {
+        let mut list = WaitList::new();
+        let tickets: Vec<_> = (0..4).map(|number| list.push(number)).collect();
+        assert_eq!(list.remove(tickets[2]), Some(2));
+        assert_eq!(list.remove(tickets[2]), None, "removed");
+        assert_eq!(list.pop(), Some(0));
+        assert_eq!(list.remove(tickets[0]), None, "popped");
+        assert_eq!(list.drain().collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(list.remove(tickets[3]), None, "drained");
+        let later = list.push(9);
+        assert!(later > tickets[3], "an emptied list starts no new count");
+        assert_eq!(list.remove(later), Some(9));
+    }
+
+    #[test]
+    fn one_waiter_at_a_time_allocates_nothing() {
+        let mut list = WaitList::new();
+        for number in 0..1_000 {
+            let ticket = list.push(number);
+            assert_eq!(if number % 2 == 0 { list.pop() } else { list.remove(ticket) }, Some(number));
+        }
+        assert_eq!(list.rest.capacity(), 0);
+    }
+
+    #[test]
+    fn an_old_waiter_in_front_keeps_no_memory_alive() {
+        let mut list = WaitList::new();
+        list.push(0);
+        list.push(1);
+        // Two overlapping newcomers, so that the one that leaves is not always the last.
+        let mut previous = list.push(2);
+        for number in 3..STEPS {
+            let ticket = list.push(number);
+            assert!(list.remove(previous).is_some());
+            previous = ticket;
+        }
+        assert_eq!((list.len(), list.front()), (3, Some(&0)));
+        assert!(list.rest.capacity() <= 4 * FEW, "capacity {}", list.rest.capacity());
+    }
+
+    #[test]
+    fn drain_empties_the_list_even_if_it_is_dropped() {
+        let mut list = WaitList::new();
+        let tickets: Vec<_> = (0..6).map(|number| list.push(number)).collect();
+        list.remove(tickets[3]);
+        let drain = list.drain();
+        assert_eq!(drain.len(), 5);
+        drop(drain);
+        assert_eq!((list.len(), list.pop()), (0, None));
+    }
+
+    #[test]
+    fn it_agrees_with_a_naive_model() {
+        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        let mut list = WaitList::new();
+        let mut model: Vec<(Ticket, usize)> = Vec::new();
+        let mut gone: Vec<Ticket> = Vec::new();
+        // The bias swings, so that the list grows to some hundreds and empties again.
+        for step in 0..STEPS {
+            let growing = step / 500 % 2 == 0;
+            match random.below(16) {
+                0..6 => model.push((list.push(step), step)),
+                6..9 if growing => model.push((list.push(step), step)),
+                6..10 => {
+                    let expected = (!model.is_empty()).then(|| model.remove(0));
+                    gone.extend(expected.map(|(ticket, _)| ticket));
+                    assert_eq!(list.pop(), expected.map(|(_, value)| value));
+                }
+                10..15 if !model.is_empty() => {
+                    let (ticket, value) = model.remove(random.below(model.len()));
+                    gone.push(ticket);
+                    assert_eq!(list.remove(ticket), Some(value));
+                }
+                _ if random.below(100) == 0 => {
+                    let expected: Vec<_> = model.iter().map(|&(_, value)| value).collect();
+                    gone.extend(model.drain(..).map(|(ticket, _)| ticket));
+                    assert_eq!(list.drain().collect::<Vec<_>>(), expected);
+                }
+                _ if !gone.is_empty() => assert_eq!(list.remove(gone[random.below(gone.len())]), None),
+                _ => {}
+            }
+            assert_eq!(list.len(), model.len());
+            assert_eq!(list.is_empty(), model.is_empty());
+            assert_eq!(list.front(), model.first().map(|(_, value)| value));
+            assert!(list.tombstones <= list.rest.len() / 2 + FEW);
+        }
+    }
+}
