@@ -4,3 +4,7 @@
 mod sys;
 
 mod hub;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
