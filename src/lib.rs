@@ -3,6 +3,9 @@
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;
 
+pub mod error;
+#[expect(unsafe_code, reason = "stacks are raw memory, and switching them is machine code")]
+mod greenlet;
 mod hub;
 
 #[cfg(doctest)]

@@ -2,6 +2,8 @@
 
 pub(crate) mod clock;
 pub(crate) mod lock;
+pub(crate) mod memory;
+pub(crate) mod signal;
 pub(crate) mod wake;
 
 use std::io;

@@ -1,0 +1,466 @@
+//! Stacks: cut from reserved address space, guarded, pooled, and given back to the kernel where they went deep.
+//!
+//! Each size class has a region of address space, cut into slots of one size:
+//!
+//! ```text
+//!     low                                                                          low + size
+//!      | guard page | pages that no stack use has touched yet | touched |base|header|colour|
+//!                                                    the stack grows <--|
+//! ```
+//!
+//! Slots are opened a slab at a time: made accessible, and their guards installed. On Linux 6.13 and later a guard is
+//! a marker in the page table, and all stacks of a region together are one memory mapping. Before that a guard is a
+//! page that stays closed, and costs two mappings, of which a process has 65,530 by default.
+//!
+//! A stack that is dropped goes to the front of its class's list, so that the next green thread gets warm pages.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use corosensei::stack::StackPointer;
+
+use super::overflow;
+use crate::error::StackError;
+use crate::sys::lock::Lock;
+use crate::sys::memory;
+
+/// Address space that a size class takes at once: 64 GiB (1 MiB where addresses have 32 bits).
+const REGION: usize = 1 << (usize::BITS / 2 + 4);
+
+/// Slots that the first slab of a region opens; each next one opens twice as many, up to `LARGEST_SLAB`.
+const FIRST_SLAB: usize = 16;
+const LARGEST_SLAB: usize = 1024;
+
+/// Opened slots that are given back when the limit of mappings is met, so that the rest of the program has some left.
+const SPARED: usize = 32;
+
+/// Stacks at one page offset would have their tops, the part that is always in use, in the same few sets of the
+/// processor's first cache. So the base of slot i is lowered by `i % COLOURS` times `COLOUR_STEP` bytes.
+const COLOURS: usize = 24;
+const COLOUR_STEP: usize = 128;
+
+/// Bytes above the base that the pool keeps for itself: a cache line, though a [`Header`] is smaller.
+const HEADER: usize = 64;
+
+/// Pages at the top of a stack that stay with it when it is trimmed: as much as a client of a database uses.
+const WARM_PAGES: usize = 4;
+
+/// The smallest and the largest slot: 16 KiB (four pages, if pages are larger) and 1 GiB.
+const SMALLEST_SHIFT: u32 = 14;
+const LARGEST_SHIFT: u32 = 30;
+const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
+
+/// The default slot: 64 KiB, or 256 KiB in a debug build.
+///
+/// A postgres client needs 23 KiB and an HTTPS client 18, but 75 and 63 when they are built without optimisation: the
+/// default leaves twice as much. What is never touched costs no memory, only the room for its page tables.
+const DEFAULT_SHIFT: u32 = if cfg!(debug_assertions) { 18 } else { 16 };
+
+static DEFAULT: AtomicU32 = AtomicU32::new(DEFAULT_SHIFT);
+
+static POOL: Pool = Pool::new(Guards::Installed);
+
+/// How large a stack's slot is, guard included: a power of two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SizeClass {
+    shift: u32,
+}
+
+impl SizeClass {
+    /// The smallest class whose stacks have at least `bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::TooLarge`] if none has.
+    pub(crate) fn fitting(bytes: usize) -> Result<SizeClass, StackError> {
+        let smallest = SMALLEST_SHIFT.max((4 * memory::page_size()).trailing_zeros());
+        let slot = bytes.checked_add(SizeClass::overhead()).and_then(usize::checked_next_power_of_two);
+        let shift = slot.map_or(usize::BITS, usize::trailing_zeros).max(smallest);
+        if shift > LARGEST_SHIFT {
+            let limit = SizeClass { shift: LARGEST_SHIFT }.usable();
+            return Err(StackError::TooLarge { requested: bytes, limit });
+        }
+        Ok(SizeClass { shift })
+    }
+
+    /// The class of stacks whose size nobody chose.
+    pub(crate) fn default_now() -> SizeClass {
+        // Relaxed: a number on its own.
+        SizeClass { shift: DEFAULT.load(Ordering::Relaxed) }
+    }
+
+    /// The bytes that each stack of the class has at least.
+    pub(crate) fn usable(self) -> usize {
+        self.slot() - SizeClass::overhead()
+    }
+
+    /// Bytes from one stack to the next.
+    fn slot(self) -> usize {
+        1 << self.shift
+    }
+
+    /// What a slot has and its stack has not: the guard, the header, and the largest colour.
+    fn overhead() -> usize {
+        memory::page_size() + HEADER + (COLOURS - 1) * COLOUR_STEP
+    }
+
+    fn index(self) -> usize {
+        (self.shift - SMALLEST_SHIFT) as usize
+    }
+}
+
+/// Makes stacks whose size nobody chooses have at least `bytes` bytes, from the next spawn on.
+///
+/// # Errors
+///
+/// [`StackError::TooLarge`] if no stack has.
+pub(crate) fn set_default_stack_size(bytes: usize) -> Result<(), StackError> {
+    let class = SizeClass::fitting(bytes)?;
+    // Relaxed: a number on its own.
+    DEFAULT.store(class.shift, Ordering::Relaxed);
+    Ok(())
+}
+
+/// A stack to run a coroutine on. Dropping it returns it to its pool.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    extent: Extent,
+    pool: &'static Pool,
+}
+
+impl Stack {
+    /// Takes a stack from the process's pool: the one that was returned last, or one never used.
+    ///
+    /// # Errors
+    ///
+    /// [`StackError::OutOfMemory`] and [`StackError::MapLimit`], if the kernel has none left.
+    pub(crate) fn allocate(class: SizeClass) -> Result<Stack, StackError> {
+        POOL.allocate(class)
+    }
+
+    /// Where the stack is, for looking at it while a coroutine owns it.
+    #[inline]
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent
+    }
+}
+
+// SAFETY: the bounds are those of a slot that this value owns; `SizeClass` makes it at least four pages, of which the
+// lowest is a guard, and 8 KiB and more lie between that and the base. All bounds are multiples of 64.
+unsafe impl corosensei::stack::Stack for Stack {
+    #[inline]
+    fn base(&self) -> StackPointer {
+        self.extent.base
+    }
+
+    #[inline]
+    fn limit(&self) -> StackPointer {
+        self.extent.low
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the value is being dropped, so no coroutine has the stack: all of it is free.
+        unsafe { self.extent.trim(0) };
+        self.pool.take_back(self.extent);
+    }
+}
+
+/// The bounds of a stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Extent {
+    low: NonZeroUsize,
+    base: NonZeroUsize,
+    class: SizeClass,
+}
+
+/// What the pool keeps above the base of a stack.
+#[repr(C)]
+struct Header {
+    /// While the stack is in the pool: the low end of the next one there, or 0.
+    next: usize,
+    /// The page whose canaries tell whether the stack went below it since the last trim; never below the warm ones.
+    mark: usize,
+}
+
+/// What no frame writes by chance.
+const CANARY: usize = 0x6772_6565_6e6c_6f6f_u64 as usize;
+
+/// Canaries of a page: in pairs, `CANARY_STEP` bytes apart. Frames have holes, where they keep what was not needed this
+/// time; all canaries together are wider than a common frame and hit several of those.
+const CANARIES: usize = 8;
+const CANARY_STEP: usize = 256;
+
+impl Extent {
+    /// # Panics
+    ///
+    /// Panics if `low` is 0.
+    fn new(low: usize, class: SizeClass) -> Extent {
+        let colour = (low >> class.shift) % COLOURS * COLOUR_STEP;
+        let base = low + class.slot() - HEADER - colour;
+        let [low, base] =
+            [low, base].map(|address| NonZeroUsize::new(address).expect("nothing is mapped at 0"));
+        Extent { low, base, class }
+    }
+
+    /// Gives back to the kernel what a deep call has left below the top 16 KiB. `in_use` counts the bytes from the base
+    /// downwards in which the frames of a suspended coroutine are; 0 if there is none.
+    ///
+    /// Costs some loads if the stack has been no deeper than at the last time. Canaries are a cheap check, not an exact
+    /// one: a call with a large array that it does not initialise may hide its depth until the next deep one.
+    ///
+    /// # Safety
+    ///
+    /// The stack has not been returned to its pool, nobody runs on it, and no frame is lower than `in_use` bytes below
+    /// its base.
+    #[inline]
+    pub(crate) unsafe fn trim(self, in_use: usize) {
+        // SAFETY: the header is the pool's own.
+        let mark = unsafe { (*self.header()).mark };
+        // SAFETY: a word of a touched page of this stack. A coroutine may have left anything there, but it does not run
+        // now, so nothing writes to it. Volatile, since no Rust value lives there.
+        let intact = |index| unsafe { self.canary(mark, index).read_volatile() } == CANARY;
+        if !(0..CANARIES).all(intact) {
+            // SAFETY: as promised by the caller.
+            unsafe { self.trim_deep(in_use) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`trim`](Extent::trim).
+    #[cold]
+    unsafe fn trim_deep(self, in_use: usize) {
+        let page = memory::page_size();
+        let free = self.base.get() - in_use;
+        let lowest = self.low.get() + page;
+        let warm = lowest.max(self.end() - WARM_PAGES * page);
+        // SAFETY: the header is the pool's own.
+        let mark = unsafe { (*self.header()).mark };
+        // The page below the warm ones, then those down to which the stack was known to go.
+        let mut pages = [1; WARM_PAGES + 1];
+        let pages = &mut pages[..(mark - warm) / page + 1];
+        if mark > warm && memory::resident(warm - page, pages).is_err() {
+            return;
+        }
+        let touched = |page: &u8| page & 1 == 1;
+        let cold = lowest..warm.min(free / page * page);
+        if touched(&pages[0]) && !cold.is_empty() {
+            // SAFETY: these are pages of this stack, all below the lowest frame.
+            unsafe { memory::discard(cold.start, cold.len()) };
+        }
+        // A stack that went no deeper than somewhere in the page of the mark gets the next page: else each use as deep
+        // as this one would come here again.
+        let deepest = match pages[1..].iter().position(touched) {
+            Some(untouched) => warm + untouched * page,
+            None => warm.max(mark - page),
+        };
+        // SAFETY: the page is one of this stack, and nothing lives below `free`.
+        unsafe { self.set_mark(deepest, warm, free) };
+    }
+
+    /// Makes `page` the one below which the next trim looks, or the next page if frames are where its canaries would
+    /// be. If there is no next page down to `warm`, there are no canaries, and the next trim looks in any case.
+    ///
+    /// # Safety
+    ///
+    /// `page` and `warm` are pages of this stack, nobody runs on it, and no frame is lower than `free`.
+    unsafe fn set_mark(self, mut page: usize, warm: usize, free: usize) {
+        let fits = |page| self.canary(page, CANARIES - 1).addr() + size_of::<usize>() <= free;
+        while page > warm && !fits(page) {
+            page -= memory::page_size();
+        }
+        // SAFETY: the header is the pool's own.
+        unsafe { (*self.header()).mark = page };
+        if fits(page) {
+            for index in 0..CANARIES {
+                // SAFETY: a word of this stack, below every frame.
+                unsafe { self.canary(page, index).write_volatile(CANARY) };
+            }
+        }
+    }
+
+    /// One of the words in the lower quarter of a page that a stack which needs the next page has overwritten. They
+    /// are coloured too, in four steps.
+    fn canary(self, page: usize, index: usize) -> *mut usize {
+        let colour = (self.end() - HEADER - self.base.get()) / COLOUR_STEP;
+        ptr::with_exposed_provenance_mut(page + index / 2 * CANARY_STEP + colour % 4 * 64 + index % 2 * 40)
+    }
+
+    fn header(self) -> *mut Header {
+        ptr::with_exposed_provenance_mut(self.base.get())
+    }
+
+    fn end(self) -> usize {
+        self.low.get() + self.class.slot()
+    }
+
+    /// How many bytes below the base are backed by memory, to the page: the most that was in use since the stack was
+    /// given to its green thread or trimmed. It asks the kernel about each page.
+    pub(crate) fn high_water(self) -> usize {
+        let page = memory::page_size();
+        let mut pages = [0; 256];
+        let mut start = self.low.get() + page;
+        while start < self.base.get() {
+            let count = ((self.end() - start) / page).min(pages.len());
+            if memory::resident(start, &mut pages[..count]).is_err() {
+                break;
+            }
+            if let Some(untouched) = pages[..count].iter().position(|page| page & 1 == 1) {
+                return self.base.get() - (start + untouched * page);
+            }
+            start += count * page;
+        }
+        0
+    }
+}
+
+/// The two ways to make a fault of an overflow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Guards {
+    /// Markers in the page table, by MADV_GUARD_INSTALL.
+    Installed,
+    /// Pages that are never made accessible.
+    Closed,
+}
+
+/// All stacks of a process that nobody uses, and the address space for more.
+struct Pool {
+    classes: [Lock<Class>; CLASSES],
+    /// Whether the kernel has refused to install guards.
+    closed_guards: AtomicBool,
+}
+
+/// The stacks of one size.
+struct Class {
+    /// The low end of the stack that was returned last, or 0; each names the next in its header.
+    returned: usize,
+    /// Slots that are open and were never used.
+    fresh: Range<usize>,
+    /// Slots that are not open.
+    closed: Range<usize>,
+    /// How many the next slab opens.
+    slab: usize,
+}
+
+impl Class {
+    const EMPTY: Class = Class { returned: 0, fresh: 0..0, closed: 0..0, slab: FIRST_SLAB };
+}
+
+impl Pool {
+    const fn new(guards: Guards) -> Pool {
+        Pool {
+            classes: [const { Lock::new(Class::EMPTY) }; CLASSES],
+            closed_guards: AtomicBool::new(matches!(guards, Guards::Closed)),
+        }
+    }
+
+    fn allocate(&'static self, class: SizeClass) -> Result<Stack, StackError> {
+        let mut state = self.classes[class.index()].lock();
+        if state.returned != 0 {
+            let extent = Extent::new(state.returned, class);
+            // SAFETY: the stack is in the pool, so its header is in its memory and belongs to who has the lock.
+            state.returned = unsafe { (*extent.header()).next };
+            return Ok(Stack { extent, pool: self });
+        }
+        if state.fresh.is_empty() {
+            self.open_slab(class, &mut state)?;
+        }
+        let extent = Extent::new(state.fresh.start, class);
+        state.fresh.start += class.slot();
+        drop(state);
+        let top_page = extent.end() - memory::page_size();
+        // SAFETY: the slot has just been taken from those that nobody uses.
+        unsafe { extent.set_mark(top_page, top_page, extent.base.get()) };
+        Ok(Stack { extent, pool: self })
+    }
+
+    fn take_back(&self, extent: Extent) {
+        let mut state = self.classes[extent.class.index()].lock();
+        // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
+        unsafe { (*extent.header()).next = state.returned };
+        state.returned = extent.low.get();
+    }
+
+    /// Opens at least one more slot.
+    #[cold]
+    fn open_slab(&self, class: SizeClass, state: &mut Class) -> Result<(), StackError> {
+        if state.closed.is_empty() {
+            state.closed = reserve_region(class)?;
+            overflow::watch(state.closed.start, state.closed.len(), class.slot());
+        }
+        let slab = state.closed.start..state.closed.end.min(state.closed.start + state.slab * class.slot());
+        // Relaxed: only a hint; who misses it is refused by the kernel too.
+        let opened = if self.closed_guards.load(Ordering::Relaxed) {
+            open_between_guards(class, slab)?
+        } else if let Some(opened) = open_and_install_guards(class, slab.clone())? {
+            opened
+        } else {
+            // Relaxed: as above.
+            self.closed_guards.store(true, Ordering::Relaxed);
+            open_between_guards(class, slab)?
+        };
+        state.closed.start = opened.end;
+        state.fresh = opened;
+        state.slab = LARGEST_SLAB.min(2 * state.slab);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Pool").field("closed_guards", &self.closed_guards).finish_non_exhaustive()
+    }
+}
+
+/// Address space for the class: as much of `REGION` as the process may have, one slot at the least.
+fn reserve_region(class: SizeClass) -> Result<Range<usize>, StackError> {
+    let mut length = REGION.max(class.slot());
+    loop {
+        match memory::reserve(length) {
+            Ok(start) => return Ok(start..start + length),
+            Err(error) if length == class.slot() => return Err(StackError::OutOfMemory(error)),
+            Err(_) => length /= 2,
+        }
+    }
+}
+
+/// Opens the slab as a whole and puts guards into it; `None` if the kernel cannot.
+fn open_and_install_guards(class: SizeClass, slab: Range<usize>) -> Result<Option<Range<usize>>, StackError> {
+    // SAFETY: the slab is reserved, and nothing uses it yet.
+    unsafe { memory::open(slab.start, slab.len()) }.map_err(StackError::OutOfMemory)?;
+    // SAFETY: the lowest page of each slot is never touched, except by an overflow.
+    let install = |low| unsafe { memory::install_guard(low, memory::page_size()) };
+    let Err(error) = slab.clone().step_by(class.slot()).try_for_each(install) else {
+        return Ok(Some(slab));
+    };
+    // SAFETY: nothing uses the slab yet.
+    unsafe { memory::close(slab.start, slab.len()) }.map_err(StackError::OutOfMemory)?;
+    match error.kind() {
+        std::io::ErrorKind::InvalidInput => Ok(None),
+        _ => Err(StackError::OutOfMemory(error)),
+    }
+}
+
+/// Opens the slots of the slab except for their lowest pages: all of them, or as many as the limit of mappings allows.
+fn open_between_guards(class: SizeClass, slab: Range<usize>) -> Result<Range<usize>, StackError> {
+    let page = memory::page_size();
+    for low in slab.clone().step_by(class.slot()) {
+        // SAFETY: the slab is reserved, and nothing uses it yet.
+        let Err(error) = (unsafe { memory::open(low + page, class.slot() - page) }) else { continue };
+        let end = slab.start.max(low.saturating_sub(SPARED * class.slot()));
+        // SAFETY: as above.
+        unsafe { memory::close(end, low - end) }.map_err(StackError::OutOfMemory)?;
+        if end == slab.start {
+            return Err(StackError::MapLimit(error));
+        }
+        return Ok(slab.start..end);
+    }
+    Ok(slab)
+}
+
+#[cfg(test)]
+mod tests;

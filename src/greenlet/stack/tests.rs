@@ -1,0 +1,354 @@
+use std::collections::HashSet;
+use std::fs;
+use std::hint;
+
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use super::*;
+use crate::sys::signal::tests::{in_child, in_child_after};
+
+const SIGABRT: i32 = 6;
+const KIB: usize = 1024;
+
+fn class_of_slot(bytes: usize) -> SizeClass {
+    SizeClass { shift: bytes.trailing_zeros() }
+}
+
+/// How many memory mappings begin in the range.
+fn mappings(range: Range<usize>) -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let start = |line: &str| usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+    maps.lines().filter(|line| range.contains(&start(line))).count()
+}
+
+/// Touches what is less than `bytes` bytes below the caller's frame, to the page, and returns.
+#[inline(never)]
+fn touch_stack(bytes: usize) {
+    #[inline(never)]
+    fn touch_down_to(lowest: usize) {
+        let here = hint::black_box(0u8);
+        if ptr::from_ref(&here).addr() > lowest {
+            touch_down_to(lowest);
+        }
+        hint::black_box(());
+    }
+    let here = hint::black_box(0u8);
+    touch_down_to(ptr::from_ref(&here).addr() - bytes);
+}
+
+/// A coroutine that touches as many bytes as it is told, and rests near its base.
+fn diver(stack: Stack) -> Coroutine<usize, (), (), Stack> {
+    Coroutine::with_stack(stack, |yielder: &Yielder<usize, ()>, mut bytes| {
+        let mark = hint::black_box(0xdeed_u64);
+        while bytes > 0 {
+            touch_stack(bytes);
+            bytes = yielder.suspend(());
+        }
+        assert_eq!(hint::black_box(mark), 0xdeed);
+    })
+}
+
+/// More than the resting `diver` uses.
+const RESTING: usize = 1000 + 3000 * cfg!(debug_assertions) as usize;
+
+fn dive(diver: &mut Coroutine<usize, (), (), Stack>, bytes: usize) {
+    assert!(matches!(diver.resume(bytes), CoroutineResult::Yield(())));
+}
+
+#[test]
+fn a_class_has_at_least_the_bytes_asked_for() {
+    assert_eq!(SizeClass::fitting(0).unwrap(), class_of_slot(16 * KIB));
+    for shift in SMALLEST_SHIFT..=LARGEST_SHIFT {
+        let class = SizeClass { shift };
+        assert_eq!(SizeClass::fitting(class.usable()).unwrap(), class);
+        match SizeClass::fitting(class.usable() + 1) {
+            Ok(next) => assert_eq!(next.shift, shift + 1),
+            Err(error) => assert_eq!(shift, LARGEST_SHIFT, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn too_large_a_stack_is_refused_with_the_limit() {
+    let limit = class_of_slot(1 << 30).usable();
+    for requested in [limit + 1, 1 << 40, usize::MAX] {
+        let error = SizeClass::fitting(requested).unwrap_err();
+        assert!(
+            matches!(error, StackError::TooLarge { requested: r, limit: l } if r == requested && l == limit)
+        );
+        assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn the_default_can_be_changed() {
+    in_child("greenlet::stack::tests::the_default_can_be_changed", || {
+        let expected = if cfg!(debug_assertions) { 256 * KIB } else { 64 * KIB };
+        assert_eq!(SizeClass::default_now(), class_of_slot(expected));
+        set_default_stack_size(1000 * KIB).unwrap();
+        assert_eq!(SizeClass::default_now(), class_of_slot(1024 * KIB));
+        assert!(set_default_stack_size(usize::MAX).is_err());
+        assert_eq!(SizeClass::default_now(), class_of_slot(1024 * KIB));
+    })
+    .assert_success();
+}
+
+#[test]
+fn the_stack_returned_last_is_taken_first() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let allocate = || POOL.allocate(class_of_slot(64 * KIB)).unwrap();
+    let (first, second, third) = (allocate(), allocate(), allocate());
+    let [first_extent, second_extent] = [&first, &second].map(Stack::extent);
+    drop(first);
+    drop(second);
+    let (fourth, fifth, sixth) = (allocate(), allocate(), allocate());
+    assert_eq!(fourth.extent(), second_extent);
+    assert_eq!(fifth.extent(), first_extent);
+    assert_eq!(sixth.extent().low.get(), third.extent().low.get() + 64 * KIB);
+}
+
+#[test]
+fn classes_do_not_share_stacks() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let small = POOL.allocate(class_of_slot(16 * KIB)).unwrap().extent();
+    let large = POOL.allocate(class_of_slot(1024 * KIB)).unwrap().extent();
+    assert_ne!(small.low, large.low);
+    assert_eq!(POOL.allocate(class_of_slot(16 * KIB)).unwrap().extent(), small);
+}
+
+#[test]
+fn bases_are_coloured_and_aligned() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let class = class_of_slot(32 * KIB);
+    let stacks: Vec<_> = (0..2 * COLOURS).map(|_| POOL.allocate(class).unwrap()).collect();
+    let lowered = |stack: &Stack| stack.extent.end() - HEADER - stack.extent.base.get();
+    let first = lowered(&stacks[0]) / COLOUR_STEP;
+    for (index, stack) in stacks.iter().enumerate() {
+        assert_eq!(lowered(stack), (first + index) % COLOURS * COLOUR_STEP);
+        assert_eq!(stack.extent.base.get() % 64, 0);
+        let usable = stack.extent.base.get() - stack.extent.low.get() - memory::page_size();
+        assert!(usable >= class.usable());
+        let top_page = stack.extent.end() - memory::page_size();
+        let canaries = [0, CANARIES - 1].map(|index| stack.extent.canary(top_page, index).addr());
+        assert!(canaries[0] >= top_page && canaries[1] < stack.extent.base.get());
+    }
+}
+
+#[test]
+fn forty_thousand_guarded_stacks_are_one_mapping() {
+    in_child("greenlet::stack::tests::forty_thousand_guarded_stacks_are_one_mapping", || {
+        static POOL: Pool = Pool::new(Guards::Installed);
+        let allocate = |_| POOL.allocate(class_of_slot(64 * KIB)).unwrap();
+        let stacks: Vec<_> = (0..2000).map(allocate).collect();
+        if POOL.closed_guards.load(Ordering::SeqCst) {
+            return; // A kernel before 6.13.
+        }
+        let stacks: Vec<_> = stacks.into_iter().chain((2000..40_000).map(allocate)).collect();
+        let start = stacks[0].extent.low.get();
+        assert_eq!(mappings(start..start + 40_000 * 64 * KIB), 1);
+        let distinct: HashSet<_> = stacks.iter().map(|stack| stack.extent.low).collect();
+        assert_eq!(distinct.len(), 40_000);
+    })
+    .assert_success();
+}
+
+#[test]
+fn closed_guards_take_two_mappings_each() {
+    static POOL: Pool = Pool::new(Guards::Closed);
+    let stack = POOL.allocate(class_of_slot(64 * KIB)).unwrap();
+    let start = stack.extent().low.get();
+    assert_eq!(mappings(start + 1..start + FIRST_SLAB * 64 * KIB), 2 * FIRST_SLAB - 1);
+    drop(stack);
+    assert_eq!(POOL.allocate(class_of_slot(64 * KIB)).unwrap().extent().low.get(), start);
+}
+
+#[test]
+fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse::<usize>().unwrap();
+    if limit > 300_000 {
+        return; // To reach it takes more memory than a test should.
+    }
+    in_child("greenlet::stack::tests::the_limit_of_mappings_is_an_error_that_leaves_room_for_others", || {
+        static POOL: Pool = Pool::new(Guards::Closed);
+        let mut stacks = Vec::with_capacity(limit);
+        let error = loop {
+            match POOL.allocate(class_of_slot(64 * KIB)) {
+                Ok(stack) => stacks.push(stack),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, StackError::MapLimit(_)), "{error:?}");
+        assert!(error.to_string().contains("raise vm.max_map_count"));
+        assert!((limit / 2 - 200..=limit / 2).contains(&stacks.len()), "{} stacks", stacks.len());
+        std::thread::spawn(|| ()).join().unwrap();
+        stacks.pop();
+        stacks.push(POOL.allocate(class_of_slot(64 * KIB)).unwrap());
+    })
+    .assert_success();
+}
+
+#[test]
+fn little_address_space_is_enough_for_a_few_stacks() {
+    let four_gib = "ulimit -v 4194304";
+    let test = "greenlet::stack::tests::little_address_space_is_enough_for_a_few_stacks";
+    in_child_after(four_gib, test, || {
+        let stacks: Vec<_> = (0..1000).map(|_| Stack::allocate(class_of_slot(64 * KIB)).unwrap()).collect();
+        assert_eq!(stacks.len(), 1000);
+        assert!(matches!(
+            Stack::allocate(class_of_slot(1 << 30))
+                .and_then(|first| { Ok((first, Stack::allocate(class_of_slot(1 << 30))?)) })
+                .and_then(|both| { Ok((both, Stack::allocate(class_of_slot(1 << 30))?)) }),
+            Err(StackError::OutOfMemory(_))
+        ));
+    })
+    .assert_success();
+}
+
+#[test]
+fn an_installed_guard_faults() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    assert_guard_faults("greenlet::stack::tests::an_installed_guard_faults", &POOL);
+}
+
+#[test]
+fn a_closed_guard_faults() {
+    static POOL: Pool = Pool::new(Guards::Closed);
+    assert_guard_faults("greenlet::stack::tests::a_closed_guard_faults", &POOL);
+}
+
+/// The word above the guard can be written, also after the stack has been trimmed and reused; the one below cannot.
+#[track_caller]
+fn assert_guard_faults(test: &str, pool: &'static Pool) {
+    let ended = in_child(test, || {
+        for _ in 0..2 {
+            let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
+            let lowest: *mut usize =
+                ptr::with_exposed_provenance_mut(stack.extent.low.get() + memory::page_size());
+            // SAFETY: the stack belongs to this test, and nobody runs on it.
+            unsafe { lowest.write_volatile(1) };
+        }
+        let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
+        eprintln!("so far so good");
+        let guard =
+            ptr::with_exposed_provenance_mut::<usize>(stack.extent.low.get() + memory::page_size() - 8);
+        // SAFETY: none; the fault is the purpose.
+        unsafe { guard.write_volatile(1) };
+    });
+    ended.assert_signal(SIGABRT);
+    assert!(
+        ended.stderr.starts_with("so far so good\n\ngreen thread '<unnamed>' has overflowed"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_deep_stack_is_given_back_while_its_coroutine_rests() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let stack = POOL.allocate(class_of_slot(256 * KIB)).unwrap();
+    let extent = stack.extent();
+    let mut diver = diver(stack);
+    for _ in 0..3 {
+        dive(&mut diver, 100 * KIB);
+        assert!(extent.high_water() >= 100 * KIB);
+        // SAFETY: the coroutine rests less than `RESTING` below its base.
+        unsafe { extent.trim(RESTING) };
+        assert!(extent.high_water() <= WARM_PAGES * memory::page_size());
+        dive(&mut diver, 1);
+        // SAFETY: as above.
+        unsafe { extent.trim(RESTING) };
+    }
+    assert!(matches!(diver.resume(0), CoroutineResult::Return(())));
+}
+
+#[test]
+fn a_shallow_stack_keeps_its_pages() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let stack = POOL.allocate(class_of_slot(256 * KIB)).unwrap();
+    let extent = stack.extent();
+    let mut diver = diver(stack);
+    dive(&mut diver, 6 * KIB);
+    let touched = extent.high_water();
+    assert!((6 * KIB..WARM_PAGES * memory::page_size()).contains(&touched));
+    // SAFETY: the coroutine rests less than `RESTING` below its base.
+    unsafe { extent.trim(RESTING) };
+    assert_eq!(extent.high_water(), touched);
+    // SAFETY: the header is in the stack's memory, and nobody runs there.
+    let mark = unsafe { (*extent.header()).mark };
+    assert_eq!(mark, extent.base.get() - touched, "the next trim looks below what was used");
+    // SAFETY: the mark is a page of the stack, and the coroutine rests above it.
+    assert_eq!(unsafe { extent.canary(mark, 0).read_volatile() }, CANARY);
+    assert!(matches!(diver.resume(0), CoroutineResult::Return(())));
+}
+
+#[test]
+fn trimming_spares_the_frames_of_a_coroutine_that_rests_deep() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    #[inline(never)]
+    fn rest_deep(yielder: &Yielder<(), ()>, calls: usize) -> usize {
+        if calls == 0 {
+            touch_stack(100 * KIB);
+            yielder.suspend(());
+            return 0;
+        }
+        1 + hint::black_box(rest_deep(yielder, calls - 1))
+    }
+    let stack = POOL.allocate(class_of_slot(1024 * KIB)).unwrap();
+    let extent = stack.extent();
+    let calls = 2000;
+    let run = move |yielder: &Yielder<(), ()>, ()| assert_eq!(rest_deep(yielder, calls), calls);
+    let mut deep = Coroutine::with_stack(stack, run);
+    assert!(matches!(deep.resume(()), CoroutineResult::Yield(())));
+    let in_use = extent.high_water() - 100 * KIB;
+    for _ in 0..2 {
+        // SAFETY: the dive of 100 KiB has ended, and all else is above.
+        unsafe { extent.trim(in_use) };
+        let left = extent.high_water();
+        assert!((16 * calls..in_use + 8 * KIB).contains(&left), "{left} bytes left, {in_use} in use");
+    }
+    assert!(matches!(deep.resume(()), CoroutineResult::Return(())));
+}
+
+#[test]
+fn a_returned_stack_is_trimmed() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let allocate = || POOL.allocate(class_of_slot(256 * KIB)).unwrap();
+    let stack = allocate();
+    let extent = stack.extent();
+    let mut diver = diver(stack);
+    dive(&mut diver, 200 * KIB);
+    assert!(matches!(diver.resume(0), CoroutineResult::Return(())));
+    drop(diver.into_stack());
+    let again = allocate();
+    assert_eq!(again.extent(), extent);
+    assert!(extent.high_water() <= WARM_PAGES * memory::page_size());
+}
+
+#[test]
+fn a_stack_without_pages_to_spare_can_be_used_to_its_end() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let class = class_of_slot(16 * KIB);
+    for _ in 0..3 {
+        let mut diver = diver(POOL.allocate(class).unwrap());
+        dive(&mut diver, 7 * KIB);
+        assert!(matches!(diver.resume(0), CoroutineResult::Return(())));
+    }
+}
+
+#[test]
+fn threads_never_get_the_same_stack() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let class = class_of_slot(16 * KIB);
+    let taken: Vec<Stack> = std::thread::scope(|scope| {
+        let take = || {
+            for _ in 0..1000 {
+                drop((POOL.allocate(class).unwrap(), POOL.allocate(class).unwrap()));
+            }
+            (0..500).map(|_| POOL.allocate(class).unwrap()).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let distinct: HashSet<_> = taken.iter().map(|stack| stack.extent().low).collect();
+    assert_eq!(distinct.len(), 2000);
+}

@@ -1,0 +1,183 @@
+//! Signals that tell of faults, and what their handlers need: a stack of their own, and a way to say a last word.
+
+use std::cell::UnsafeCell;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::SystemCall;
+use super::lock::Lock;
+use super::memory;
+
+/// The signals that a touch of forbidden memory raises. Linux raises the first for a guard; the second is for kernels
+/// that tell of one by SIGBUS.
+const FAULTS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
+/// The function that looks at each fault first; null until [`catch_faults`].
+static INSPECT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+
+/// What was to be done at a fault before [`catch_faults`], in the order of `FAULTS`.
+static PREVIOUS: Previous = Previous(UnsafeCell::new(MaybeUninit::uninit()));
+
+struct Previous(UnsafeCell<MaybeUninit<[libc::sigaction; FAULTS.len()]>>);
+
+// SAFETY: it is written once, by `catch_faults` under its lock and before any handler that reads it is installed.
+unsafe impl Sync for Previous {}
+
+/// Lets `inspect` look at the address of every fault of this process, before whatever was installed until now.
+///
+/// If `inspect` returns, the previous handler is called, or the default action taken, as if this had never been here.
+/// Only the first call of a process has an effect.
+///
+/// # Errors
+///
+/// As sigaction(2): none that a correct kernel gives.
+///
+/// # Safety
+///
+/// `inspect` is async-signal-safe: it may have interrupted any code, also an allocation, and runs on a small stack.
+pub(crate) unsafe fn catch_faults(inspect: fn(usize)) -> io::Result<()> {
+    static INSTALLED: Lock<bool> = Lock::new(false);
+    let mut installed = INSTALLED.lock();
+    if *installed {
+        return Ok(());
+    }
+    let mut previous = [no_action(); FAULTS.len()];
+    for (signal, action) in FAULTS.iter().zip(&mut previous) {
+        // SAFETY: a null pointer only asks; `action` is valid to write to.
+        unsafe { libc::sigaction(*signal, ptr::null(), action) }.check()?;
+    }
+    // SAFETY: no handler that reads it is installed yet, and the lock keeps other writers out.
+    unsafe { (*PREVIOUS.0.get()).write(previous) };
+    // Release: together with `PREVIOUS` it is seen by the handler's Acquire load.
+    INSPECT.store(inspect as *mut (), Ordering::Release);
+    let mut action = no_action();
+    action.sa_sigaction = on_fault as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    for signal in FAULTS {
+        // SAFETY: `on_fault` has the signature that SA_SIGINFO asks for, and does only what a handler may.
+        unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }.check()?;
+    }
+    *installed = true;
+    Ok(())
+}
+
+/// The handler itself: the inspection, then what there was before.
+unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // Acquire: pairs with the store in `catch_faults`.
+    let inspect = INSPECT.load(Ordering::Acquire);
+    // SAFETY: the handler is installed after a `fn(usize)` has been stored.
+    let inspect: fn(usize) = unsafe { std::mem::transmute(inspect) };
+    // SAFETY: with SA_SIGINFO the kernel passes a valid record.
+    let sent_by_process = unsafe { (*info).si_code } <= 0;
+    if !sent_by_process {
+        // SAFETY: the record of a fault has an address.
+        inspect(unsafe { (*info).si_addr() }.addr());
+    }
+    // SAFETY: initialised before the handler was installed, and only read since.
+    let previous = unsafe { (*PREVIOUS.0.get()).assume_init_ref() };
+    let previous = &previous[usize::from(signal != FAULTS[0])];
+    match previous.sa_sigaction {
+        libc::SIG_DFL | libc::SIG_IGN => {
+            // On return the fault happens again, and then the kernel decides.
+            // SAFETY: `previous` is a valid action, which the kernel itself gave.
+            unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
+            if sent_by_process {
+                // SAFETY: takes no pointers; the signal is blocked here, so it is delivered on return.
+                unsafe { libc::raise(signal) };
+            }
+        }
+        handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+            // SAFETY: with SA_SIGINFO a handler is a function of this signature, and gets what the kernel passed.
+            unsafe { std::mem::transmute::<usize, SignalAction>(handler)(signal, info, context) };
+        }
+        handler => {
+            // SAFETY: without SA_SIGINFO a handler is a function of this signature.
+            unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler)(signal) };
+        }
+    }
+}
+
+type SignalAction = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+
+/// A sigaction that asks for nothing: default action, no flags, empty mask.
+fn no_action() -> libc::sigaction {
+    // SAFETY: the C struct consists of integers and an optional function, for all of which zero is a value.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Writes the parts to standard error at once, as far as it takes them. Async-signal-safe.
+pub(crate) fn write_to_stderr(parts: &[IoSlice<'_>]) {
+    let count = libc::c_int::try_from(parts.len()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: `IoSlice` is guaranteed to have the layout of iovec, and borrows what it points to.
+    unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr().cast(), count) };
+}
+
+/// Makes sure that this thread can handle a fault of its own stack: gives it an alternate stack unless it has one.
+///
+/// The standard library's threads have one. Threads that C code made have none; theirs is kept until the thread ends.
+///
+/// # Errors
+///
+/// `OutOfMemory` if there is no memory for it.
+pub(crate) fn ensure_alternate_stack() -> io::Result<()> {
+    thread_local! {
+        static OWN: std::cell::OnceCell<AlternateStack> = const { std::cell::OnceCell::new() };
+    }
+    let mut current = MaybeUninit::<libc::stack_t>::uninit();
+    // SAFETY: a null pointer only asks; `current` is valid to write to.
+    unsafe { libc::sigaltstack(ptr::null(), current.as_mut_ptr()) }.check()?;
+    // SAFETY: the call has succeeded, so it is written.
+    if unsafe { current.assume_init() }.ss_flags & libc::SS_DISABLE == 0 {
+        return Ok(());
+    }
+    let stack = AlternateStack::install()?;
+    // A thread that is past its thread-local destructors keeps none: dropping the stack uninstalls it.
+    OWN.try_with(|own| drop(own.set(stack))).map_err(io::Error::other)
+}
+
+/// The alternate stack of one thread, with a guard page below.
+struct AlternateStack {
+    start: usize,
+    length: usize,
+}
+
+impl AlternateStack {
+    fn install() -> io::Result<AlternateStack> {
+        let page = memory::page_size();
+        // SAFETY: takes no pointers. It answers 0 where the kernel does not tell: then SIGSTKSZ alone counts.
+        let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+        let usable = (frame + libc::SIGSTKSZ).next_multiple_of(page);
+        let length = page + usable;
+        let stack = AlternateStack { start: memory::reserve(length)?, length };
+        let low = stack.start + page;
+        // SAFETY: the range was just reserved, whole pages of it.
+        unsafe { memory::open(low, usable) }?;
+        let description =
+            libc::stack_t { ss_sp: ptr::with_exposed_provenance_mut(low), ss_flags: 0, ss_size: usable };
+        // SAFETY: `usable` bytes from `low` on are writable, used by nothing else, and stay until `Drop` uninstalls them.
+        unsafe { libc::sigaltstack(&description, ptr::null_mut()) }.check()?;
+        Ok(stack)
+    }
+}
+
+impl Drop for AlternateStack {
+    fn drop(&mut self) {
+        let mut current = MaybeUninit::<libc::stack_t>::zeroed();
+        // SAFETY: a null pointer only asks; `current` is valid to write to.
+        unsafe { libc::sigaltstack(ptr::null(), current.as_mut_ptr()) };
+        // SAFETY: zero is a value for each field, and the kernel writes others.
+        let current = unsafe { current.assume_init() };
+        if (self.start..self.start + self.length).contains(&current.ss_sp.addr()) {
+            let none = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+            // SAFETY: `none` is a valid description; no handler runs on the stack, since this code runs.
+            unsafe { libc::sigaltstack(&none, ptr::null_mut()) };
+        }
+        // SAFETY: the range is this value's own, and the kernel uses it no more.
+        unsafe { memory::release(self.start, self.length) };
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

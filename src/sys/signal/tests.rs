@@ -1,0 +1,156 @@
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+use std::{env, hint, thread};
+
+use super::*;
+
+/// Names the test whose body a child process runs.
+const CHILD: &str = "GREENLOOP_TEST_CHILD";
+
+/// How long a child may take; it ends itself then, with this exit status.
+const BOUND: Duration = Duration::from_secs(60);
+const OUT_OF_TIME: i32 = 124;
+
+/// How a child process ended, and what it wrote to standard error.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn assert_signal(&self, signal: i32) {
+        assert_eq!(self.status.signal(), Some(signal), "{}: {}", self.status, self.stderr);
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_success(&self) {
+        assert!(self.status.success(), "{}: {}", self.status, self.stderr);
+    }
+}
+
+/// Runs `body` in a process of its own, on its main thread: for what ends a process, or changes it. `test` is the full
+/// name of the calling test; `prelude` are shell commands to run first.
+#[track_caller]
+pub(crate) fn in_child_after(prelude: &str, test: &str, body: impl FnOnce()) -> Ended {
+    if env::var_os(CHILD).is_some() {
+        thread::spawn(|| {
+            thread::sleep(BOUND);
+            std::process::exit(OUT_OF_TIME);
+        });
+        body();
+        std::process::exit(0);
+    }
+    let output = Command::new("sh")
+        .args(["-c", &format!("{prelude}; exec \"$0\" --exact --nocapture --test-threads=1 \"$1\"")])
+        .arg(env::current_exe().unwrap())
+        .arg(test)
+        .env(CHILD, test)
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("running 1 test"), "{test} is not the name of the test: {stdout}");
+    Ended { status: output.status, stderr: String::from_utf8(output.stderr).unwrap() }
+}
+
+/// As [`in_child_after`], without core files and other preludes.
+#[track_caller]
+pub(crate) fn in_child(test: &str, body: impl FnOnce()) -> Ended {
+    in_child_after("ulimit -c 0", test, body)
+}
+
+/// Uses up whatever stack it runs on.
+#[expect(unconditional_recursion, reason = "that is its purpose")]
+pub(crate) fn overflow(depth: usize) -> usize {
+    hint::black_box([depth; 64]);
+    overflow(depth + 1) + hint::black_box(1)
+}
+
+fn current() -> libc::stack_t {
+    let mut current = MaybeUninit::uninit();
+    // SAFETY: a null pointer only asks; `current` is valid to write to.
+    assert_eq!(unsafe { libc::sigaltstack(ptr::null(), current.as_mut_ptr()) }, 0);
+    // SAFETY: the call has succeeded.
+    unsafe { current.assume_init() }
+}
+
+/// Runs the function on a thread that the standard library knows nothing of, and waits for its end.
+fn on_foreign_thread(run: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void) {
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: `thread` is valid to write to, null asks for the default attributes, and `run` ignores its argument.
+    let code = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), run, ptr::null_mut()) };
+    assert_eq!(code, 0);
+    // SAFETY: the thread has been created, and is joined once.
+    assert_eq!(unsafe { libc::pthread_join(thread.assume_init(), ptr::null_mut()) }, 0);
+}
+
+#[test]
+fn the_alternate_stack_of_a_std_thread_stays() {
+    let before = current();
+    assert_eq!(before.ss_flags & libc::SS_DISABLE, 0);
+    ensure_alternate_stack().unwrap();
+    assert_eq!(current().ss_sp, before.ss_sp);
+}
+
+#[test]
+fn a_foreign_thread_gets_one_alternate_stack_until_it_ends() {
+    static START: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
+    extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
+        assert_ne!(current().ss_flags & libc::SS_DISABLE, 0);
+        ensure_alternate_stack().unwrap();
+        START.store(current().ss_sp, Ordering::SeqCst);
+        ensure_alternate_stack().unwrap();
+        assert_eq!(current().ss_sp, START.load(Ordering::SeqCst));
+        ptr::null_mut()
+    }
+    in_child("sys::signal::tests::a_foreign_thread_gets_one_alternate_stack_until_it_ends", || {
+        on_foreign_thread(run);
+        let start = START.load(Ordering::SeqCst).addr();
+        assert!(memory::resident(start, &mut [0]).is_err(), "still mapped");
+    })
+    .assert_success();
+}
+
+#[test]
+fn a_foreign_thread_survives_its_overflow_long_enough_to_tell() {
+    extern "C" fn run(_: *mut libc::c_void) -> *mut libc::c_void {
+        ensure_alternate_stack().unwrap();
+        overflow(0);
+        ptr::null_mut()
+    }
+    let ended =
+        in_child("sys::signal::tests::a_foreign_thread_survives_its_overflow_long_enough_to_tell", || {
+            let last_word = |_| {
+                write_to_stderr(&[IoSlice::new(b"last "), IoSlice::new(b"word")]);
+                std::process::abort();
+            };
+            // SAFETY: a write and an abort are async-signal-safe.
+            unsafe { catch_faults(last_word) }.unwrap();
+            on_foreign_thread(run);
+        });
+    ended.assert_signal(libc::SIGABRT);
+    assert_eq!(ended.stderr, "last word");
+}
+
+#[test]
+fn an_earlier_handler_is_called_for_what_is_not_ours() {
+    extern "C" fn earlier(signal: libc::c_int) {
+        assert_eq!(signal, libc::SIGBUS);
+        write_to_stderr(&[IoSlice::new(b"earlier")]);
+        std::process::exit(0);
+    }
+    let ended = in_child("sys::signal::tests::an_earlier_handler_is_called_for_what_is_not_ours", || {
+        let mut action = no_action();
+        action.sa_sigaction = earlier as *const () as usize;
+        // SAFETY: without SA_SIGINFO a handler takes the number of the signal only.
+        assert_eq!(unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) }, 0);
+        // SAFETY: does nothing.
+        unsafe { catch_faults(|_| ()) }.unwrap();
+        // SAFETY: takes no pointers.
+        unsafe { libc::raise(libc::SIGBUS) };
+        unreachable!("the handler exits");
+    });
+    ended.assert_success();
+    assert_eq!(ended.stderr, "earlier");
+}
