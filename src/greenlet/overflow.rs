@@ -5,8 +5,8 @@
 
 use std::io::IoSlice;
 use std::panic::Location;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys::lock::Lock;
 use crate::sys::{memory, signal};
@@ -15,14 +15,14 @@ use crate::sys::{memory, signal};
 /// at all if none runs. Called by a signal handler.
 pub(crate) type Describe = fn(&mut dyn FnMut(Option<&str>, &'static Location<'static>));
 
-/// The [`Describe`] in use; null until [`set_describe`].
-static DESCRIBE: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// Read by an atomic load, as async-signal-safe as any.
+static DESCRIBE: OnceLock<Describe> = OnceLock::new();
 
 /// How many regions are watched. A process has one for each size of stack, unless its address space is limited.
 const REGIONS: usize = 256;
 
 /// The address space that is cut into stacks. Entries are written once, in order; an empty one ends the table.
-static WATCHED: [Region; REGIONS] = [const { Region::NONE }; REGIONS];
+static WATCHED: [Region; REGIONS] = [const { Region::none() }; REGIONS];
 
 /// A run of slots of the same size, each with a guard page at its low end.
 struct Region {
@@ -33,19 +33,19 @@ struct Region {
 }
 
 impl Region {
-    const NONE: Region =
-        Region { start: AtomicUsize::new(0), slot: AtomicUsize::new(0), end: AtomicUsize::new(0) };
+    const fn none() -> Region {
+        Region { start: AtomicUsize::new(0), slot: AtomicUsize::new(0), end: AtomicUsize::new(0) }
+    }
 }
 
-/// Makes the report say who overflowed.
+/// Makes the report say who overflowed. Only the first call of a process has an effect.
 ///
 /// # Safety
 ///
 /// `describe` is async-signal-safe: it neither allocates, nor locks, nor panics, nor touches a thread-local for the
 /// first time if that has a destructor.
 pub(crate) unsafe fn set_describe(describe: Describe) {
-    // Release: pairs with the load in `report`, for what a function pointer may refer to (nothing, today).
-    DESCRIBE.store(describe as *mut (), Ordering::Release);
+    DESCRIBE.get_or_init(|| describe);
 }
 
 /// From now on a fault in the lowest page of any slot of the region is an overflow.
@@ -98,12 +98,8 @@ fn guarded_slot(address: usize) -> Option<usize> {
 /// Prints the last words, in one write so that those of two threads do not mix.
 #[cold]
 fn report(slot: usize) {
-    // Acquire: pairs with the store in `set_describe`.
-    let describe = DESCRIBE.load(Ordering::Acquire);
     let mut described = false;
-    if !describe.is_null() {
-        // SAFETY: only `set_describe` stores here, and what it stores is a `Describe`.
-        let describe: Describe = unsafe { std::mem::transmute(describe) };
+    if let Some(describe) = DESCRIBE.get() {
         describe(&mut |name, place| {
             described = true;
             write_report(slot, name, Some(place));

@@ -347,13 +347,15 @@ struct Class {
 }
 
 impl Class {
-    const EMPTY: Class = Class { returned: 0, fresh: 0..0, closed: 0..0, slab: FIRST_SLAB };
+    const fn empty() -> Class {
+        Class { returned: 0, fresh: 0..0, closed: 0..0, slab: FIRST_SLAB }
+    }
 }
 
 impl Pool {
     const fn new(guards: Guards) -> Pool {
         Pool {
-            classes: [const { Lock::new(Class::EMPTY) }; CLASSES],
+            classes: [const { Lock::new(Class::empty()) }; CLASSES],
             closed_guards: AtomicBool::new(matches!(guards, Guards::Closed)),
         }
     }

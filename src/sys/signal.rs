@@ -1,10 +1,9 @@
 //! Signals that tell of faults, and what their handlers need: a stack of their own, and a way to say a last word.
 
-use std::cell::UnsafeCell;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::OnceLock;
 
 use super::SystemCall;
 use super::lock::Lock;
@@ -14,16 +13,15 @@ use super::memory;
 /// that tell of one by SIGBUS.
 const FAULTS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-/// The function that looks at each fault first; null until [`catch_faults`].
-static INSPECT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// Set before the handler is installed. The handler reads it by an atomic load, as async-signal-safe as any.
+static CAUGHT: OnceLock<Caught> = OnceLock::new();
 
-/// What was to be done at a fault before [`catch_faults`], in the order of `FAULTS`.
-static PREVIOUS: Previous = Previous(UnsafeCell::new(MaybeUninit::uninit()));
-
-struct Previous(UnsafeCell<MaybeUninit<[libc::sigaction; FAULTS.len()]>>);
-
-// SAFETY: it is written once, by `catch_faults` under its lock and before any handler that reads it is installed.
-unsafe impl Sync for Previous {}
+/// What to do at a fault.
+struct Caught {
+    inspect: fn(usize),
+    /// What was to be done before, in the order of `FAULTS`.
+    previous: [libc::sigaction; FAULTS.len()],
+}
 
 /// Lets `inspect` look at the address of every fault of this process, before whatever was installed until now.
 ///
@@ -38,46 +36,38 @@ unsafe impl Sync for Previous {}
 ///
 /// `inspect` is async-signal-safe: it may have interrupted any code, also an allocation, and runs on a small stack.
 pub(crate) unsafe fn catch_faults(inspect: fn(usize)) -> io::Result<()> {
-    static INSTALLED: Lock<bool> = Lock::new(false);
-    let mut installed = INSTALLED.lock();
-    if *installed {
+    static INSTALLING: Lock<()> = Lock::new(());
+    let _installing = INSTALLING.lock();
+    if CAUGHT.get().is_some() {
         return Ok(());
     }
-    let mut previous = [no_action(); FAULTS.len()];
+    let mut previous = [NO_ACTION; FAULTS.len()];
     for (signal, action) in FAULTS.iter().zip(&mut previous) {
         // SAFETY: a null pointer only asks; `action` is valid to write to.
         unsafe { libc::sigaction(*signal, ptr::null(), action) }.check()?;
     }
-    // SAFETY: no handler that reads it is installed yet, and the lock keeps other writers out.
-    unsafe { (*PREVIOUS.0.get()).write(previous) };
-    // Release: together with `PREVIOUS` it is seen by the handler's Acquire load.
-    INSPECT.store(inspect as *mut (), Ordering::Release);
-    let mut action = no_action();
+    CAUGHT.get_or_init(|| Caught { inspect, previous });
+    let mut action = NO_ACTION;
     action.sa_sigaction = on_fault as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     for signal in FAULTS {
         // SAFETY: `on_fault` has the signature that SA_SIGINFO asks for, and does only what a handler may.
         unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }.check()?;
     }
-    *installed = true;
     Ok(())
 }
 
 /// The handler itself: the inspection, then what there was before.
-unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // Acquire: pairs with the store in `catch_faults`.
-    let inspect = INSPECT.load(Ordering::Acquire);
-    // SAFETY: the handler is installed after a `fn(usize)` has been stored.
-    let inspect: fn(usize) = unsafe { std::mem::transmute(inspect) };
+extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let caught = CAUGHT.get().expect("set before the handler was installed");
     // SAFETY: with SA_SIGINFO the kernel passes a valid record.
-    let sent_by_process = unsafe { (*info).si_code } <= 0;
+    let record = unsafe { &*info };
+    let sent_by_process = record.si_code <= 0;
     if !sent_by_process {
         // SAFETY: the record of a fault has an address.
-        inspect(unsafe { (*info).si_addr() }.addr());
+        (caught.inspect)(unsafe { record.si_addr() }.addr());
     }
-    // SAFETY: initialised before the handler was installed, and only read since.
-    let previous = unsafe { (*PREVIOUS.0.get()).assume_init_ref() };
-    let previous = &previous[usize::from(signal != FAULTS[0])];
+    let previous = &caught.previous[usize::from(signal != FAULTS[0])];
     match previous.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => {
             // On return the fault happens again, and then the kernel decides.
@@ -88,24 +78,33 @@ unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, c
                 unsafe { libc::raise(signal) };
             }
         }
-        handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            // SAFETY: with SA_SIGINFO a handler is a function of this signature, and gets what the kernel passed.
-            unsafe { std::mem::transmute::<usize, SignalAction>(handler)(signal, info, context) };
-        }
-        handler => {
-            // SAFETY: without SA_SIGINFO a handler is a function of this signature.
-            unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler)(signal) };
-        }
+        _ => call_previous(previous, signal, info, context),
     }
 }
 
-type SignalAction = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-
-/// A sigaction that asks for nothing: default action, no flags, empty mask.
-fn no_action() -> libc::sigaction {
-    // SAFETY: the C struct consists of integers and an optional function, for all of which zero is a value.
-    unsafe { MaybeUninit::zeroed().assume_init() }
+#[expect(clippy::disallowed_methods, reason = "the C interface has handlers as numbers")]
+fn call_previous(
+    previous: &libc::sigaction,
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    type WithInfo = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
+    type Plain = extern "C" fn(libc::c_int);
+    if previous.sa_flags & libc::SA_SIGINFO != 0 {
+        // SAFETY: with SA_SIGINFO the action of a signal, if not one of the two constants, is such a function.
+        let handler = unsafe { mem::transmute::<usize, WithInfo>(previous.sa_sigaction) };
+        handler(signal, info, context);
+    } else {
+        // SAFETY: as above, without SA_SIGINFO.
+        let handler = unsafe { mem::transmute::<usize, Plain>(previous.sa_sigaction) };
+        handler(signal);
+    }
 }
+
+/// Default action, no flags, empty mask.
+// SAFETY: the C struct consists of integers and an optional function, for all of which zero is a value.
+const NO_ACTION: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
 
 /// Writes the parts to standard error at once, as far as it takes them. Async-signal-safe.
 pub(crate) fn write_to_stderr(parts: &[IoSlice<'_>]) {

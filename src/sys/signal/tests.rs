@@ -1,5 +1,6 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 use std::{env, hint, thread};
 
@@ -81,8 +82,10 @@ fn on_foreign_thread(run: extern "C" fn(*mut libc::c_void) -> *mut libc::c_void)
     // SAFETY: `thread` is valid to write to, null asks for the default attributes, and `run` ignores its argument.
     let code = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), run, ptr::null_mut()) };
     assert_eq!(code, 0);
-    // SAFETY: the thread has been created, and is joined once.
-    assert_eq!(unsafe { libc::pthread_join(thread.assume_init(), ptr::null_mut()) }, 0);
+    // SAFETY: the thread has been created.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: it is joined once, and null asks for no result.
+    assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
 }
 
 #[test]
@@ -141,7 +144,7 @@ fn an_earlier_handler_is_called_for_what_is_not_ours() {
         std::process::exit(0);
     }
     let ended = in_child("sys::signal::tests::an_earlier_handler_is_called_for_what_is_not_ours", || {
-        let mut action = no_action();
+        let mut action = NO_ACTION;
         action.sa_sigaction = earlier as *const () as usize;
         // SAFETY: without SA_SIGINFO a handler takes the number of the signal only.
         assert_eq!(unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) }, 0);
