@@ -1,8 +1,52 @@
-//! Every way in which the library says that something did not work.
+//! Every public error type: one small type per way of failing.
+//!
+//! Whatever works on a file descriptor returns [`std::io::Result`] with std's kinds instead, so that it drops in for std.
 
+use std::any::Any;
+use std::fmt;
 use std::io;
+use std::panic::Location;
 
 use thiserror::Error;
+
+/// The payload with which a kill unwinds a green thread, and what an exiting greenlet leaves to its parent.
+///
+/// It travels by [`std::panic::resume_unwind`], so the panic hook never sees it. It can be caught with
+/// [`std::panic::catch_unwind`]; cleanup after that may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
+#[error("the green thread was killed")]
+pub struct GreenletExit;
+
+/// Raised in a greenlet that waits in the hub when somebody switches to it by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("switched by hand into a greenlet that waits in the hub")]
+pub struct InvalidSwitch;
+
+/// Why a [`switch`](crate::greenlet::Greenlet::switch) or a throw came back without a value.
+#[derive(Debug, Error)]
+pub enum SwitchError {
+    /// The greenlet whose result would have been the value ended by [`GreenletExit`].
+    #[error("the greenlet exited")]
+    Exit(GreenletExit),
+    /// The target waits for a value of another type; the value comes back.
+    #[error("the target greenlet waits for a value of another type")]
+    WrongType(Box<dyn Any>),
+    /// The target has not started and there is no stack for it. It stays startable.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+}
+
+/// Why [`set_parent`](crate::greenlet::AnyGreenlet::set_parent) left the parent as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ParentError {
+    /// The new parent is the greenlet itself or one of its descendants.
+    #[error("a greenlet cannot be its own ancestor")]
+    Cycle,
+    /// The main greenlet has no parent.
+    #[error("the main greenlet has no parent")]
+    Main,
+}
 
 /// A green thread got no stack.
 #[derive(Debug, Error)]
@@ -36,5 +80,165 @@ impl From<StackError> for io::Error {
             StackError::MapLimit(_) | StackError::OutOfMemory(_) => io::ErrorKind::OutOfMemory,
         };
         io::Error::new(kind, error)
+    }
+}
+
+/// A wait that would have to leave the stack of a green thread that is unwinding.
+///
+/// While a green thread unwinds, it must not yield: [`std::thread::panicking`] would be true for every other one. IO and
+/// sleeps in its destructors that would wait fail with this error instead, as an [`io::Error`] of kind `Other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a green thread that unwinds cannot wait")]
+pub struct Unwinding;
+
+impl From<Unwinding> for io::Error {
+    fn from(error: Unwinding) -> io::Error {
+        io::Error::other(error)
+    }
+}
+
+/// Why a green thread left no value to [`join`](crate::JoinHandle::join).
+#[derive(Error)]
+pub enum JoinError {
+    /// It ended by a kill.
+    #[error("the green thread was killed")]
+    Killed,
+    /// It panicked, or an uncaught timeout or another payload ended it: the payload.
+    #[error("the green thread panicked: {}", payload_text(&**.0))]
+    Panicked(Box<dyn Any + Send + 'static>),
+    /// It was spawned and there was no stack to run it on.
+    #[error(transparent)]
+    Stack(StackError),
+}
+
+impl JoinError {
+    /// Whether a kill ended it.
+    pub fn is_killed(&self) -> bool {
+        matches!(self, JoinError::Killed)
+    }
+
+    /// Whether a panic ended it.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, JoinError::Panicked(_))
+    }
+
+    /// The payload, as [`std::thread::JoinHandle::join`] gives it: fit for [`std::panic::resume_unwind`].
+    pub fn into_payload(self) -> Box<dyn Any + Send + 'static> {
+        match self {
+            JoinError::Killed => Box::new(GreenletExit),
+            JoinError::Panicked(payload) => payload,
+            JoinError::Stack(error) => Box::new(error),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Killed => formatter.write_str("Killed"),
+            JoinError::Panicked(payload) => write!(formatter, "Panicked({:?})", payload_text(&**payload)),
+            JoinError::Stack(error) => write!(formatter, "Stack({error:?})"),
+        }
+    }
+}
+
+/// What a panic said, where its payload is text.
+pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else if let Some(elapsed) = payload.downcast_ref::<Elapsed>() {
+        elapsed.to_string()
+    } else if let Some(exit) = payload.downcast_ref::<LoopExit>() {
+        exit.to_string()
+    } else {
+        "Box<dyn Any>".to_owned()
+    }
+}
+
+/// A [`with_timeout`](crate::with_timeout) or a [`Timeout`](crate::Timeout) ran out.
+///
+/// It is also the payload with which the time limit unwinds what it interrupts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the time limit of {limit:?} is over")]
+pub struct Elapsed {
+    pub(crate) limit: std::time::Duration,
+    pub(crate) id: u64,
+}
+
+impl Elapsed {
+    /// The limit that ran out.
+    pub fn limit(&self) -> std::time::Duration {
+        self.limit
+    }
+}
+
+/// A wait with a time limit of its own ended without what it waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
+#[error("timed out")]
+pub struct TimedOut;
+
+impl From<TimedOut> for io::Error {
+    fn from(error: TimedOut) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, error)
+    }
+}
+
+/// Nothing in the process can ever wake the main greenlet: a deadlock.
+///
+/// The hub raises it in the main greenlet in place of sleeping for ever. The green threads that it names stay parked, and
+/// the hub stays usable.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct LoopExit {
+    pub(crate) parked: Vec<Parked>,
+}
+
+impl LoopExit {
+    /// Every parked green thread, the main greenlet first, and what it waits on.
+    pub fn parked(&self) -> &[Parked] {
+        &self.parked
+    }
+}
+
+impl fmt::Display for LoopExit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "this wait would block for ever: nothing can wake the hub")?;
+        self.parked.iter().try_for_each(|parked| write!(formatter, "\n  {parked}"))
+    }
+}
+
+/// A parked green thread, as a [`LoopExit`] names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    pub(crate) name: String,
+    pub(crate) spawned_at: Option<&'static Location<'static>>,
+    pub(crate) waits_on: String,
+}
+
+impl Parked {
+    /// Its name, `main` for the main greenlet, `<unnamed>` where it has none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it was spawned; `None` for the main greenlet.
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.spawned_at
+    }
+
+    /// What it waits on, for instance `Mutex::lock` or `fd 7 to be readable`.
+    pub fn waits_on(&self) -> &str {
+        &self.waits_on
+    }
+}
+
+impl fmt::Display for Parked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "green thread '{}'", self.name)?;
+        if let Some(place) = self.spawned_at {
+            write!(formatter, ", spawned at {place},")?;
+        }
+        write!(formatter, " waits on {}", self.waits_on)
     }
 }

@@ -166,7 +166,7 @@ fn unsafety(files: &[File]) -> Vec<String> {
             continue;
         }
         let safe_floor = floor(room).is_some_and(|floor| SAFE_FLOORS.contains(&floor));
-        let argued = text.contains("#![expect(unsafe_code, reason = \"");
+        let argued = text.split_whitespace().collect::<String>().contains("#![expect(unsafe_code,reason=\"");
         for (line, _) in words(&code(text)).into_iter().filter(|(_, word)| *word == "unsafe") {
             if safe_floor {
                 violations.push(format!("{path}:{line}: `{room}` has no `unsafe`"));
@@ -276,7 +276,7 @@ fn literal_length(rest: &str, before: Option<char>) -> Option<usize> {
     if rest.starts_with('"') {
         return Some(quoted(rest, '"'));
     }
-    let in_word = before.is_some_and(|character| character.is_alphanumeric() || character == '_');
+    let in_word = before.is_some_and(|character| character.is_alphanumeric() || "_$".contains(character));
     if !in_word && let Some(raw) = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r')) {
         let hashes = raw.len() - raw.trim_start_matches('#').len();
         if raw[hashes..].starts_with('"') {
@@ -322,8 +322,8 @@ fn imported(path: &str, code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let own_word =
-            !code[..at].ends_with(|character: char| character.is_alphanumeric() || character == '_');
-        // `pub(in crate::room)` is no import.
+            !code[..at].ends_with(|character: char| character.is_alphanumeric() || "_$".contains(character));
+        // `$crate::item` in a macro is a path of the caller's, `pub(in crate::room)` is no import.
         if own_word && !code[..at].trim_end().ends_with("(in") {
             first_names(&code[at + "crate::".len()..], line_of(code, at), &mut found);
         }

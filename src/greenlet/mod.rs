@@ -1,4 +1,56 @@
-//! Stacks, and the switch between them.
+//! Explicit coroutines with stacks of their own, and the machinery that switches stacks.
+//!
+//! A [`Greenlet`] runs until it switches to another one with a value; nothing is scheduled. This is Python's greenlet, with
+//! types. Green threads are greenlets that the hub schedules, so the two mix: a greenlet that blocks on greenloop's IO
+//! parks, and the hub goes on with whoever is ready.
+//!
+//! ```
+//! use greenloop::greenlet::{Greenlet, main};
+//!
+//! let greeter = Greenlet::new(|name: String| {
+//!     let next = main().switch(format!("hello, {name}")).unwrap();
+//!     format!("goodbye, {next}")
+//! });
+//! assert_eq!(greeter.switch("Ada".to_string()).unwrap(), "hello, Ada");
+//! assert_eq!(greeter.switch("Bob".to_string()).unwrap(), "goodbye, Bob");
+//! assert!(greeter.is_dead());
+//! ```
 
-pub(crate) mod overflow;
-pub(crate) mod stack;
+#![expect(unsafe_code, reason = "stacks, the switch between them, and values that cross it")]
+
+mod fiber;
+mod generator;
+mod handle;
+mod overflow;
+mod stack;
+mod trace;
+mod unraisable;
+
+pub use generator::{Generator, Yielder};
+pub use handle::{AnyGreenlet, Greenlet};
+pub use trace::{Event, Trace, Tracer, settrace};
+
+pub(crate) use fiber::{Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, thread};
+pub(crate) use stack::SizeClass;
+pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};
+pub(crate) use unraisable::{catch, report, report_text};
+
+/// The greenlet that runs: a plain one, a green thread, or the thread's own stack.
+///
+/// ```
+/// use greenloop::greenlet::{Greenlet, current, main};
+///
+/// assert!(current().is_main());
+/// let inside = Greenlet::new(|_: bool| current() == main());
+/// assert_eq!(inside.switch(true).unwrap(), false);
+/// ```
+pub fn current() -> AnyGreenlet {
+    let thread = thread();
+    AnyGreenlet::of_fiber(thread.current(), &thread)
+}
+
+/// The calling OS thread's own stack, as a greenlet: the ancestor of all others.
+pub fn main() -> AnyGreenlet {
+    let thread = thread();
+    AnyGreenlet::of_fiber(thread.main(), &thread)
+}

@@ -50,7 +50,7 @@ const WARM_PAGES: usize = 4;
 /// The smallest and the largest slot: 16 KiB (four pages, if pages are larger) and 1 GiB.
 const SMALLEST_SHIFT: u32 = 14;
 const LARGEST_SHIFT: u32 = 30;
-const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
+pub(super) const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
 
 /// The default slot: 64 KiB, or 256 KiB in a debug build.
 ///
@@ -106,7 +106,7 @@ impl SizeClass {
         memory::page_size() + HEADER + (COLOURS - 1) * COLOUR_STEP
     }
 
-    fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         (self.shift - SMALLEST_SHIFT) as usize
     }
 }
@@ -288,6 +288,11 @@ impl Extent {
     fn canary(self, page: usize, index: usize) -> *mut usize {
         let colour = (self.end() - HEADER - self.base.get()) / COLOUR_STEP;
         ptr::with_exposed_provenance_mut(page + index / 2 * CANARY_STEP + colour % 4 * 64 + index % 2 * 40)
+    }
+
+    /// How many bytes below the base an address is.
+    pub(super) fn depth(self, address: usize) -> usize {
+        self.base.get() - address
     }
 
     fn header(self) -> *mut Header {

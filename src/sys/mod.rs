@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod lock;
 pub(crate) mod memory;
+pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod wake;
 

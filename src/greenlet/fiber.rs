@@ -1,0 +1,622 @@
+//! Stacks that run: the switch itself, and what one OS thread knows about its greenlets.
+//!
+//! corosensei is asymmetric: a coroutine is resumed, and suspends to who resumed it. Greenlets are symmetric. So the
+//! thread's own stack runs a *relay*: a fiber that wants to go on as another one suspends to the relay, having said
+//! where to go, and the relay resumes that one. Whoever switches to whom, it is two stack swaps.
+//!
+//! ```text
+//!     thread's stack            fiber A            fiber B
+//!     relay ── resume ───────────▶ │
+//!       ▲                          │ B.switch(v)
+//!       └──── suspend, "go to B" ──┘
+//!     relay ── resume ──────────────────────────────▶ │
+//!       ▲                                             │ waits for a socket
+//!       └──── suspend, "nothing for me" ──────────────┘
+//!     hub: the next ready one
+//! ```
+
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::fmt;
+use std::ops::Deref;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use super::handle::{AnyGreenlet, Header};
+use super::overflow;
+use super::stack::{CLASSES, Extent, SizeClass, Stack};
+use super::trace::Tracer;
+use crate::error::StackError;
+use crate::sys::signal;
+
+/// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
+const IDLE_FIBERS: usize = 16 * 1024;
+
+/// Bytes that a suspended fiber needs below `live`'s own frame.
+const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
+
+/// A reference to something that lives as long as its OS thread runs greenlets: a fiber, the thread's own record, its hub.
+///
+/// It is neither `Send` nor `Sync`, so it cannot outlive the thread in another one.
+pub(crate) struct Local<T>(NonNull<T>);
+
+impl<T> Local<T> {
+    /// # Safety
+    ///
+    /// `target` must be valid for shared access until the thread's last use of the reference.
+    pub(crate) unsafe fn new(target: NonNull<T>) -> Local<T> {
+        Local(target)
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(self) -> *mut T {
+        self.0.as_ptr()
+    }
+}
+
+impl<T> Clone for Local<T> {
+    #[inline]
+    fn clone(&self) -> Local<T> {
+        *self
+    }
+}
+
+impl<T> Copy for Local<T> {}
+
+impl<T> PartialEq for Local<T> {
+    #[inline]
+    fn eq(&self, other: &Local<T>) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> fmt::Debug for Local<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Local({:p})", self.0)
+    }
+}
+
+impl<T> Deref for Local<T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: who made the reference vouched that the target outlives all its uses, and it is only shared.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// A fiber, from anywhere in its thread.
+pub(crate) type FiberRef = Local<Fiber>;
+
+/// What a fiber does when it is resumed to begin something: runs it to its end, and says which fiber goes on after that;
+/// `None` leaves the choice to the hub.
+pub(crate) type Entry = fn(FiberRef) -> Option<FiberRef>;
+
+type Swap = Coroutine<(), (), (), Stack>;
+
+/// Where a fiber stands between the hub and its own stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// Nothing runs on it.
+    Idle,
+    /// It runs, or is suspended in an explicit switch.
+    Running,
+    /// It waits for a wake.
+    Parked,
+    /// It was woken, or has yielded, and stands in the ready queue.
+    Ready,
+}
+
+/// What came with the control when it came back to a fiber.
+pub(crate) enum Arrival {
+    /// Nothing but, in a switch, the value in the inbox.
+    Value,
+    /// The greenlet whose result was to come has exited.
+    Exit,
+    /// Something to raise.
+    Thrown(Box<dyn Any + Send>),
+}
+
+/// Where the value goes that is sent to a fiber suspended in a switch: an `Option<T>` in that switch's frame.
+#[derive(Clone, Copy)]
+pub(super) struct Inbox {
+    pub(super) value_type: TypeId,
+    pub(super) slot: NonNull<()>,
+}
+
+/// Who runs on a fiber, for reports.
+pub(crate) trait Describe {
+    /// The name given to it.
+    fn name(&self) -> Option<&str>;
+    /// Where it was made.
+    fn spawned_at(&self) -> &'static Location<'static>;
+}
+
+/// Something that raises at the next park: a kill, or a time limit.
+pub(crate) struct Interrupt {
+    /// What to unwind with.
+    pub(crate) payload: Box<dyn Any + Send>,
+    /// Which time limit it comes from, so that its end can take it back; 0 for a kill.
+    pub(crate) timeout: u64,
+}
+
+/// A stack with a place to resume, and what goes with it while something runs there. The thread's own stack is one too.
+pub(crate) struct Fiber {
+    /// `None` for the main fiber, and for one whose stack was given back.
+    /// # Invariant
+    /// Only the relay, which runs on the thread's own stack, touches it, and it does so while the fiber is suspended.
+    swap: UnsafeCell<Option<Swap>>,
+    /// The way back to the relay; valid while the fiber has a stack and has been resumed once.
+    yielder: Cell<*const Yielder<(), ()>>,
+    /// What to run when resumed in state [`Idle`](State::Idle).
+    entry: Cell<Entry>,
+    pub(crate) state: Cell<State>,
+    /// The wait that may be woken; 0 when there is none. Never the same number twice.
+    pub(crate) generation: Cell<u64>,
+    /// A wake came for the wait before it parked.
+    pub(crate) woken: Cell<bool>,
+    /// Whether `interrupts` has something, or an arrival or a value was brought by hand: looked at after every park.
+    pub(crate) disturbed: Cell<bool>,
+    /// What it waits on, for reports: words, and a number that belongs to them.
+    pub(crate) waits_on: Cell<(&'static str, u64)>,
+    /// What came with the control, see [`Arrival`].
+    pub(super) arrival: Cell<Arrival>,
+    pub(super) inbox: Cell<Option<Inbox>>,
+    /// The greenlet that runs here, once somebody asked.
+    pub(super) greenlet: RefCell<Option<Rc<Header>>>,
+    pub(crate) interrupts: RefCell<Vec<Interrupt>>,
+    /// Whose record describes what runs here.
+    /// # Invariant
+    /// Valid while set: who sets it keeps the target alive until it is unset.
+    description: Cell<Option<NonNull<dyn Describe>>>,
+    /// What runs here keeps its own values here: greenlet-local storage.
+    pub(crate) locals: RefCell<Option<Box<dyn Any>>>,
+    /// How many things have run here: tells a time limit of a finished one from the current one's.
+    pub(crate) runs: Cell<u64>,
+    class: Cell<SizeClass>,
+    /// Its stack's bounds, and how many bytes below the base its frames reach while it is idle.
+    extent: Cell<Option<(Extent, usize)>>,
+    index: u32,
+    retires: Cell<bool>,
+}
+
+impl Fiber {
+    fn new(index: u32, class: SizeClass) -> Fiber {
+        Fiber {
+            swap: UnsafeCell::new(None),
+            yielder: Cell::new(ptr::null()),
+            entry: Cell::new(|_| None),
+            state: Cell::new(State::Idle),
+            generation: Cell::new(0),
+            woken: Cell::new(false),
+            disturbed: Cell::new(false),
+            waits_on: Cell::new(("", 0)),
+            arrival: Cell::new(Arrival::Value),
+            inbox: Cell::new(None),
+            greenlet: RefCell::new(None),
+            interrupts: RefCell::new(Vec::new()),
+            description: Cell::new(None),
+            locals: RefCell::new(None),
+            runs: Cell::new(1),
+            class: Cell::new(class),
+            extent: Cell::new(None),
+            index,
+            retires: Cell::new(false),
+        }
+    }
+
+    /// Its number in its thread.
+    #[inline]
+    pub(crate) fn index(&self) -> u32 {
+        self.index
+    }
+
+    #[inline]
+    pub(crate) fn class(&self) -> SizeClass {
+        self.class.get()
+    }
+
+    /// Says who runs here until the next call.
+    ///
+    /// # Safety
+    ///
+    /// `description` must stay valid until this is called again.
+    pub(crate) unsafe fn describe(&self, description: Option<&(dyn Describe + 'static)>) {
+        self.description.set(description.map(NonNull::from));
+    }
+
+    /// Who runs here.
+    pub(crate) fn description(&self) -> Option<&dyn Describe> {
+        // SAFETY: valid while set, by the field's invariant.
+        self.description.get().map(|description| unsafe { &*description.as_ptr() })
+    }
+
+    /// Has `payload` raised when the fiber goes on.
+    pub(crate) fn throw(&self, payload: Box<dyn Any + Send>) {
+        self.arrival.set(Arrival::Thrown(payload));
+        self.disturbed.set(true);
+    }
+
+    /// Takes what came with the control.
+    #[inline]
+    pub(crate) fn take_arrival(&self) -> Arrival {
+        self.arrival.replace(Arrival::Value)
+    }
+
+    /// Ends what ran here: frees its locals, forgets its interrupts.
+    #[inline]
+    pub(crate) fn end_run(&self) {
+        self.free_locals();
+        self.runs.set(self.runs.get() + 1);
+        if self.disturbed.replace(false) {
+            self.interrupts.borrow_mut().clear();
+        }
+        if self.greenlet.borrow().is_some() {
+            self.end_greenlet();
+        }
+        self.description.set(None);
+    }
+
+    #[cold]
+    fn end_greenlet(&self) {
+        let greenlet = self.greenlet.borrow_mut().take();
+        if let Some(greenlet) = greenlet {
+            greenlet.set_dead();
+        }
+    }
+
+    /// Frees what runs here keeps for itself. What the destructors raise is reported.
+    #[inline]
+    pub(crate) fn free_locals(&self) {
+        if self.locals.borrow().is_some() {
+            self.drop_locals();
+        }
+    }
+
+    #[cold]
+    fn drop_locals(&self) {
+        // A destructor may use a local again, which makes a fresh one: a few rounds, as std does for thread-locals.
+        for _ in 0..5 {
+            let Some(locals) = self.locals.borrow_mut().take() else { return };
+            super::unraisable::catch("a greenlet-local's destructor", || drop(locals));
+        }
+    }
+}
+
+/// How [`Thread::run`] came back to the thread's own stack.
+#[derive(PartialEq, Eq, Clone, Copy, Debug)]
+pub(crate) enum Stopped {
+    /// The fiber left the choice of the next to the hub.
+    Idle,
+    /// The main greenlet is to go on.
+    Main,
+}
+
+/// What one OS thread knows about its greenlets.
+pub(crate) struct Thread {
+    current: Cell<FiberRef>,
+    main: FiberRef,
+    /// Where a fiber that suspends wants to go on; itself says that it has nothing more to run.
+    directive: Cell<Option<FiberRef>>,
+    /// All fibers ever made here, by index. They are freed with the thread, their stacks earlier.
+    fibers: RefCell<Vec<FiberRef>>,
+    /// Suspended, with a stack and nothing to run, last in first out, by size class.
+    idle: [RefCell<Vec<FiberRef>>; CLASSES],
+    /// Without a stack.
+    vacant: RefCell<Vec<FiberRef>>,
+    /// The hub's loop: returns when the main greenlet is to go on.
+    pub(crate) wait_in_hub: Cell<Option<fn()>>,
+    /// Takes the hub down when the thread ends.
+    pub(crate) end_hub: Cell<Option<fn()>>,
+    /// Takes a fiber out of the hub's ready queue.
+    pub(crate) withdraw: Cell<Option<fn(FiberRef)>>,
+    pub(super) tracing: Cell<bool>,
+    pub(super) tracer: RefCell<Option<Rc<Tracer>>>,
+    /// The greenlet that has just ended, for the trace of its last switch.
+    pub(super) departed: RefCell<Option<AnyGreenlet>>,
+}
+
+thread_local! {
+    static THREAD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
+    static OWNER: Owner = const { Owner };
+}
+
+/// Its destructor runs when the OS thread ends.
+struct Owner;
+
+/// The record of the calling OS thread, made on first use.
+///
+/// # Panics
+///
+/// In destructors of thread-locals that run after the record was taken down.
+#[inline]
+pub(crate) fn thread() -> Local<Thread> {
+    match NonNull::new(THREAD.get().cast_mut()) {
+        // SAFETY: not null means made by `make_thread` and not yet freed by `Owner`, which runs when nothing of this
+        // thread can use the reference any more: it is not `Send`, and what outlives the call lies on parked stacks.
+        Some(thread) => unsafe { Local::new(thread) },
+        None => make_thread(),
+    }
+}
+
+/// Like [`thread`], but makes nothing: `None` where no greenlet has been used.
+#[inline]
+pub(crate) fn existing_thread() -> Option<Local<Thread>> {
+    // SAFETY: as in `thread`.
+    NonNull::new(THREAD.get().cast_mut()).map(|thread| unsafe { Local::new(thread) })
+}
+
+#[cold]
+fn make_thread() -> Local<Thread> {
+    OWNER.try_with(|_| ()).expect("greenlets cannot be used while the thread's locals are destroyed");
+    // SAFETY: `describe_current` reads a thread-local without a destructor, and memory that stays valid while it is set.
+    unsafe { overflow::set_describe(describe_current) };
+    // Where there is no room for it, an overflow ends the process without a report.
+    let _ = signal::ensure_alternate_stack();
+    let main = leak(Fiber::new(0, SizeClass::default_now()));
+    main.state.set(State::Running);
+    let thread = leak(Thread {
+        current: Cell::new(main),
+        main,
+        directive: Cell::new(None),
+        fibers: RefCell::new(vec![main]),
+        idle: [const { RefCell::new(Vec::new()) }; CLASSES],
+        vacant: RefCell::new(Vec::new()),
+        wait_in_hub: Cell::new(None),
+        end_hub: Cell::new(None),
+        withdraw: Cell::new(None),
+        tracing: Cell::new(false),
+        tracer: RefCell::new(None),
+        departed: RefCell::new(None),
+    });
+    THREAD.set(thread.as_ptr());
+    thread
+}
+
+/// Moves `value` to the heap, to be freed by [`Owner`].
+fn leak<T>(value: T) -> Local<T> {
+    // SAFETY: the box is freed by `Owner` alone, when the thread ends.
+    unsafe { Local::new(NonNull::from(Box::leak(Box::new(value)))) }
+}
+
+/// For the overflow report: reads only, so it may run in a signal handler.
+fn describe_current(report: &mut dyn FnMut(Option<&str>, &'static Location<'static>)) {
+    let fiber = existing_thread().map(|thread| thread.current());
+    if let Some(description) = fiber.as_ref().and_then(|fiber| fiber.description()) {
+        report(description.name(), description.spawned_at());
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let Some(thread) = existing_thread() else { return };
+        if let Some(end_hub) = thread.end_hub.take() {
+            end_hub();
+        }
+        thread.main.end_run();
+        drop(thread.tracer.borrow_mut().take());
+        thread.retire_idle();
+        THREAD.set(ptr::null());
+        let fibers = thread.fibers.take();
+        let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();
+        if parked > 0 {
+            // Their destructors cannot run any more, now that thread-locals are going: they leak, as do their fibers.
+            if cfg!(debug_assertions) {
+                super::unraisable::report_text(&format!(
+                    "an OS thread ended with {parked} parked green threads: they leak"
+                ));
+            }
+            return;
+        }
+        for fiber in fibers {
+            // SAFETY: made by `leak`, and this is the only place that frees it; no stack of this thread is left to use it.
+            drop(unsafe { Box::from_raw(fiber.as_ptr()) });
+        }
+        // SAFETY: as for the fibers; THREAD no longer leads to it.
+        drop(unsafe { Box::from_raw(thread.as_ptr()) });
+    }
+}
+
+impl Fiber {
+    /// Whether it is suspended in an explicit switch.
+    pub(crate) fn is_switched_out(&self) -> bool {
+        self.inbox.get().is_some()
+    }
+
+    /// Keeps how far an idle fiber's frames reach, given an address in the lowest of its own.
+    fn measure_depth(&self, address: usize) {
+        let extent = self.extent.get().map(|(extent, _)| (extent, extent.depth(address) + SUSPENDED_FRAMES));
+        self.extent.set(extent);
+    }
+
+    /// Gives back what a deep call has left on the stack of a fiber that is idle.
+    #[inline]
+    fn trim(&self) {
+        if let Some((extent, in_use)) = self.extent.get() {
+            // SAFETY: the fiber owns the stack, and is suspended in `live`, whose frames were measured.
+            unsafe { extent.trim(in_use) };
+        }
+    }
+
+    fn has_stack(&self) -> bool {
+        // SAFETY: a shared look while no relay runs on this fiber's `swap`: callers are on the thread's own stack.
+        unsafe { (*self.swap.get()).is_some() }
+    }
+}
+
+impl Thread {
+    /// Who runs.
+    #[inline]
+    pub(crate) fn current(&self) -> FiberRef {
+        self.current.get()
+    }
+
+    #[inline]
+    pub(crate) fn main(&self) -> FiberRef {
+        self.main
+    }
+
+    /// Whether the thread's own stack runs.
+    #[inline]
+    pub(crate) fn on_main(&self) -> bool {
+        self.current.get() == self.main
+    }
+
+    /// The hub's own code runs, on the thread's own stack.
+    #[inline]
+    pub(crate) fn back_in_hub(&self) {
+        self.current.set(self.main);
+    }
+
+    /// The fiber with this number.
+    #[inline]
+    pub(crate) fn fiber(&self, index: u32) -> Option<FiberRef> {
+        self.fibers.borrow().get(index as usize).copied()
+    }
+
+    /// All fibers, for reports.
+    pub(crate) fn all(&self) -> Vec<FiberRef> {
+        self.fibers.borrow().clone()
+    }
+
+    /// A fiber with a stack and nothing to run, which will begin with `entry`: an idle one, warm, or a new one.
+    #[inline]
+    pub(crate) fn take_fiber(&self, class: SizeClass, entry: Entry) -> Result<FiberRef, StackError> {
+        let fiber = match self.idle[class.index()].borrow_mut().pop() {
+            Some(fiber) => fiber,
+            None => self.make_fiber(class)?,
+        };
+        fiber.entry.set(entry);
+        fiber.state.set(State::Running);
+        Ok(fiber)
+    }
+
+    #[cold]
+    fn make_fiber(&self, class: SizeClass) -> Result<FiberRef, StackError> {
+        let stack = Stack::allocate(class)?;
+        let fiber = match self.vacant.borrow_mut().pop() {
+            Some(fiber) => fiber,
+            None => {
+                let mut fibers = self.fibers.borrow_mut();
+                let fiber = leak(Fiber::new(fibers.len() as u32, class));
+                fibers.push(fiber);
+                fiber
+            }
+        };
+        fiber.class.set(class);
+        fiber.extent.set(Some((stack.extent(), 0)));
+        let swap = Swap::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| live(fiber, yielder));
+        // SAFETY: the fiber had no stack, so no relay uses the cell.
+        unsafe { *fiber.swap.get() = Some(swap) };
+        Ok(fiber)
+    }
+
+    /// Resumes `fiber` and whoever it switches to, until one leaves the choice to the hub or main is to go on. Runs on the
+    /// thread's own stack.
+    #[inline]
+    pub(crate) fn run(&self, mut fiber: FiberRef) -> Stopped {
+        loop {
+            if self.tracing.get() {
+                super::trace::emit(self, self.current.get(), fiber);
+            }
+            self.current.set(fiber);
+            self.resume(fiber);
+            match self.directive.take() {
+                None => return Stopped::Idle,
+                Some(next) if next == self.main => return Stopped::Main,
+                Some(next) if next == fiber => {
+                    fiber.trim();
+                    return Stopped::Idle;
+                }
+                Some(next) => fiber = next,
+            }
+        }
+    }
+
+    #[inline]
+    fn resume(&self, fiber: FiberRef) {
+        // SAFETY: we are on the thread's own stack and `fiber` is suspended, so this is the only access to `swap` until
+        // it suspends again; code on the fiber does not touch it, by the field's invariant.
+        let swap = unsafe { &mut *fiber.swap.get() };
+        let swap = swap.as_mut().expect("a fiber that is resumed has a stack");
+        if let CoroutineResult::Return(()) = swap.resume(()) {
+            self.bury(fiber);
+        }
+    }
+
+    /// Leaves the current stack: for `target`, or for whatever the hub runs next. Returns when control comes back.
+    #[inline(always)]
+    pub(crate) fn leave(&self, target: Option<FiberRef>) {
+        let current = self.current.get();
+        if current == self.main {
+            self.relay(target);
+        } else {
+            self.directive.set(target);
+            // SAFETY: `current` runs, so it was resumed, and `live` has set the yielder, which lies on its stack.
+            unsafe { &*current.yielder.get() }.suspend(());
+        }
+    }
+
+    /// The main greenlet waits: the thread's own stack runs the others meanwhile.
+    fn relay(&self, target: Option<FiberRef>) {
+        let stopped = target.map_or(Stopped::Idle, |target| self.run(target));
+        if stopped == Stopped::Idle {
+            let wait_in_hub = self.wait_in_hub.get().expect("who leaves the choice to the hub has one");
+            wait_in_hub();
+        }
+        if self.tracing.get() {
+            super::trace::emit(self, self.current.get(), self.main);
+        }
+        self.current.set(self.main);
+    }
+
+    /// Keeps a fiber that has nothing more to run for the next one; `false` where there are enough.
+    #[inline]
+    fn keep(&self, fiber: FiberRef) -> bool {
+        fiber.state.set(State::Idle);
+        let mut idle = self.idle[fiber.class().index()].borrow_mut();
+        let keeps = idle.len() < IDLE_FIBERS;
+        if keeps {
+            idle.push(fiber);
+        }
+        keeps
+    }
+
+    /// Gives the stacks of all idle fibers back.
+    pub(crate) fn retire_idle(&self) {
+        for idle in &self.idle {
+            for fiber in idle.take() {
+                fiber.retires.set(true);
+                self.resume(fiber);
+            }
+        }
+    }
+
+    /// Gives the stack of a fiber back that has returned.
+    #[cold]
+    fn bury(&self, fiber: FiberRef) {
+        fiber.retires.set(false);
+        // SAFETY: we are on the thread's own stack, and the fiber's coroutine has returned: nobody else uses the cell.
+        drop(unsafe { (*fiber.swap.get()).take() });
+        fiber.extent.set(None);
+        self.vacant.borrow_mut().push(fiber);
+    }
+}
+
+/// The whole life of a fiber's stack: run something, wait for the next.
+fn live(fiber: FiberRef, yielder: &Yielder<(), ()>) {
+    fiber.yielder.set(yielder);
+    fiber.measure_depth((&raw const fiber).addr());
+    while !fiber.retires.get() {
+        let next = (fiber.entry.get())(fiber);
+        let thread = thread();
+        thread.directive.set(Some(next.unwrap_or(fiber)));
+        if !thread.keep(fiber) {
+            return;
+        }
+        yielder.suspend(());
+    }
+}

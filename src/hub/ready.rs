@@ -1,0 +1,119 @@
+//! Who runs next: the woken ones and the freshly spawned, each first in, first out.
+//!
+//! One pass of the run loop takes a bounded number of both: the fresh first, so that what was spawned runs at its maker's
+//! next yield, but only some, so that a burst of spawns does not make the woken late.
+
+use std::collections::VecDeque;
+
+/// Fresh ones begun in one pass, at most.
+pub(super) const FRESH_PER_PASS: usize = 64;
+/// Woken ones run in one pass, at most.
+pub(super) const WOKEN_PER_PASS: usize = 256;
+
+/// The two queues.
+#[derive(Debug)]
+pub(super) struct Ready<W, F> {
+    woken: VecDeque<W>,
+    fresh: VecDeque<F>,
+    /// Fresh ones that may still begin in this pass.
+    fresh_left: usize,
+}
+
+impl<W: PartialEq, F> Ready<W, F> {
+    pub(super) const fn new() -> Ready<W, F> {
+        Ready { woken: VecDeque::new(), fresh: VecDeque::new(), fresh_left: 0 }
+    }
+
+    #[inline]
+    pub(super) fn push_woken(&mut self, woken: W) {
+        self.woken.push_back(woken);
+    }
+
+    #[inline]
+    pub(super) fn push_fresh(&mut self, fresh: F) {
+        self.fresh.push_back(fresh);
+    }
+
+    #[inline]
+    pub(super) fn pop_woken(&mut self) -> Option<W> {
+        self.woken.pop_front()
+    }
+
+    /// Takes a woken one out of the line.
+    pub(super) fn withdraw(&mut self, woken: &W) -> bool {
+        let place = self.woken.iter().position(|candidate| candidate == woken);
+        place.is_some_and(|place| self.woken.remove(place).is_some())
+    }
+
+    /// Begins a pass: how many woken ones it runs. Who becomes ready meanwhile runs in the next.
+    #[inline]
+    pub(super) fn begin_pass(&mut self) -> usize {
+        self.fresh_left = self.fresh.len().min(FRESH_PER_PASS);
+        self.woken.len().min(WOKEN_PER_PASS)
+    }
+
+    /// The next fresh one of this pass.
+    #[inline]
+    pub(super) fn pop_fresh(&mut self) -> Option<F> {
+        self.pop_fresh_if(|_| true)
+    }
+
+    /// The next fresh one of this pass, if it `fits`.
+    #[inline]
+    pub(super) fn pop_fresh_if(&mut self, fits: impl FnOnce(&F) -> bool) -> Option<F> {
+        if self.fresh_left == 0 || !self.fresh.front().is_some_and(fits) {
+            return None;
+        }
+        self.fresh_left -= 1;
+        self.fresh.pop_front()
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.woken.is_empty() && self.fresh.is_empty()
+    }
+
+    /// Everything fresh, for the hub's end.
+    pub(super) fn take_fresh(&mut self) -> VecDeque<F> {
+        std::mem::take(&mut self.fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_fresh_ones_is_spread_over_passes() {
+        let mut ready = Ready::<u32, usize>::new();
+        (0..FRESH_PER_PASS + 10).for_each(|number| ready.push_fresh(number));
+        ready.push_woken(7);
+        assert_eq!(ready.begin_pass(), 1);
+        let first: Vec<_> = std::iter::from_fn(|| ready.pop_fresh()).collect();
+        assert_eq!(first, (0..FRESH_PER_PASS).collect::<Vec<_>>());
+        assert_eq!(ready.pop_woken(), Some(7));
+        assert_eq!(ready.begin_pass(), 0);
+        assert_eq!(std::iter::from_fn(|| ready.pop_fresh()).count(), 10);
+        assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn a_pass_leaves_who_comes_later_to_the_next() {
+        let mut ready = Ready::<u32, u32>::new();
+        assert_eq!(ready.begin_pass(), 0);
+        ready.push_fresh(1);
+        assert_eq!(ready.pop_fresh(), None);
+        ready.begin_pass();
+        assert_eq!(ready.pop_fresh_if(|_| false), None);
+        assert_eq!(ready.pop_fresh_if(|_| true), Some(1));
+    }
+
+    #[test]
+    fn who_is_withdrawn_does_not_run() {
+        let mut ready = Ready::<u32, u32>::new();
+        (1..=3).for_each(|number| ready.push_woken(number));
+        assert!(ready.withdraw(&2));
+        assert!(!ready.withdraw(&2));
+        assert_eq!((ready.pop_woken(), ready.pop_woken(), ready.pop_woken()), (Some(1), Some(3), None));
+    }
+}

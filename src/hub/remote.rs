@@ -1,0 +1,169 @@
+//! The door through which other OS threads reach a hub.
+//!
+//! A door outlives its hub: it is handed to the next hub of another thread, so that a reference to it needs no count. What
+//! was meant for a hub that is gone is told by its epoch, or by its generation, and thrown away.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use crate::sys::lock::Lock;
+use crate::sys::wake::Wake as Bell;
+
+/// Threads of the process that never wake a hub of their own accord: the idle ones of the thread pool.
+pub(crate) static BYSTANDERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Doors without a hub.
+static CLOSED: Lock<Vec<&'static Door>> = Lock::new(Vec::new());
+
+/// What comes through a door.
+pub(crate) enum Letter {
+    /// Wakes a wait.
+    Wake {
+        /// The number of the fiber in its thread.
+        fiber: u32,
+        /// Which of its waits.
+        generation: u64,
+    },
+    /// Something to be run by the hub, where nothing may wait.
+    Run(Box<dyn FnOnce() + Send>),
+}
+
+/// A hub as other OS threads see it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// Which hub stands behind it: a new number for each.
+    epoch: AtomicU64,
+    /// The next generation of a wait; kept here so that no number comes twice from one door.
+    generation: AtomicU64,
+    letters: Lock<Vec<(u64, Letter)>>,
+    /// Whether there are letters.
+    pending: AtomicBool,
+    /// Whether the hub sleeps, or is about to, and wants the bell rung.
+    sleeping: AtomicBool,
+    bell: OnceLock<Bell>,
+}
+
+impl std::fmt::Debug for Letter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Letter")
+    }
+}
+
+impl Door {
+    /// A door for a new hub, and the first generation of its waits.
+    pub(crate) fn open() -> (&'static Door, u64) {
+        let door = CLOSED.lock().pop().unwrap_or_else(|| {
+            Box::leak(Box::new(Door {
+                epoch: AtomicU64::new(1),
+                generation: AtomicU64::new(1),
+                letters: Lock::new(Vec::new()),
+                pending: AtomicBool::new(false),
+                sleeping: AtomicBool::new(false),
+                bell: OnceLock::new(),
+            }))
+        });
+        (door, door.generation.load(Ordering::SeqCst))
+    }
+
+    /// Takes the hub away from behind the door. `generation` is the next that it would have used.
+    pub(crate) fn close(&'static self, generation: u64) {
+        self.generation.store(generation, Ordering::SeqCst);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        drop(self.take_letters());
+        CLOSED.lock().push(self);
+    }
+
+    /// Which hub stands behind it now.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, other: &Door) -> bool {
+        std::ptr::eq(self, other)
+    }
+
+    /// Leaves a letter for the hub of that epoch, and rings if it sleeps. `false` if that hub is gone.
+    pub(crate) fn send(&self, epoch: u64, letter: Letter) -> bool {
+        if self.epoch() != epoch {
+            return false;
+        }
+        self.letters.lock().push((epoch, letter));
+        // SeqCst with the hub's `sleeping` then `pending` (in `prepare_to_sleep`): one of the two sees the other's store.
+        self.pending.store(true, Ordering::SeqCst);
+        if self.sleeping.swap(false, Ordering::SeqCst)
+            && let Some(bell) = self.bell.get()
+        {
+            bell.notify();
+        }
+        true
+    }
+
+    /// Whether there are letters.
+    #[inline]
+    pub(crate) fn has_letters(&self) -> bool {
+        // Acquire: pairs with the store in `send`, so that the letters are there; those of a later send come later.
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// All letters, in the order in which they came.
+    pub(crate) fn take_letters(&self) -> Vec<(u64, Letter)> {
+        self.pending.store(false, Ordering::SeqCst);
+        std::mem::take(&mut *self.letters.lock())
+    }
+
+    /// The bell, made on first use.
+    pub(crate) fn bell(&self) -> std::io::Result<&Bell> {
+        if let Some(bell) = self.bell.get() {
+            return Ok(bell);
+        }
+        let made = Bell::new()?;
+        Ok(self.bell.get_or_init(|| made))
+    }
+
+    /// Called by the hub before it blocks: from now on a letter rings. `false` if one is there already.
+    pub(crate) fn prepare_to_sleep(&self) -> bool {
+        self.sleeping.store(true, Ordering::SeqCst);
+        if self.pending.load(Ordering::SeqCst) {
+            self.end_sleep();
+            return false;
+        }
+        true
+    }
+
+    /// Called by the hub when it has blocked: silences the bell if it was rung.
+    pub(crate) fn end_sleep(&self) {
+        if !self.sleeping.swap(false, Ordering::SeqCst)
+            && let Some(bell) = self.bell.get()
+        {
+            bell.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_come_in_order_and_not_to_the_next_hub() {
+        let (door, generation) = Door::open();
+        let epoch = door.epoch();
+        assert!(door.send(epoch, Letter::Wake { fiber: 1, generation: 1 }));
+        assert!(door.send(epoch, Letter::Wake { fiber: 2, generation: 2 }));
+        assert!(!door.prepare_to_sleep());
+        let fibers: Vec<_> = door
+            .take_letters()
+            .into_iter()
+            .map(|(_, letter)| match letter {
+                Letter::Wake { fiber, .. } => fiber,
+                Letter::Run(_) => unreachable!(),
+            })
+            .collect();
+        assert_eq!(fibers, [1, 2]);
+        assert!(door.prepare_to_sleep());
+        door.end_sleep();
+        door.close(generation + 5);
+        assert!(!door.send(epoch, Letter::Wake { fiber: 1, generation: 1 }));
+    }
+}

@@ -1,0 +1,296 @@
+//! Waiting: the only code that leaves a green thread's stack.
+//!
+//! Every wait is: register, park, unregister. A wake is an *enqueue* that carries the wait's generation, so a late wake of
+//! a finished wait is nothing. Because wake and run are two steps, whatever was handed over in between goes to the next in
+//! line if the woken one is killed or times out: who waits looks at [`Wakeup`] and asks the primitive's own state.
+
+use std::os::fd::RawFd;
+use std::panic;
+use std::sync::Arc;
+
+use super::remote::{Door, Letter};
+use super::timers::TimerKey;
+use super::waitset::WaitSet;
+use super::{Alarm, HubRef, hub, local_hub};
+use crate::error::InvalidSwitch;
+use crate::greenlet::{Arrival, FiberRef, Interrupt as Raised, State};
+use crate::sys::clock::Time;
+
+/// What a wait is for, as reports tell it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WaitingOn {
+    /// A time.
+    Sleep,
+    /// Input on a descriptor.
+    Readable(RawFd),
+    /// Room for output on a descriptor.
+    Writable(RawFd),
+    /// The end of the green thread with this number.
+    Join(u64),
+    /// The call that waits, for instance `Mutex::lock`.
+    Other(&'static str),
+}
+
+impl WaitingOn {
+    #[inline]
+    fn words(self) -> (&'static str, u64) {
+        match self {
+            WaitingOn::Sleep => ("a sleep", 0),
+            WaitingOn::Readable(fd) => ("fd {} to be readable", fd as u64),
+            WaitingOn::Writable(fd) => ("fd {} to be writable", fd as u64),
+            WaitingOn::Join(task) => ("the end of green thread {}", task),
+            WaitingOn::Other(call) => (call, 0),
+        }
+    }
+}
+
+/// The address of one wait, from anywhere: wakes it, or does nothing once it is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wake {
+    door: &'static Door,
+    epoch: u64,
+    fiber: u32,
+    generation: u64,
+}
+
+impl Wake {
+    #[inline]
+    pub(crate) fn wake(self) {
+        match local_hub() {
+            Some(hub) if hub.door.is(self.door) => hub.wake(self.fiber, self.generation),
+            _ => self.wake_remote(),
+        }
+    }
+
+    #[cold]
+    fn wake_remote(self) {
+        self.door.send(self.epoch, Letter::Wake { fiber: self.fiber, generation: self.generation });
+    }
+}
+
+/// What stands in a wait list: whom to tell.
+pub(crate) enum Notify {
+    /// A parked greenlet.
+    Wake(Wake),
+    /// One of many things that a greenlet waits for, by its number there.
+    Set(Arc<WaitSet>, usize),
+    /// A future's task.
+    Task(std::task::Waker),
+    /// A callback; it runs where the notice comes from, and must not wait.
+    Call(Box<dyn FnOnce() + Send>),
+}
+
+impl Notify {
+    /// Tells. From any OS thread, at any time; never while the primitive's own lock is held, for this may run user code.
+    #[inline]
+    pub(crate) fn notify(self) {
+        match self {
+            Notify::Wake(wake) => wake.wake(),
+            other => other.notify_other(),
+        }
+    }
+
+    fn notify_other(self) {
+        match self {
+            Notify::Wake(wake) => wake.wake(),
+            Notify::Set(set, number) => set.post(number),
+            Notify::Task(waker) => crate::greenlet::catch("a waker", || waker.wake()),
+            Notify::Call(callback) => crate::greenlet::catch("a callback", callback),
+        }
+    }
+}
+
+impl std::fmt::Debug for Notify {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Notify::Wake(wake) => write!(formatter, "{wake:?}"),
+            Notify::Set(_, number) => write!(formatter, "Set({number})"),
+            Notify::Task(_) => formatter.write_str("Task"),
+            Notify::Call(_) => formatter.write_str("Call"),
+        }
+    }
+}
+
+/// How a park ended. In each case the primitive's own state tells whether something was handed over.
+#[must_use]
+#[derive(Debug)]
+pub(crate) enum Wakeup {
+    /// By a wake, or for no reason.
+    Woken,
+    /// The deadline has passed.
+    TimedOut,
+    /// By a kill or a time limit: unregister, pass on what was handed over, then [`raise`](Interrupt::raise).
+    Interrupted(Interrupt),
+}
+
+/// A kill or a time limit that is to be raised here.
+#[must_use]
+pub(crate) struct Interrupt(Box<dyn std::any::Any + Send>);
+
+impl Interrupt {
+    pub(crate) fn raise(self) -> ! {
+        panic::resume_unwind(self.0)
+    }
+}
+
+impl std::fmt::Debug for Interrupt {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Interrupt")
+    }
+}
+
+/// One wait of the current greenlet; it may park several times, and ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    hub: HubRef,
+    fiber: FiberRef,
+    generation: u64,
+    /// The wait in whose middle this one began, if any: user code that waits while its caller registers.
+    outer: u64,
+}
+
+impl Waiter {
+    /// Begins a wait.
+    ///
+    /// # Panics
+    ///
+    /// In a hub callback, where nothing may wait.
+    #[inline]
+    pub(crate) fn new(on: WaitingOn) -> Waiter {
+        let hub = hub();
+        let fiber = hub.thread.current();
+        hub.assert_may_wait();
+        let generation = hub.next_generation();
+        let outer = fiber.generation.replace(generation);
+        fiber.woken.set(false);
+        fiber.waits_on.set(on.words());
+        Waiter { hub, fiber, generation, outer }
+    }
+
+    /// Whom to wake: for a wait list.
+    #[inline]
+    pub(crate) fn wake(&self) -> Wake {
+        Wake {
+            door: self.hub.door,
+            epoch: self.hub.epoch,
+            fiber: self.fiber.index(),
+            generation: self.generation,
+        }
+    }
+
+    /// [`wake`](Waiter::wake) as an entry for a wait list.
+    #[inline]
+    pub(crate) fn notify(&self) -> Notify {
+        Notify::Wake(self.wake())
+    }
+
+    /// Leaves the stack until a wake, the deadline, or an interrupt. A wake that came before it returns at once.
+    #[inline]
+    pub(crate) fn park(&self, deadline: Option<Time>) -> Wakeup {
+        let fiber = self.fiber;
+        if fiber.disturbed.get() {
+            return interrupted(fiber);
+        }
+        if fiber.woken.replace(false) {
+            return Wakeup::Woken;
+        }
+        if let Some(deadline) = deadline {
+            return self.park_until(deadline);
+        }
+        self.hub.park(fiber);
+        if fiber.disturbed.get() {
+            return interrupted(fiber);
+        }
+        Wakeup::Woken
+    }
+
+    fn park_until(&self, deadline: Time) -> Wakeup {
+        let timer = self.hub.arm(deadline, Alarm::Wake { fiber: self.fiber, generation: self.generation });
+        self.hub.park(self.fiber);
+        let rang = !self.hub.disarm(timer);
+        if self.fiber.disturbed.get() {
+            interrupted(self.fiber)
+        } else if rang {
+            Wakeup::TimedOut
+        } else {
+            Wakeup::Woken
+        }
+    }
+
+    /// Like [`park`](Waiter::park) without a deadline, but no kill or time limit ends it: they wait for the next park. For
+    /// waits that must not be left half done.
+    pub(crate) fn park_uninterrupted(&self) {
+        if !self.fiber.woken.replace(false) {
+            self.hub.park(self.fiber);
+        }
+        if self.fiber.disturbed.get() {
+            defer_arrival(self.fiber);
+        }
+    }
+}
+
+impl Drop for Waiter {
+    #[inline]
+    fn drop(&mut self) {
+        self.fiber.generation.set(self.outer);
+        if self.outer != 0 {
+            // The outer wait's wake may have come meanwhile and found another generation: let it look.
+            self.fiber.woken.set(true);
+        }
+    }
+}
+
+/// What is to be raised in `fiber` now: an arrival by hand first, then the oldest interrupt.
+#[cold]
+pub(super) fn interrupted(fiber: FiberRef) -> Wakeup {
+    let payload = match fiber.take_arrival() {
+        Arrival::Thrown(payload) => payload,
+        Arrival::Exit => Box::new(InvalidSwitch),
+        Arrival::Value => {
+            let mut interrupts = fiber.interrupts.borrow_mut();
+            if interrupts.is_empty() {
+                fiber.disturbed.set(false);
+                return Wakeup::Woken;
+            }
+            interrupts.remove(0).payload
+        }
+    };
+    fiber.disturbed.set(!fiber.interrupts.borrow().is_empty());
+    Wakeup::Interrupted(Interrupt(payload))
+}
+
+/// Puts what arrived by hand among the interrupts, for the next park.
+#[cold]
+fn defer_arrival(fiber: FiberRef) {
+    let payload: Box<dyn std::any::Any + Send> = match fiber.take_arrival() {
+        Arrival::Thrown(payload) => payload,
+        Arrival::Exit => Box::new(InvalidSwitch),
+        Arrival::Value => return,
+    };
+    fiber.interrupts.borrow_mut().push(Raised { payload, timeout: 0 });
+}
+
+/// A deadline of the current greenlet's scope, see [`with_timeout`](crate::with_timeout).
+pub(crate) fn arm_timeout(deadline: Time, limit: std::time::Duration) -> (TimerKey, u64) {
+    let hub = hub();
+    let fiber = hub.thread.current();
+    let id = hub.next_generation();
+    let key = hub.arm(deadline, Alarm::Timeout { fiber, run: fiber.runs.get(), id, limit });
+    (key, id)
+}
+
+/// Ends such a deadline: it will not be raised any more, even if it has rung.
+pub(crate) fn disarm_timeout(key: TimerKey, id: u64) {
+    let Some(hub) = local_hub() else { return };
+    if hub.disarm(key) {
+        return;
+    }
+    let fiber = hub.thread.current();
+    let mut interrupts = fiber.interrupts.borrow_mut();
+    interrupts.retain(|interrupt| interrupt.timeout != id);
+    let left = interrupts.is_empty();
+    drop(interrupts);
+    if left && fiber.state.get() == State::Running {
+        fiber.disturbed.set(false);
+    }
+}

@@ -1,0 +1,88 @@
+//! Futures, waited for in the blocking way.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake as TaskWake, Waker};
+
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
+use crate::sys::lock::Lock;
+
+/// Polls `future` to its end; the calling green thread parks while it is pending.
+///
+/// The future's wakers may be used from any OS thread. It must not need a particular runtime: one that waits for tokio's
+/// timers or sockets will not get them here. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
+/// unwinding, which drops the future.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{block_on, spawn};
+///
+/// let sum = block_on(async { spawn(|| 1).await.unwrap() + spawn(|| 2).await.unwrap() });
+/// assert_eq!(sum, 3);
+/// ```
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let signal = Arc::new(Signal::default());
+    let waker = Waker::from(signal.clone());
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        signal.wait();
+    }
+}
+
+/// Whether the future is to be polled, and who polls it.
+#[derive(Default)]
+struct Signal {
+    state: Lock<State>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Quiet,
+    Given,
+    Waiting(Notify),
+}
+
+impl Default for Lock<State> {
+    fn default() -> Lock<State> {
+        Lock::new(State::Quiet)
+    }
+}
+
+impl Signal {
+    fn wait(&self) {
+        let waiter = Waiter::new(WaitingOn::Other("block_on"));
+        loop {
+            {
+                let mut state = self.state.lock();
+                if let State::Given = *state {
+                    *state = State::Quiet;
+                    return;
+                }
+                *state = State::Waiting(waiter.notify());
+            }
+            if let Wakeup::Interrupted(interrupt) = waiter.park(None) {
+                interrupt.raise();
+            }
+        }
+    }
+}
+
+impl TaskWake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let former = std::mem::replace(&mut *self.state.lock(), State::Given);
+        if let State::Waiting(notify) = former {
+            notify.notify();
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Green threads: spawning, joining, killing, time limits, and values of their own.
+//!
+//! Everything here is at the crate's root: [`spawn`](crate::spawn), [`JoinHandle`](crate::JoinHandle) and so on.
+
+mod builder;
+mod future;
+mod join_handle;
+mod local;
+mod packet;
+mod scope;
+mod timeout;
+mod wait;
+
+use std::time::Duration;
+
+pub use builder::{Builder, spawn, spawn_later};
+pub use future::block_on;
+pub use join_handle::{JoinHandle, Link, Outcome, TaskId, killall, killall_timeout};
+pub use local::LocalKey;
+pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use timeout::{AlreadyStarted, Timeout, with_timeout};
+pub use wait::{
+    IterWait, Notice, Subscription, Waitable, iwait, joinall, joinall_timeout, try_joinall, wait, wait_any,
+    wait_timeout,
+};
+
+use crate::hub;
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::sys::clock::Time;
+
+/// Lets every green thread that is ready run before the calling one goes on. gevent's `sleep(0)`.
+///
+/// Order is first in, first out. It also raises a kill or a time limit that is due. While a green thread unwinds it does
+/// nothing.
+///
+/// # Panics
+///
+/// In a hub callback, where nothing may wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+///
+/// let log = Rc::new(RefCell::new(Vec::new()));
+/// let task = greenloop::spawn({ let log = log.clone(); move || log.borrow_mut().push("spawned") });
+/// log.borrow_mut().push("main");
+/// greenloop::yield_now();
+/// assert_eq!(*log.borrow(), ["main", "spawned"]);
+/// # drop(task);
+/// ```
+#[inline]
+pub fn yield_now() {
+    hub::yield_now();
+}
+
+/// Suspends the calling green thread for at least `duration`; zero is [`yield_now`].
+///
+/// The hub's timer wakes it; among equal deadlines, first come, first served. A kill or an enclosing
+/// [`with_timeout`](crate::with_timeout) ends it by unwinding. While a green thread unwinds it returns at once.
+///
+/// # Panics
+///
+/// In a hub callback, where nothing may wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// let sleepers: Vec<_> = (0..100).map(|_| greenloop::spawn(|| greenloop::sleep(Duration::from_millis(50)))).collect();
+/// greenloop::joinall(&sleepers);
+/// assert!(start.elapsed() >= Duration::from_millis(50));
+/// assert!(start.elapsed() < Duration::from_secs(5)); // together, not one after another
+/// ```
+pub fn sleep(duration: Duration) {
+    if duration.is_zero() {
+        return yield_now();
+    }
+    if std::thread::panicking() {
+        return;
+    }
+    let deadline = Time::after(duration);
+    let waiter = Waiter::new(WaitingOn::Sleep);
+    loop {
+        match waiter.park(Some(deadline)) {
+            Wakeup::TimedOut => return,
+            Wakeup::Woken => {}
+            Wakeup::Interrupted(interrupt) => interrupt.raise(),
+        }
+    }
+}
+
+/// Waits until no green thread of this hub is ready: for work of low priority. gevent's `idle`.
+///
+/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends it by unwinding.
+///
+/// # Examples
+///
+/// ```
+/// let task = greenloop::spawn(|| (0..10).for_each(|_| greenloop::yield_now()));
+/// greenloop::idle();
+/// assert!(task.is_finished());
+/// ```
+pub fn idle() {
+    hub::idle();
+}

@@ -1,0 +1,349 @@
+//! What a green thread is made of: one allocation with its closure, its state, and later its result.
+
+#![expect(
+    unsafe_code,
+    reason = "closure and result are reached from the home thread and from the handle in turn"
+)]
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::mem;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::error::{GreenletExit, JoinError, StackError};
+use crate::greenlet::{self, Describe, FiberRef, Interrupt, SizeClass};
+use crate::hub::remote::{Door, Letter};
+use crate::hub::waiter::Notify;
+use crate::hub::waitlist::{Ticket, WaitList};
+use crate::hub::{HubRef, Job, local_hub};
+use crate::sys::lock::Lock;
+
+use super::join_handle::Outcome;
+
+/// Called when a green thread has ended.
+pub(super) type LinkFunction = Box<dyn FnOnce(Outcome) + Send>;
+
+const NEW: u8 = 0;
+const RUNNING: u8 = 1;
+const ENDED: u8 = 2;
+
+/// The part of a green thread that does not depend on its types.
+pub(super) struct Core {
+    pub(super) id: u64,
+    pub(super) name: Option<Box<str>>,
+    pub(super) place: &'static Location<'static>,
+    stack: SizeClass,
+    /// The hub that it belongs to.
+    door: &'static Door,
+    epoch: u64,
+    /// NEW, RUNNING or ENDED; the result is written before ENDED is.
+    state: AtomicU8,
+    /// Where it runs. Home thread only.
+    fiber: Cell<Option<FiberRef>>,
+    waiters: Lock<Waiters>,
+}
+
+struct Waiters {
+    list: WaitList<Notify>,
+    links: Option<Box<WaitList<LinkFunction>>>,
+    outcome: Outcome,
+    /// A scoped handle has taken the result.
+    taken: bool,
+}
+
+impl Core {
+    pub(super) fn new(
+        hub: HubRef,
+        name: Option<Box<str>>,
+        place: &'static Location<'static>,
+        stack: SizeClass,
+    ) -> Core {
+        Core {
+            id: hub.count_spawned(),
+            name,
+            place,
+            stack,
+            door: hub.door,
+            epoch: hub.epoch,
+            state: AtomicU8::new(NEW),
+            fiber: Cell::new(None),
+            waiters: Lock::new(Waiters {
+                list: WaitList::new(),
+                links: None,
+                outcome: Outcome::Returned,
+                taken: false,
+            }),
+        }
+    }
+
+    #[inline]
+    pub(super) fn has_ended(&self) -> bool {
+        // Acquire: the result, written before the Release store of ENDED, is seen by who sees ENDED.
+        self.state.load(Ordering::Acquire) == ENDED
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.has_ended().then(|| self.waiters.lock().outcome)
+    }
+
+    /// Whether its scoped handle was joined, so that the scope need not care how it ended.
+    pub(super) fn is_taken(&self) -> bool {
+        self.waiters.lock().taken
+    }
+
+    pub(super) fn set_taken(&self) {
+        self.waiters.lock().taken = true;
+    }
+
+    /// The hub it belongs to, if that is the calling thread's.
+    fn home(&self) -> Option<HubRef> {
+        local_hub().filter(|hub| hub.door.is(self.door) && hub.epoch == self.epoch)
+    }
+
+    /// Has `notice` given at the end; `None`, and the notice back, if that has come.
+    #[inline]
+    pub(super) fn subscribe(&self, notice: Notify) -> Result<Ticket, Notify> {
+        let mut waiters = self.waiters.lock();
+        if self.has_ended() { Err(notice) } else { Ok(waiters.list.push(notice)) }
+    }
+
+    pub(super) fn unsubscribe(&self, ticket: Ticket) {
+        let notice = self.waiters.lock().list.remove(ticket);
+        drop(notice);
+    }
+
+    /// Has `function` called at the end; it comes back, with the outcome, if that has come.
+    pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, (LinkFunction, Outcome)> {
+        let mut waiters = self.waiters.lock();
+        if self.has_ended() {
+            return Err((function, waiters.outcome));
+        }
+        Ok(waiters.links.get_or_insert_default().push(function))
+    }
+
+    pub(super) fn unlink(&self, ticket: Ticket) -> bool {
+        let function = self.waiters.lock().links.as_mut().and_then(|links| links.remove(ticket));
+        function.is_some()
+    }
+
+    /// Publishes the end, once the result is in its place, and tells everybody.
+    fn end(&self, outcome: Outcome) {
+        let (list, links) = {
+            let mut waiters = self.waiters.lock();
+            // Release: publishes the result to the Acquire load in `has_ended`.
+            self.state.store(ENDED, Ordering::Release);
+            waiters.outcome = outcome;
+            (mem::replace(&mut waiters.list, WaitList::new()), waiters.links.take())
+        };
+        let mut list = list;
+        while let Some(notice) = list.pop() {
+            notice.notify();
+        }
+        if let Some(mut links) = links {
+            while let Some(link) = links.pop() {
+                drop(super::spawn(move || link(outcome)));
+            }
+        }
+        if let Some(hub) = self.home() {
+            hub.count_ended();
+        }
+    }
+}
+
+impl Describe for Core {
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    fn spawned_at(&self) -> &'static Location<'static> {
+        self.place
+    }
+}
+
+/// A green thread, its types hidden, as a kill sees it.
+pub(super) trait Kill {
+    fn core(&self) -> &Core;
+    /// Ends it before it begins, if it has not begun; the payload comes back if it has. Home thread only.
+    fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError>;
+}
+
+/// A green thread as its handle sees it.
+pub(super) trait Join<T>: Kill {
+    /// The result, once.
+    ///
+    /// # Safety
+    ///
+    /// The green thread must have ended, and only its one handle may call this.
+    unsafe fn take_result(&self) -> Option<Result<T, JoinError>>;
+}
+
+/// A green thread: closure and result.
+pub(super) struct Task<F, T> {
+    core: Core,
+    /// # Invariant
+    /// Touched on the home thread only: taken when it begins, or when it ends without having begun.
+    closure: UnsafeCell<Option<F>>,
+    /// # Invariant
+    /// Written on the home thread before the state is ENDED, afterwards touched by the handle only, or by `drop`.
+    result: UnsafeCell<Option<Result<T, JoinError>>>,
+}
+
+impl<F, T> Task<F, T>
+where
+    F: FnOnce() -> T,
+{
+    pub(super) fn new(core: Core, closure: F) -> Task<F, T> {
+        Task { core, closure: UnsafeCell::new(Some(closure)), result: UnsafeCell::new(None) }
+    }
+
+    /// Keeps the result and tells everybody. Home thread only, once.
+    fn finish(&self, result: Result<T, JoinError>) {
+        let outcome = match &result {
+            Ok(_) => Outcome::Returned,
+            Err(JoinError::Killed) => Outcome::Killed,
+            Err(_) => Outcome::Panicked,
+        };
+        // SAFETY: not ENDED yet, and on the home thread: by the invariant nobody else touches it.
+        unsafe { *self.result.get() = Some(result) };
+        self.core.end(outcome);
+    }
+}
+
+impl<F, T> Kill for Task<F, T>
+where
+    F: FnOnce() -> T,
+{
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError> {
+        // SAFETY: home thread only, by the trait's rule.
+        match unsafe { (*self.closure.get()).take() } {
+            Some(closure) => {
+                greenlet::catch("the destructor of a closure that never ran", || drop(closure));
+                self.finish(Err(error));
+                Ok(())
+            }
+            None => Err(error),
+        }
+    }
+}
+
+impl<F, T> Join<T> for Task<F, T>
+where
+    F: FnOnce() -> T,
+{
+    unsafe fn take_result(&self) -> Option<Result<T, JoinError>> {
+        // SAFETY: ENDED, and the one handle calls: by the invariant nobody else touches it.
+        unsafe { (*self.result.get()).take() }
+    }
+}
+
+impl<F, T> Job for Task<F, T>
+where
+    F: FnOnce() -> T,
+{
+    fn run(self: Arc<Self>, fiber: FiberRef) {
+        // SAFETY: a job is run on its home thread.
+        let Some(closure) = (unsafe { (*self.closure.get()).take() }) else { return };
+        // Relaxed: read on this thread only, except for ENDED.
+        self.core.state.store(RUNNING, Ordering::Relaxed);
+        self.core.fiber.set(Some(fiber));
+        // SAFETY: `self` keeps the core alive until the description is taken back below.
+        unsafe { fiber.describe(Some(self.core.as_description())) };
+        let outcome = panic::catch_unwind(AssertUnwindSafe(closure));
+        fiber.free_locals();
+        self.core.fiber.set(None);
+        // SAFETY: nothing is described.
+        unsafe { fiber.describe(None) };
+        self.finish(outcome.map_err(JoinError::from_payload));
+    }
+
+    fn stack(&self) -> SizeClass {
+        self.core.stack
+    }
+
+    fn fail(self: Arc<Self>, error: StackError) {
+        let _ = self.end_unstarted(JoinError::Stack(error));
+    }
+
+    fn abandon(self: Arc<Self>) {
+        let _ = self.end_unstarted(JoinError::Killed);
+    }
+}
+
+impl Core {
+    /// The core as a fiber's description, which outlives no borrow: the fiber's rules bound it, not a lifetime.
+    fn as_description(&self) -> &(dyn Describe + 'static) {
+        self
+    }
+}
+
+impl JoinError {
+    fn from_payload(payload: Box<dyn Any + Send>) -> JoinError {
+        if payload.is::<GreenletExit>() { JoinError::Killed } else { JoinError::Panicked(payload) }
+    }
+}
+
+impl<F, T> Drop for Task<F, T> {
+    fn drop(&mut self) {
+        if let Some(Err(JoinError::Panicked(payload))) = self.result.get_mut() {
+            // Nobody has taken it, and nobody can any more.
+            greenlet::report(&self.core.words(), &**payload);
+        }
+    }
+}
+
+impl Core {
+    #[cold]
+    fn words(&self) -> String {
+        format!("green thread '{}', spawned at {},", self.name.as_deref().unwrap_or("<unnamed>"), self.place)
+    }
+}
+
+/// Raises `payload` in a green thread, from any OS thread; an unstarted one ends without running. Nothing if it has ended.
+pub(super) fn kill(task: Arc<dyn Kill>, payload: Box<dyn Any + Send>) {
+    let core = task.core();
+    if core.has_ended() {
+        return;
+    }
+    if let Some(hub) = core.home() {
+        kill_at_home(&*task, hub, payload);
+        return;
+    }
+    let (door, epoch) = (core.door, core.epoch);
+    let errand = Errand { task, payload };
+    door.send(epoch, Letter::Run(Box::new(move || errand.run())));
+}
+
+pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + Send>) {
+    if let Some(fiber) = task.core().fiber.get() {
+        hub.interrupt(fiber, Interrupt { payload, timeout: 0 });
+    } else if !task.core().has_ended() {
+        // Neither running nor ended: it has not begun, or it is publishing its end, which comes first then.
+        let _ = task.end_unstarted(JoinError::from_payload(payload));
+    }
+}
+
+/// A kill on its way to the home thread.
+struct Errand {
+    task: Arc<dyn Kill>,
+    payload: Box<dyn Any + Send>,
+}
+
+// SAFETY: the sender, whose handle was `Send`, only passes it on; `Kill` is used by `run` alone, on the home thread. If the
+// letter is thrown away elsewhere, at most the last reference to the task is dropped there, whose closure is gone by then
+// (a hub that ends abandons what has not begun) and whose result is `Send`, for a handle that is not `Send` never leaves home.
+unsafe impl Send for Errand {}
+
+impl Errand {
+    fn run(self) {
+        if let Some(hub) = self.task.core().home() {
+            kill_at_home(&*self.task, hub, self.payload);
+        }
+    }
+}

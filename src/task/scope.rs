@@ -1,0 +1,214 @@
+//! Green threads that borrow from the frame of their maker.
+
+#![expect(unsafe_code, reason = "the lifetime of a scoped green thread is erased in one function")]
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::sync::Arc;
+
+use super::join_handle::Outcome;
+use super::packet::{Core, Join, Kill, Task, kill_at_home};
+use crate::error::{GreenletExit, JoinError};
+use crate::greenlet::SizeClass;
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::{Job, hub};
+
+/// Where scoped green threads are spawned: see [`scope`].
+pub struct Scope<'scope, 'env: 'scope> {
+    /// Those that may still run.
+    children: RefCell<Vec<Arc<dyn Kill>>>,
+    /// A child whose handle was not joined has panicked.
+    failed: Cell<bool>,
+    scope: PhantomData<Cell<&'scope ()>>,
+    environment: PhantomData<Cell<&'env ()>>,
+}
+
+/// The handle of a scoped green thread.
+pub struct ScopedJoinHandle<'scope, T> {
+    task: Arc<dyn Join<T> + 'scope>,
+}
+
+/// Runs `body`, in which green threads can be spawned that borrow from the caller's frame; returns when `body` and all of
+/// them have ended. [`std::thread::scope`] for green threads.
+///
+/// If `body` unwinds (by a panic, a kill or a time limit), the children are killed and joined first. The same goes for a
+/// kill or time limit during the final wait.
+///
+/// # Panics
+///
+/// If a child panicked whose handle was not joined, as [`std::thread::scope`] does.
+///
+/// # Examples
+///
+/// ```
+/// let mut numbers = vec![1, 2, 3];
+/// let sum = greenloop::scope(|scope| {
+///     let sum = scope.spawn(|| numbers.iter().sum::<i32>());
+///     sum.join().unwrap()
+/// });
+/// numbers.push(sum);
+/// assert_eq!(numbers, [1, 2, 3, 6]);
+/// ```
+pub fn scope<'env, F, R>(body: F) -> R
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
+    let scope = Scope {
+        children: RefCell::new(Vec::new()),
+        failed: Cell::new(false),
+        scope: PhantomData,
+        environment: PhantomData,
+    };
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        let value = body(&scope);
+        scope.wait_for_children();
+        value
+    }));
+    match outcome {
+        Ok(value) => {
+            assert!(!scope.failed.get(), "a scoped green thread panicked");
+            value
+        }
+        Err(payload) => {
+            scope.end_children();
+            panic::resume_unwind(payload)
+        }
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Makes a green thread that may borrow what outlives the scope: see [`spawn`](crate::spawn).
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, function: F) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + 'scope,
+        T: 'scope,
+    {
+        let hub = hub();
+        let core = Core::new(hub, None, Location::caller(), SizeClass::default_now());
+        let task = Arc::new(Task::new(core, function));
+        // SAFETY: `scope` does not return or unwind before every child has ended, by `wait_for_children` or
+        // `end_children`; by then closure and result are gone from the hub's reach: the closure was taken, and the hub
+        // touches the result before the end is published only.
+        let child = unsafe { erase_lifetime(task.clone()) };
+        self.children.borrow_mut().push(child.clone());
+        hub.push_fresh(child);
+        ScopedJoinHandle { task }
+    }
+
+    /// The ordinary end. A kill or a time limit unwinds out of it.
+    fn wait_for_children(&self) {
+        while let Some(child) = self.next_child() {
+            wait_for(&*child);
+            self.note(&*child);
+        }
+    }
+
+    /// The end by unwinding: kills all, and waits whatever comes.
+    fn end_children(&self) {
+        let hub = hub();
+        for child in &*self.children.borrow() {
+            kill_at_home(&**child, hub, Box::new(GreenletExit));
+        }
+        while let Some(child) = self.next_child() {
+            wait_uninterrupted(child.core());
+        }
+    }
+
+    /// A child that may still run. It stays in the list until it has ended, so that an unwinding finds it there.
+    fn next_child(&self) -> Option<Arc<dyn Kill>> {
+        let mut children = self.children.borrow_mut();
+        while let Some(child) = children.last() {
+            if !child.core().has_ended() {
+                return Some(child.clone());
+            }
+            self.note(&**child);
+            children.pop();
+        }
+        None
+    }
+
+    fn note(&self, child: &dyn Kill) {
+        if child.core().outcome() == Some(Outcome::Panicked) && !child.core().is_taken() {
+            self.failed.set(true);
+        }
+    }
+}
+
+/// The one place where the lifetime of a green thread is erased.
+///
+/// # Safety
+///
+/// It must have ended before anything that it borrows does.
+unsafe fn erase_lifetime<'scope>(child: Arc<dyn Child + 'scope>) -> Arc<dyn Child> {
+    // SAFETY: the types differ in the lifetime only; that it is kept is the caller's promise.
+    unsafe { std::mem::transmute::<Arc<dyn Child + 'scope>, Arc<dyn Child>>(child) }
+}
+
+/// A scoped green thread, as the hub and the scope see it.
+trait Child: Job + Kill {}
+
+impl<C: Job + Kill> Child for C {}
+
+fn wait_for(child: &dyn Kill) {
+    let core = child.core();
+    let waiter = Waiter::new(WaitingOn::Join(core.id));
+    while let Ok(ticket) = core.subscribe(waiter.notify()) {
+        let wakeup = waiter.park(None);
+        core.unsubscribe(ticket);
+        if let Wakeup::Interrupted(interrupt) = wakeup {
+            interrupt.raise();
+        }
+    }
+}
+
+fn wait_uninterrupted(core: &Core) {
+    let waiter = Waiter::new(WaitingOn::Join(core.id));
+    while let Ok(ticket) = core.subscribe(waiter.notify()) {
+        waiter.park_uninterrupted();
+        core.unsubscribe(ticket);
+    }
+}
+
+impl<T> ScopedJoinHandle<'_, T> {
+    /// Waits until the green thread has ended, and returns its result: see [`JoinHandle::join`](crate::JoinHandle::join).
+    ///
+    /// # Errors
+    ///
+    /// As [`JoinHandle::join`](crate::JoinHandle::join).
+    pub fn join(self) -> Result<T, JoinError> {
+        wait_for(as_kill(&*self.task));
+        self.task.core().set_taken();
+        // SAFETY: it has ended, and this is its one handle.
+        unsafe { self.task.take_result() }.expect("a handle takes the result once")
+    }
+
+    /// Whether it has ended.
+    pub fn is_finished(&self) -> bool {
+        self.task.core().has_ended()
+    }
+
+    /// Kills it and waits until it has ended: see [`JoinHandle::kill`](crate::JoinHandle::kill).
+    pub fn kill(&self) {
+        kill_at_home(as_kill(&*self.task), hub(), Box::new(GreenletExit));
+        wait_for(as_kill(&*self.task));
+    }
+}
+
+fn as_kill<'a, T>(task: &'a (dyn Join<T> + 'a)) -> &'a (dyn Kill + 'a) {
+    task
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Scope").field("children", &self.children.borrow().len()).finish()
+    }
+}
+
+impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ScopedJoinHandle").field("is_finished", &self.is_finished()).finish()
+    }
+}
