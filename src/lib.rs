@@ -3,6 +3,7 @@
 pub mod error;
 pub mod greenlet;
 pub mod hub;
+pub mod io;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;
 mod task;

@@ -259,6 +259,12 @@ impl HubState {
         })
     }
 
+    /// The reactor, if it has been made.
+    #[inline]
+    pub(crate) fn made_reactor(&self) -> Option<&Reactor> {
+        self.reactor.get()
+    }
+
     fn read_letters(&self) {
         if !self.door.has_letters() {
             return;

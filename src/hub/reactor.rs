@@ -1,25 +1,467 @@
-//! A stand-in until descriptors can be waited for: it waits for the bell alone.
+//! Readiness of file descriptors with memory: which may be tried, who waits for which, whose turn it is.
+//!
+//! A descriptor of greenloop's own is registered once and then only heard of. What was heard is kept per direction until a
+//! call says that nothing is left (EAGAIN, or a short read or write), so that an operation costs no system call beside its
+//! own: it is tried while the descriptor is held to be ready, and parks while not.
+//!
+//! Any other descriptor is asked for by number, once per wait; see [`Reactor::watch`].
 
+mod entry;
+mod poller;
+mod registration;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use slab::Slab;
+
 use super::Driver;
+use super::waiter::Notify;
+use crate::sys::descriptor;
+use crate::sys::epoll::EpollSet;
+use crate::sys::readiness::{Event, Interest};
 use crate::sys::wake::Wake as Bell;
 
+pub(crate) use entry::Place;
+use entry::{Entry, Side};
+use poller::{BELL, Poller};
+pub(crate) use registration::Registration;
+
+/// In [`Core::numbers`]: no entry has this number.
+const NOBODY: u32 = u32::MAX;
+
+/// Which way an operation moves bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+impl Direction {
+    #[inline]
+    pub(crate) fn interest(self) -> Interest {
+        match self {
+            Direction::Read => Interest::READABLE,
+            Direction::Write => Interest::WRITABLE,
+        }
+    }
+}
+
+/// Names an entry of one reactor for good: a slot and a generation, so that the key of an entry that is gone names none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    fn new(index: u32, generation: u32) -> Key {
+        Key(u64::from(generation) << 32 | u64::from(index))
+    }
+
+    fn index(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// For an atomic to keep.
+    #[inline]
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Key {
+        Key(bits)
+    }
+}
+
+/// Names one wait of [`Reactor::watch`].
+#[derive(Debug)]
+pub(crate) struct Watch {
+    key: Key,
+    id: u64,
+}
+
+/// The readiness of all descriptors that one hub waits for. It lives in the hub's thread.
 pub(crate) struct Reactor {
-    bell: &'static Bell,
+    id: u64,
+    /// Never borrowed while anybody is notified: a notification may run code of others.
+    core: RefCell<Core>,
+    /// Operations and watches that are under way.
+    waiting: Cell<usize>,
+    /// Whom the next poll has to tell in any case, mostly nobody; kept for its memory.
+    woken: Cell<Vec<Notify>>,
+    /// On which every call fails with EBADF; kept so that closing a source never lacks a descriptor.
+    closed: OwnedFd,
+}
+
+#[derive(Debug)]
+struct Core {
+    poller: Poller,
+    entries: Slab<Entry>,
+    /// `numbers[fd]` is the slot of the entry of that number, or [`NOBODY`]. At most one entry has a number.
+    numbers: Vec<u32>,
+    next_generation: u32,
+    /// The id of the next operation or watch; 0 is none's.
+    next_id: u64,
+    /// Entries that the current poll has to look at again; kept for its memory.
+    unsettled: Vec<Key>,
 }
 
 impl Reactor {
-    pub(crate) fn new(_driver: Option<Driver>, bell: &'static Bell) -> io::Result<Reactor> {
-        Ok(Reactor { bell })
+    /// Opens `driver`, or the best that works. Whenever `bell`, which the hub silences, rings, [`poll`](Reactor::poll)
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// As the kernel says, for instance that the process has no descriptor left.
+    pub(crate) fn new(driver: Option<Driver>, bell: &Bell) -> io::Result<Reactor> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let core = Core {
+            poller: Poller::open(driver, bell)?,
+            entries: Slab::new(),
+            numbers: Vec::new(),
+            next_generation: 0,
+            next_id: 1,
+            unsettled: Vec::new(),
+        };
+        Ok(Reactor {
+            // Relaxed: the numbers only have to differ.
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            core: RefCell::new(core),
+            waiting: Cell::new(0),
+            woken: Cell::default(),
+            closed: descriptor::closed()?,
+        })
     }
 
+    /// A number that no other reactor of this process has or had; never 0.
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn set(&self) -> Weak<EpollSet> {
+        self.core.borrow().poller.set()
+    }
+
+    /// A descriptor on which every call fails with EBADF.
+    pub(crate) fn closed(&self) -> BorrowedFd<'_> {
+        self.closed.as_fd()
+    }
+
+    /// How many wait for a descriptor, or have been woken and have not gone on yet.
+    #[inline]
     pub(crate) fn waiting(&self) -> usize {
-        0
+        self.waiting.get()
     }
 
+    /// Waits until some descriptor is ready or the bell rings, for `timeout` at most (`None`: for ever), and makes those
+    /// ready whom that concerns. A signal may end the wait early.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel refuses to wait: then no wait of this hub can end well.
     pub(crate) fn poll(&self, timeout: Option<Duration>) {
-        self.bell.wait(timeout);
+        let mut woken = self.woken.take();
+        let timeout = if woken.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let result = self.core.borrow_mut().poll(timeout, &mut woken);
+        self.notify(woken);
+        if let Err(error) = result {
+            cannot_wait(error);
+        }
     }
+
+    #[inline]
+    fn notify(&self, mut woken: Vec<Notify>) {
+        for notify in woken.drain(..) {
+            notify.notify();
+        }
+        self.woken.set(woken);
+    }
+
+    /// See [`Registration::new`].
+    fn register(&self, fd: RawFd, blocked: Direction) -> io::Result<Key> {
+        let mut woken = self.woken.take();
+        let result = self.core.borrow_mut().register(fd, blocked, &mut woken);
+        // If anybody, he waited for a source that was leaked. The next poll tells him: the caller holds a lock.
+        self.woken.set(woken);
+        result
+    }
+
+    /// Takes a source's descriptor out, still open, and wakes whoever waits for it.
+    fn deregister(&self, fd: RawFd, key: Key) {
+        let mut woken = self.woken.take();
+        {
+            let core = &mut *self.core.borrow_mut();
+            if core.entry(key).is_some() {
+                core.poller.disown(fd);
+                core.remove(key, &mut woken);
+            }
+        }
+        self.notify(woken);
+    }
+
+    /// Like [`deregister`](Reactor::deregister), after another thread has taken the descriptor out of the kernel's set. The
+    /// number may mean something else by now.
+    fn forget(&self, key: Key) {
+        let mut woken = self.woken.take();
+        self.core.borrow_mut().remove(key, &mut woken);
+        self.notify(woken);
+    }
+
+    /// Whether an operation that comes now may try before it waits: the descriptor is held to be ready, and nobody else's
+    /// turn is now. True for a key that names nothing.
+    #[inline]
+    pub(crate) fn is_free(&self, key: Key, direction: Direction) -> bool {
+        self.core.borrow_mut().side(key, direction).is_none_or(|side| side.is_free())
+    }
+
+    /// A result showed that nothing is left for now.
+    #[inline]
+    pub(crate) fn note_drained(&self, key: Key, direction: Direction) {
+        if let Some(side) = self.core.borrow_mut().side(key, direction) {
+            side.note_drained();
+        }
+    }
+
+    /// The call said EAGAIN.
+    #[inline]
+    pub(crate) fn note_blocked(&self, key: Key, direction: Direction) {
+        if let Some(side) = self.core.borrow_mut().side(key, direction) {
+            side.ready = false;
+        }
+    }
+
+    /// An operation that has to wait gets in line, until it [leaves](Reactor::leave). While it is not the first, `notify`
+    /// is for when it becomes that. `None` if the key names nothing.
+    pub(crate) fn enter(&self, key: Key, direction: Direction, notify: impl FnOnce() -> Notify) -> Option<Place> {
+        let core = &mut *self.core.borrow_mut();
+        let id = core.next_id();
+        let place = core.side(key, direction)?.enter(id, notify);
+        self.waiting.update(|waiting| waiting + 1);
+        Some(place)
+    }
+
+    /// Whether it is this operation's turn and it may try. Also true when the key names nothing any more.
+    #[inline]
+    pub(crate) fn may_try(&self, key: Key, direction: Direction, place: &Place) -> bool {
+        self.core.borrow_mut().side(key, direction).is_none_or(|side| side.may_try(place))
+    }
+
+    /// Before an operation parks: if it is its turn, readiness calls `notify`.
+    pub(crate) fn park(
+        &self,
+        key: Key,
+        direction: Direction,
+        place: &Place,
+        notify: impl FnOnce() -> Notify,
+    ) -> io::Result<()> {
+        let core = &mut *self.core.borrow_mut();
+        match core.side(key, direction) {
+            Some(side) => side.park(place, notify),
+            None => return Ok(()),
+        }
+        core.refresh(key)
+    }
+
+    /// An operation is done, or gives up. What it leaves is for the next in line.
+    pub(crate) fn leave(&self, key: Key, direction: Direction, place: &Place) {
+        self.waiting.update(|waiting| waiting - 1);
+        let mut next = None;
+        {
+            let core = &mut *self.core.borrow_mut();
+            if let Some(side) = core.side(key, direction) {
+                next = side.leave(place);
+                // An error comes again when the next one asks, who hears of it.
+                let _ = core.refresh(key);
+            }
+        }
+        if let Some(notify) = next {
+            notify.notify();
+        }
+    }
+
+    /// Has `notify` called once when `fd` becomes ready for any of `interest`, or nothing more will be heard of it. The
+    /// caller has found it not ready just now. It ends the watch with [`unwatch`](Reactor::unwatch) in any case.
+    ///
+    /// The number need not belong to greenloop: it may be closed, and mean something else later. Then nobody may be told,
+    /// as with poll(2).
+    ///
+    /// # Errors
+    ///
+    /// As epoll_ctl(2) has it: EPERM for what is always ready, such as a regular file.
+    pub(crate) fn watch(&self, fd: RawFd, interest: Interest, notify: Notify) -> io::Result<Watch> {
+        let watch = self.core.borrow_mut().watch(fd, interest, notify)?;
+        self.waiting.update(|waiting| waiting + 1);
+        Ok(watch)
+    }
+
+    pub(crate) fn unwatch(&self, watch: &Watch) {
+        self.waiting.update(|waiting| waiting - 1);
+        let core = &mut *self.core.borrow_mut();
+        if let Some(entry) = core.entry(watch.key) {
+            entry.unwatch(watch.id);
+            // An error comes again when the next one asks, who hears of it.
+            let _ = core.refresh(watch.key);
+        }
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Reactor").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    #[inline]
+    fn entry(&mut self, key: Key) -> Option<&mut Entry> {
+        self.entries.get_mut(key.index()).filter(|entry| entry.key == key)
+    }
+
+    #[inline]
+    fn side(&mut self, key: Key, direction: Direction) -> Option<&mut Side> {
+        self.entry(key).map(|entry| entry.side(direction))
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Notify>) -> io::Result<()> {
+        // The wait borrows the poller, so an entry for which it has to be asked again is looked at afterwards.
+        let Core { poller, entries, unsettled, .. } = self;
+        let tells_edges = poller.tells_edges();
+        poller.wait(timeout, |Event { token, ready, marked }| {
+            if token == BELL {
+                return;
+            }
+            let key = Key(token);
+            if let Some(entry) = entries.get_mut(key.index()).filter(|entry| entry.key == key) {
+                entry.hear(ready, marked, woken);
+                if !(entry.owned && tells_edges) {
+                    unsettled.push(key);
+                }
+            }
+        })?;
+        while let Some(key) = self.unsettled.pop() {
+            self.settle(key, woken);
+        }
+        Ok(())
+    }
+
+    /// After an event for an entry whose driver may have to be asked again.
+    fn settle(&mut self, key: Key, woken: &mut Vec<Notify>) {
+        let tells_edges = self.poller.tells_edges();
+        let Some(entry) = self.entry(key) else { return };
+        if tells_edges {
+            entry.asked = Interest::NONE;
+        }
+        if self.refresh(key).is_err() {
+            // The number is closed, or names something else: those who still wait find that out themselves.
+            self.remove(key, woken);
+        }
+    }
+
+    /// Asks the driver for what those at `key` wait for, if that has changed; forgets an entry that nobody needs.
+    fn refresh(&mut self, key: Key) -> io::Result<()> {
+        let tells_edges = self.poller.tells_edges();
+        let Some(entry) = self.entry(key) else { return Ok(()) };
+        if entry.owned && tells_edges {
+            return Ok(());
+        }
+        let (fd, wanted) = (entry.fd, entry.wanted(tells_edges));
+        if !entry.is_needed() {
+            self.remove(key, &mut Vec::new());
+        } else if wanted != entry.asked {
+            entry.asked = wanted;
+            self.poller.ask(fd, key.0, wanted)?;
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, fd: RawFd, blocked: Direction, woken: &mut Vec<Notify>) -> io::Result<Key> {
+        let key = match self.entry_of(fd) {
+            // Somebody watches the number by hand; he will be told by the same edges.
+            Some(entry) if !entry.owned => entry.key,
+            // Its source was leaked, and the number closed under it.
+            Some(entry) => {
+                let stale = entry.key;
+                self.remove(stale, woken);
+                self.insert(fd)
+            }
+            None => self.insert(fd),
+        };
+        if let Err(error) = self.poller.own(fd, key.0) {
+            self.remove(key, woken);
+            return Err(error);
+        }
+        let entry = self.entry(key).expect("it has just been found or inserted");
+        entry.owned = true;
+        entry.side(blocked).ready = false;
+        Ok(key)
+    }
+
+    fn watch(&mut self, fd: RawFd, interest: Interest, notify: Notify) -> io::Result<Watch> {
+        let key = match self.entry_of(fd) {
+            Some(entry) => entry.key,
+            None => self.insert(fd),
+        };
+        let id = self.next_id();
+        let entry = self.entry(key).expect("it has just been found or inserted");
+        entry.watch(id, interest, notify);
+        // The number may name another file than when it was last asked for: it is asked again even for the same.
+        entry.asked = Interest::NONE;
+        let watched = self.refresh(key);
+        if let Err(error) = watched {
+            self.entry(key).expect("it is still there").unwatch(id);
+            if self.entry(key).is_some_and(|entry| !entry.is_needed()) {
+                self.remove(key, &mut Vec::new());
+            }
+            return Err(error);
+        }
+        Ok(Watch { key, id })
+    }
+
+    fn entry_of(&mut self, fd: RawFd) -> Option<&mut Entry> {
+        let slot = *self.numbers.get(fd as usize)?;
+        self.entries.get_mut(slot as usize)
+    }
+
+    fn insert(&mut self, fd: RawFd) -> Key {
+        let slot = self.entries.vacant_entry();
+        let index = u32::try_from(slot.key()).expect("there are fewer descriptors than that");
+        let key = Key::new(index, self.next_generation);
+        self.next_generation = self.next_generation.wrapping_add(1);
+        slot.insert(Entry::new(key, fd));
+        let number = fd as usize;
+        if self.numbers.len() <= number {
+            self.numbers.resize(number + 1, NOBODY);
+        }
+        self.numbers[number] = index;
+        key
+    }
+
+    /// Forgets an entry and hands out who waits at it. The driver hears only what it can bear by number: that nobody asks.
+    fn remove(&mut self, key: Key, woken: &mut Vec<Notify>) {
+        if self.entry(key).is_none() {
+            return;
+        }
+        let entry = self.entries.remove(key.index());
+        self.numbers[entry.fd as usize] = NOBODY;
+        if !entry.asked.is_none() {
+            // Asking for nothing cannot fail.
+            let _ = self.poller.ask(entry.fd, key.0, Interest::NONE);
+        }
+        entry.disband(woken);
+    }
+}
+
+#[cold]
+fn cannot_wait(error: io::Error) -> ! {
+    panic!("the kernel refuses to wait for descriptors: {error}")
 }

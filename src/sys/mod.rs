@@ -1,9 +1,13 @@
 //! The kernel: the only room that speaks to it, and with `monkey` the only user of `libc`.
 
 pub(crate) mod clock;
+pub(crate) mod descriptor;
+pub(crate) mod epoll;
 pub(crate) mod lock;
 pub(crate) mod memory;
+pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod readiness;
 pub(crate) mod signal;
 pub(crate) mod wake;
 

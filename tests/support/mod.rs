@@ -183,3 +183,37 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Makes each of the functions a module of two tests, `epoll` and `poll`: the body runs as in [`within`], on a hub that has
+/// that driver.
+macro_rules! both_drivers {
+    ($($(#[$attribute:meta])* fn $name:ident() $body:block)*) => {
+        $($(#[$attribute])* mod $name {
+            use super::*;
+
+            fn body() $body
+
+            #[test]
+            fn epoll() {
+                $crate::support::with_driver(greenloop::hub::Driver::Epoll, body);
+            }
+
+            #[test]
+            fn poll() {
+                $crate::support::with_driver(greenloop::hub::Driver::Poll, body);
+            }
+        })*
+    };
+}
+pub(crate) use both_drivers;
+
+/// Longer than any test that uses a driver takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs `run` as [`within`] does, on a hub with this driver.
+pub(crate) fn with_driver(driver: greenloop::hub::Driver, run: impl FnOnce() + Send + 'static) {
+    within(LIMIT, move || {
+        greenloop::hub::configure(greenloop::hub::Config::new().driver(driver)).expect("a fresh hub");
+        run();
+    });
+}

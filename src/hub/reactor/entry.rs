@@ -1,0 +1,251 @@
+//! What a reactor knows of one file descriptor: who waits for it, and whether it was ready when last heard of.
+
+use std::os::fd::RawFd;
+
+use super::super::waiter::Notify;
+use super::super::waitlist::{Ticket, WaitList};
+use super::{Direction, Key};
+use crate::sys::readiness::Interest;
+
+/// A file descriptor by its number, in one reactor.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: Key,
+    pub(super) fd: RawFd,
+    /// Whether it belongs to a source, which takes it out before the number can mean anything else.
+    pub(super) owned: bool,
+    /// What the driver was last asked for.
+    pub(super) asked: Interest,
+    sides: [Side; 2],
+    /// Those who only want to hear of readiness, in order of arrival; each is told once.
+    watchers: Vec<Watcher>,
+}
+
+/// Names one operation's place in the line at a [`Side`].
+#[derive(Debug)]
+pub(crate) struct Place {
+    id: u64,
+    /// `None` if it came when nobody was there.
+    ticket: Option<Ticket>,
+}
+
+/// One direction of a descriptor of greenloop's own. The operations on it take turns.
+#[derive(Debug)]
+pub(super) struct Side {
+    /// Whether the next try may succeed: true until the kernel said otherwise.
+    pub(super) ready: bool,
+    /// The end of the stream or an error is behind what can be read or written.
+    marked: bool,
+    /// The id of the operation whose turn it is, 0 for none. It keeps the turn until it leaves, also while it is parked.
+    turn: u64,
+    /// Set while the operation whose turn it is waits for readiness.
+    parked: Option<Notify>,
+    /// Those whose turn has not come. Made by the first; most descriptors never have any.
+    line: Option<Box<WaitList<(u64, Notify)>>>,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    id: u64,
+    interest: Interest,
+    notify: Notify,
+}
+
+impl Entry {
+    pub(super) fn new(key: Key, fd: RawFd) -> Entry {
+        let sides = [Side::new(), Side::new()];
+        Entry { key, fd, owned: false, asked: Interest::NONE, sides, watchers: Vec::new() }
+    }
+
+    #[inline]
+    pub(super) fn side(&mut self, direction: Direction) -> &mut Side {
+        &mut self.sides[direction as usize]
+    }
+
+    /// Takes in that the descriptor is ready, and hands out whom that wakes.
+    #[inline]
+    pub(super) fn hear(&mut self, ready: Interest, marked: bool, woken: &mut Vec<Notify>) {
+        for direction in [Direction::Read, Direction::Write] {
+            if !ready.common(direction.interest()).is_none() {
+                woken.extend(self.side(direction).hear(marked));
+            }
+        }
+        if !self.watchers.is_empty() {
+            let meant = |watcher: &mut Watcher| !watcher.interest.common(ready).is_none();
+            woken.extend(self.watchers.extract_if(.., meant).map(|watcher| watcher.notify));
+        }
+    }
+
+    pub(super) fn watch(&mut self, id: u64, interest: Interest, notify: Notify) {
+        self.watchers.push(Watcher { id, interest, notify });
+    }
+
+    pub(super) fn unwatch(&mut self, id: u64) {
+        self.watchers.retain(|watcher| watcher.id != id);
+    }
+
+    /// Whether anybody needs this entry.
+    pub(super) fn is_needed(&self) -> bool {
+        self.owned || !self.watchers.is_empty()
+    }
+
+    /// What the driver has to be asked for on behalf of those who wait.
+    #[inline]
+    pub(super) fn wanted(&self, tells_edges: bool) -> Interest {
+        let watched = self.watchers.iter().fold(Interest::NONE, |all, watcher| all | watcher.interest);
+        if tells_edges {
+            return watched;
+        }
+        let [read, write] = &self.sides;
+        watched
+            | Interest::READABLE.when(read.parked.is_some())
+            | Interest::WRITABLE.when(write.parked.is_some())
+    }
+
+    /// Hands out everybody, because nothing more will be heard of the descriptor.
+    pub(super) fn disband(self, woken: &mut Vec<Notify>) {
+        for side in self.sides {
+            woken.extend(side.parked);
+            woken.extend(side.line.into_iter().flat_map(|mut line| line.drain()).map(|(_, notify)| notify));
+        }
+        woken.extend(self.watchers.into_iter().map(|watcher| watcher.notify));
+    }
+}
+
+impl Side {
+    fn new() -> Side {
+        Side { ready: true, marked: false, turn: 0, parked: None, line: None }
+    }
+
+    /// Whether an operation that comes now may try at once.
+    #[inline]
+    pub(super) fn is_free(&self) -> bool {
+        self.ready && self.turn == 0
+    }
+
+    #[inline]
+    fn hear(&mut self, marked: bool) -> Option<Notify> {
+        self.ready = true;
+        self.marked |= marked;
+        self.parked.take()
+    }
+
+    /// A short read or write showed that nothing is left: the next edge will come.
+    #[inline]
+    pub(super) fn note_drained(&mut self) {
+        self.ready &= self.marked;
+    }
+
+    /// An operation comes, to stay until [`leave`](Side::leave): its turn, or a place behind the others.
+    pub(super) fn enter(&mut self, id: u64, notify: impl FnOnce() -> Notify) -> Place {
+        if self.turn == 0 {
+            self.turn = id;
+            return Place { id, ticket: None };
+        }
+        let line = self.line.get_or_insert_default();
+        Place { id, ticket: Some(line.push((id, notify()))) }
+    }
+
+    /// Whether it is this one's turn, and the try may succeed.
+    #[inline]
+    pub(super) fn may_try(&self, place: &Place) -> bool {
+        self.turn == place.id && self.ready
+    }
+
+    /// Before it parks: whom to wake. Of no effect for one in the line, which is woken when its turn comes.
+    #[inline]
+    pub(super) fn park(&mut self, place: &Place, notify: impl FnOnce() -> Notify) {
+        if self.turn == place.id {
+            self.parked = Some(notify());
+        }
+    }
+
+    /// An operation goes, done or not. If it was its turn, the next one's comes, who is woken now if the descriptor is
+    /// ready, and else by readiness.
+    #[inline]
+    pub(super) fn leave(&mut self, place: &Place) -> Option<Notify> {
+        if self.turn != place.id {
+            if let (Some(line), Some(ticket)) = (&mut self.line, place.ticket) {
+                line.remove(ticket);
+            }
+            return None;
+        }
+        let next = self.line.as_mut().and_then(|line| line.pop());
+        (self.turn, self.parked) = next.map_or((0, None), |(id, notify)| (id, Some(notify)));
+        if self.ready { self.parked.take() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(Arc<Mutex<Vec<u64>>>);
+
+    impl Woken {
+        fn notify(&self, id: u64) -> Notify {
+            let woken = self.0.clone();
+            Notify::Call(Box::new(move || woken.lock().unwrap().push(id)))
+        }
+
+        fn take(&self) -> Vec<u64> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    #[test]
+    fn turns_come_in_order_of_arrival() {
+        let woken = Woken::default();
+        let side = RefCell::new(Side::new());
+        side.borrow_mut().ready = false;
+        let enter = |id| side.borrow_mut().enter(id, || woken.notify(id));
+        let [first, second, third] = [enter(1), enter(2), enter(3)];
+        side.borrow_mut().park(&first, || woken.notify(1));
+        side.borrow_mut().park(&second, || unreachable!("it stands in the line already"));
+        side.borrow_mut().hear(false).unwrap().notify();
+        assert_eq!(woken.take(), [1]);
+        assert!(side.borrow().may_try(&first) && !side.borrow().may_try(&second));
+        // The first leaves readiness behind: the second is woken by that.
+        side.borrow_mut().leave(&first).unwrap().notify();
+        assert_eq!(woken.take(), [2]);
+        // The second takes all: the third hears of the next readiness.
+        side.borrow_mut().note_drained();
+        assert!(side.borrow_mut().leave(&second).is_none());
+        assert!(!side.borrow().may_try(&third) && !side.borrow().is_free());
+        side.borrow_mut().hear(false).unwrap().notify();
+        assert_eq!(woken.take(), [3]);
+        assert!(side.borrow_mut().leave(&third).is_none());
+        assert!(side.borrow().is_free());
+    }
+
+    #[test]
+    fn one_that_gives_up_leaves_no_gap() {
+        let woken = Woken::default();
+        let mut side = Side::new();
+        side.ready = false;
+        let places: Vec<_> = (1..=4).map(|id| side.enter(id, || woken.notify(id))).collect();
+        side.park(&places[0], || woken.notify(1));
+        assert!(side.leave(&places[2]).is_none());
+        // Woken, and killed before it ran: readiness goes to the next.
+        side.hear(false).unwrap().notify();
+        side.leave(&places[0]).unwrap().notify();
+        side.leave(&places[1]).unwrap().notify();
+        assert_eq!(woken.take(), [1, 2, 4]);
+        assert!(side.leave(&places[3]).is_none());
+        assert!(side.is_free());
+    }
+
+    #[test]
+    fn behind_a_mark_a_short_read_proves_nothing() {
+        let mut side = Side::new();
+        side.note_drained();
+        assert!(!side.is_free());
+        assert!(side.hear(true).is_none());
+        side.note_drained();
+        assert!(side.is_free());
+    }
+}

@@ -1,0 +1,97 @@
+//! The contract between a reactor and what it asks the kernel with.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::super::Driver;
+use crate::sys::epoll::{Epoll, EpollSet};
+use crate::sys::poll::Poll;
+use crate::sys::readiness::{Event, Interest};
+use crate::sys::wake::Wake as Bell;
+
+/// The token of the bell that ends a wait; no key has this value.
+pub(super) const BELL: u64 = u64::MAX;
+
+/// An open driver. What it owes the reactor:
+///
+/// * Every descriptor is named by its number and a token, which comes back in its events.
+/// * `own` is told of each descriptor of greenloop's own, once, and `disown` before it is closed. A driver that
+///   [tells edges](Poller::tells_edges) tells each later change of its readiness without being asked again, and at once
+///   what it is ready for already. The other kind tells nothing for that.
+/// * `ask` makes the next wait that finds `fd` ready for any of the interest tell so. After that the driver may or may not
+///   tell again: the reactor asks anew for what it still wants. No interest at all means that events are of no use;
+///   they may come all the same.
+/// * An event may be stale or spurious. Its token tells the reactor whom it was meant for.
+#[derive(Debug)]
+pub(super) enum Poller {
+    Epoll(Epoll),
+    Poll(Poll),
+}
+
+impl Poller {
+    /// The driver asked for, or the best that works. As long as `bell` rings, its waits return at once.
+    pub(super) fn open(driver: Option<Driver>, bell: &Bell) -> io::Result<Poller> {
+        let mut poller = match driver {
+            Some(Driver::Poll) => Poller::Poll(Poll::new()),
+            Some(Driver::Epoll) => Poller::Epoll(Epoll::new()?),
+            None => match Epoll::new() {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => Poller::Poll(Poll::new()),
+                epoll => Poller::Epoll(epoll?),
+            },
+        };
+        let fd = bell.as_fd().as_raw_fd();
+        match &mut poller {
+            Poller::Epoll(epoll) => epoll.set().add_level(fd, BELL)?,
+            Poller::Poll(poll) => poll.ask(fd, BELL, Interest::READABLE),
+        }
+        Ok(poller)
+    }
+
+    #[inline]
+    pub(super) fn tells_edges(&self) -> bool {
+        matches!(self, Poller::Epoll(_))
+    }
+
+    /// What keeps the descriptors in the kernel, for other threads to take one out; dead for a driver without such a thing.
+    pub(super) fn set(&self) -> Weak<EpollSet> {
+        match self {
+            Poller::Epoll(epoll) => Arc::downgrade(epoll.set()),
+            Poller::Poll(_) => Weak::new(),
+        }
+    }
+
+    pub(super) fn own(&mut self, fd: RawFd, token: u64) -> io::Result<()> {
+        match self {
+            Poller::Epoll(epoll) => epoll.set().add_edges(fd, token),
+            Poller::Poll(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn disown(&mut self, fd: RawFd) {
+        if let Poller::Epoll(epoll) = self {
+            epoll.set().delete(fd);
+        }
+    }
+
+    pub(super) fn ask(&mut self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        match self {
+            // Asked before, it may answer once more, to a token that is stale by then: cheaper than a call now.
+            Poller::Epoll(_) if interest.is_none() => Ok(()),
+            Poller::Epoll(epoll) => epoll.set().ask(fd, token, interest),
+            Poller::Poll(poll) => {
+                poll.ask(fd, token, interest);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn wait(&mut self, timeout: Option<Duration>, tell: impl FnMut(Event)) -> io::Result<()> {
+        match self {
+            Poller::Epoll(epoll) => epoll.wait(timeout, tell),
+            Poller::Poll(poll) => poll.wait(timeout, tell),
+        }
+    }
+}

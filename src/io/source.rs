@@ -1,0 +1,407 @@
+//! A file descriptor of greenloop's own, and the one loop of try, wait, retry.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::operation::{Direction, Operation};
+use crate::error::Unwinding;
+use crate::hub::reactor::{Key, Place, Reactor, Registration};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::{hub, local_hub, spend_budget};
+use crate::sys::clock::Time;
+use crate::sys::descriptor;
+use crate::sys::lock::Lock;
+
+/// A file descriptor that belongs to greenloop: nothing else waits for it, reads its flags or closes it. It is in the mode
+/// O_NONBLOCK, for which its maker has seen to.
+///
+/// It is registered with a hub's reactor at the first wait there; the reactors of several hubs may know it.
+/// Within one hub the operations of one direction take turns, in order of arrival; between hubs there is no order.
+#[derive(Debug)]
+pub(crate) struct Source<T> {
+    // Ended before `inner` is dropped, so before the number can mean anything else.
+    registrations: Registrations,
+    /// Made when first changed or shared.
+    settings: OnceLock<Arc<Settings>>,
+    inner: T,
+}
+
+/// What clones of one open file have in common.
+#[derive(Debug, Default)]
+struct Settings {
+    /// By direction: nanoseconds, 0 for no limit.
+    timeouts: [AtomicU64; 2],
+    nonblocking: AtomicBool,
+}
+
+/// When an operation gives up waiting.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// After the source's timeout for the direction, with the error of SO_RCVTIMEO.
+    Timeout,
+    /// At a point in time, with an error of kind `TimedOut`.
+    Deadline(Option<Time>),
+}
+
+impl<T: AsFd> Source<T> {
+    /// Takes `inner` over. Makes no system call.
+    pub(crate) fn new(inner: T) -> Source<T> {
+        Source { registrations: Registrations::new(), settings: OnceLock::new(), inner }
+    }
+
+    /// A source for another descriptor of the same open file, which has the timeouts and the mode in common with this one.
+    pub(crate) fn sibling(&self, inner: T) -> Source<T> {
+        let settings = OnceLock::from(self.settings_to_change().clone());
+        Source { registrations: Registrations::new(), settings, inner }
+    }
+
+    #[inline]
+    pub(crate) fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// Gives the descriptor back, unknown to every reactor.
+    pub(crate) fn into_inner(self) -> T {
+        drop(self.registrations);
+        self.inner
+    }
+
+    /// Does `operation`, and waits as long as it would block, at most for the timeout of its direction.
+    ///
+    /// It yields only if it waits, or if the calling green thread has done so much without waiting that others must run. A
+    /// kill or an enclosing time limit ends the wait by unwinding; nothing has been read or written then.
+    ///
+    /// # Errors
+    ///
+    /// What the call says. EAGAIN if the timeout passes, or in nonblocking mode. EBADF if the source is closed, before or
+    /// meanwhile. [`Unwinding`] if it would have to wait while the green thread unwinds.
+    #[inline]
+    pub(crate) fn run<O: Operation>(&self, operation: O) -> io::Result<O::Output> {
+        self.run_within(operation, Limit::Timeout)
+    }
+
+    /// Like [`run`](Source::run) with a deadline in place of the timeout.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Source::run), but kind `TimedOut` when the deadline has passed.
+    #[inline]
+    pub(crate) fn run_until<O: Operation>(
+        &self,
+        operation: O,
+        deadline: Option<Time>,
+    ) -> io::Result<O::Output> {
+        self.run_within(operation, Limit::Deadline(deadline))
+    }
+
+    /// Closes the descriptor now, though others may still use this source: whoever waits for it, in any hub, gets EBADF, and
+    /// so does every later operation. The number stays taken until the source is dropped.
+    ///
+    /// # Errors
+    ///
+    /// EBADF if it is closed already. On a thread without a hub, also that the process has no descriptor left; then it
+    /// stays open.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        let spare;
+        let local = local_hub();
+        let substitute = match local.as_ref().and_then(|hub| hub.made_reactor()) {
+            Some(reactor) => reactor.closed(),
+            None => {
+                spare = descriptor::closed()?;
+                spare.as_fd()
+            }
+        };
+        let ended = self.registrations.close()?;
+        // Out of the reactors first, as long as the number means the file, which a clone may keep open.
+        ended.into_iter().for_each(Registration::end);
+        descriptor::close_over(self.inner.as_fd(), substitute)
+    }
+
+    /// How long an operation in this direction may wait.
+    pub(crate) fn timeout(&self, direction: Direction) -> Option<Duration> {
+        // Relaxed: a setting orders nothing.
+        let nanoseconds = self.settings.get()?.timeouts[direction as usize].load(Ordering::Relaxed);
+        (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
+    }
+
+    /// Sets how long each operation in this direction may wait, from the next one on.
+    pub(crate) fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) {
+        let nanoseconds = timeout
+            .map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
+        // Relaxed: as above.
+        self.settings_to_change().timeouts[direction as usize].store(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Whether operations that would have to wait say EAGAIN.
+    pub(crate) fn nonblocking(&self) -> bool {
+        // Relaxed: a setting orders nothing.
+        self.settings.get().is_some_and(|settings| settings.nonblocking.load(Ordering::Relaxed))
+    }
+
+    /// Sets whether operations that would have to wait say EAGAIN, from the next one on.
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        if nonblocking || self.settings.get().is_some() {
+            // Relaxed: as above.
+            self.settings_to_change().nonblocking.store(nonblocking, Ordering::Relaxed);
+        }
+    }
+
+    fn settings_to_change(&self) -> &Arc<Settings> {
+        self.settings.get_or_init(Arc::default)
+    }
+
+    #[inline]
+    fn run_within<O: Operation>(&self, mut operation: O, limit: Limit) -> io::Result<O::Output> {
+        let direction = O::DIRECTION;
+        let may_wait = !self.nonblocking();
+        if !may_wait || self.registrations.is_free(direction) {
+            match attempt(&mut operation, self.inner.as_fd()) {
+                Ok(output) => {
+                    if operation.drained(&output) {
+                        self.registrations.with(|reactor, key| reactor.note_drained(key, direction));
+                    }
+                    spend_budget();
+                    return Ok(output);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.registrations.with(|reactor, key| reactor.note_blocked(key, direction));
+                    if !may_wait {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.wait_and_run(operation, limit)
+    }
+
+    /// The rest of [`run_within`](Source::run_within), for an operation that has to wait: for its turn, then for readiness.
+    #[inline(never)]
+    fn wait_and_run<O: Operation>(&self, mut operation: O, limit: Limit) -> io::Result<O::Output> {
+        if std::thread::panicking() {
+            return Err(Unwinding.into());
+        }
+        let direction = O::DIRECTION;
+        let deadline = match limit {
+            Limit::Timeout => self.timeout(direction).map(Time::after),
+            Limit::Deadline(deadline) => deadline,
+        };
+        let fd = self.inner.as_fd();
+        let waiter = Waiter::new(waiting_on(direction, fd.as_raw_fd()));
+        let key = self.registrations.here(fd.as_raw_fd(), direction)?;
+        let hub = hub();
+        let turn = Turn::take(hub.reactor(), key, direction, &waiter)?;
+        let mut expired = false;
+        loop {
+            self.registrations.check_open()?;
+            if turn.may_try() {
+                match attempt(&mut operation, fd) {
+                    Ok(output) => {
+                        if operation.drained(&output) {
+                            turn.note_drained();
+                        }
+                        return Ok(output);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => turn.note_blocked(),
+                    Err(error) => return Err(error),
+                }
+            }
+            if expired {
+                return Err(limit.error());
+            }
+            turn.park(&waiter)?;
+            match waiter.park(deadline) {
+                Wakeup::Woken => {}
+                // Readiness may have come in the same pass of the hub: one last look.
+                Wakeup::TimedOut => expired = true,
+                Wakeup::Interrupted(interrupt) => {
+                    drop(turn);
+                    drop(waiter);
+                    interrupt.raise()
+                }
+            }
+        }
+    }
+}
+
+/// Tries until no signal interrupts.
+#[inline]
+fn attempt<O: Operation>(operation: &mut O, fd: BorrowedFd<'_>) -> io::Result<O::Output> {
+    loop {
+        match operation.attempt(fd) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn waiting_on(direction: Direction, fd: RawFd) -> WaitingOn {
+    match direction {
+        Direction::Read => WaitingOn::Readable(fd),
+        Direction::Write => WaitingOn::Writable(fd),
+    }
+}
+
+impl Limit {
+    fn error(self) -> io::Error {
+        match self {
+            Limit::Timeout => descriptor::would_block(),
+            Limit::Deadline(_) => io::ErrorKind::TimedOut.into(),
+        }
+    }
+}
+
+/// An operation's place in line. However it ends, what it leaves goes to the next one.
+struct Turn<'a> {
+    reactor: &'a Reactor,
+    key: Key,
+    direction: Direction,
+    place: Place,
+}
+
+impl<'a> Turn<'a> {
+    fn take(reactor: &'a Reactor, key: Key, direction: Direction, waiter: &Waiter) -> io::Result<Turn<'a>> {
+        // No place: it has been closed since.
+        let place = reactor.enter(key, direction, || waiter.notify()).ok_or_else(descriptor::bad_descriptor)?;
+        Ok(Turn { reactor, key, direction, place })
+    }
+
+    fn may_try(&self) -> bool {
+        self.reactor.may_try(self.key, self.direction, &self.place)
+    }
+
+    fn park(&self, waiter: &Waiter) -> io::Result<()> {
+        self.reactor.park(self.key, self.direction, &self.place, || waiter.notify())
+    }
+
+    fn note_drained(&self) {
+        self.reactor.note_drained(self.key, self.direction);
+    }
+
+    fn note_blocked(&self) {
+        self.reactor.note_blocked(self.key, self.direction);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.reactor.leave(self.key, self.direction, &self.place);
+    }
+}
+
+/// Which reactors know a source.
+#[derive(Debug)]
+struct Registrations {
+    /// The reactor that came to know it last, by its id, and the key there: found without the lock. 0 for none.
+    ///
+    /// Both are stored by that reactor's own thread alone, under the lock. So a thread that reads its own reactor's id
+    /// reads what it stored itself, and the key that it stored before; one that reads another id has no use for the key.
+    home: AtomicU64,
+    home_key: AtomicU64,
+    known: Lock<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// Most sources are known to one reactor, which costs no allocation.
+    first: Option<Registration>,
+    others: Vec<Registration>,
+    closed: bool,
+}
+
+impl Registrations {
+    fn new() -> Registrations {
+        let known = Known { first: None, others: Vec::new(), closed: false };
+        Registrations { home: AtomicU64::new(0), home_key: AtomicU64::new(0), known: Lock::new(known) }
+    }
+
+    /// Whether an operation that comes now may try before it waits.
+    #[inline]
+    fn is_free(&self, direction: Direction) -> bool {
+        self.with(|reactor, key| reactor.is_free(key, direction)).unwrap_or(true)
+    }
+
+    /// Runs `run` with the calling thread's reactor, if that knows the source.
+    #[inline]
+    fn with<R>(&self, run: impl FnOnce(&Reactor, Key) -> R) -> Option<R> {
+        // Relaxed: see `home`.
+        let home = self.home.load(Ordering::Relaxed);
+        if home == 0 {
+            return None;
+        }
+        let hub = local_hub()?;
+        let reactor = hub.made_reactor()?;
+        if home == reactor.id() {
+            // Relaxed: see `home`.
+            return Some(run(reactor, Key::from_bits(self.home_key.load(Ordering::Relaxed))));
+        }
+        let key = self.known.lock().key_in(reactor)?;
+        Some(run(reactor, key))
+    }
+
+    /// The key in the calling thread's reactor, which comes to know the source if it does not yet.
+    fn here(&self, fd: RawFd, blocked: Direction) -> io::Result<Key> {
+        if let Some(key) = self.with(|_, key| key) {
+            return Ok(key);
+        }
+        let hub = hub();
+        let reactor = hub.reactor();
+        // The lock is held over the system call, so that the descriptor is not closed in between.
+        let mut known = self.known.lock();
+        known.check_open()?;
+        let registration = Registration::new(fd, blocked)?;
+        let key = registration.key();
+        known.add(registration);
+        // Relaxed: see `home`.
+        self.home_key.store(key.to_bits(), Ordering::Relaxed);
+        self.home.store(reactor.id(), Ordering::Relaxed);
+        Ok(key)
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        self.known.lock().check_open()
+    }
+
+    /// Lets no reactor know the source from now on. Hands out what is to be ended.
+    fn close(&self) -> io::Result<Vec<Registration>> {
+        let mut known = self.known.lock();
+        known.check_open()?;
+        known.closed = true;
+        Ok(known.take())
+    }
+}
+
+impl Drop for Registrations {
+    fn drop(&mut self) {
+        let known = self.known.get_mut();
+        known.first.take().into_iter().chain(known.others.drain(..)).for_each(Registration::end);
+    }
+}
+
+impl Known {
+    fn check_open(&self) -> io::Result<()> {
+        if self.closed { Err(descriptor::bad_descriptor()) } else { Ok(()) }
+    }
+
+    fn key_in(&self, reactor: &Reactor) -> Option<Key> {
+        let mut all = self.first.iter().chain(&self.others);
+        all.find(|registration| registration.is_in(reactor)).map(Registration::key)
+    }
+
+    fn add(&mut self, registration: Registration) {
+        // Those of threads that have ended since.
+        self.others.retain(Registration::is_live);
+        if self.first.as_ref().is_none_or(|first| !first.is_live()) {
+            self.first = Some(registration);
+        } else {
+            self.others.push(registration);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Registration> {
+        self.first.take().into_iter().chain(self.others.drain(..)).collect()
+    }
+}

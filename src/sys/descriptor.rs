@@ -1,0 +1,187 @@
+//! What any file descriptor can do: bytes in and out, its mode, and being closed while others still hold its number.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::SystemCall;
+use super::poll::check;
+use super::readiness::Interest;
+
+/// The largest number of slices that the kernel takes in one call.
+const SLICES: usize = 1024;
+
+/// A pipe whose ends do not block and are not inherited over an exec: reader, writer.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` is valid for the two numbers that are written to it.
+    unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) }.check()?;
+    // SAFETY: the kernel has just made it, and nothing else owns it.
+    let reader = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as for the reader.
+    let writer = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((reader, writer))
+}
+
+/// read(2).
+#[inline]
+pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: `buffer` is valid for its length of bytes to be written.
+    let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    count.check().map(|count| count as usize)
+}
+
+/// readv(2).
+pub(crate) fn read_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let count = buffers.len().min(SLICES) as libc::c_int;
+    // SAFETY: an IoSliceMut is guaranteed to be an iovec that is valid for writes, and there are at least `count` of them.
+    let count = unsafe { libc::readv(fd.as_raw_fd(), buffers.as_mut_ptr().cast(), count) };
+    count.check().map(|count| count as usize)
+}
+
+/// write(2).
+#[inline]
+pub(crate) fn write(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
+    // SAFETY: `buffer` is valid for its length of bytes to be read.
+    let count = unsafe { libc::write(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len()) };
+    count.check().map(|count| count as usize)
+}
+
+/// writev(2).
+pub(crate) fn write_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    let count = buffers.len().min(SLICES) as libc::c_int;
+    // SAFETY: an IoSlice is guaranteed to be an iovec that is valid for reads, and there are at least `count` of them.
+    let count = unsafe { libc::writev(fd.as_raw_fd(), buffers.as_ptr().cast(), count) };
+    count.check().map(|count| count as usize)
+}
+
+/// Reads from a descriptor in blocking mode without waiting: EAGAIN if there is nothing.
+///
+/// Where the kernel cannot promise that (pipes before Linux 6.4, terminals), the descriptor is asked first, and only another
+/// process that takes the bytes in between can make it wait.
+pub(crate) fn read_now(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `slice` is one iovec over `buffer`, which is valid for its length of bytes to be written.
+    match unsafe { libc::preadv2(fd.as_raw_fd(), &slice, 1, -1, libc::RWF_NOWAIT) }.check() {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+        count => return count.map(|count| count as usize),
+    }
+    if check(fd, Interest::READABLE)?.is_none() { Err(would_block()) } else { read(fd, buffer) }
+}
+
+/// Writes to a descriptor in blocking mode without waiting: EAGAIN if there is no room.
+///
+/// Where the kernel cannot promise that, see [`read_now`], it writes no more than a pipe with any room takes.
+pub(crate) fn write_now(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
+    let slice = libc::iovec { iov_base: buffer.as_ptr().cast_mut().cast(), iov_len: buffer.len() };
+    // SAFETY: `slice` is one iovec over `buffer`, which is valid for its length of bytes to be read; nothing writes to it.
+    match unsafe { libc::pwritev2(fd.as_raw_fd(), &slice, 1, -1, libc::RWF_NOWAIT) }.check() {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+        count => return count.map(|count| count as usize),
+    }
+    if check(fd, Interest::WRITABLE)?.is_none() {
+        return Err(would_block());
+    }
+    write(fd, &buffer[..buffer.len().min(libc::PIPE_BUF)])
+}
+
+/// Whether calls on the open file return EAGAIN where they would block.
+pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(flags(fd)? & libc::O_NONBLOCK != 0)
+}
+
+/// Makes calls on the open file, which all its duplicates share, return EAGAIN where they would block, or not.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    let before = flags(fd)?;
+    let after = if nonblocking { before | libc::O_NONBLOCK } else { before & !libc::O_NONBLOCK };
+    if after != before {
+        // SAFETY: takes no pointers.
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, after) }.check()?;
+    }
+    Ok(())
+}
+
+fn flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    // SAFETY: takes no pointers.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.check()
+}
+
+/// A descriptor on which every call fails with EBADF: it names a place in the file system and opens nothing.
+pub(crate) fn closed() -> io::Result<OwnedFd> {
+    // SAFETY: the path is a C string.
+    let fd = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) }.check()?;
+    // SAFETY: the kernel has just made `fd`, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes what `fd` names and puts `substitute` in its place, in one step: nobody else can get the number in between, and
+/// its owner still has a descriptor to close.
+pub(crate) fn close_over(fd: BorrowedFd<'_>, substitute: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers. The number stays open, so whoever borrows or owns it still has a descriptor.
+    unsafe { libc::dup3(substitute.as_raw_fd(), fd.as_raw_fd(), libc::O_CLOEXEC) }.check()?;
+    Ok(())
+}
+
+/// The error of a call that would block.
+#[cold]
+pub(crate) fn would_block() -> io::Error {
+    io::Error::from_raw_os_error(libc::EAGAIN)
+}
+
+/// The error of a call on a descriptor that is not open.
+#[cold]
+pub(crate) fn bad_descriptor() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
+}
+
+/// Whether `error` says that a descriptor cannot be waited for, because it is always ready: a regular file.
+pub(crate) fn is_always_ready(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn the_mode_can_be_changed_and_asked() {
+        let (reader, _writer) = pipe().unwrap();
+        assert!(is_nonblocking(reader.as_fd()).unwrap());
+        assert_eq!(read(reader.as_fd(), &mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        set_nonblocking(reader.as_fd(), false).unwrap();
+        assert!(!is_nonblocking(reader.as_fd()).unwrap());
+    }
+
+    #[test]
+    fn nothing_waits_in_blocking_mode() {
+        let (reader, writer) = pipe().unwrap();
+        set_nonblocking(reader.as_fd(), false).unwrap();
+        set_nonblocking(writer.as_fd(), false).unwrap();
+        assert_eq!(read_now(reader.as_fd(), &mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        while write_now(writer.as_fd(), &[7; 10_000]).is_ok() {}
+        assert_eq!(write_now(writer.as_fd(), b"a").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(read_now(reader.as_fd(), &mut [0; 100]).unwrap(), 100);
+        drop(writer);
+        while read_now(reader.as_fd(), &mut [0; 100_000]).unwrap() > 0 {}
+    }
+
+    #[test]
+    fn a_closed_over_descriptor_gives_ebadf_and_hangs_up() {
+        let (reader, writer) = pipe().unwrap();
+        close_over(writer.as_fd(), closed().unwrap().as_fd()).unwrap();
+        assert_eq!(read(reader.as_fd(), &mut [0]).unwrap(), 0);
+        let error = write(writer.as_fd(), b"a").unwrap_err();
+        assert_eq!(error.raw_os_error(), bad_descriptor().raw_os_error());
+    }
+
+    #[test]
+    fn bytes_go_through_in_slices() {
+        let (reader, writer) = pipe().unwrap();
+        assert_eq!(write_vectored(writer.as_fd(), &[IoSlice::new(b"abc"), IoSlice::new(b"de")]).unwrap(), 5);
+        let (mut one, mut other) = ([0; 2], [0; 9]);
+        let slices = &mut [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)];
+        assert_eq!(read_vectored(reader.as_fd(), slices).unwrap(), 5);
+        assert_eq!((&one, &other[..3]), (b"ab", &b"cde"[..]));
+    }
+}
