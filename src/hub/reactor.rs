@@ -237,7 +237,12 @@ impl Reactor {
 
     /// An operation that has to wait gets in line, until it [leaves](Reactor::leave). While it is not the first, `notify`
     /// is for when it becomes that. `None` if the key names nothing.
-    pub(crate) fn enter(&self, key: Key, direction: Direction, notify: impl FnOnce() -> Notify) -> Option<Place> {
+    pub(crate) fn enter(
+        &self,
+        key: Key,
+        direction: Direction,
+        notify: impl FnOnce() -> Notify,
+    ) -> Option<Place> {
         let core = &mut *self.core.borrow_mut();
         let id = core.next_id();
         let place = core.side(key, direction)?.enter(id, notify);

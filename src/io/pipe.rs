@@ -39,7 +39,10 @@ use crate::sys::descriptor;
 /// ```
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = descriptor::pipe()?;
-    Ok((PipeReader { end: End::new(reader, Origin::Made) }, PipeWriter { end: End::new(writer, Origin::Made) }))
+    Ok((
+        PipeReader { end: End::new(reader, Origin::Made) },
+        PipeWriter { end: End::new(writer, Origin::Made) },
+    ))
 }
 
 /// The end of a pipe to read from, as [`std::io::PipeReader`] is for threads.

@@ -129,8 +129,8 @@ impl<T: AsFd> Source<T> {
 
     /// Sets how long each operation in this direction may wait, from the next one on.
     pub(crate) fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) {
-        let nanoseconds = timeout
-            .map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
+        let nanoseconds =
+            timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1));
         // Relaxed: as above.
         self.settings_to_change().timeouts[direction as usize].store(nanoseconds, Ordering::Relaxed);
     }
@@ -265,7 +265,8 @@ struct Turn<'a> {
 impl<'a> Turn<'a> {
     fn take(reactor: &'a Reactor, key: Key, direction: Direction, waiter: &Waiter) -> io::Result<Turn<'a>> {
         // No place: it has been closed since.
-        let place = reactor.enter(key, direction, || waiter.notify()).ok_or_else(descriptor::bad_descriptor)?;
+        let place =
+            reactor.enter(key, direction, || waiter.notify()).ok_or_else(descriptor::bad_descriptor)?;
         Ok(Turn { reactor, key, direction, place })
     }
 

@@ -20,8 +20,7 @@ const WRITABLE: libc::c_int = libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR;
 /// EPOLLPRI is among them because a TCP read stops at the mark of urgent data.
 const MARKED: libc::c_int = libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLHUP | libc::EPOLLERR;
 /// What a descriptor of greenloop's own is registered for, once.
-const EDGES: libc::c_int =
-    libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET;
+const EDGES: libc::c_int = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLPRI | libc::EPOLLET;
 
 /// An epoll instance and the buffer for its answers.
 #[derive(Debug)]
@@ -67,8 +66,8 @@ impl Epoll {
         };
         for event in &self.events[..count] {
             let bits = event.events as libc::c_int;
-            let ready = Interest::READABLE.when(bits & READABLE != 0)
-                | Interest::WRITABLE.when(bits & WRITABLE != 0);
+            let ready =
+                Interest::READABLE.when(bits & READABLE != 0) | Interest::WRITABLE.when(bits & WRITABLE != 0);
             tell(Event { token: event.u64, ready, marked: bits & MARKED != 0 });
         }
         Ok(())
@@ -155,13 +154,7 @@ impl EpollSet {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
-    fn control(
-        &self,
-        operation: libc::c_int,
-        fd: RawFd,
-        bits: libc::c_int,
-        token: u64,
-    ) -> io::Result<()> {
+    fn control(&self, operation: libc::c_int, fd: RawFd, bits: libc::c_int, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: bits as u32, u64: token };
         // SAFETY: `event` is valid for the call, which keeps no pointer to it.
         unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd, &mut event) }.check()?;

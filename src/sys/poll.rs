@@ -114,9 +114,8 @@ fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize
     let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: `set` is valid for its length, `timeout` is null or points to a timespec that outlives the call, and a null
     // signal mask leaves the mask alone.
-    let count = unsafe {
-        libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, std::ptr::null())
-    };
+    let count =
+        unsafe { libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, std::ptr::null()) };
     count.check().map(|count| count as usize)
 }
 
