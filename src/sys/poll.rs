@@ -142,7 +142,7 @@ mod tests {
     fn only_what_is_asked_is_told() {
         let readers: Vec<_> = (0..4).map(|_| readable_pipe()).collect();
         let mut poll = Poll::new();
-        let mut ask = |poll: &mut Poll, index: usize, interest| {
+        let ask = |poll: &mut Poll, index: usize, interest| {
             poll.ask(readers[index].as_raw_fd(), index as u64, interest);
         };
         (0..4).for_each(|index| ask(&mut poll, index, Interest::READABLE));

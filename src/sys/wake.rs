@@ -24,18 +24,6 @@ impl Wake {
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Waits until it rings, for at most `timeout`.
-    pub(crate) fn wait(&self, timeout: Option<std::time::Duration>) {
-        let mut entry = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: one entry, valid for reading and writing; the timeout is null or valid; no signal mask.
-        unsafe { libc::ppoll(&mut entry, 1, timeout, std::ptr::null()) };
-    }
-
     /// Stops the ringing. The only failure possible is that it does not ring.
     pub(crate) fn clear(&self) {
         let mut count = [0u8; 8];

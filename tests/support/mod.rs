@@ -186,6 +186,7 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
 
 /// Makes each of the functions a module of two tests, `epoll` and `poll`: the body runs as in [`within`], on a hub that has
 /// that driver.
+#[allow(unused_macros, reason = "each test binary takes what it needs")]
 macro_rules! both_drivers {
     ($($(#[$attribute:meta])* fn $name:ident() $body:block)*) => {
         $($(#[$attribute])* mod $name {
@@ -205,6 +206,7 @@ macro_rules! both_drivers {
         })*
     };
 }
+#[allow(unused_imports, reason = "each test binary takes what it needs")]
 pub(crate) use both_drivers;
 
 /// Longer than any test that uses a driver takes.
