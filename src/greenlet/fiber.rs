@@ -432,6 +432,11 @@ impl Fiber {
         self.extent.set(extent);
     }
 
+    /// How deep its stack has been used; `None` for the main fiber.
+    pub(super) fn stack_high_water(&self) -> Option<usize> {
+        self.extent.get().map(|(extent, _)| extent.high_water())
+    }
+
     /// Gives back what a deep call has left on the stack of a fiber that is idle.
     #[inline]
     fn trim(&self) {

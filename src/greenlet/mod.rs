@@ -28,6 +28,7 @@ mod unraisable;
 
 pub use generator::{Generator, Yielder};
 pub use handle::{AnyGreenlet, Greenlet};
+pub use stack::set_default_stack_size;
 pub use trace::{Event, Trace, Tracer, settrace};
 
 pub(crate) use fiber::{Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, thread};
@@ -53,4 +54,16 @@ pub fn current() -> AnyGreenlet {
 pub fn main() -> AnyGreenlet {
     let thread = thread();
     AnyGreenlet::of_fiber(thread.main(), &thread)
+}
+
+/// How many bytes of the current greenlet's stack are backed by memory, to the page: the most that it, or an earlier one on
+/// the same stack, has used. `None` on the thread's own stack. Asks the kernel about each page.
+///
+/// ```
+/// let used = greenloop::spawn(|| greenloop::greenlet::stack_high_water().unwrap());
+/// assert!(used.join().unwrap() >= 4096 - 3072);
+/// assert_eq!(greenloop::greenlet::stack_high_water(), None);
+/// ```
+pub fn stack_high_water() -> Option<usize> {
+    thread().current().stack_high_water()
 }

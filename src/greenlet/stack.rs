@@ -111,12 +111,22 @@ impl SizeClass {
     }
 }
 
-/// Makes stacks whose size nobody chooses have at least `bytes` bytes, from the next spawn on.
+/// Makes stacks whose size nobody chooses have at least `bytes` bytes, from the next spawn on, in the whole process.
+///
+/// The default is 64 KiB, and 256 KiB in debug builds, less a few kilobytes for the guard.
 ///
 /// # Errors
 ///
 /// [`StackError::TooLarge`] if no stack has.
-pub(crate) fn set_default_stack_size(bytes: usize) -> Result<(), StackError> {
+///
+/// # Examples
+///
+/// ```
+/// greenloop::greenlet::set_default_stack_size(1 << 20).unwrap();
+/// let deep = greenloop::spawn(|| [0u8; 700_000].iter().filter(|byte| **byte == 0).count());
+/// assert_eq!(deep.join().unwrap(), 700_000);
+/// ```
+pub fn set_default_stack_size(bytes: usize) -> Result<(), StackError> {
     let class = SizeClass::fitting(bytes)?;
     // Relaxed: a number on its own.
     DEFAULT.store(class.shift, Ordering::Relaxed);
