@@ -41,6 +41,9 @@ const SPARED: usize = 32;
 const COLOURS: usize = 24;
 const COLOUR_STEP: usize = 128;
 
+/// Returned stacks of a class that keep their top pages; each thread keeps some beside them.
+const WARM_STACKS: usize = 4096;
+
 /// Bytes above the base that the pool keeps for itself: a cache line, though a [`Header`] is smaller.
 const HEADER: usize = 64;
 
@@ -174,8 +177,7 @@ unsafe impl corosensei::stack::Stack for Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: the value is being dropped, so no coroutine has the stack: all of it is free.
-        unsafe { self.extent.trim(0) };
-        self.pool.take_back(self.extent);
+        unsafe { self.pool.take_back(self.extent) };
     }
 }
 
@@ -353,6 +355,10 @@ struct Pool {
 struct Class {
     /// The low end of the stack that was returned last, or 0; each names the next in its header.
     returned: usize,
+    /// How many those are.
+    warm: usize,
+    /// The low ends of stacks that were returned when there were enough: without memory, as if never used.
+    cold: Vec<usize>,
     /// Slots that are open and were never used.
     fresh: Range<usize>,
     /// Slots that are not open.
@@ -363,7 +369,7 @@ struct Class {
 
 impl Class {
     const fn empty() -> Class {
-        Class { returned: 0, fresh: 0..0, closed: 0..0, slab: FIRST_SLAB }
+        Class { returned: 0, warm: 0, cold: Vec::new(), fresh: 0..0, closed: 0..0, slab: FIRST_SLAB }
     }
 }
 
@@ -381,25 +387,49 @@ impl Pool {
             let extent = Extent::new(state.returned, class);
             // SAFETY: the stack is in the pool, so its header is in its memory and belongs to who has the lock.
             state.returned = unsafe { (*extent.header()).next };
+            state.warm -= 1;
             return Ok(Stack { extent, pool: self });
         }
-        if state.fresh.is_empty() {
-            self.open_slab(class, &mut state)?;
-        }
-        let extent = Extent::new(state.fresh.start, class);
-        state.fresh.start += class.slot();
+        let low = match state.cold.pop() {
+            Some(low) => low,
+            None => {
+                if state.fresh.is_empty() {
+                    self.open_slab(class, &mut state)?;
+                }
+                let low = state.fresh.start;
+                state.fresh.start += class.slot();
+                low
+            }
+        };
         drop(state);
+        let extent = Extent::new(low, class);
         let top_page = extent.end() - memory::page_size();
         // SAFETY: the slot has just been taken from those that nobody uses.
         unsafe { extent.set_mark(top_page, top_page, extent.base.get()) };
         Ok(Stack { extent, pool: self })
     }
 
-    fn take_back(&self, extent: Extent) {
+    /// Takes a stack back: among the warm ones, or, when there are enough, without its memory.
+    ///
+    /// # Safety
+    ///
+    /// The stack belongs to the caller, who gives it up, and nothing on it is in use.
+    unsafe fn take_back(&self, extent: Extent) {
+        // SAFETY: as promised by the caller.
+        unsafe { extent.trim(0) };
         let mut state = self.classes[extent.class.index()].lock();
-        // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
-        unsafe { (*extent.header()).next = state.returned };
-        state.returned = extent.low.get();
+        if state.warm < WARM_STACKS {
+            // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
+            unsafe { (*extent.header()).next = state.returned };
+            state.returned = extent.low.get();
+            state.warm += 1;
+            return;
+        }
+        drop(state);
+        let lowest = extent.low.get() + memory::page_size();
+        // SAFETY: these are the pages of a stack that nobody uses, above its guard.
+        unsafe { memory::discard(lowest, extent.end() - lowest) };
+        self.classes[extent.class.index()].lock().cold.push(extent.low.get());
     }
 
     /// Opens at least one more slot.

@@ -352,3 +352,22 @@ fn threads_never_get_the_same_stack() {
     let distinct: HashSet<_> = taken.iter().map(|stack| stack.extent().low).collect();
     assert_eq!(distinct.len(), 2000);
 }
+
+#[test]
+fn more_stacks_than_are_kept_warm_are_returned_without_memory() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let class = class_of_slot(16 * KIB);
+    let mut stacks: Vec<_> = (0..WARM_STACKS + 2).map(|_| POOL.allocate(class).unwrap()).collect();
+    let last = stacks.pop().unwrap().extent();
+    let first = stacks[0].extent();
+    drop(stacks);
+    // The last one made was the first one back, so it is warm; the one made before it came back last of the others.
+    assert!(last.high_water() > 0);
+    let cold = first.low.get() + WARM_STACKS * class.slot();
+    assert_eq!(Extent::new(cold, class).high_water(), 0);
+    // They are used again once the warm ones are.
+    let again: Vec<_> = (0..WARM_STACKS + 2).map(|_| POOL.allocate(class).unwrap()).collect();
+    let lows: HashSet<_> = again.iter().map(|stack| stack.extent().low).collect();
+    assert_eq!(lows.len(), WARM_STACKS + 2);
+    assert!(lows.contains(&last.low) && again.iter().all(|stack| stack.extent().high_water() > 0));
+}
