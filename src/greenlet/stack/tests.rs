@@ -21,27 +21,22 @@ fn mappings(range: Range<usize>) -> usize {
     maps.lines().filter(|line| range.contains(&start(line))).count()
 }
 
-/// Touches what is less than `bytes` bytes below the caller's frame, to the page, and returns.
+/// Calls itself until the stack, on which it runs, has been in use `bytes` bytes down, and returns.
 #[inline(never)]
-fn touch_stack(bytes: usize) {
-    #[inline(never)]
-    fn touch_down_to(lowest: usize) {
-        let here = hint::black_box(0u8);
-        if ptr::from_ref(&here).addr() > lowest {
-            touch_down_to(lowest);
-        }
-        hint::black_box(());
+fn go_down(extent: Extent, bytes: usize) {
+    if extent.high_water() < bytes {
+        go_down(extent, bytes);
     }
-    let here = hint::black_box(0u8);
-    touch_down_to(ptr::from_ref(&here).addr() - bytes);
+    hint::black_box(());
 }
 
-/// A coroutine that touches as many bytes as it is told, and rests near its base.
+/// A coroutine that goes down as many bytes as it is told, and rests near its base.
 fn diver(stack: Stack) -> Coroutine<usize, (), (), Stack> {
-    Coroutine::with_stack(stack, |yielder: &Yielder<usize, ()>, mut bytes| {
+    let extent = stack.extent();
+    Coroutine::with_stack(stack, move |yielder: &Yielder<usize, ()>, mut bytes| {
         let mark = hint::black_box(0xdeed_u64);
         while bytes > 0 {
-            touch_stack(bytes);
+            go_down(extent, bytes);
             bytes = yielder.suspend(());
         }
         assert_eq!(hint::black_box(mark), 0xdeed);
@@ -191,17 +186,16 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
 fn little_address_space_is_enough_for_a_few_stacks() {
     let four_gib = "ulimit -v 4194304";
     let test = "greenlet::stack::tests::little_address_space_is_enough_for_a_few_stacks";
-    in_child_after(four_gib, test, || {
+    let ended = in_child_after(four_gib, test, || {
         let stacks: Vec<_> = (0..1000).map(|_| Stack::allocate(class_of_slot(64 * KIB)).unwrap()).collect();
         assert_eq!(stacks.len(), 1000);
-        assert!(matches!(
-            Stack::allocate(class_of_slot(1 << 30))
-                .and_then(|first| { Ok((first, Stack::allocate(class_of_slot(1 << 30))?)) })
-                .and_then(|both| { Ok((both, Stack::allocate(class_of_slot(1 << 30))?)) }),
-            Err(StackError::OutOfMemory(_))
-        ));
-    })
-    .assert_success();
+        let large: Vec<_> = (0..4).map(|_| Stack::allocate(class_of_slot(1 << 30))).collect();
+        assert!(large[0].is_ok());
+        assert!(matches!(large[3], Err(StackError::OutOfMemory(_))));
+    });
+    if !ended.by_sanitizer() {
+        ended.assert_success();
+    }
 }
 
 #[test]
@@ -285,26 +279,27 @@ fn a_shallow_stack_keeps_its_pages() {
 fn trimming_spares_the_frames_of_a_coroutine_that_rests_deep() {
     static POOL: Pool = Pool::new(Guards::Installed);
     #[inline(never)]
-    fn rest_deep(yielder: &Yielder<(), ()>, calls: usize) -> usize {
+    fn rest_deep(yielder: &Yielder<(), usize>, extent: Extent, calls: usize) -> usize {
         if calls == 0 {
-            touch_stack(100 * KIB);
-            yielder.suspend(());
+            let in_use = extent.high_water() + memory::page_size();
+            go_down(extent, in_use + 100 * KIB);
+            yielder.suspend(in_use);
             return 0;
         }
-        1 + hint::black_box(rest_deep(yielder, calls - 1))
+        1 + hint::black_box(rest_deep(yielder, extent, calls - 1))
     }
     let stack = POOL.allocate(class_of_slot(1024 * KIB)).unwrap();
     let extent = stack.extent();
-    let calls = 2000;
-    let run = move |yielder: &Yielder<(), ()>, ()| assert_eq!(rest_deep(yielder, calls), calls);
+    let calls = 1000;
+    let run = move |yielder: &Yielder<(), usize>, ()| assert_eq!(rest_deep(yielder, extent, calls), calls);
     let mut deep = Coroutine::with_stack(stack, run);
-    assert!(matches!(deep.resume(()), CoroutineResult::Yield(())));
-    let in_use = extent.high_water() - 100 * KIB;
+    let CoroutineResult::Yield(in_use) = deep.resume(()) else { panic!("it does not rest") };
+    assert!(in_use > 16 * calls);
     for _ in 0..2 {
         // SAFETY: the dive of 100 KiB has ended, and all else is above.
         unsafe { extent.trim(in_use) };
         let left = extent.high_water();
-        assert!((16 * calls..in_use + 8 * KIB).contains(&left), "{left} bytes left, {in_use} in use");
+        assert!((in_use..in_use + 8 * KIB).contains(&left), "{left} bytes left, {in_use} in use");
     }
     assert!(matches!(deep.resume(()), CoroutineResult::Return(())));
 }
