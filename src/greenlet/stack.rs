@@ -247,7 +247,7 @@ impl Extent {
     #[cold]
     unsafe fn trim_deep(self, in_use: usize) {
         let page = memory::page_size();
-        let free = self.base.get() - in_use;
+        let free = self.base.get().saturating_sub(in_use).max(self.low.get());
         let lowest = self.low.get() + page;
         let warm = lowest.max(self.end() - WARM_PAGES * page);
         // SAFETY: the header is the pool's own.
@@ -302,8 +302,11 @@ impl Extent {
         ptr::with_exposed_provenance_mut(page + index / 2 * CANARY_STEP + colour % 4 * 64 + index % 2 * 40)
     }
 
-    /// How many bytes below the base an address is.
+    /// How many bytes below the base an address is; the whole stack for one that is not on it, as locals may be where a
+    /// sanitizer moves them to the heap.
     pub(super) fn depth(self, address: usize) -> usize {
+        let address =
+            if (self.low.get()..self.base.get()).contains(&address) { address } else { self.low.get() };
         self.base.get() - address
     }
 
@@ -316,7 +319,7 @@ impl Extent {
     }
 
     /// How many bytes below the base are backed by memory, to the page: the most that was in use since the stack was
-    /// given to its green thread or trimmed. It asks the kernel about each page.
+    /// trimmed last, and at least what that left. Asks the kernel about each page.
     pub(crate) fn high_water(self) -> usize {
         let page = memory::page_size();
         let mut pages = [0; 256];

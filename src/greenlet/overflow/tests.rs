@@ -17,16 +17,13 @@ fn overflow_a_coroutine() {
 
 #[test]
 fn the_report_names_the_green_thread_its_size_and_its_place() {
-    let ended = in_child(
-        "greenlet::overflow::tests::the_report_names_the_green_thread_its_size_and_its_place",
-        || {
-            static PLACE: &Location<'static> = Location::caller();
-            // SAFETY: passes on what is static.
-            unsafe { set_describe(|tell| tell(Some("greedy"), PLACE)) };
-            eprintln!("{PLACE}");
-            overflow_a_coroutine();
-        },
-    );
+    let ended = in_child(|| {
+        static PLACE: &Location<'static> = Location::caller();
+        // SAFETY: passes on what is static.
+        unsafe { set_describe(|tell| tell(Some("greedy"), PLACE)) };
+        eprintln!("{PLACE}");
+        overflow_a_coroutine();
+    });
     ended.assert_signal(SIGABRT);
     let (place, report) = ended.stderr.split_once('\n').unwrap();
     assert!(place.starts_with("src/greenlet/overflow/tests.rs:"));
@@ -41,7 +38,7 @@ fn the_report_names_the_green_thread_its_size_and_its_place() {
 
 #[test]
 fn the_report_of_one_without_a_name_says_so() {
-    let ended = in_child("greenlet::overflow::tests::the_report_of_one_without_a_name_says_so", || {
+    let ended = in_child(|| {
         // SAFETY: passes on what is static.
         unsafe { set_describe(|tell| tell(None, Location::caller())) };
         overflow_a_coroutine();
@@ -52,12 +49,11 @@ fn the_report_of_one_without_a_name_says_so() {
 
 #[test]
 fn an_overflow_that_nobody_can_describe_is_reported() {
-    let ended =
-        in_child("greenlet::overflow::tests::an_overflow_that_nobody_can_describe_is_reported", || {
-            // SAFETY: does nothing.
-            unsafe { set_describe(|_| ()) };
-            overflow_a_coroutine();
-        });
+    let ended = in_child(|| {
+        // SAFETY: does nothing.
+        unsafe { set_describe(|_| ()) };
+        overflow_a_coroutine();
+    });
     ended.assert_signal(SIGABRT);
     assert_eq!(
         ended.stderr,
@@ -68,7 +64,7 @@ fn an_overflow_that_nobody_can_describe_is_reported() {
 
 #[test]
 fn an_overflow_on_another_thread_is_reported() {
-    let ended = in_child("greenlet::overflow::tests::an_overflow_on_another_thread_is_reported", || {
+    let ended = in_child(|| {
         let thread = std::thread::spawn(|| {
             signal::ensure_alternate_stack().unwrap();
             overflow_a_coroutine();
@@ -81,7 +77,7 @@ fn an_overflow_on_another_thread_is_reported() {
 
 #[test]
 fn another_fault_ends_the_process_as_ever() {
-    let ended = in_child("greenlet::overflow::tests::another_fault_ends_the_process_as_ever", || {
+    let ended = in_child(|| {
         let stack = Stack::allocate(SizeClass::default_now()).unwrap();
         let run = |_: &Yielder<(), ()>, ()| {
             let nowhere = hint::black_box(8 as *const u8);
@@ -98,11 +94,10 @@ fn another_fault_ends_the_process_as_ever() {
 
 #[test]
 fn an_overflow_of_the_threads_own_stack_stays_std_s() {
-    let ended =
-        in_child("greenlet::overflow::tests::an_overflow_of_the_threads_own_stack_stays_std_s", || {
-            drop(Stack::allocate(SizeClass::default_now()).unwrap());
-            hint::black_box(overflow(0));
-        });
+    let ended = in_child(|| {
+        drop(Stack::allocate(SizeClass::default_now()).unwrap());
+        hint::black_box(overflow(0));
+    });
     if ended.by_sanitizer() {
         return;
     }

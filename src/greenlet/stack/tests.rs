@@ -5,7 +5,7 @@ use std::hint;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::*;
-use crate::sys::signal::tests::{in_child, in_child_after};
+use crate::sys::signal::tests::{Ended, in_child, in_child_after};
 
 const SIGABRT: i32 = 6;
 const KIB: usize = 1024;
@@ -77,7 +77,7 @@ fn too_large_a_stack_is_refused_with_the_limit() {
 
 #[test]
 fn the_default_can_be_changed() {
-    in_child("greenlet::stack::tests::the_default_can_be_changed", || {
+    in_child(|| {
         let expected = if cfg!(debug_assertions) { 256 * KIB } else { 64 * KIB };
         assert_eq!(SizeClass::default_now(), class_of_slot(expected));
         set_default_stack_size(1000 * KIB).unwrap();
@@ -131,7 +131,7 @@ fn bases_are_coloured_and_aligned() {
 
 #[test]
 fn forty_thousand_guarded_stacks_are_one_mapping() {
-    in_child("greenlet::stack::tests::forty_thousand_guarded_stacks_are_one_mapping", || {
+    in_child(|| {
         static POOL: Pool = Pool::new(Guards::Installed);
         let allocate = |_| POOL.allocate(class_of_slot(64 * KIB)).unwrap();
         let stacks: Vec<_> = (0..2000).map(allocate).collect();
@@ -163,7 +163,7 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
     if limit > 300_000 {
         return; // To reach it takes more memory than a test should.
     }
-    in_child("greenlet::stack::tests::the_limit_of_mappings_is_an_error_that_leaves_room_for_others", || {
+    in_child(|| {
         static POOL: Pool = Pool::new(Guards::Closed);
         let mut stacks = Vec::with_capacity(limit);
         let error = loop {
@@ -185,8 +185,7 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
 #[test]
 fn little_address_space_is_enough_for_a_few_stacks() {
     let four_gib = "ulimit -v 4194304";
-    let test = "greenlet::stack::tests::little_address_space_is_enough_for_a_few_stacks";
-    let ended = in_child_after(four_gib, test, || {
+    let ended = in_child_after(four_gib, || {
         let stacks: Vec<_> = (0..1000).map(|_| Stack::allocate(class_of_slot(64 * KIB)).unwrap()).collect();
         assert_eq!(stacks.len(), 1000);
         let large: Vec<_> = (0..4).map(|_| Stack::allocate(class_of_slot(1 << 30))).collect();
@@ -201,39 +200,35 @@ fn little_address_space_is_enough_for_a_few_stacks() {
 #[test]
 fn an_installed_guard_faults() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    assert_guard_faults("greenlet::stack::tests::an_installed_guard_faults", &POOL);
+    assert_guard_reported(&in_child(|| touch_guard(&POOL)));
 }
 
 #[test]
 fn a_closed_guard_faults() {
     static POOL: Pool = Pool::new(Guards::Closed);
-    assert_guard_faults("greenlet::stack::tests::a_closed_guard_faults", &POOL);
+    assert_guard_reported(&in_child(|| touch_guard(&POOL)));
 }
 
 /// The word above the guard can be written, also after the stack has been trimmed and reused; the one below cannot.
-#[track_caller]
-fn assert_guard_faults(test: &str, pool: &'static Pool) {
-    let ended = in_child(test, || {
-        for _ in 0..2 {
-            let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
-            let lowest: *mut usize =
-                ptr::with_exposed_provenance_mut(stack.extent.low.get() + memory::page_size());
-            // SAFETY: the stack belongs to this test, and nobody runs on it.
-            unsafe { lowest.write_volatile(1) };
-        }
+fn touch_guard(pool: &'static Pool) {
+    for _ in 0..2 {
         let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
-        eprintln!("so far so good");
-        let guard =
-            ptr::with_exposed_provenance_mut::<usize>(stack.extent.low.get() + memory::page_size() - 8);
-        // SAFETY: none; the fault is the purpose.
-        unsafe { guard.write_volatile(1) };
-    });
+        let lowest = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low.get() + memory::page_size());
+        // SAFETY: the stack belongs to this test, and nobody runs on it.
+        unsafe { lowest.write_volatile(1) };
+    }
+    let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
+    eprintln!("so far so good");
+    let guard = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low.get() + memory::page_size() - 8);
+    // SAFETY: none; the fault is the purpose.
+    unsafe { guard.write_volatile(1) };
+}
+
+#[track_caller]
+fn assert_guard_reported(ended: &Ended) {
     ended.assert_signal(SIGABRT);
-    assert!(
-        ended.stderr.starts_with("so far so good\n\ngreen thread '<unnamed>' has overflowed"),
-        "{}",
-        ended.stderr
-    );
+    let expected = "so far so good\n\ngreen thread '<unnamed>' has overflowed its stack (32 KiB)\n";
+    assert!(ended.stderr.starts_with(expected), "{}", ended.stderr);
 }
 
 #[test]

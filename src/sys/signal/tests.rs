@@ -36,10 +36,10 @@ impl Ended {
     }
 }
 
-/// Runs `body` in a process of its own, on its main thread: for what ends a process, or changes it. `test` is the full
-/// name of the calling test; `prelude` are shell commands to run first.
+/// Runs `body` in a process of its own: for what ends a process, or changes it. `prelude` are shell commands to run
+/// first. The closure stands in the test function itself, since its type tells the test's name.
 #[track_caller]
-pub(crate) fn in_child_after(prelude: &str, test: &str, body: impl FnOnce()) -> Ended {
+pub(crate) fn in_child_after<B: FnOnce()>(prelude: &str, body: B) -> Ended {
     if env::var_os(CHILD).is_some() {
         thread::spawn(|| {
             thread::sleep(BOUND);
@@ -48,6 +48,8 @@ pub(crate) fn in_child_after(prelude: &str, test: &str, body: impl FnOnce()) -> 
         body();
         std::process::exit(0);
     }
+    let (_crate_name, path) = std::any::type_name::<B>().split_once("::").expect("a closure has a path");
+    let test = path.trim_end_matches("::{{closure}}");
     let output = Command::new("sh")
         .args(["-c", &format!("{prelude}; exec \"$0\" --exact --nocapture --test-threads=1 \"$1\"")])
         .arg(env::current_exe().unwrap())
@@ -62,10 +64,10 @@ pub(crate) fn in_child_after(prelude: &str, test: &str, body: impl FnOnce()) -> 
     ended
 }
 
-/// As [`in_child_after`], without core files and other preludes.
+/// As [`in_child_after`], with no prelude but that no core file is left behind.
 #[track_caller]
-pub(crate) fn in_child(test: &str, body: impl FnOnce()) -> Ended {
-    in_child_after("ulimit -c 0", test, body)
+pub(crate) fn in_child<B: FnOnce()>(body: B) -> Ended {
+    in_child_after("ulimit -c 0", body)
 }
 
 /// Uses up whatever stack it runs on.
@@ -115,8 +117,7 @@ fn a_foreign_thread_gets_one_alternate_stack_until_it_ends() {
         ptr::null_mut()
     }
     let sanitizer_gives_none = "export ASAN_OPTIONS=detect_leaks=0:use_sigaltstack=0";
-    let test = "sys::signal::tests::a_foreign_thread_gets_one_alternate_stack_until_it_ends";
-    in_child_after(sanitizer_gives_none, test, || {
+    in_child_after(sanitizer_gives_none, || {
         on_foreign_thread(run);
         let start = START.load(Ordering::SeqCst).addr();
         assert!(memory::resident(start, &mut [0]).is_err(), "still mapped");
@@ -131,16 +132,15 @@ fn a_foreign_thread_survives_its_overflow_long_enough_to_tell() {
         overflow(0);
         ptr::null_mut()
     }
-    let ended =
-        in_child("sys::signal::tests::a_foreign_thread_survives_its_overflow_long_enough_to_tell", || {
-            let last_word = |_| {
-                write_to_stderr(&[IoSlice::new(b"last "), IoSlice::new(b"word")]);
-                std::process::abort();
-            };
-            // SAFETY: a write and an abort are async-signal-safe.
-            unsafe { catch_faults(last_word) }.unwrap();
-            on_foreign_thread(run);
-        });
+    let ended = in_child(|| {
+        let last_word = |_| {
+            write_to_stderr(&[IoSlice::new(b"last "), IoSlice::new(b"word")]);
+            std::process::abort();
+        };
+        // SAFETY: a write and an abort are async-signal-safe.
+        unsafe { catch_faults(last_word) }.unwrap();
+        on_foreign_thread(run);
+    });
     ended.assert_signal(libc::SIGABRT);
     assert_eq!(ended.stderr, "last word");
 }
@@ -152,7 +152,7 @@ fn an_earlier_handler_is_called_for_what_is_not_ours() {
         write_to_stderr(&[IoSlice::new(b"earlier")]);
         std::process::exit(0);
     }
-    let ended = in_child("sys::signal::tests::an_earlier_handler_is_called_for_what_is_not_ours", || {
+    let ended = in_child(|| {
         let mut action = NO_ACTION;
         action.sa_sigaction = earlier as *const () as usize;
         // SAFETY: without SA_SIGINFO a handler takes the number of the signal only.
