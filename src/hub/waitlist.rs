@@ -109,6 +109,37 @@ impl<E> WaitList<E> {
         Some(value)
     }
 
+    /// Whether the entry of `ticket` still stands in line.
+    #[inline]
+    pub(crate) fn contains(&self, ticket: Ticket) -> bool {
+        if self.first.as_ref().is_some_and(|entry| entry.ticket == ticket) {
+            return true;
+        }
+        let place = |&(other, _): &(Ticket, Option<E>)| other.cmp(&ticket);
+        self.rest.binary_search_by(place).is_ok_and(|index| self.rest[index].1.is_some())
+    }
+
+    /// Puts back one that was popped and found nothing: before all who came after it, as if it had never left.
+    pub(crate) fn restore(&mut self, ticket: Ticket, value: E) {
+        debug_assert!(ticket.0 < self.next && !self.contains(ticket), "only what was popped comes back");
+        if self.is_empty() {
+            self.first = Some(Entry { ticket, value });
+            return;
+        }
+        let younger = match &mut self.first {
+            Some(first) if ticket < first.ticket => std::mem::replace(first, Entry { ticket, value }),
+            _ => Entry { ticket, value },
+        };
+        let index = self.rest.partition_point(|&(other, _)| other < younger.ticket);
+        self.rest.insert(index, (younger.ticket, Some(younger.value)));
+    }
+
+    /// All entries, in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut E> {
+        let first = self.first.iter_mut().map(|entry| &mut entry.value);
+        first.chain(self.rest.iter_mut().filter_map(|(_, value)| value.as_mut()))
+    }
+
     /// Restores the invariant of `rest`: no tombstone at either end.
     fn trim(&mut self) {
         while let Some((_, None)) = self.rest.front() {
@@ -218,6 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_popped_for_nothing_comes_back_to_its_place() {
+        let mut list = WaitList::new();
+        let tickets: Vec<_> = (0..4).map(|number| list.push(number)).collect();
+        assert_eq!((list.pop(), list.pop()), (Some(0), Some(1)));
+        list.restore(tickets[1], 1);
+        list.restore(tickets[0], 0);
+        assert!(list.contains(tickets[0]) && list.contains(tickets[3]));
+        assert_eq!(list.iter_mut().map(|number| *number).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!((list.pop(), list.pop(), list.pop()), (Some(0), Some(1), Some(2)));
+        list.restore(tickets[2], 2);
+        assert_eq!(list.remove(tickets[2]), Some(2));
+        assert_eq!((list.contains(tickets[2]), list.pop()), (false, Some(3)));
+        list.restore(tickets[3], 3);
+        assert_eq!(list.drain().collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
     fn one_waiter_at_a_time_allocates_nothing() {
         let mut list = WaitList::new();
         for number in 0..1_000 {
@@ -263,7 +311,7 @@ mod tests {
         // The bias swings, so that the list grows to some hundreds and empties again.
         for step in 0..STEPS {
             let growing = step / 500 % 2 == 0;
-            match random.below(16) {
+            match random.below(17) {
                 0..6 => model.push((list.push(step), step)),
                 6..9 if growing => model.push((list.push(step), step)),
                 6..10 => {
@@ -276,6 +324,12 @@ mod tests {
                     gone.push(ticket);
                     assert_eq!(list.remove(ticket), Some(value));
                 }
+                15 if !model.is_empty() => {
+                    // Some are popped, and come back in another order.
+                    let popped = model[..model.len().min(3)].iter().rev();
+                    (0..popped.len()).for_each(|_| assert!(list.pop().is_some()));
+                    popped.for_each(|&(ticket, value)| list.restore(ticket, value));
+                }
                 _ if random.below(100) == 0 => {
                     let expected: Vec<_> = model.iter().map(|&(_, value)| value).collect();
                     gone.extend(model.drain(..).map(|(ticket, _)| ticket));
@@ -287,6 +341,8 @@ mod tests {
             assert_eq!(list.len(), model.len());
             assert_eq!(list.is_empty(), model.is_empty());
             assert_eq!(list.front(), model.first().map(|(_, value)| value));
+            assert!(model.first().is_none_or(|&(ticket, _)| list.contains(ticket)));
+            assert!(gone.last().is_none_or(|&ticket| !list.contains(ticket)));
             assert!(list.tombstones <= list.rest.len() / 2 + FEW);
         }
     }
