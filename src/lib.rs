@@ -1,9 +1,12 @@
 //! Green threads with their own stacks, and a hub that switches whenever one of them would block.
 
+pub mod channel;
 pub mod error;
+pub mod event;
 pub mod greenlet;
 pub mod hub;
 pub mod io;
+pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;
 mod task;

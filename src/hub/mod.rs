@@ -6,6 +6,7 @@
 
 mod configuration;
 mod current;
+pub(crate) mod line;
 pub(crate) mod reactor;
 mod ready;
 pub(crate) mod remote;

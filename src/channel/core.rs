@@ -1,0 +1,367 @@
+//! What both ends of a channel share: the values on their way, and two lines.
+//!
+//! One set of rules serves all three kinds. Values wait in `queue` up to the capacity. A sender that finds no room waits
+//! in `offers` with its value; so does every sender of a rendezvous, whose capacity is zero, until a receiver takes it.
+//! A receiver that finds nothing waits in `receivers`. For each value that comes, one of them is called, and the value is
+//! promised to it: others leave it alone until it has run. No value belongs to a parked receiver, so there is nothing to
+//! give back when one is killed: the promise alone goes to the next in line.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use crate::hub::line::{self, Ended};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
+use crate::hub::waitlist::{Ticket, WaitList};
+use crate::sys::clock::Time;
+use crate::sys::lock::{Lock, LockGuard};
+
+/// A channel, as both of its ends see it.
+pub(super) struct Core<T> {
+    state: Lock<State<T>>,
+    /// How many values `queue` takes; `usize::MAX` if there is no bound, 0 for a rendezvous.
+    capacity: usize,
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+}
+
+struct State<T> {
+    /// Older than all `offers`. At most the capacity and `called`, but for values that were promised to a receiver that
+    /// was killed.
+    queue: VecDeque<T>,
+    /// Senders that wait, with their values, in order of arrival.
+    offers: WaitList<Offer<T>>,
+    receivers: WaitList<Wake>,
+    /// Receivers that were popped and have not run since: each is promised one of the oldest values.
+    called: usize,
+    has_senders: bool,
+    has_receivers: bool,
+}
+
+/// A value whose sender waits in `offers`; popped, it has been sent.
+struct Offer<T> {
+    /// `None` only when nobody will look: the last receiver has gone, and the sender does not wait.
+    value: Option<T>,
+    /// `None` if the sender does not wait: it met a waiting receiver, which was called. Or if it was told that the last
+    /// receiver has gone.
+    sender: Option<Wake>,
+}
+
+/// A value taken, and the sender whom that lets go on.
+struct Taken<T> {
+    value: T,
+    sender: Option<Wake>,
+}
+
+impl<T> Taken<T> {
+    /// The value, once the sender is told: after the lock.
+    #[inline]
+    fn finish(self) -> T {
+        if let Some(sender) = self.sender {
+            sender.wake();
+        }
+        self.value
+    }
+}
+
+impl<T> State<T> {
+    #[inline]
+    fn available(&self) -> usize {
+        self.queue.len() + self.offers.len()
+    }
+
+    /// Calls the first receiver in line, if there is a value that is promised to nobody.
+    #[inline]
+    fn call_receiver(&mut self) -> Option<Wake> {
+        if self.available() <= self.called {
+            return None;
+        }
+        let receiver = self.receivers.pop()?;
+        self.called += 1;
+        Some(receiver)
+    }
+
+    /// The oldest value, promised or not, and room for the oldest offer in its place.
+    #[inline]
+    fn take(&mut self, capacity: usize) -> Option<Taken<T>> {
+        let Some(value) = self.queue.pop_front() else {
+            let offer = self.offers.pop()?;
+            return Some(Taken { value: offer.value?, sender: offer.sender });
+        };
+        let mut sender = None;
+        if !self.offers.is_empty()
+            && self.queue.len() < capacity.saturating_add(self.called)
+            && let Some(offer) = self.offers.pop()
+        {
+            self.queue.extend(offer.value);
+            sender = offer.sender;
+        }
+        Some(Taken { value, sender })
+    }
+
+    /// The oldest value that is promised to nobody. Without senders there will be no other, so promises do not count.
+    #[inline]
+    fn take_free(&mut self, capacity: usize) -> Option<Taken<T>> {
+        if self.available() > self.called || !self.has_senders { self.take(capacity) } else { None }
+    }
+}
+
+impl<T> Core<T> {
+    /// For one sender and one receiver.
+    pub(super) fn new(capacity: usize) -> Core<T> {
+        let state = State {
+            queue: VecDeque::new(),
+            offers: WaitList::new(),
+            receivers: WaitList::new(),
+            called: 0,
+            has_senders: true,
+            has_receivers: true,
+        };
+        Core {
+            state: Lock::new(state),
+            capacity,
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+        }
+    }
+
+    // ---- sending ----
+
+    #[inline]
+    pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        match self.send_at_once(value, false) {
+            Ok(()) => Ok(()),
+            Err((state, value)) if state.has_receivers => Err(TrySendError::Full(value)),
+            Err((_, value)) => Err(TrySendError::Disconnected(value)),
+        }
+    }
+
+    /// Without a deadline the only error is that of a disconnected channel.
+    #[inline]
+    pub(super) fn send(&self, value: T, deadline: Option<Time>) -> Result<(), SendTimeoutError<T>> {
+        match self.send_at_once(value, true) {
+            Ok(()) => Ok(()),
+            Err((state, value)) if state.has_receivers => self.offer(state, value, deadline),
+            Err((_, value)) => Err(SendTimeoutError::Disconnected(value)),
+        }
+    }
+
+    /// Sends if there is room or a receiver waits. Who `may_wait` meets a receiver of a rendezvous only by waiting: it is to
+    /// know that the value was taken.
+    #[inline]
+    fn send_at_once(&self, value: T, may_wait: bool) -> Result<(), (LockGuard<'_, State<T>>, T)> {
+        let mut state = self.state.lock();
+        let room = self.capacity.saturating_add(state.called + state.receivers.len());
+        if state.available() >= room || !state.has_receivers || (may_wait && self.capacity == 0) {
+            return Err((state, value));
+        }
+        if self.capacity == 0 {
+            state.offers.push(Offer { value: Some(value), sender: None });
+        } else {
+            state.queue.push_back(value);
+        }
+        let receiver = state.call_receiver();
+        drop(state);
+        if let Some(receiver) = receiver {
+            receiver.wake();
+        }
+        Ok(())
+    }
+
+    /// Waits with the value in `offers`.
+    fn offer(
+        &self,
+        mut state: LockGuard<'_, State<T>>,
+        value: T,
+        deadline: Option<Time>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        let waiter = Waiter::new(WaitingOn::Other("Sender::send"));
+        let ticket = state.offers.push(Offer { value: Some(value), sender: Some(waiter.wake()) });
+        let receiver = state.call_receiver();
+        drop(state);
+        if let Some(receiver) = receiver {
+            receiver.wake();
+        }
+        let settle = |state: &mut State<T>| {
+            let over = !state.has_receivers || !state.offers.contains(ticket);
+            over.then(|| state.offers.remove(ticket))
+        };
+        let (mut state, ended) = waiter.stand(&self.state, deadline, settle);
+        let (refused, ended) = match ended {
+            Ok(refused) => (refused, None),
+            Err(ended) => (state.offers.remove(ticket), Some(ended)),
+        };
+        let disconnected = !state.has_receivers;
+        drop(state);
+        if let Some(Ended::Interrupted(interrupt)) = ended {
+            drop(refused);
+            interrupt.raise();
+        }
+        match refused.and_then(|offer| offer.value) {
+            None => Ok(()),
+            Some(value) if disconnected => Err(SendTimeoutError::Disconnected(value)),
+            Some(value) => Err(SendTimeoutError::Timeout(value)),
+        }
+    }
+
+    // ---- receiving ----
+
+    #[inline]
+    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        let mut state = self.state.lock();
+        let taken = state.take_free(self.capacity);
+        let disconnected = !state.has_senders;
+        drop(state);
+        match taken {
+            Some(taken) => Ok(taken.finish()),
+            None if disconnected => Err(TryRecvError::Disconnected),
+            None => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// Without a deadline the only error is that of a disconnected channel.
+    #[inline]
+    pub(super) fn recv(&self, deadline: Option<Time>) -> Result<T, RecvTimeoutError> {
+        let mut state = self.state.lock();
+        if let Some(taken) = state.take_free(self.capacity) {
+            drop(state);
+            return Ok(taken.finish());
+        }
+        if !state.has_senders {
+            return Err(RecvTimeoutError::Disconnected);
+        }
+        self.stand(state, deadline)
+    }
+
+    /// Waits in `receivers`.
+    #[inline]
+    fn stand(
+        &self,
+        mut state: LockGuard<'_, State<T>>,
+        deadline: Option<Time>,
+    ) -> Result<T, RecvTimeoutError> {
+        let waiter = Waiter::new(WaitingOn::Other("Receiver::recv"));
+        let ticket = state.receivers.push(waiter.wake());
+        drop(state);
+        let settle = |state: &mut State<T>| {
+            if state.receivers.contains(ticket) {
+                return None;
+            }
+            state.called -= 1;
+            match state.take(self.capacity) {
+                Some(taken) => Some(Ok(taken)),
+                None if !state.has_senders => Some(Err(RecvTimeoutError::Disconnected)),
+                None => {
+                    // The offer that it was called for has been withdrawn.
+                    state.receivers.restore(ticket, waiter.wake());
+                    None
+                }
+            }
+        };
+        let (state, ended) = waiter.stand(&self.state, deadline, settle);
+        match ended {
+            Ok(received) => {
+                drop(state);
+                received.map(Taken::finish)
+            }
+            Err(ended) => self.leave(state, ticket, ended),
+        }
+    }
+
+    /// Ends a wait in `receivers` for another reason than a call, which may have come all the same.
+    #[cold]
+    fn leave(
+        &self,
+        mut state: LockGuard<'_, State<T>>,
+        ticket: Ticket,
+        ended: Ended,
+    ) -> Result<T, RecvTimeoutError> {
+        let called = state.receivers.remove(ticket).is_none();
+        state.called -= usize::from(called);
+        let taken = match ended {
+            Ended::TimedOut if called => state.take(self.capacity),
+            _ => None,
+        };
+        let disconnected = !state.has_senders;
+        let next = state.call_receiver();
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+        match (ended, taken) {
+            (Ended::Interrupted(interrupt), _) => interrupt.raise(),
+            (Ended::TimedOut, Some(taken)) => Ok(taken.finish()),
+            (Ended::TimedOut, None) if disconnected => Err(RecvTimeoutError::Disconnected),
+            (Ended::TimedOut, None) => Err(RecvTimeoutError::Timeout),
+        }
+    }
+
+    // ---- looking ----
+
+    /// The values that can be received at once.
+    pub(super) fn len(&self) -> usize {
+        let state = self.state.lock();
+        state.queue.len().saturating_sub(state.called)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.state.lock();
+        state.queue.len().saturating_sub(state.called) >= self.capacity
+    }
+
+    pub(super) fn capacity(&self) -> Option<usize> {
+        (self.capacity != usize::MAX).then_some(self.capacity)
+    }
+
+    // ---- both ends ----
+
+    pub(super) fn add_sender(&self) {
+        // Relaxed: who adds holds one already, so the count is above zero, and nothing is published by it.
+        self.senders.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_receiver(&self) {
+        // Relaxed: as in `add_sender`.
+        self.receivers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a sender away; with the last one the channel disconnects, and all receivers that wait are told.
+    pub(super) fn remove_sender(&self) {
+        // Release: what this sender sent is before its end. Acquire: the last one sees the end of all others.
+        if self.senders.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.has_senders = false;
+        line::notify_all(&self.state, state, |state| {
+            let receiver = state.receivers.pop()?;
+            state.called += 1;
+            Some(Notify::Wake(receiver))
+        });
+    }
+
+    /// Takes a receiver away; with the last one the channel disconnects: all senders that wait are told, and get their values
+    /// back; the others' values are dropped.
+    pub(super) fn remove_receiver(&self) {
+        // AcqRel: as in `remove_sender`.
+        if self.receivers.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.has_receivers = false;
+        let queue = mem::take(&mut state.queue);
+        let mut senders = Vec::new();
+        let mut unattended = Vec::new();
+        for offer in state.offers.iter_mut() {
+            match offer.sender.take() {
+                Some(sender) => senders.push(sender),
+                None => unattended.push(offer.value.take()),
+            }
+        }
+        drop(state);
+        senders.into_iter().for_each(Wake::wake);
+        // Values, dropped outside the lock.
+        drop((queue, unattended));
+    }
+}

@@ -1,0 +1,357 @@
+//! The end that receives.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::sys::clock::Time;
+
+/// The end of a channel that receives; when the last clone is dropped, the channel disconnects.
+///
+/// Each value goes to one of the clones. Iterating waits for values and ends when the last [`Sender`](super::Sender) has
+/// gone and the channel is empty.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::channel::bounded;
+/// use greenloop::spawn;
+///
+/// let (jobs, queue) = bounded(4);
+/// let workers: Vec<_> = (0..3)
+///     .map(|_| {
+///         let queue = queue.clone();
+///         spawn(move || queue.iter().sum::<u32>())
+///     })
+///     .collect();
+/// for job in 1..=10 {
+///     jobs.send(job).unwrap();
+/// }
+/// drop(jobs);
+/// let total: u32 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+/// assert_eq!(total, 55);
+/// ```
+///
+/// It is `Send` and `Sync` when `T` is `Send`:
+///
+/// ```compile_fail
+/// fn is_send<T: Send>() {}
+/// is_send::<greenloop::channel::Receiver<std::rc::Rc<u32>>>();
+/// ```
+pub struct Receiver<T> {
+    core: Arc<Core<T>>,
+}
+
+// What is inside is seen only in whole steps, each under the lock.
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
+
+impl<T> Receiver<T> {
+    pub(super) fn new(core: Arc<Core<T>>) -> Receiver<T> {
+        Receiver { core }
+    }
+
+    /// Receives the oldest value, and waits for one if it must.
+    ///
+    /// If there is one that is promised to nobody, this does not yield. Otherwise the calling green thread yields, and a
+    /// sender wakes it, in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
+    /// unwinding; a value that was promised at that moment stays for the next in line.
+    ///
+    /// # Errors
+    ///
+    /// If the channel is empty and all senders have gone.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{RecvError, unbounded};
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// sender.send(1).unwrap();
+    /// drop(sender);
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// assert_eq!(receiver.recv(), Err(RecvError));
+    /// ```
+    #[doc(alias = "get")]
+    #[inline]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.core.recv(None).map_err(|_| RecvError)
+    }
+
+    /// Receives the oldest value if there is one that is promised to nobody. Never waits.
+    ///
+    /// At a rendezvous this takes the value of a sender that waits.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or the channel is empty and all senders have gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{TryRecvError, unbounded};
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+    /// sender.send(1).unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok(1));
+    /// drop(sender);
+    /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
+    #[doc(alias = "get_nowait")]
+    #[inline]
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.core.try_recv()
+    }
+
+    /// Like [`recv`](Receiver::recv), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over, or the channel is empty and all senders have gone.
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Receiver::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::channel::{RecvTimeoutError, unbounded};
+    ///
+    /// let (_sender, receiver) = unbounded::<u32>();
+    /// assert_eq!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        self.core.recv(Some(Time::after(timeout)))
+    }
+
+    /// Like [`recv`](Receiver::recv), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_timeout`](Receiver::recv_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`recv`](Receiver::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::channel::unbounded;
+    ///
+    /// let (_sender, receiver) = unbounded::<u32>();
+    /// assert!(receiver.recv_deadline(Instant::now()).unwrap_err().is_timeout());
+    /// ```
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.core.recv(Some(Time::from_instant(deadline)))
+    }
+
+    /// Receives values, waiting for each, until the channel is empty and all senders have gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenloop::channel::unbounded();
+    /// sender.send(1).unwrap();
+    /// sender.send(2).unwrap();
+    /// drop(sender);
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), [1, 2]);
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { receiver: self }
+    }
+
+    /// Receives the values that there are, and ends instead of waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenloop::channel::unbounded();
+    /// sender.send(1).unwrap();
+    /// sender.send(2).unwrap();
+    /// assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1, 2]);
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { receiver: self }
+    }
+
+    /// How many values are in the channel and promised to nobody; 0 for a rendezvous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenloop::channel::unbounded();
+    /// sender.send(1).unwrap();
+    /// assert_eq!(receiver.len(), 1);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.core.len()
+    }
+
+    /// Whether there are no values in the channel but those that are promised; always true of a rendezvous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, receiver) = greenloop::channel::bounded(0);
+    /// assert!(receiver.is_empty());
+    /// # drop::<greenloop::channel::Sender<u32>>(sender);
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the channel holds as many values as it can; always true of a rendezvous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (_sender, receiver) = greenloop::channel::bounded::<u32>(1);
+    /// assert!(!receiver.is_full());
+    /// ```
+    pub fn is_full(&self) -> bool {
+        self.core.is_full()
+    }
+
+    /// How many values the channel can hold; `None` if there is no bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::channel::bounded::<u32>(5).1.capacity(), Some(5));
+    /// ```
+    pub fn capacity(&self) -> Option<usize> {
+        self.core.capacity()
+    }
+
+    /// Whether both receive from the same channel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    ///
+    /// let (_sender, receiver) = unbounded::<u32>();
+    /// assert!(receiver.same_channel(&receiver.clone()));
+    /// assert!(!receiver.same_channel(&unbounded().1));
+    /// ```
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Receiver<T> {
+        self.core.add_receiver();
+        Receiver { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.core.remove_receiver();
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Receiver").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// What [`Receiver::iter`] returns.
+#[derive(Clone)]
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+pub struct Iter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// What [`Receiver::try_iter`] returns.
+#[derive(Clone)]
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+pub struct TryIter<'a, T> {
+    receiver: &'a Receiver<T>,
+}
+
+/// A receiver as an iterator that owns it.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+// A channel that is empty and disconnected stays so.
+impl<T> FusedIterator for Iter<'_, T> {}
+
+impl<T> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl<T> Iterator for IntoIter<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.receiver.recv().ok()
+    }
+}
+
+impl<T> FusedIterator for IntoIter<T> {}
+
+impl<'a, T> IntoIterator for &'a Receiver<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> IntoIterator for Receiver<T> {
+    type Item = T;
+    type IntoIter = IntoIter<T>;
+
+    fn into_iter(self) -> IntoIter<T> {
+        IntoIter { receiver: self }
+    }
+}
+
+impl<T> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Iter { .. }")
+    }
+}
+
+impl<T> fmt::Debug for TryIter<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TryIter { .. }")
+    }
+}
+
+impl<T> fmt::Debug for IntoIter<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("IntoIter { .. }")
+    }
+}

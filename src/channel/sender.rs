@@ -1,0 +1,241 @@
+//! The end that sends.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::sys::clock::Time;
+
+/// The end of a channel that sends; when the last clone is dropped, the channel disconnects.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::channel::unbounded;
+/// use greenloop::spawn;
+///
+/// let (sender, receiver) = unbounded();
+/// for name in ["Ada", "Bob"] {
+///     let sender = sender.clone();
+///     spawn(move || sender.send(name));
+/// }
+/// drop(sender);
+/// assert_eq!(receiver.into_iter().collect::<Vec<_>>(), ["Ada", "Bob"]);
+/// ```
+///
+/// It is `Send` and `Sync` when `T` is `Send`:
+///
+/// ```compile_fail
+/// fn is_send<T: Send>() {}
+/// is_send::<greenloop::channel::Sender<std::rc::Rc<u32>>>();
+/// ```
+pub struct Sender<T> {
+    core: Arc<Core<T>>,
+}
+
+// What is inside is seen only in whole steps, each under the lock.
+impl<T> UnwindSafe for Sender<T> {}
+impl<T> RefUnwindSafe for Sender<T> {}
+
+impl<T> Sender<T> {
+    pub(super) fn new(core: Arc<Core<T>>) -> Sender<T> {
+        Sender { core }
+    }
+
+    /// Sends a value, and waits for room if it must.
+    ///
+    /// If there is room, or a receiver waits, this does not yield. Otherwise the calling green thread yields, and the
+    /// receiver that makes room, or at a rendezvous takes the value, wakes it, in order of arrival. A rendezvous always
+    /// yields, even if a receiver waits: when it returns, the value has been taken.
+    ///
+    /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; the value is dropped then,
+    /// unless it has been taken.
+    ///
+    /// # Errors
+    ///
+    /// If all receivers have gone; the error contains the value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{SendError, bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// assert_eq!(sender.send(1), Ok(()));
+    /// drop(receiver);
+    /// assert_eq!(sender.send(2), Err(SendError(2)));
+    /// ```
+    #[doc(alias = "put")]
+    #[inline]
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        self.core.send(value, None).map_err(|error| SendError(error.into_inner()))
+    }
+
+    /// Sends a value if there is room or a receiver waits. Never waits.
+    ///
+    /// At a rendezvous this hands the value to the channel for the receiver that waits, without waiting until that has run.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room, or all receivers have gone; the error contains the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{TrySendError, bounded};
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// assert_eq!(sender.try_send(1), Ok(()));
+    /// assert_eq!(sender.try_send(2), Err(TrySendError::Full(2)));
+    /// drop(receiver);
+    /// assert_eq!(sender.try_send(3), Err(TrySendError::Disconnected(3)));
+    /// ```
+    #[doc(alias = "put_nowait")]
+    #[inline]
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        self.core.try_send(value)
+    }
+
+    /// Like [`send`](Sender::send), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over, or all receivers have gone; the error contains the value, which has not been taken.
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Sender::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::channel::{SendTimeoutError, bounded};
+    ///
+    /// let (sender, _receiver) = bounded(0);
+    /// let late = sender.send_timeout(1, Duration::from_millis(1));
+    /// assert_eq!(late, Err(SendTimeoutError::Timeout(1)));
+    /// ```
+    pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.core.send(value, Some(Time::after(timeout)))
+    }
+
+    /// Like [`send`](Sender::send), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_timeout`](Sender::send_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Sender::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::channel::bounded;
+    ///
+    /// let (sender, _receiver) = bounded(0);
+    /// assert!(sender.send_deadline(1, Instant::now()).unwrap_err().is_timeout());
+    /// ```
+    pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.core.send(value, Some(Time::from_instant(deadline)))
+    }
+
+    /// How many values are in the channel and promised to nobody; 0 for a rendezvous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = greenloop::channel::unbounded();
+    /// sender.send(1).unwrap();
+    /// assert_eq!(sender.len(), 1);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.core.len()
+    }
+
+    /// Whether there are no values in the channel but those that are promised; always true of a rendezvous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = greenloop::channel::unbounded();
+    /// assert!(sender.is_empty());
+    /// sender.send(1).unwrap();
+    /// assert!(!sender.is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the channel holds as many values as it can; always true of a rendezvous.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (sender, _receiver) = greenloop::channel::bounded(1);
+    /// assert!(!sender.is_full());
+    /// sender.send(1).unwrap();
+    /// assert!(sender.is_full());
+    /// ```
+    pub fn is_full(&self) -> bool {
+        self.core.is_full()
+    }
+
+    /// How many values the channel can hold; `None` if there is no bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{bounded, unbounded};
+    ///
+    /// assert_eq!(bounded::<u32>(5).0.capacity(), Some(5));
+    /// assert_eq!(unbounded::<u32>().0.capacity(), None);
+    /// ```
+    pub fn capacity(&self) -> Option<usize> {
+        self.core.capacity()
+    }
+
+    /// Whether both send to the same channel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    ///
+    /// let (sender, _receiver) = unbounded::<u32>();
+    /// assert!(sender.same_channel(&sender.clone()));
+    /// assert!(!sender.same_channel(&unbounded().0));
+    /// ```
+    pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.core.add_sender();
+        Sender { core: Arc::clone(&self.core) }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.core.remove_sender();
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Sender").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

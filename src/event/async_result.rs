@@ -1,0 +1,355 @@
+//! A value to wait for.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::TimedOut;
+use crate::hub::line::{self, Ended};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn};
+use crate::hub::waitlist::WaitList;
+use crate::sys::clock::Time;
+use crate::sys::lock::Lock;
+use crate::task::{Notice, Subscription, Waitable};
+
+/// A place for a value that any number of green threads and plain OS threads can wait for: gevent's `AsyncResult`.
+///
+/// [`set`](AsyncResult::set) stores the value and wakes all who wait, in order of arrival; each of them, and who comes
+/// later, gets a clone. Setting it again replaces the value.
+///
+/// gevent keeps a value or an exception, which `get` raises. In Rust a result that may fail is an
+/// `AsyncResult<Result<V, E>>`: gevent's `set_exception(error)` is `set(Err(error))`, and every
+/// [`get`](AsyncResult::get) returns that same error. An `E` that is no `Clone` goes in as `Arc<E>`.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use greenloop::event::AsyncResult;
+/// use greenloop::spawn;
+///
+/// let port = Arc::new(AsyncResult::new());
+/// let readers: Vec<_> = (0..2)
+///     .map(|_| {
+///         let port = Arc::clone(&port);
+///         spawn(move || port.get())
+///     })
+///     .collect();
+/// port.set("80".parse::<u16>());
+/// for reader in readers {
+///     assert_eq!(reader.join().unwrap(), Ok(80));
+/// }
+/// ```
+///
+/// It is `Send` and `Sync` when `T` is both, since several threads may clone the value at once:
+///
+/// ```compile_fail
+/// fn is_sync<T: Sync>() {}
+/// is_sync::<greenloop::event::AsyncResult<std::cell::Cell<u32>>>();
+/// ```
+#[doc(alias = "set_exception")]
+pub struct AsyncResult<T> {
+    state: Lock<State<T>>,
+}
+
+struct State<T> {
+    /// Shared, so that it can be cloned without the lock.
+    value: Option<Arc<T>>,
+    waiters: WaitList<Notify>,
+}
+
+// The value is only ever seen as a whole, and shared.
+impl<T: RefUnwindSafe> UnwindSafe for AsyncResult<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for AsyncResult<T> {}
+
+impl<T> AsyncResult<T> {
+    /// Makes a place without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// assert!(!AsyncResult::<u32>::new().is_ready());
+    /// ```
+    pub const fn new() -> AsyncResult<T> {
+        AsyncResult { state: Lock::new(State { value: None, waiters: WaitList::new() }) }
+    }
+
+    /// Stores the value, in place of an earlier one, and wakes all who wait. Never yields: they run when the caller yields.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let result = AsyncResult::new();
+    /// result.set(Err("not yet"));
+    /// result.set(Ok(1));
+    /// assert_eq!(result.get(), Ok(1));
+    /// ```
+    pub fn set(&self, value: T) {
+        let value = Arc::new(value);
+        let mut state = self.state.lock();
+        let replaced = state.value.replace(value);
+        let mut left = state.waiters.len();
+        line::notify_all(&self.state, state, |state| {
+            left = left.checked_sub(1)?;
+            state.waiters.pop()
+        });
+        drop(replaced);
+    }
+
+    /// Whether there is a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let result = AsyncResult::new();
+    /// result.set(());
+    /// assert!(result.is_ready());
+    /// ```
+    #[doc(alias = "ready")]
+    pub fn is_ready(&self) -> bool {
+        self.state.lock().value.is_some()
+    }
+
+    /// Waits until there is a value.
+    ///
+    /// Returns at once if there is one. Otherwise the calling green thread yields, and [`set`](AsyncResult::set) makes it
+    /// ready, in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding
+    /// and leaves the result unchanged.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::event::AsyncResult;
+    /// use greenloop::spawn;
+    ///
+    /// let result = Arc::new(AsyncResult::new());
+    /// let setter = spawn({ let result = Arc::clone(&result); move || result.set(1) });
+    /// result.wait();
+    /// assert!(result.is_ready());
+    /// # setter.join().unwrap();
+    /// ```
+    pub fn wait(&self) {
+        self.stand(None);
+    }
+
+    /// Like [`wait`](AsyncResult::wait), but no longer than `timeout`. Returns whether there is a value.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](AsyncResult::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// assert!(!AsyncResult::<u32>::new().wait_timeout(Duration::from_millis(1)));
+    /// ```
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.stand(Some(Time::after(timeout))).is_some()
+    }
+
+    /// Like [`wait`](AsyncResult::wait), but no longer than until `deadline`. Returns whether there is a value.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](AsyncResult::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// assert!(!AsyncResult::<u32>::new().wait_deadline(Instant::now()));
+    /// ```
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.stand(Some(Time::from_instant(deadline))).is_some()
+    }
+
+    /// The value, if it was set. Never waits: nobody else has the result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let result = AsyncResult::new();
+    /// result.set(1);
+    /// assert_eq!(result.into_inner(), Some(1));
+    /// ```
+    pub fn into_inner(self) -> Option<T> {
+        // Who clones the value does so within a borrow of the result, so this is its only owner.
+        self.state.into_inner().value.and_then(Arc::into_inner)
+    }
+
+    /// Waits for a value; `None` if the deadline has passed.
+    fn stand(&self, deadline: Option<Time>) -> Option<Arc<T>> {
+        let mut state = self.state.lock();
+        if state.value.is_some() {
+            return state.value.clone();
+        }
+        let waiter = Waiter::new(WaitingOn::Other("AsyncResult::get"));
+        let ticket = state.waiters.push(waiter.notify());
+        drop(state);
+        // A value is never taken away again: if there is one, the wait is over.
+        let settle = |state: &mut State<T>| {
+            let value = state.value.clone()?;
+            state.waiters.remove(ticket);
+            Some(value)
+        };
+        let (mut state, ended) = waiter.stand(&self.state, deadline, settle);
+        match ended {
+            Ok(value) => Some(value),
+            Err(Ended::TimedOut) => {
+                state.waiters.remove(ticket);
+                state.value.clone()
+            }
+            Err(Ended::Interrupted(interrupt)) => {
+                state.waiters.remove(ticket);
+                drop(state);
+                interrupt.raise()
+            }
+        }
+    }
+}
+
+impl<T: Clone> AsyncResult<T> {
+    /// Waits for the value.
+    ///
+    /// It waits as [`wait`](AsyncResult::wait) does, and returns a clone of the value that is there when it goes on: the
+    /// last one, if it was set more than once meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](AsyncResult::wait), or if cloning the value does.
+    ///
+    /// # Examples
+    ///
+    /// See [`AsyncResult`].
+    pub fn get(&self) -> T {
+        let value = self.stand(None).expect("a wait without a deadline ends with a value");
+        T::clone(&value)
+    }
+
+    /// Like [`get`](AsyncResult::get), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over.
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](AsyncResult::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::event::{AsyncResult, TimedOut};
+    ///
+    /// let result = AsyncResult::new();
+    /// assert_eq!(result.get_timeout(Duration::from_millis(1)), Err(TimedOut));
+    /// result.set(1);
+    /// assert_eq!(result.get_timeout(Duration::from_millis(1)), Ok(1));
+    /// ```
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, TimedOut> {
+        self.stand(Some(Time::after(timeout))).map(|value| T::clone(&value)).ok_or(TimedOut)
+    }
+
+    /// Like [`get`](AsyncResult::get), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over.
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](AsyncResult::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// assert!(AsyncResult::<u32>::new().get_deadline(Instant::now()).is_err());
+    /// ```
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, TimedOut> {
+        self.stand(Some(Time::from_instant(deadline))).map(|value| T::clone(&value)).ok_or(TimedOut)
+    }
+
+    /// The value, if there is one. Never waits.
+    ///
+    /// # Panics
+    ///
+    /// If cloning the value does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let result = AsyncResult::new();
+    /// assert_eq!(result.try_get(), None);
+    /// result.set(1);
+    /// assert_eq!(result.try_get(), Some(1));
+    /// ```
+    #[doc(alias = "get_nowait")]
+    pub fn try_get(&self) -> Option<T> {
+        let value = self.state.lock().value.clone();
+        value.map(|value| T::clone(&value))
+    }
+}
+
+/// Ready once there is a value.
+impl<T> Waitable for AsyncResult<T> {
+    fn is_ready(&self) -> bool {
+        AsyncResult::is_ready(self)
+    }
+
+    fn subscribe(&self, notice: Notice) -> Subscription {
+        let mut state = self.state.lock();
+        if state.value.is_none() {
+            return Subscription::new(state.waiters.push(notice.0));
+        }
+        drop(state);
+        notice.give();
+        Subscription::none()
+    }
+
+    fn unsubscribe(&self, subscription: Subscription) {
+        let ticket = subscription.0;
+        // Dropped after the lock: a notice may own other code.
+        let _notice = ticket.and_then(|ticket| self.state.lock().waiters.remove(ticket));
+    }
+}
+
+impl<T> Default for AsyncResult<T> {
+    fn default() -> AsyncResult<T> {
+        AsyncResult::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for AsyncResult<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.state.lock().value.clone();
+        match value {
+            Some(value) => formatter.debug_tuple("AsyncResult").field(&*value).finish(),
+            None => formatter.write_str("AsyncResult(<not set>)"),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A flag to wait for.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::hub::line::{self, Ended};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn};
+use crate::hub::waitlist::WaitList;
+use crate::sys::clock::Time;
+use crate::sys::lock::Lock;
+use crate::task::{Notice, Subscription, Waitable};
+
+/// A flag that is set or not, and that any number of green threads and plain OS threads can wait for: gevent's `Event`.
+///
+/// [`set`](Event::set) wakes all who wait, in order of arrival, and lets everybody through until [`clear`](Event::clear).
+/// A set counts for all who were waiting, even if the event is cleared before they run.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use greenloop::event::Event;
+/// use greenloop::{spawn, yield_now};
+///
+/// let event = Arc::new(Event::new());
+/// let waiters: Vec<_> = (0..3)
+///     .map(|number| {
+///         let event = Arc::clone(&event);
+///         spawn(move || {
+///             event.wait();
+///             number
+///         })
+///     })
+///     .collect();
+/// yield_now();
+/// event.set();
+/// event.clear();
+/// let woken: Vec<_> = waiters.into_iter().map(|waiter| waiter.join().unwrap()).collect();
+/// assert_eq!(woken, [0, 1, 2]);
+/// ```
+pub struct Event {
+    /// Written only under the lock of `waiters`: who has found it false there is in line before it becomes true.
+    set: AtomicBool,
+    waiters: Lock<WaitList<Notify>>,
+}
+
+// No user's value is inside.
+impl UnwindSafe for Event {}
+impl RefUnwindSafe for Event {}
+
+impl Event {
+    /// Makes an event that is not set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::Event;
+    ///
+    /// static STOP: Event = Event::new();
+    /// assert!(!STOP.is_set());
+    /// ```
+    pub const fn new() -> Event {
+        Event { set: AtomicBool::new(false), waiters: Lock::new(WaitList::new()) }
+    }
+
+    /// Whether it is set at this moment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::Event;
+    ///
+    /// let event = Event::new();
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        // Acquire: who sees the event set sees what was done before it was set.
+        self.set.load(Ordering::Acquire)
+    }
+
+    /// Sets it, and wakes all who wait. Never yields: they run when the caller yields. Setting it twice is as once.
+    ///
+    /// # Examples
+    ///
+    /// See [`Event`].
+    pub fn set(&self) {
+        let waiters = self.waiters.lock();
+        // Release: pairs with the Acquire in `is_set`.
+        self.set.store(true, Ordering::Release);
+        // Only those: somebody may clear the event and wait again while we notify.
+        let mut left = waiters.len();
+        line::notify_all(&self.waiters, waiters, |waiters| {
+            left = left.checked_sub(1)?;
+            waiters.pop()
+        });
+    }
+
+    /// Takes the flag back: from now on [`wait`](Event::wait) waits. Who was woken by an earlier [`set`](Event::set) and has
+    /// not run stays woken. Never yields.
+    ///
+    /// # Examples
+    ///
+    /// See [`Event`].
+    pub fn clear(&self) {
+        let waiters = self.waiters.lock();
+        // Release: nothing is published by it; it is as strong as the other store so that the two can be read alike.
+        self.set.store(false, Ordering::Release);
+        drop(waiters);
+    }
+
+    /// Waits until the event is set.
+    ///
+    /// Returns at once if it already is. Otherwise the calling green thread yields, and [`set`](Event::set) makes it ready,
+    /// in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding and
+    /// leaves the event unchanged.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::event::Event;
+    /// use greenloop::spawn;
+    ///
+    /// let ready = Arc::new(Event::new());
+    /// let waiter = spawn({ let ready = Arc::clone(&ready); move || ready.wait() });
+    /// ready.set();
+    /// assert!(waiter.join().is_ok());
+    /// ```
+    #[inline]
+    pub fn wait(&self) {
+        if !self.is_set() {
+            self.stand(None);
+        }
+    }
+
+    /// Like [`wait`](Event::wait), but no longer than `timeout`. Returns whether the event was set.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Event::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::event::Event;
+    ///
+    /// let event = Event::new();
+    /// assert!(!event.wait_timeout(Duration::from_millis(1)));
+    /// event.set();
+    /// assert!(event.wait_timeout(Duration::from_millis(1)));
+    /// ```
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.is_set() || self.stand(Some(Time::after(timeout)))
+    }
+
+    /// Like [`wait`](Event::wait), but no longer than until `deadline`. Returns whether the event was set.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Event::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use greenloop::event::Event;
+    ///
+    /// assert!(!Event::new().wait_deadline(Instant::now() + Duration::from_millis(1)));
+    /// ```
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.is_set() || self.stand(Some(Time::from_instant(deadline)))
+    }
+
+    /// Waits in line; `false` if the deadline has passed.
+    #[cold]
+    fn stand(&self, deadline: Option<Time>) -> bool {
+        let mut waiters = self.waiters.lock();
+        if self.is_set() {
+            return true;
+        }
+        let waiter = Waiter::new(WaitingOn::Other("Event::wait"));
+        let ticket = waiters.push(waiter.notify());
+        drop(waiters);
+        let called = |waiters: &mut WaitList<Notify>| (!waiters.contains(ticket)).then_some(());
+        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, called);
+        match ended {
+            Ok(()) => true,
+            Err(Ended::TimedOut) => waiters.remove(ticket).is_none(),
+            Err(Ended::Interrupted(interrupt)) => {
+                waiters.remove(ticket);
+                drop(waiters);
+                interrupt.raise()
+            }
+        }
+    }
+}
+
+/// Ready while it is set.
+impl Waitable for Event {
+    fn is_ready(&self) -> bool {
+        self.is_set()
+    }
+
+    fn subscribe(&self, notice: Notice) -> Subscription {
+        let mut waiters = self.waiters.lock();
+        if !self.is_set() {
+            return Subscription::new(waiters.push(notice.0));
+        }
+        drop(waiters);
+        notice.give();
+        Subscription::none()
+    }
+
+    fn unsubscribe(&self, subscription: Subscription) {
+        let ticket = subscription.0;
+        // Dropped after the lock: a notice may own other code.
+        let _notice = ticket.and_then(|ticket| self.waiters.lock().remove(ticket));
+    }
+}
+
+impl Default for Event {
+    fn default() -> Event {
+        Event::new()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.waiters.lock().len();
+        formatter.debug_struct("Event").field("set", &self.is_set()).field("waiting", &waiting).finish()
+    }
+}

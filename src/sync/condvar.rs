@@ -1,0 +1,361 @@
+//! Waiting for a change of what a mutex guards.
+
+use std::fmt;
+use std::mem;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{LockResult, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::mutex::MutexGuard;
+use crate::hub::line::{self, Ended};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
+use crate::hub::waitlist::WaitList;
+use crate::sys::clock::Time;
+use crate::sys::lock::Lock;
+
+/// A condition variable for green threads, in one hub or in several, and for plain OS threads: [`std::sync::Condvar`].
+///
+/// Who waits releases the [`Mutex`](super::Mutex) and parks alone. A notification wakes in order of arrival; there is no
+/// notification to come when nobody waits. As with std's, what was waited for may have passed when the mutex is locked
+/// again, so wait in a loop, or by [`wait_while`](Condvar::wait_while).
+///
+/// # Kill and time limit
+///
+/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding, and does so *without* locking
+/// the mutex again: the guard was given to `wait`, so no frame that unwinds holds one, no wait for the mutex delays the
+/// end, and the mutex is not poisoned. A notification that was given to such a waiter goes to the next in line.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use greenloop::spawn;
+/// use greenloop::sync::{Condvar, Mutex};
+///
+/// let pair = Arc::new((Mutex::new(false), Condvar::new()));
+/// let starter = spawn({
+///     let pair = Arc::clone(&pair);
+///     move || {
+///         *pair.0.lock().unwrap() = true;
+///         pair.1.notify_one();
+///     }
+/// });
+/// let (started, changed) = &*pair;
+/// let mut guard = started.lock().unwrap();
+/// while !*guard {
+///     guard = changed.wait(guard).unwrap();
+/// }
+/// assert!(*guard);
+/// # starter.join().unwrap();
+/// ```
+pub struct Condvar {
+    waiters: Lock<WaitList<Wake>>,
+}
+
+// No user's value is inside.
+impl UnwindSafe for Condvar {}
+impl RefUnwindSafe for Condvar {}
+
+/// Whether a wait ended because its time was over: [`std::sync::WaitTimeoutResult`], which only std can make.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenloop::sync::{Condvar, Mutex};
+///
+/// let mutex = Mutex::new(());
+/// let (_guard, result) =
+///     Condvar::new().wait_timeout(mutex.lock().unwrap(), Duration::from_millis(1)).unwrap();
+/// assert!(result.timed_out());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the time was over before a notification came.
+    ///
+    /// # Examples
+    ///
+    /// See [`WaitTimeoutResult`].
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        self.0
+    }
+}
+
+impl Condvar {
+    /// Makes a condition variable for which nobody waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Condvar;
+    ///
+    /// static CHANGED: Condvar = Condvar::new();
+    /// CHANGED.notify_all();
+    /// ```
+    pub const fn new() -> Condvar {
+        Condvar { waiters: Lock::new(WaitList::new()) }
+    }
+
+    /// Unlocks the mutex of `guard`, waits for a notification, and locks the mutex again.
+    ///
+    /// Unlocking and beginning to wait are one step: no notification gets lost in between. The calling green thread
+    /// yields; [`notify_one`](Condvar::notify_one) or [`notify_all`](Condvar::notify_all) wakes it. On a kill or a time
+    /// limit see [the type](Condvar#kill-and-time-limit).
+    ///
+    /// # Errors
+    ///
+    /// If the mutex is poisoned when it is locked again; the error contains the guard.
+    ///
+    /// # Panics
+    ///
+    /// Panics inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// See [`Condvar`].
+    pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        self.stand(guard, None).map(|(guard, _)| guard).map_err(without_result)
+    }
+
+    /// Waits as long as `condition` is true, asked with the mutex locked: first before any wait, then after each
+    /// notification.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::spawn;
+    /// use greenloop::sync::{Condvar, Mutex};
+    ///
+    /// let pair = Arc::new((Mutex::new(3), Condvar::new()));
+    /// let worker = spawn({
+    ///     let pair = Arc::clone(&pair);
+    ///     move || {
+    ///         for _ in 0..3 {
+    ///             *pair.0.lock().unwrap() -= 1;
+    ///             pair.1.notify_all();
+    ///         }
+    ///     }
+    /// });
+    /// let left = pair.1.wait_while(pair.0.lock().unwrap(), |left| *left > 0).unwrap();
+    /// assert_eq!(*left, 0);
+    /// # worker.join().unwrap();
+    /// ```
+    pub fn wait_while<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<MutexGuard<'a, T>> {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// Like [`wait`](Condvar::wait), but waits for a notification no longer than `timeout`. Locking the mutex again may
+    /// take longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Examples
+    ///
+    /// See [`WaitTimeoutResult`].
+    pub fn wait_timeout<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        self.stand(guard, Some(Time::after(timeout)))
+    }
+
+    /// Like [`wait_while`](Condvar::wait_while), but waits no longer than `timeout` in all. The time was over if
+    /// `condition` is still true.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::sync::{Condvar, Mutex};
+    ///
+    /// let left = Mutex::new(3);
+    /// let (guard, result) = Condvar::new()
+    ///     .wait_timeout_while(left.lock().unwrap(), Duration::from_millis(1), |left| *left > 0)
+    ///     .unwrap();
+    /// assert!(result.timed_out());
+    /// assert_eq!(*guard, 3);
+    /// ```
+    pub fn wait_timeout_while<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        self.wait_while_until(guard, Time::after(timeout), condition)
+    }
+
+    /// Like [`wait_timeout`](Condvar::wait_timeout), until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Condvar::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::sync::{Condvar, Mutex};
+    ///
+    /// let mutex = Mutex::new(());
+    /// let (_guard, result) = Condvar::new().wait_deadline(mutex.lock().unwrap(), Instant::now()).unwrap();
+    /// assert!(result.timed_out());
+    /// ```
+    pub fn wait_deadline<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Instant,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        self.stand(guard, Some(Time::from_instant(deadline)))
+    }
+
+    /// Wakes the one that has waited longest. Never yields; does nothing if nobody waits.
+    ///
+    /// # Examples
+    ///
+    /// See [`Condvar`].
+    #[doc(alias = "notify")]
+    pub fn notify_one(&self) {
+        let first = self.waiters.lock().pop();
+        if let Some(first) = first {
+            first.wake();
+        }
+    }
+
+    /// Wakes all that wait now. Never yields; does nothing if nobody waits.
+    ///
+    /// # Examples
+    ///
+    /// See [`wait_while`](Condvar::wait_while).
+    pub fn notify_all(&self) {
+        let waiters = self.waiters.lock();
+        let mut left = waiters.len();
+        line::notify_all(&self.waiters, waiters, |waiters| {
+            left = left.checked_sub(1)?;
+            waiters.pop().map(Notify::Wake)
+        });
+    }
+
+    fn stand<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Time>,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        let mutex = guard.mutex();
+        let timed_out = self.stand_unlocked(guard, deadline);
+        // Locking may be interrupted: then a notification has had no effect yet.
+        let notified = (!timed_out).then_some(PassOn(self));
+        let locked = mutex.lock();
+        mem::forget(notified);
+        match locked {
+            Ok(guard) => Ok((guard, WaitTimeoutResult(timed_out))),
+            Err(poisoned) => Err(PoisonError::new((poisoned.into_inner(), WaitTimeoutResult(timed_out)))),
+        }
+    }
+
+    /// Waits with the mutex unlocked. Returns whether the deadline passed without a notification.
+    fn stand_unlocked<T: ?Sized>(&self, guard: MutexGuard<'_, T>, deadline: Option<Time>) -> bool {
+        let waiter = Waiter::new(WaitingOn::Other("Condvar::wait"));
+        // In line first: a notification after the unlocking finds us there.
+        let ticket = self.waiters.lock().push(waiter.wake());
+        drop(guard);
+        let called = |waiters: &mut WaitList<Wake>| (!waiters.contains(ticket)).then_some(());
+        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, called);
+        match ended {
+            Ok(()) => false,
+            Err(Ended::TimedOut) => waiters.remove(ticket).is_some(),
+            Err(Ended::Interrupted(interrupt)) => {
+                let called = waiters.remove(ticket).is_none();
+                drop(waiters);
+                if called {
+                    self.notify_one();
+                }
+                interrupt.raise()
+            }
+        }
+    }
+
+    fn wait_while_until<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        deadline: Time,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
+        let mut timed_out = false;
+        loop {
+            if !condition(&mut guard) {
+                return Ok((guard, WaitTimeoutResult(false)));
+            }
+            if timed_out {
+                return Ok((guard, WaitTimeoutResult(true)));
+            }
+            let (again, result) = self.stand(guard, Some(deadline))?;
+            guard = again;
+            timed_out = result.timed_out();
+        }
+    }
+}
+
+/// Passes a notification on when its receiver unwinds.
+struct PassOn<'a>(&'a Condvar);
+
+impl Drop for PassOn<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+fn without_result<'a, T: ?Sized>(
+    poisoned: PoisonError<(MutexGuard<'a, T>, WaitTimeoutResult)>,
+) -> PoisonError<MutexGuard<'a, T>> {
+    PoisonError::new(poisoned.into_inner().0)
+}
+
+impl Default for Condvar {
+    fn default() -> Condvar {
+        Condvar::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Condvar").field("waiting", &self.waiters.lock().len()).finish()
+    }
+}

@@ -1,0 +1,45 @@
+//! Primitives that park the green thread that must wait, and let the hub go on with the others.
+//!
+//! - [`Mutex`]: mutual exclusion, std's face; its guard may be held across anything that yields.
+//! - [`Condvar`]: waiting, with a mutex released meanwhile, until something has changed.
+//! - [`Semaphore`]: a number of permits, gevent's face with a guard for each permit.
+//!
+//! They hold between green threads of one hub, between hubs on several OS threads, and with plain OS threads, which get a
+//! hub of their own when they first wait. Where nobody has to wait nothing yields, and the cost is that of std's types.
+//!
+//! All of them serve in order of arrival, and lose nothing to a kill or a time limit: who is killed between the moment in
+//! which a lock, a permit or a notification was given to it and the moment in which it would have run passes that on.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use greenloop::sync::{Condvar, Mutex};
+//! use greenloop::{spawn, yield_now};
+//!
+//! let shared = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+//! let consumer = spawn({
+//!     let shared = Arc::clone(&shared);
+//!     move || {
+//!         let (items, filled) = &*shared;
+//!         let mut items = filled.wait_while(items.lock().unwrap(), |items| items.is_empty()).unwrap();
+//!         items.pop()
+//!     }
+//! });
+//! yield_now();
+//! shared.0.lock().unwrap().push("work");
+//! shared.1.notify_one();
+//! assert_eq!(consumer.join().unwrap(), Some("work"));
+//! ```
+
+mod condvar;
+mod mutex;
+mod semaphore;
+
+pub use condvar::{Condvar, WaitTimeoutResult};
+pub use mutex::{Mutex, MutexGuard};
+pub use semaphore::{Semaphore, SemaphorePermit};
+
+#[doc(no_inline)]
+pub use crate::error::TimedOut;
+// The results of locking are std's own types.
+#[doc(no_inline)]
+pub use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};

@@ -1,0 +1,490 @@
+//! Mutual exclusion that parks only the green thread that must wait.
+
+#![expect(unsafe_code, reason = "the guard is the right to the value in an UnsafeCell")]
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::hub::line::Ended;
+use crate::hub::waiter::{Waiter, WaitingOn, Wake};
+use crate::hub::waitlist::WaitList;
+use crate::sys::clock::Time;
+use crate::sys::lock::Lock;
+
+/// Nobody holds it, and nobody waits.
+const UNLOCKED: u8 = 0;
+/// Somebody holds it, and nobody waits.
+const LOCKED: u8 = 1;
+/// Somebody holds it, and the list must be looked at on unlock. Set and unset only under the lock of the list.
+const CONTENDED: u8 = 2;
+
+/// Mutual exclusion for green threads, in one hub or in several, and for plain OS threads: [`std::sync::Mutex`], but who
+/// must wait parks alone, and the hub goes on with the others.
+///
+/// The guard may be held across anything that yields. Locking is fair: an unlock hands the mutex to the one that has
+/// waited longest, and nobody gets in between. Locked and unlocked without a contender it costs what std's does, and
+/// never yields.
+///
+/// # Poisoning
+///
+/// As in std, a mutex is poisoned when a guard is dropped by unwinding, since what the guard protects may then be half
+/// changed. A kill and an elapsed [`with_timeout`](crate::with_timeout) unwind as a panic does, and at a place that the
+/// holder did not choose: they poison too. A mutex that nobody held while it unwound, but only waited for, is not poisoned.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use greenloop::sync::Mutex;
+/// use greenloop::{spawn, yield_now};
+///
+/// let count = Arc::new(Mutex::new(0));
+/// let adders: Vec<_> = (0..10)
+///     .map(|_| {
+///         let count = Arc::clone(&count);
+///         spawn(move || {
+///             let mut count = count.lock().unwrap();
+///             let before = *count;
+///             yield_now();
+///             *count = before + 1;
+///         })
+///     })
+///     .collect();
+/// for adder in adders {
+///     adder.join().unwrap();
+/// }
+/// assert_eq!(*count.lock().unwrap(), 10);
+/// ```
+///
+/// It is `Send` and `Sync` when `T` is `Send`; what must stay in its thread stays there:
+///
+/// ```compile_fail
+/// fn is_sync<T: Sync>() {}
+/// is_sync::<greenloop::sync::Mutex<std::rc::Rc<u32>>>();
+/// ```
+pub struct Mutex<T: ?Sized> {
+    state: AtomicU8,
+    poisoned: AtomicBool,
+    /// Touched only when contended.
+    waiters: Lock<WaitList<Wake>>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: a mutex gives away its value or `&mut` to it, to one thread at a time: `T: Send` is what that needs.
+unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+// SAFETY: as for `Send`; a `&Mutex` gives no more than that.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+
+// A value that unwinding left half changed is behind the poison flag.
+impl<T: ?Sized> UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// Makes an unlocked mutex.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Mutex;
+    ///
+    /// static TOTAL: Mutex<u32> = Mutex::new(7);
+    /// assert_eq!(*TOTAL.lock().unwrap(), 7);
+    /// ```
+    pub const fn new(value: T) -> Mutex<T> {
+        Mutex {
+            state: AtomicU8::new(UNLOCKED),
+            poisoned: AtomicBool::new(false),
+            waiters: Lock::new(WaitList::new()),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Takes the value out. Never waits: nobody else has the mutex.
+    ///
+    /// # Errors
+    ///
+    /// If the mutex is poisoned; the error contains the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Mutex;
+    ///
+    /// assert_eq!(Mutex::new("all yours").into_inner().unwrap(), "all yours");
+    /// ```
+    pub fn into_inner(self) -> LockResult<T> {
+        let poisoned = self.poisoned.into_inner();
+        let value = self.value.into_inner();
+        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Locks, and waits for that if it must.
+    ///
+    /// If nobody holds the mutex, this does not yield. Otherwise the calling green thread yields, and the unlock whose
+    /// turn it is hands the mutex over, in order of arrival. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding; a mutex handed over at that moment goes to the
+    /// next in line.
+    ///
+    /// A green thread that holds the mutex and locks it again waits for itself, for ever.
+    ///
+    /// # Errors
+    ///
+    /// If the mutex is poisoned; the error contains the guard.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let words = Mutex::new(vec!["green"]);
+    /// words.lock().unwrap().push("loop");
+    /// assert_eq!(*words.lock().unwrap(), ["green", "loop"]);
+    /// ```
+    #[inline]
+    pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        if !self.lock_at_once() {
+            self.lock_contended(None);
+        }
+        MutexGuard::new(self)
+    }
+
+    /// Locks if nobody holds the mutex. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TryLockError::WouldBlock`] if somebody holds it; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let guard = mutex.try_lock().unwrap();
+    /// assert!(mutex.try_lock().is_err());
+    /// drop(guard);
+    /// assert!(mutex.try_lock().is_ok());
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        if self.lock_at_once() { Ok(MutexGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// Like [`lock`](Mutex::lock), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`TryLockError::WouldBlock`] if the time is over; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    ///
+    /// # Panics
+    ///
+    /// As [`lock`](Mutex::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::TryLockError;
+    /// use std::time::Duration;
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let guard = mutex.lock().unwrap();
+    /// let late = mutex.lock_timeout(Duration::from_millis(5));
+    /// assert!(matches!(late, Err(TryLockError::WouldBlock)));
+    /// drop(guard);
+    /// assert_eq!(*mutex.lock_timeout(Duration::from_millis(5)).unwrap(), 1);
+    /// ```
+    pub fn lock_timeout(&self, timeout: Duration) -> TryLockResult<MutexGuard<'_, T>> {
+        self.lock_until(|| Time::after(timeout))
+    }
+
+    /// Like [`lock`](Mutex::lock), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock_timeout`](Mutex::lock_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`lock`](Mutex::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let _guard = mutex.lock().unwrap();
+    /// assert!(mutex.lock_deadline(Instant::now() + Duration::from_millis(5)).is_err());
+    /// ```
+    pub fn lock_deadline(&self, deadline: Instant) -> TryLockResult<MutexGuard<'_, T>> {
+        self.lock_until(|| Time::from_instant(deadline))
+    }
+
+    fn lock_until(&self, deadline: impl FnOnce() -> Time) -> TryLockResult<MutexGuard<'_, T>> {
+        if self.lock_at_once() || self.lock_contended(Some(deadline())) {
+            Ok(MutexGuard::new(self)?)
+        } else {
+            Err(TryLockError::WouldBlock)
+        }
+    }
+
+    /// Whether a guard was dropped by unwinding.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::sync::Mutex;
+    /// use greenloop::{spawn, yield_now};
+    ///
+    /// let mutex = Arc::new(Mutex::new(()));
+    /// let holder = spawn({
+    ///     let mutex = Arc::clone(&mutex);
+    ///     move || {
+    ///         let _guard = mutex.lock().unwrap();
+    ///         loop {
+    ///             yield_now();
+    ///         }
+    ///     }
+    /// });
+    /// yield_now();
+    /// holder.kill();
+    /// assert!(mutex.is_poisoned());
+    /// ```
+    pub fn is_poisoned(&self) -> bool {
+        // Relaxed: a hint; who must know it locks, and the locking orders.
+        self.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// Declares the value right again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::panic::{catch_unwind, resume_unwind};
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let _ = catch_unwind(|| {
+    ///     let _guard = mutex.lock().unwrap();
+    ///     resume_unwind(Box::new("half done"));
+    /// });
+    /// let mut guard = mutex.lock().unwrap_err().into_inner();
+    /// *guard = 2;
+    /// mutex.clear_poison();
+    /// drop(guard);
+    /// assert_eq!(*mutex.lock().unwrap(), 2);
+    /// ```
+    pub fn clear_poison(&self) {
+        // Relaxed: as in `is_poisoned`.
+        self.poisoned.store(false, Ordering::Relaxed);
+    }
+
+    /// The value, without locking: `&mut self` says that nobody else has the mutex.
+    ///
+    /// # Errors
+    ///
+    /// If the mutex is poisoned; the error contains the reference.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Mutex;
+    ///
+    /// let mut mutex = Mutex::new(1);
+    /// *mutex.get_mut().unwrap() += 1;
+    /// assert_eq!(mutex.into_inner().unwrap(), 2);
+    /// ```
+    pub fn get_mut(&mut self) -> LockResult<&mut T> {
+        let poisoned = *self.poisoned.get_mut();
+        let value = self.value.get_mut();
+        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
+    }
+
+    #[inline]
+    fn lock_at_once(&self) -> bool {
+        // Acquire: sees what the last holder wrote, published by the Release in `unlock`. Relaxed: not locked, nothing seen.
+        self.state.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Waits in line; `false` if the deadline has passed.
+    #[cold]
+    fn lock_contended(&self, deadline: Option<Time>) -> bool {
+        let mut waiters = self.waiters.lock();
+        // Relaxed: CONTENDED is left only under the lock of `waiters`, which orders. Acquire: as in `lock_at_once`.
+        if self.state.load(Ordering::Relaxed) != CONTENDED
+            && self.state.swap(CONTENDED, Ordering::Acquire) == UNLOCKED
+        {
+            // The holder has just left, and nobody waited: an unlock with a waiter hands over and stays locked.
+            // Relaxed: only this holder, or somebody under the lock of `waiters`, changes a state that is not UNLOCKED.
+            self.state.store(LOCKED, Ordering::Relaxed);
+            return true;
+        }
+        let waiter = Waiter::new(WaitingOn::Other("Mutex::lock"));
+        let ticket = waiters.push(waiter.wake());
+        drop(waiters);
+        let called = |waiters: &mut WaitList<Wake>| (!waiters.contains(ticket)).then_some(());
+        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, called);
+        match ended {
+            Ok(()) => true,
+            // Called all the same: then it is locked, in the last moment.
+            Err(Ended::TimedOut) => waiters.remove(ticket).is_none(),
+            Err(Ended::Interrupted(interrupt)) => {
+                let called = waiters.remove(ticket).is_none();
+                drop(waiters);
+                if called {
+                    self.unlock();
+                }
+                interrupt.raise()
+            }
+        }
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        // Release: publishes what was written under the lock to the next locker. Relaxed: not unlocked.
+        if self.state.compare_exchange(LOCKED, UNLOCKED, Ordering::Release, Ordering::Relaxed).is_err() {
+            self.unlock_contended();
+        }
+    }
+
+    /// Hands the mutex to the first in line; it stays locked, so nobody gets in between.
+    #[cold]
+    fn unlock_contended(&self) {
+        let mut waiters = self.waiters.lock();
+        let next = waiters.pop();
+        if waiters.is_empty() {
+            let state = if next.is_some() { LOCKED } else { UNLOCKED };
+            // Release: as in `unlock`. One who is handed the mutex sees it through the lock of `waiters` as well.
+            self.state.store(state, Ordering::Release);
+        }
+        drop(waiters);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    fn from(value: T) -> Mutex<T> {
+        Mutex::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("Mutex");
+        match self.try_lock() {
+            Ok(guard) => debug.field("data", &&*guard),
+            Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
+            Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
+        };
+        debug.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+    }
+}
+
+/// The right to a [`Mutex`]'s value; dropping it unlocks, and hands the mutex to the first in line.
+///
+/// It stays in its OS thread, as std's does:
+///
+/// ```compile_fail
+/// fn is_send<T: Send>() {}
+/// is_send::<greenloop::sync::MutexGuard<'static, u32>>();
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::sync::Mutex;
+///
+/// let mutex = Mutex::new(String::from("green"));
+/// let mut guard = mutex.lock().unwrap();
+/// guard.push_str("loop");
+/// assert_eq!(*guard, "greenloop");
+/// ```
+#[must_use = "if unused the Mutex will immediately unlock"]
+pub struct MutexGuard<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    /// Whether the thread was unwinding when it locked: then the unwinding does not poison.
+    unwinding: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a `&MutexGuard` gives `&T` and no more: `T: Sync` is what that needs. The marker only keeps it from being `Send`.
+unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// For the one who has locked.
+    #[inline]
+    fn new(mutex: &'a Mutex<T>) -> LockResult<MutexGuard<'a, T>> {
+        let guard = MutexGuard { mutex, unwinding: thread::panicking(), not_send: PhantomData };
+        if mutex.is_poisoned() { Err(PoisonError::new(guard)) } else { Ok(guard) }
+    }
+
+    /// The mutex that it unlocks: for `Condvar`.
+    pub(super) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the pointer is valid while the mutex is borrowed; the mutex is locked for this guard alone, so there is
+        // no `&mut` but by this guard, whose borrow forbids it now.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and `&mut self` makes it the only access by this guard.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.unwinding && thread::panicking() {
+            // Relaxed: the unlock that follows publishes it.
+            self.mutex.poisoned.store(true, Ordering::Relaxed);
+        }
+        self.mutex.unlock();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
