@@ -1,6 +1,64 @@
-//! Green threads with their own stacks, and a hub that switches whenever one of them would block.
+//! Green threads with their own stacks, and a hub that switches whenever one of them would block: plain blocking code, a
+//! hundred thousand of it at once on one OS thread, and no `async` anywhere.
+//!
+//! ```
+//! use greenloop::{joinall, sleep, spawn};
+//! use std::time::{Duration, Instant};
+//!
+//! let start = Instant::now();
+//! let sleepers: Vec<_> = (0..10_000).map(|_| spawn(|| sleep(Duration::from_millis(100)))).collect();
+//! joinall(&sleepers);
+//! println!("10000 sleeps of 100 ms: {:?}", start.elapsed());
+//! assert!(start.elapsed() < Duration::from_secs(10)); // and not 1000 seconds
+//! ```
+//!
+//! It prints `10000 sleeps of 100 ms: 113.2ms`, or thereabouts.
+//!
+//! # The model
+//!
+//! Each OS thread has one [hub], made when it is first needed. A green thread runs until it waits: on a socket, a lock,
+//! a channel, a timer, another green thread. Then the hub switches to the next that is ready, and when nobody is, it blocks
+//! in the kernel. A green thread that computes is never interrupted, and one that has started never changes its OS thread:
+//! so [`spawn`] takes closures that are not `Send`, and `Rc`, `RefCell` and thread-locals work as they do in one thread.
+//!
+//! This is Python's gevent for Rust, and the names are gevent's where the thing is gevent's ([`spawn`], [`joinall`],
+//! [`killall`], [`iwait`]) and std's where it is std's ([`JoinHandle`], [`Builder`], [`scope`]).
+//!
+//! # The rooms
+//!
+//! | module | holds |
+//! |---|---|
+//! | the root | green threads: [`spawn`], [`JoinHandle`], [`scope`], [`sleep`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
+//! | [`greenlet`] | explicit coroutines: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator) |
+//! | [`hub`] | the run loop's settings and its end |
+//! | [`sync`], [`event`], [`channel`] | locks, events, results, channels: between green threads, hubs and plain OS threads |
+//! | [`io`] | waiting for any descriptor; pipes |
+//! | [`error`] | every error type |
+//! | [`design`] | how it works, and why |
+//!
+//! # What can go wrong
+//!
+//! - **A blocking call that greenloop does not know**, in C or in `std::net`, stops every green thread of its OS thread until
+//!   it returns.
+//! - **A stack is small**: 64 KiB by default, 256 KiB in debug builds. One that needs more ends the process with a line that
+//!   names it; give it more with [`Builder::stack_size`], or all with
+//!   [`set_default_stack_size`](greenlet::set_default_stack_size).
+//! - **A guard of std held across a wait**: `std::sync::Mutex` knows only OS threads. A second green thread that locks it
+//!   stops the OS thread, and the first with it, for ever. A `RefCell` borrowed across a wait panics in the next.
+//! - **Waiting in a destructor while unwinding**: IO that would have to wait fails with
+//!   [`Unwinding`](error::Unwinding), and a sleep returns at once, so that other green threads do not run while
+//!   `std::thread::panicking()` is true.
+//! - **`panic = "abort"`** makes every kill and every time limit end the process: greenloop needs unwinding.
+//! - **The end of `main`** ends the process, whoever still runs: [`joinall`] or [`Hub::join`](hub::Hub::join) before.
+//!
+//! # Platforms
+//!
+//! Linux on x86_64 and the other processors of corosensei. From Linux 6.13 on, guarded stacks need no memory mappings of
+//! their own; before, `vm.max_map_count` bounds them.
 
 pub mod channel;
+#[doc = include_str!("design.md")]
+pub mod design {}
 pub mod error;
 pub mod event;
 pub mod greenlet;

@@ -6,10 +6,13 @@
 
 mod configuration;
 mod current;
+mod deadlock;
+mod handle;
 pub(crate) mod line;
 pub(crate) mod reactor;
 mod ready;
 pub(crate) mod remote;
+mod run;
 pub(crate) mod timers;
 pub(crate) mod waiter;
 pub(crate) mod waitlist;
@@ -23,26 +26,19 @@ use std::time::Duration;
 
 pub use configuration::{AlreadyRunning, Config, Driver, configure};
 pub(crate) use current::{HubRef, hub, local_hub};
+pub use handle::Hub;
 use reactor::Reactor;
 use ready::Ready;
-use remote::{BYSTANDERS, Door, Letter};
+use remote::Door;
 use timers::{TimerKey, Timers};
 use waiter::{Waiter, WaitingOn, Wake, Wakeup};
 
-use crate::error::{Elapsed, LoopExit, Parked};
-use crate::greenlet::{self, FiberRef, Interrupt, Local, SizeClass, State, Stopped, Thread};
+use crate::greenlet::{FiberRef, Interrupt, Local, SizeClass, State, Thread};
 pub use crate::greenlet::{Uncaught, UncaughtHook, set_uncaught_hook};
 use crate::sys::clock::Time;
-use crate::sys::process;
 
-/// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
-const SWITCHES_PER_LOOK: usize = 128;
 /// Operations that a green thread may do at a stretch without waiting, see [`spend_budget`].
 const BUDGET: u32 = 64;
-/// How long the hub first sleeps when nothing is left that could wake it but other OS threads, before it looks whether
-/// there are any; doubled each time.
-const LONELY_SLEEP: Duration = Duration::from_millis(20);
-
 /// Green threads are numbered from blocks, so that a spawn needs no atomic operation for it.
 const NUMBERS_AT_A_TIME: u64 = 1 << 20;
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -127,184 +123,6 @@ impl HubState {
         }
     }
 
-    // ---- the run loop ----
-
-    /// Runs green threads until the main greenlet is to go on: it was woken, or somebody switched to it. Runs on the
-    /// thread's own stack.
-    fn run(&self) {
-        loop {
-            let woken = self.ready.borrow_mut().begin_pass();
-            if self.begin_fresh() == Stopped::Main || self.run_woken(woken) == Stopped::Main {
-                return;
-            }
-            if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
-                self.thread.back_in_hub();
-                self.look();
-            }
-        }
-    }
-
-    #[inline]
-    fn run_woken(&self, count: usize) -> Stopped {
-        self.unlooked.set(self.unlooked.get() + count);
-        for _ in 0..count {
-            let Some(fiber) = self.ready.borrow_mut().pop_woken() else { break };
-            fiber.state.set(State::Running);
-            self.budget.set(BUDGET);
-            if fiber == self.thread.main() || self.thread.run(fiber) == Stopped::Main {
-                return Stopped::Main;
-            }
-        }
-        Stopped::Idle
-    }
-
-    #[inline]
-    fn begin_fresh(&self) -> Stopped {
-        loop {
-            let Some(job) = self.ready.borrow_mut().pop_fresh() else { return Stopped::Idle };
-            self.budget.set(BUDGET);
-            self.unlooked.set(self.unlooked.get() + 1);
-            match self.thread.take_fiber(job.stack(), run_jobs) {
-                Ok(fiber) => {
-                    self.starting.set(Some(job));
-                    if self.thread.run(fiber) == Stopped::Main {
-                        return Stopped::Main;
-                    }
-                }
-                Err(error) => self.callback(|| job.fail(error)),
-            }
-        }
-    }
-
-    /// Looks at letters, timers and descriptors; blocks if nobody is ready.
-    fn look(&self) {
-        self.unlooked.set(0);
-        self.callback(|| {
-            self.read_letters();
-            self.ring_alarms();
-        });
-        if !self.ready.borrow().is_empty() {
-            if self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0) {
-                self.poll(Some(Duration::ZERO));
-            }
-        } else if !self.wake_idlers() {
-            self.block();
-        }
-    }
-
-    /// Nobody is ready: waits for a timer, a descriptor or a letter.
-    #[inline(never)]
-    fn block(&self) {
-        let next = self.timers.borrow().next_deadline();
-        let descriptors = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
-        let mut longest = next.map(|deadline| Time::now().until(deadline));
-        let lonely = next.is_none() && !descriptors;
-        if lonely {
-            let sleeps = self.lonely_sleeps.get();
-            if sleeps > 0 && self.nobody_else() {
-                self.lonely_sleeps.set(0);
-                return self.raise_loop_exit();
-            }
-            longest = Some(LONELY_SLEEP.saturating_mul(1 << sleeps.min(20)));
-            self.lonely_sleeps.set(sleeps + 1);
-        }
-        if self.spin_for_events(longest) || !self.door.prepare_to_sleep() {
-            self.lonely_sleeps.set(0);
-            return;
-        }
-        self.poll(longest);
-        self.door.end_sleep();
-        if !lonely || self.door.has_letters() {
-            self.lonely_sleeps.set(0);
-        }
-    }
-
-    /// Looks for events for a while without blocking; whether there were any.
-    fn spin_for_events(&self, longest: Option<Duration>) -> bool {
-        let spin = self.spin.get();
-        if spin.is_zero() || longest.is_some_and(|longest| longest.is_zero()) {
-            return false;
-        }
-        if self.spins_to_skip.get() > 0 {
-            self.spins_to_skip.set(self.spins_to_skip.get() - 1);
-            return false;
-        }
-        let end = Time::after(longest.map_or(spin, |longest| longest.min(spin)));
-        while Time::now() < end {
-            self.poll(Some(Duration::ZERO));
-            if self.door.has_letters() || !self.ready.borrow().is_empty() {
-                self.spins_in_vain.set(0);
-                return true;
-            }
-        }
-        // In vain: skip twice as many before the next try.
-        let in_vain = (self.spins_in_vain.get() + 1).min(10);
-        self.spins_in_vain.set(in_vain);
-        self.spins_to_skip.set(1 << in_vain);
-        false
-    }
-
-    fn poll(&self, timeout: Option<Duration>) {
-        let reactor = self.reactor();
-        self.callback(|| reactor.poll(timeout));
-    }
-
-    /// The reactor, made when a descriptor is first waited for, or the hub first blocks.
-    pub(crate) fn reactor(&self) -> &Reactor {
-        self.reactor.get_or_init(|| {
-            let driver = configuration::settings().driver.or_else(Driver::from_environment);
-            self.door
-                .bell()
-                .and_then(|bell| Reactor::new(driver, bell))
-                .unwrap_or_else(|error| panic!("the hub needs descriptors to wait with: {error}"))
-        })
-    }
-
-    /// The reactor, if it has been made.
-    #[inline]
-    pub(crate) fn made_reactor(&self) -> Option<&Reactor> {
-        self.reactor.get()
-    }
-
-    fn read_letters(&self) {
-        if !self.door.has_letters() {
-            return;
-        }
-        for (epoch, letter) in self.door.take_letters() {
-            match letter {
-                Letter::Wake { fiber, generation } => self.wake(fiber, generation),
-                Letter::Run(callback) if epoch == self.epoch => greenlet::catch("a callback", callback),
-                Letter::Run(_) => {}
-            }
-        }
-    }
-
-    fn ring_alarms(&self) {
-        if self.timers.borrow().is_empty() {
-            return;
-        }
-        let now = Time::now();
-        loop {
-            let Some(alarm) = self.timers.borrow_mut().pop_due(now) else { return };
-            match alarm {
-                Alarm::Wake { fiber, generation } if fiber.generation.get() == generation => {
-                    self.make_ready(fiber)
-                }
-                Alarm::Wake { .. } => {}
-                Alarm::Timeout { fiber, run, id, limit } if fiber.runs.get() == run => {
-                    self.interrupt(
-                        fiber,
-                        Interrupt { payload: Box::new(Elapsed { limit, id }), timeout: id },
-                    );
-                }
-                Alarm::Timeout { .. } => {}
-                Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),
-            }
-        }
-    }
-
-    // ---- readiness ----
-
     /// Ends the wait `generation` of a fiber; nothing if that is over.
     #[inline]
     pub(crate) fn wake(&self, fiber: u32, generation: u64) {
@@ -369,8 +187,6 @@ impl HubState {
         generation
     }
 
-    // ---- timers ----
-
     pub(crate) fn arm(&self, deadline: Time, alarm: Alarm) -> TimerKey {
         self.timers.borrow_mut().arm(deadline, alarm)
     }
@@ -380,8 +196,6 @@ impl HubState {
         let alarm = self.timers.borrow_mut().cancel(key);
         alarm.is_some()
     }
-
-    // ---- green threads ----
 
     #[inline]
     pub(crate) fn push_fresh(&self, job: Arc<dyn Job>) {
@@ -413,8 +227,6 @@ impl HubState {
         }
     }
 
-    // ---- callbacks, idling, deadlock ----
-
     /// Runs the hub's own code, in which nothing may wait.
     fn callback(&self, run: impl FnOnce()) {
         let nested = self.in_callback.replace(true);
@@ -430,57 +242,6 @@ impl HubState {
         );
     }
 
-    fn wake_idlers(&self) -> bool {
-        let idlers = self.idlers.take();
-        let any = !idlers.is_empty();
-        idlers.into_iter().for_each(Wake::wake);
-        any
-    }
-
-    /// Whether no other OS thread is there that could wake this hub. Looked at before a sleep without end only.
-    #[cold]
-    fn nobody_else(&self) -> bool {
-        let bystanders = BYSTANDERS.load(Ordering::SeqCst);
-        process::thread_count().is_some_and(|count| count <= bystanders + 1)
-    }
-
-    /// Nothing can wake main: raises it there, or ends its [`Hub::join`].
-    #[cold]
-    fn raise_loop_exit(&self) {
-        let main = self.thread.main();
-        if let Some(joiner) = self.joiner.take() {
-            return joiner.wake();
-        }
-        let exit = LoopExit { parked: self.parked() };
-        greenlet::report_text(&exit.to_string());
-        main.throw(Box::new(exit));
-        main.state.set(State::Ready);
-        self.ready.borrow_mut().push_woken(main);
-    }
-
-    /// Every parked greenlet, main first.
-    fn parked(&self) -> Vec<Parked> {
-        let waits = |fiber: &FiberRef| fiber.state.get() == State::Parked || fiber.is_switched_out();
-        let fibers = self.thread.all();
-        let parked = fibers.iter().filter(|fiber| waits(fiber)).map(|fiber| self.describe(*fiber));
-        parked.collect()
-    }
-
-    fn describe(&self, fiber: FiberRef) -> Parked {
-        let waits_on = match fiber.waits_on.get() {
-            _ if fiber.is_switched_out() => "a switch by hand".to_owned(),
-            (words, number) => words.replace("{}", &number.to_string()),
-        };
-        let main = fiber == self.thread.main();
-        let description = fiber.description();
-        let name = match description.and_then(|description| description.name()) {
-            _ if main => "main",
-            name => name.unwrap_or("<unnamed>"),
-        };
-        let spawned_at = description.map(|description| description.spawned_at());
-        Parked { name: name.to_owned(), spawned_at, waits_on }
-    }
-
     /// The OS thread ends.
     fn end(&self) {
         self.in_callback.set(true);
@@ -494,23 +255,6 @@ impl HubState {
         }
         self.door.close(self.generation.get());
     }
-}
-
-/// A fiber's work for the hub: green threads, one after another, as long as fresh ones may begin in this pass. The next
-/// one begins on the same warm stack, with no switch.
-fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
-    let hub = hub();
-    let mut next = hub.starting.take();
-    while let Some(job) = next {
-        job.run(fiber);
-        fiber.end_run();
-        next = hub.ready.borrow_mut().pop_fresh_if(|job| job.stack() == fiber.class());
-        if next.is_some() {
-            hub.unlooked.set(hub.unlooked.get() + 1);
-            hub.budget.set(BUDGET);
-        }
-    }
-    None
 }
 
 /// Lets everybody who is ready run before the current greenlet goes on.
@@ -562,79 +306,6 @@ pub(crate) fn idle() {
     hub.idlers.borrow_mut().push(waiter.wake());
     if let Wakeup::Interrupted(interrupt) = waiter.park(None) {
         interrupt.raise();
-    }
-}
-
-/// The calling OS thread's hub.
-///
-/// It is made on first use, so there is rarely a reason to name it.
-///
-/// ```compile_fail
-/// let hub = greenloop::hub::Hub::current();
-/// std::thread::spawn(move || hub.join()); // a hub stays on its thread
-/// ```
-#[derive(Clone, Copy)]
-pub struct Hub {
-    state: HubRef,
-}
-
-impl Hub {
-    /// The hub of the calling thread.
-    pub fn current() -> Hub {
-        Hub { state: hub() }
-    }
-
-    /// Waits until all green threads of this hub have ended, or none that is left can ever be woken. For the main greenlet
-    /// alone; may be called again. gevent's `hub.join()`.
-    ///
-    /// # Panics
-    ///
-    /// In a green thread, which would wait for itself.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::hub::Hub;
-    ///
-    /// let task = greenloop::spawn(|| greenloop::yield_now());
-    /// Hub::current().join();
-    /// assert!(task.is_finished());
-    /// ```
-    pub fn join(&self) {
-        self.join_until(None);
-    }
-
-    /// Like [`join`](Hub::join), for at most `limit`; whether all have ended.
-    pub fn join_timeout(&self, limit: Duration) -> bool {
-        self.join_until(Some(Time::after(limit)))
-    }
-
-    fn join_until(&self, deadline: Option<Time>) -> bool {
-        assert!(self.state.thread.on_main(), "only the main greenlet can join its hub");
-        while self.state.alive.get() > 0 {
-            let waiter = Waiter::new(WaitingOn::Other("Hub::join"));
-            self.state.joiner.set(Some(waiter.wake()));
-            let wakeup = waiter.park(deadline);
-            let ended_by_hub = self.state.joiner.take().is_none();
-            match wakeup {
-                Wakeup::Interrupted(interrupt) => interrupt.raise(),
-                Wakeup::TimedOut => return self.state.alive.get() == 0,
-                Wakeup::Woken if ended_by_hub => return true,
-                Wakeup::Woken => {}
-            }
-        }
-        true
-    }
-
-    /// How many green threads of this hub have not ended, those that have not begun included.
-    pub fn alive(&self) -> usize {
-        self.state.alive.get()
-    }
-}
-
-impl fmt::Debug for Hub {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Hub").field("alive", &self.alive()).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,64 @@
+//! When nothing is ready: who waited for that, and whether anything can ever be ready again.
+
+use std::sync::atomic::Ordering;
+
+use super::HubState;
+use super::remote::BYSTANDERS;
+use super::waiter::Wake;
+use crate::error::{LoopExit, Parked};
+use crate::greenlet::{self, FiberRef, State};
+use crate::sys::process;
+
+impl HubState {
+    /// Wakes who waits for the hub to be idle; whether there was anybody.
+    pub(super) fn wake_idlers(&self) -> bool {
+        let idlers = self.idlers.take();
+        let any = !idlers.is_empty();
+        idlers.into_iter().for_each(Wake::wake);
+        any
+    }
+
+    /// Whether no other OS thread is there that could wake this hub. Looked at before a sleep without end only.
+    #[cold]
+    pub(super) fn nobody_else(&self) -> bool {
+        let bystanders = BYSTANDERS.load(Ordering::SeqCst);
+        process::thread_count().is_some_and(|count| count <= bystanders + 1)
+    }
+
+    /// Nothing can wake main: raises it there, or ends its [`Hub::join`].
+    #[cold]
+    pub(super) fn raise_loop_exit(&self) {
+        let main = self.thread.main();
+        if let Some(joiner) = self.joiner.take() {
+            return joiner.wake();
+        }
+        let exit = LoopExit { parked: self.parked() };
+        greenlet::report_text(&exit.to_string());
+        main.throw(Box::new(exit));
+        main.state.set(State::Ready);
+        self.ready.borrow_mut().push_woken(main);
+    }
+
+    /// Every parked greenlet, main first.
+    fn parked(&self) -> Vec<Parked> {
+        let waits = |fiber: &FiberRef| fiber.state.get() == State::Parked || fiber.is_switched_out();
+        let fibers = self.thread.all();
+        let parked = fibers.iter().filter(|fiber| waits(fiber)).map(|fiber| self.describe(*fiber));
+        parked.collect()
+    }
+
+    fn describe(&self, fiber: FiberRef) -> Parked {
+        let waits_on = match fiber.waits_on.get() {
+            _ if fiber.is_switched_out() => "a switch by hand".to_owned(),
+            (words, number) => words.replace("{}", &number.to_string()),
+        };
+        let main = fiber == self.thread.main();
+        let description = fiber.description();
+        let name = match description.and_then(|description| description.name()) {
+            _ if main => "main",
+            name => name.unwrap_or("<unnamed>"),
+        };
+        let spawned_at = description.map(|description| description.spawned_at());
+        Parked { name: name.to_owned(), spawned_at, waits_on }
+    }
+}

@@ -1,0 +1,209 @@
+//! The run loop.
+
+use std::time::Duration;
+
+use super::reactor::Reactor;
+use super::remote::Letter;
+use super::{Alarm, BUDGET, Driver, HubState, configuration, hub};
+use crate::error::Elapsed;
+use crate::greenlet::{self, FiberRef, Interrupt, State, Stopped};
+use crate::sys::clock::Time;
+
+/// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
+const SWITCHES_PER_LOOK: usize = 128;
+/// How long the hub first sleeps when nothing is left that could wake it but other OS threads, before it looks whether
+/// there are any; doubled each time.
+const LONELY_SLEEP: Duration = Duration::from_millis(20);
+
+impl HubState {
+    /// Runs green threads until the main greenlet is to go on: it was woken, or somebody switched to it. Runs on the
+    /// thread's own stack.
+    pub(super) fn run(&self) {
+        loop {
+            let woken = self.ready.borrow_mut().begin_pass();
+            if self.begin_fresh() == Stopped::Main || self.run_woken(woken) == Stopped::Main {
+                return;
+            }
+            if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
+                self.thread.back_in_hub();
+                self.look();
+            }
+        }
+    }
+
+    #[inline]
+    fn run_woken(&self, count: usize) -> Stopped {
+        self.unlooked.set(self.unlooked.get() + count);
+        for _ in 0..count {
+            let Some(fiber) = self.ready.borrow_mut().pop_woken() else { break };
+            fiber.state.set(State::Running);
+            self.budget.set(BUDGET);
+            if fiber == self.thread.main() || self.thread.run(fiber) == Stopped::Main {
+                return Stopped::Main;
+            }
+        }
+        Stopped::Idle
+    }
+
+    #[inline]
+    fn begin_fresh(&self) -> Stopped {
+        loop {
+            let Some(job) = self.ready.borrow_mut().pop_fresh() else { return Stopped::Idle };
+            self.budget.set(BUDGET);
+            self.unlooked.set(self.unlooked.get() + 1);
+            match self.thread.take_fiber(job.stack(), run_jobs) {
+                Ok(fiber) => {
+                    self.starting.set(Some(job));
+                    if self.thread.run(fiber) == Stopped::Main {
+                        return Stopped::Main;
+                    }
+                }
+                Err(error) => self.callback(|| job.fail(error)),
+            }
+        }
+    }
+
+    /// Looks at letters, timers and descriptors; blocks if nobody is ready.
+    fn look(&self) {
+        self.unlooked.set(0);
+        self.callback(|| {
+            self.read_letters();
+            self.ring_alarms();
+        });
+        if !self.ready.borrow().is_empty() {
+            if self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0) {
+                self.poll(Some(Duration::ZERO));
+            }
+        } else if !self.wake_idlers() {
+            self.block();
+        }
+    }
+
+    /// Nobody is ready: waits for a timer, a descriptor or a letter.
+    #[inline(never)]
+    fn block(&self) {
+        let next = self.timers.borrow().next_deadline();
+        let descriptors = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
+        let mut longest = next.map(|deadline| Time::now().until(deadline));
+        let lonely = next.is_none() && !descriptors;
+        if lonely {
+            let sleeps = self.lonely_sleeps.get();
+            if sleeps > 0 && self.nobody_else() {
+                self.lonely_sleeps.set(0);
+                return self.raise_loop_exit();
+            }
+            longest = Some(LONELY_SLEEP.saturating_mul(1 << sleeps.min(20)));
+            self.lonely_sleeps.set(sleeps + 1);
+        }
+        if self.spin_for_events(longest) || !self.door.prepare_to_sleep() {
+            self.lonely_sleeps.set(0);
+            return;
+        }
+        self.poll(longest);
+        self.door.end_sleep();
+        if !lonely || self.door.has_letters() {
+            self.lonely_sleeps.set(0);
+        }
+    }
+
+    /// Looks for events for a while without blocking; whether there were any.
+    fn spin_for_events(&self, longest: Option<Duration>) -> bool {
+        let spin = self.spin.get();
+        if spin.is_zero() || longest.is_some_and(|longest| longest.is_zero()) {
+            return false;
+        }
+        if self.spins_to_skip.get() > 0 {
+            self.spins_to_skip.set(self.spins_to_skip.get() - 1);
+            return false;
+        }
+        let end = Time::after(longest.map_or(spin, |longest| longest.min(spin)));
+        while Time::now() < end {
+            self.poll(Some(Duration::ZERO));
+            if self.door.has_letters() || !self.ready.borrow().is_empty() {
+                self.spins_in_vain.set(0);
+                return true;
+            }
+        }
+        // In vain: skip twice as many before the next try.
+        let in_vain = (self.spins_in_vain.get() + 1).min(10);
+        self.spins_in_vain.set(in_vain);
+        self.spins_to_skip.set(1 << in_vain);
+        false
+    }
+
+    fn poll(&self, timeout: Option<Duration>) {
+        let reactor = self.reactor();
+        self.callback(|| reactor.poll(timeout));
+    }
+
+    /// The reactor, made when a descriptor is first waited for, or the hub first blocks.
+    pub(crate) fn reactor(&self) -> &Reactor {
+        self.reactor.get_or_init(|| {
+            let driver = configuration::settings().driver.or_else(Driver::from_environment);
+            self.door
+                .bell()
+                .and_then(|bell| Reactor::new(driver, bell))
+                .unwrap_or_else(|error| panic!("the hub needs descriptors to wait with: {error}"))
+        })
+    }
+
+    /// The reactor, if it has been made.
+    #[inline]
+    pub(crate) fn made_reactor(&self) -> Option<&Reactor> {
+        self.reactor.get()
+    }
+
+    fn read_letters(&self) {
+        if !self.door.has_letters() {
+            return;
+        }
+        for (epoch, letter) in self.door.take_letters() {
+            match letter {
+                Letter::Wake { fiber, generation } => self.wake(fiber, generation),
+                Letter::Run(callback) if epoch == self.epoch => greenlet::catch("a callback", callback),
+                Letter::Run(_) => {}
+            }
+        }
+    }
+
+    fn ring_alarms(&self) {
+        if self.timers.borrow().is_empty() {
+            return;
+        }
+        let now = Time::now();
+        loop {
+            let Some(alarm) = self.timers.borrow_mut().pop_due(now) else { return };
+            match alarm {
+                Alarm::Wake { fiber, generation } if fiber.generation.get() == generation => {
+                    self.make_ready(fiber)
+                }
+                Alarm::Wake { .. } => {}
+                Alarm::Timeout { fiber, run, id, limit } if fiber.runs.get() == run => {
+                    self.interrupt(
+                        fiber,
+                        Interrupt { payload: Box::new(Elapsed { limit, id }), timeout: id },
+                    );
+                }
+                Alarm::Timeout { .. } => {}
+                Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),
+            }
+        }
+    }
+}
+
+/// A fiber's work for the hub: green threads, one after another, as long as fresh ones may begin in this pass. The next
+/// one begins on the same warm stack, with no switch.
+fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
+    let hub = hub();
+    let mut next = hub.starting.take();
+    while let Some(job) = next {
+        job.run(fiber);
+        fiber.end_run();
+        next = hub.ready.borrow_mut().pop_fresh_if(|job| job.stack() == fiber.class());
+        if next.is_some() {
+            hub.unlooked.set(hub.unlooked.get() + 1);
+            hub.budget.set(BUDGET);
+        }
+    }
+    None
+}
