@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::handle::{AnyGreenlet, Greenlet};
+use super::handle::Greenlet;
 use super::{current, handle};
 
 /// What passes between a generator and who pulls.
@@ -54,8 +54,7 @@ pub struct Yielder<S: 'static, Y: 'static> {
 impl<S: 'static, Y: 'static> Yielder<S, Y> {
     /// Gives `value` to who pulls, and waits until the next is asked for; returns what was sent with that.
     pub fn yield_(&self, value: Y) -> S {
-        let caller = current().parent().expect("a generator runs below who pulls");
-        match caller.switch(Exchange::Yielded::<S, Y>(value)) {
+        match handle::switch_to_parent(Exchange::Yielded::<S, Y>(value)) {
             Ok(Exchange::Sent(sent)) => sent,
             Ok(_) | Err(_) => unreachable!("a generator is resumed by `send` alone"),
         }
@@ -84,9 +83,8 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
         if self.greenlet.is_dead() {
             return None;
         }
-        // Who pulls may be another one each time.
-        let caller: AnyGreenlet = current();
-        self.greenlet.set_parent(&caller).expect("a suspended generator is nobody's ancestor");
+        // Who pulls may be another one each time. Its handle is gone before the switch.
+        self.greenlet.set_maker(&current()).expect("a suspended generator is nobody's ancestor");
         match self.greenlet.switch(Exchange::Sent(value)) {
             Ok(Exchange::Yielded(value)) => Some(value),
             Ok(_) => None,

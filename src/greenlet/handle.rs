@@ -10,7 +10,9 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::fiber::{Arrival, Describe, Fiber, FiberRef, Inbox, Local, State, Thread, thread};
+use super::fiber::{
+    Arrival, Describe, Fiber, FiberRef, Inbox, Local, State, Thread, existing_thread, thread,
+};
 use super::stack::SizeClass;
 use super::{trace, unraisable};
 use crate::error::{GreenletExit, InvalidSwitch, ParentError, StackError, SwitchError};
@@ -27,7 +29,9 @@ pub(super) struct Header {
     /// Where it runs: from its start to its death.
     fiber: Cell<Option<FiberRef>>,
     life: Cell<Life>,
-    parent: RefCell<Option<AnyGreenlet>>,
+    /// How many [`AnyGreenlet`]s there are. Its fiber and the children that it made refer to it beside those.
+    handles: Cell<usize>,
+    parent: RefCell<Parent>,
     /// What it will run; gone once it has started or died.
     body: RefCell<Option<Box<dyn Body>>>,
 }
@@ -49,10 +53,42 @@ enum Life {
     Dead,
 }
 
+/// Where a greenlet's result goes.
+#[derive(Clone)]
+enum Parent {
+    /// To nobody: main's, and a green thread's.
+    Hub,
+    /// To the one that made it. This is no handle: a greenlet that has its children on its stack would keep itself alive.
+    Maker(Rc<Header>),
+    /// To the one that was chosen for it.
+    Chosen(AnyGreenlet),
+}
+
 impl Header {
     pub(super) fn set_dead(&self) {
         self.life.set(Life::Dead);
         self.fiber.set(None);
+    }
+
+    fn parent(&self) -> Option<AnyGreenlet> {
+        match &*self.parent.borrow() {
+            Parent::Hub => None,
+            Parent::Maker(maker) => Some(AnyGreenlet::of_header(maker.clone())),
+            Parent::Chosen(parent) => Some(parent.clone()),
+        }
+    }
+
+    fn set_parent(&self, parent: Parent) {
+        let former = self.parent.replace(parent);
+        drop(former);
+    }
+
+    /// Passes over parents that are dead, so that generations of greenlets that each made the next make no chain.
+    fn forget_dead_parents(&self) {
+        while let Some(parent) = self.parent().filter(AnyGreenlet::is_dead) {
+            let next = parent.header.parent.borrow().clone();
+            self.set_parent(next);
+        }
     }
 }
 
@@ -101,7 +137,7 @@ impl<T: 'static, F: FnOnce(T) -> T + 'static> Body for TypedBody<T, F> {
         // Only now a handle of its own: while it runs, the handles that count are those of others.
         let greenlet = AnyGreenlet::of_fiber(fiber, thread);
         greenlet.header.set_dead();
-        let parent = greenlet.header.parent.borrow_mut().take();
+        let parent = greenlet.parent();
         if thread.tracing.get() {
             thread.departed.replace(Some(greenlet));
         }
@@ -163,7 +199,7 @@ fn deliver_result<T: 'static>(
                 }
             },
         }
-        heir = candidate.header.parent.borrow().clone();
+        heir = candidate.parent();
     }
     // A green thread's place: nobody is there to take it.
     if let Parcel::Thrown(payload) = parcel {
@@ -174,21 +210,33 @@ fn deliver_result<T: 'static>(
 
 /// A handle to a greenlet of any type.
 ///
-/// Handles are counted: dropping the last one to a greenlet that is suspended raises [`GreenletExit`] in it, so that its
-/// destructors run (greenlet's rule for collected greenlets). A greenlet and its handles belong to one OS thread:
+/// Handles are counted: dropping the last one to a greenlet that is suspended in a switch raises [`GreenletExit`] in it, so
+/// that its destructors run (greenlet's rule for collected greenlets); one that runs, or waits in the hub, goes on. What a
+/// child knows of the greenlet that made it is no handle, a parent set by [`set_parent`](AnyGreenlet::set_parent) is one. A
+/// suspended greenlet that has a handle to itself on its stack stays alive by that: get `current().parent()` in one
+/// statement, and switch to it in the next.
+///
+/// A greenlet and its handles belong to one OS thread:
 ///
 /// ```compile_fail
 /// let greenlet = greenloop::greenlet::Greenlet::new(|value: u32| value);
 /// std::thread::spawn(move || greenlet.switch(1)); // a `Greenlet` is not `Send`
 /// ```
 pub struct AnyGreenlet {
+    /// # Invariant
+    /// Counted in the record's `handles`.
     header: Rc<Header>,
 }
 
 impl AnyGreenlet {
+    fn of_header(header: Rc<Header>) -> AnyGreenlet {
+        header.handles.set(header.handles.get() + 1);
+        AnyGreenlet { header }
+    }
+
     pub(super) fn of_fiber(fiber: FiberRef, thread: &Thread) -> AnyGreenlet {
         if let Some(header) = &*fiber.greenlet.borrow() {
-            return AnyGreenlet { header: header.clone() };
+            return AnyGreenlet::of_header(header.clone());
         }
         let main = fiber == thread.main();
         let place = fiber.description().map_or(Location::caller(), |description| description.spawned_at());
@@ -199,11 +247,12 @@ impl AnyGreenlet {
             kind: if main { Kind::Main } else { Kind::GreenThread },
             fiber: Cell::new(Some(fiber)),
             life: Cell::new(Life::Active),
-            parent: RefCell::new(None),
+            handles: Cell::new(0),
+            parent: RefCell::new(Parent::Hub),
             body: RefCell::new(None),
         });
         *fiber.greenlet.borrow_mut() = Some(header.clone());
-        AnyGreenlet { header }
+        AnyGreenlet::of_header(header)
     }
 
     /// A number that no other greenlet of the process has.
@@ -247,7 +296,7 @@ impl AnyGreenlet {
 
     /// Its parent: where its result goes. `None` for main and for green threads, whose place is the hub.
     pub fn parent(&self) -> Option<AnyGreenlet> {
-        self.header.parent.borrow().clone()
+        self.header.parent()
     }
 
     /// Makes `parent` the one that gets its result, at any time until it is dead.
@@ -265,6 +314,19 @@ impl AnyGreenlet {
     /// assert!(greenlet.parent() == Some(current()));
     /// ```
     pub fn set_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
+        self.check_parent(parent)?;
+        self.header.set_parent(Parent::Chosen(parent.clone()));
+        Ok(())
+    }
+
+    /// Makes `parent` its parent as if that had made it.
+    pub(super) fn set_maker(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
+        self.check_parent(parent)?;
+        self.header.set_parent(Parent::Maker(parent.header.clone()));
+        Ok(())
+    }
+
+    fn check_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
         if self.header.kind != Kind::Plain {
             return Err(ParentError::Main);
         }
@@ -275,8 +337,6 @@ impl AnyGreenlet {
             }
             ancestor = candidate.parent();
         }
-        let former = self.header.parent.borrow_mut().replace(parent.clone());
-        drop(former);
         Ok(())
     }
 
@@ -480,6 +540,20 @@ fn woken_by_force<T>(thread: Local<Thread>, current: FiberRef, value: Option<T>)
     }
 }
 
+/// Switches from the current greenlet to its parent, which must be alive, and holds no handle meanwhile.
+pub(super) fn switch_to_parent<T: 'static>(value: T) -> Result<T, SwitchError> {
+    let thread = thread();
+    let current = thread.current();
+    let accepted = {
+        let parent = AnyGreenlet::of_fiber(current, &thread).parent().expect("this greenlet has a parent");
+        parent.accept(Parcel::Value(value), &thread)
+    };
+    match accepted {
+        Ok(target) => wait_for_parcel(thread, current, target),
+        Err(refusal) => Err(refusal.into_error()),
+    }
+}
+
 /// The whole run of a plain greenlet on a fiber.
 fn run_greenlet(fiber: FiberRef) -> Option<FiberRef> {
     let body = fiber.greenlet.borrow().as_ref().and_then(|header| header.body.borrow_mut().take());
@@ -490,7 +564,7 @@ fn run_greenlet(fiber: FiberRef) -> Option<FiberRef> {
 
 impl Clone for AnyGreenlet {
     fn clone(&self) -> AnyGreenlet {
-        AnyGreenlet { header: self.header.clone() }
+        AnyGreenlet::of_header(self.header.clone())
     }
 }
 
@@ -519,8 +593,9 @@ impl fmt::Debug for AnyGreenlet {
 impl Drop for AnyGreenlet {
     #[inline]
     fn drop(&mut self) {
-        // Two counts: this handle's and its fiber's.
-        if Rc::strong_count(&self.header) == 2 && self.header.life.get() == Life::Active {
+        let left = self.header.handles.get() - 1;
+        self.header.handles.set(left);
+        if left == 0 && self.header.life.get() == Life::Active {
             self.end_unreachable();
         }
     }
@@ -530,32 +605,56 @@ impl AnyGreenlet {
     /// The last handle goes. A suspended greenlet could never be switched to again: it ends now.
     #[cold]
     fn end_unreachable(&self) {
+        // In the last of the thread's destructors there are no greenlets any more.
+        let (Some(thread), Some(fiber)) = (existing_thread(), self.header.fiber.get()) else { return };
         if self.header.kind != Kind::Plain {
             return;
         }
-        let thread = thread();
-        // Each attempt may park it again in a handler; the hub, too, may hold it by then.
-        for attempt in 0..=DROP_ATTEMPTS {
-            let Some(fiber) = self.header.fiber.get() else { return };
+        // From now on it is a handle to itself, so that handles which come and go meanwhile do not end it once more.
+        self.header.handles.set(1);
+        for _ in 0..DROP_ATTEMPTS {
             if fiber == thread.current() || fiber.state.get() != State::Running {
                 return; // It runs, or the hub will go on with it.
             }
-            if attempt == DROP_ATTEMPTS {
-                unraisable::report_text(
-                    "a greenlet whose last handle is gone goes on in spite of GreenletExit: it leaks",
-                );
+            self.throw_exit(thread, fiber);
+            if self.is_dead() {
                 return;
             }
-            let dropper = AnyGreenlet::of_fiber(thread.current(), &thread);
-            *self.header.parent.borrow_mut() = Some(dropper);
-            disturb(&fiber, Arrival::Thrown(Box::new(GreenletExit)));
-            let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-                wait_for_parcel::<Discarded>(thread, thread.current(), fiber)
-            }));
-            if let Err(payload) = outcome {
-                unraisable::report("a greenlet that was dropped", &*payload);
+            // It is suspended again in a handler, or wherever, and perhaps somebody has a new handle.
+            let others = self.header.handles.get() - 1;
+            if others > 0 {
+                self.header.handles.set(others);
+                return;
             }
         }
+        unraisable::report_text(
+            "a greenlet whose last handle is gone goes on in spite of GreenletExit: it leaks",
+        );
+    }
+
+    fn throw_exit(&self, thread: Local<Thread>, fiber: FiberRef) {
+        self.set_dropper(&AnyGreenlet::of_fiber(thread.current(), &thread));
+        disturb(&fiber, Arrival::Thrown(Box::new(GreenletExit)));
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            wait_for_parcel::<Discarded>(thread, thread.current(), fiber)
+        }));
+        if let Err(payload) = outcome {
+            unraisable::report("a greenlet that was dropped", &*payload);
+        }
+    }
+
+    /// Makes who drops it its parent. If that is a descendant of it, the line of ancestors there passes it by from now on.
+    fn set_dropper(&self, dropper: &AnyGreenlet) {
+        let mut descendant = dropper.clone();
+        while let Some(parent) = descendant.parent() {
+            if parent == *self {
+                let grandparent = self.header.parent.borrow().clone();
+                descendant.header.set_parent(grandparent);
+                break;
+            }
+            descendant = parent;
+        }
+        self.header.set_parent(Parent::Maker(dropper.header.clone()));
     }
 }
 
@@ -624,7 +723,8 @@ impl<T: 'static> Greenlet<T> {
         place: &'static Location<'static>,
     ) -> Greenlet<T> {
         let thread = thread();
-        let parent = AnyGreenlet::of_fiber(thread.current(), &thread);
+        let maker = AnyGreenlet::of_fiber(thread.current(), &thread);
+        maker.header.forget_dead_parents();
         let header = Rc::new(Header {
             id: next_id(),
             place,
@@ -632,10 +732,11 @@ impl<T: 'static> Greenlet<T> {
             kind: Kind::Plain,
             fiber: Cell::new(None),
             life: Cell::new(Life::New),
-            parent: RefCell::new(Some(parent)),
+            handles: Cell::new(0),
+            parent: RefCell::new(Parent::Maker(maker.header.clone())),
             body: RefCell::new(Some(Box::new(TypedBody { first: None, run }))),
         });
-        Greenlet { any: AnyGreenlet { header }, values: PhantomData }
+        Greenlet { any: AnyGreenlet::of_header(header), values: PhantomData }
     }
 
     /// Switches to it with `value`. The current greenlet is suspended until somebody switches to it, or until a greenlet
