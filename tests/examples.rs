@@ -1,0 +1,109 @@
+//! Runs every example as a process of its own and compares what it prints with what its header promises.
+//!
+//! A header ends with a block like this one, in which `[..]` stands for any text within a line:
+//!
+//! ```text
+//! Expected output:
+//!
+//!     fetched 100 pages in [..] ms
+//! ```
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+#[test]
+fn each_example_prints_what_its_header_promises() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let entries = fs::read_dir(folder).expect("the examples").map(|entry| entry.expect("an entry").path());
+    let mut sources: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
+    sources.sort();
+    assert!(!sources.is_empty());
+    let wrong: Vec<String> = sources.iter().filter_map(|source| complaint(source)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn complaint(source: &Path) -> Option<String> {
+    let name = source.file_stem()?.to_str()?;
+    let text = fs::read_to_string(source).expect("a readable example");
+    let Some(expected) = expected_output(&text) else {
+        return Some(format!("{name}: the header has no `Expected output:`"));
+    };
+    let run = support::finish(&mut Command::new(program(name)), LIMIT);
+    if !run.status.success() {
+        return Some(format!("{name}: {}\n{}{}", run.status, run.stdout, run.stderr));
+    }
+    difference(&expected, &run.stdout).map(|line| format!("{name}: {line}\n--- it printed\n{}", run.stdout))
+}
+
+/// `cargo test` builds the examples beside the tests: `PROFILE/deps/examples-HASH` is this program.
+fn program(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().expect("the test binary's path");
+    let profile = tests.parent().and_then(Path::parent).expect("two folders up");
+    let program = profile.join("examples").join(name);
+    assert!(
+        program.exists(),
+        "not built: `cargo test` builds the examples, and so does `cargo build --examples`"
+    );
+    program
+}
+
+/// The indented lines below `Expected output:` in the comment that opens `text`.
+fn expected_output(text: &str) -> Option<Vec<&str>> {
+    let header = text.lines().map_while(|line| line.strip_prefix("//!"));
+    let mut block = header.skip_while(|line| line.trim() != "Expected output:");
+    block.next()?;
+    let indented = |line: &&str| line.is_empty() || line.starts_with("     ");
+    let lines = block.skip_while(|line| line.is_empty()).take_while(indented);
+    let mut lines: Vec<&str> = lines.map(|line| line.get(5..).unwrap_or("")).collect();
+    while lines.last() == Some(&"") {
+        lines.pop();
+    }
+    Some(lines)
+}
+
+fn difference(expected: &[&str], printed: &str) -> Option<String> {
+    let printed: Vec<&str> = printed.lines().collect();
+    let longer = expected.len().max(printed.len());
+    (0..longer).find_map(|at| match (expected.get(at), printed.get(at)) {
+        (Some(pattern), Some(line)) if matches(pattern, line) => None,
+        (Some(pattern), Some(line)) => Some(format!("line {}: expected `{pattern}`, got `{line}`", at + 1)),
+        (Some(pattern), None) => Some(format!("line {}: expected `{pattern}`, got no more", at + 1)),
+        (None, line) => Some(format!("line {}: expected no more, got `{}`", at + 1, line.unwrap_or(&""))),
+    })
+}
+
+/// Whether `line` is `pattern`, with any text for each `[..]`.
+fn matches(pattern: &str, line: &str) -> bool {
+    match pattern.split_once("[..]") {
+        None => pattern == line,
+        Some((before, after)) => line.strip_prefix(before).is_some_and(|rest| {
+            let ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
+            ends.into_iter().any(|at| matches(after, &rest[at..]))
+        }),
+    }
+}
+
+#[test]
+fn the_comparison_fails_when_it_should() {
+    let source = "//! An example.\n//!\n//! Expected output:\n//!\n//!     one [..] two\n//!\n//!     three\n//!\n//! More.\nfn main() {}";
+    let expected = expected_output(source).unwrap();
+    assert_eq!(expected, ["one [..] two", "", "three"]);
+    assert_eq!(difference(&expected, "one and two\n\nthree\n"), None);
+    assert_eq!(
+        difference(&expected, "one two\n\nthree\n").unwrap(),
+        "line 1: expected `one [..] two`, got `one two`"
+    );
+    assert_eq!(difference(&expected, "one  two\n").unwrap(), "line 2: expected ``, got no more");
+    assert_eq!(
+        difference(&expected, "one  two\n\nthree\nfour\n").unwrap(),
+        "line 4: expected no more, got `four`"
+    );
+    assert_eq!(expected_output("//! Nothing promised.\n"), None);
+}
