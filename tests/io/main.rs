@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Descriptors that are not open.
+mod closed;
 /// Who comes first is served first, and nobody who is always served keeps others waiting.
 mod fairness;
 /// Kill, time limits, unwinding: a wait that ends early hands on what it would have got.
@@ -13,6 +15,8 @@ mod pipe;
 mod wait;
 
 use std::io::{PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 use greenloop::io::PipeReader;
 
@@ -29,11 +33,26 @@ fn read_byte(mut reader: &PipeReader) -> u8 {
     byte[0]
 }
 
-/// Lets everybody else run until nobody is ready any more.
+/// Lets the hub hear of every descriptor, and everybody run whom that concerns.
 fn settle() {
-    greenloop::idle();
+    // Each sleep, however short, takes the hub to its timers and descriptors; what is woken there may cause more to hear.
+    for _ in 0..3 {
+        greenloop::sleep(Duration::from_nanos(1));
+        greenloop::idle();
+    }
+}
+
+/// Repeats an attempt for which the next open file must get a number that has just been given back. Other tests of this
+/// process may be faster.
+fn until_the_number_is_free(mut attempt: impl FnMut() -> Option<()>) {
+    assert!((0..1_000).any(|_| attempt().is_some()), "the number never came again");
 }
 
 fn put(mut writer: &PipeWriter, bytes: &[u8]) {
     writer.write_all(bytes).expect("room in the pipe");
+}
+
+/// As [`readable`], if the reader gets this number.
+fn readable_as(number: RawFd) -> Option<(PipeReader, PipeWriter)> {
+    Some(readable()).filter(|(reader, _)| reader.as_raw_fd() == number)
 }
