@@ -34,6 +34,11 @@ struct Entry<E> {
     value: E,
 }
 
+impl Ticket {
+    /// A ticket that no list gives: for who keeps a place beside one.
+    pub(crate) const BESIDE: Ticket = Ticket(u64::MAX);
+}
+
 impl<E> WaitList<E> {
     /// An empty list; allocates nothing.
     pub(crate) const fn new() -> WaitList<E> {

@@ -7,7 +7,6 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
-use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -42,15 +41,22 @@ pub(super) struct Core {
     state: AtomicU8,
     /// Where it runs. Home thread only.
     fiber: Cell<Option<FiberRef>>,
-    waiters: Lock<Waiters>,
+    followers: Lock<Followers>,
 }
 
-struct Waiters {
-    list: WaitList<Notify>,
-    links: Option<Box<WaitList<LinkFunction>>>,
+/// Who is told of the end. Most green threads have one follower, who joins; the rest of the room is made when needed.
+struct Followers {
+    first: Option<Notify>,
+    more: Option<Box<More>>,
     outcome: Outcome,
     /// A scoped handle has taken the result.
     taken: bool,
+}
+
+#[derive(Default)]
+struct More {
+    notices: WaitList<Notify>,
+    links: WaitList<LinkFunction>,
 }
 
 impl Core {
@@ -69,9 +75,9 @@ impl Core {
             epoch: hub.epoch,
             state: AtomicU8::new(NEW),
             fiber: Cell::new(None),
-            waiters: Lock::new(Waiters {
-                list: WaitList::new(),
-                links: None,
+            followers: Lock::new(Followers {
+                first: None,
+                more: None,
                 outcome: Outcome::Returned,
                 taken: false,
             }),
@@ -86,16 +92,16 @@ impl Core {
 
     /// How it ended, if it has.
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.has_ended().then(|| self.waiters.lock().outcome)
+        self.has_ended().then(|| self.followers.lock().outcome)
     }
 
     /// Whether its scoped handle was joined, so that the scope need not care how it ended.
     pub(super) fn is_taken(&self) -> bool {
-        self.waiters.lock().taken
+        self.followers.lock().taken
     }
 
     pub(super) fn set_taken(&self) {
-        self.waiters.lock().taken = true;
+        self.followers.lock().taken = true;
     }
 
     /// The hub it belongs to, if that is the calling thread's.
@@ -106,49 +112,72 @@ impl Core {
     /// Has `notice` given at the end; `None`, and the notice back, if that has come.
     #[inline]
     pub(super) fn subscribe(&self, notice: Notify) -> Result<Ticket, Notify> {
-        let mut waiters = self.waiters.lock();
-        if self.has_ended() { Err(notice) } else { Ok(waiters.list.push(notice)) }
+        let mut followers = self.followers.lock();
+        if self.has_ended() {
+            return Err(notice);
+        }
+        if followers.first.is_none() && followers.more.is_none() {
+            followers.first = Some(notice);
+            return Ok(Ticket::BESIDE);
+        }
+        Ok(followers.more.get_or_insert_default().notices.push(notice))
     }
 
+    #[inline]
     pub(super) fn unsubscribe(&self, ticket: Ticket) {
-        let notice = self.waiters.lock().list.remove(ticket);
+        let mut followers = self.followers.lock();
+        let notice = match &mut followers.more {
+            _ if ticket == Ticket::BESIDE => followers.first.take(),
+            Some(more) => more.notices.remove(ticket),
+            None => None,
+        };
+        drop(followers);
         drop(notice);
     }
 
     /// Has `function` called at the end; it comes back, with the outcome, if that has come.
     pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, (LinkFunction, Outcome)> {
-        let mut waiters = self.waiters.lock();
+        let mut followers = self.followers.lock();
         if self.has_ended() {
-            return Err((function, waiters.outcome));
+            return Err((function, followers.outcome));
         }
-        Ok(waiters.links.get_or_insert_default().push(function))
+        Ok(followers.more.get_or_insert_default().links.push(function))
     }
 
     pub(super) fn unlink(&self, ticket: Ticket) -> bool {
-        let function = self.waiters.lock().links.as_mut().and_then(|links| links.remove(ticket));
+        let function = self.followers.lock().more.as_mut().and_then(|more| more.links.remove(ticket));
         function.is_some()
     }
 
     /// Publishes the end, once the result is in its place, and tells everybody.
     fn end(&self, outcome: Outcome) {
-        let (list, links) = {
-            let mut waiters = self.waiters.lock();
+        let (first, more) = {
+            let mut followers = self.followers.lock();
             // Release: publishes the result to the Acquire load in `has_ended`.
             self.state.store(ENDED, Ordering::Release);
-            waiters.outcome = outcome;
-            (mem::replace(&mut waiters.list, WaitList::new()), waiters.links.take())
+            followers.outcome = outcome;
+            (followers.first.take(), followers.more.take())
         };
-        let mut list = list;
-        while let Some(notice) = list.pop() {
+        if let Some(notice) = first {
             notice.notify();
         }
-        if let Some(mut links) = links {
-            while let Some(link) = links.pop() {
-                drop(super::spawn(move || link(outcome)));
-            }
+        if let Some(more) = more {
+            more.tell(outcome);
         }
         if let Some(hub) = self.home() {
             hub.count_ended();
+        }
+    }
+}
+
+impl More {
+    #[cold]
+    fn tell(mut self: Box<Self>, outcome: Outcome) {
+        while let Some(notice) = self.notices.pop() {
+            notice.notify();
+        }
+        while let Some(link) = self.links.pop() {
+            drop(super::spawn(move || link(outcome)));
         }
     }
 }
