@@ -1,0 +1,290 @@
+//! OS threads for work that would stop the hub: blocking calls that cannot be told not to, and long computations.
+//!
+//! [`unblock`] runs a closure on a thread of the process-wide pool while the calling green thread waits; a [`ThreadPool`]
+//! is a pool of one's own, whose [`spawn`](ThreadPool::spawn) gives a [`Job`] to be waited for later.
+//!
+//! Threads are made when there is work for them, and end when there has been none for ten seconds. Idle ones do not hide a
+//! deadlock: [`LoopExit`](crate::error::LoopExit) is raised as if they were not there. After a fork the child's pools
+//! begin anew, with threads of their own.
+//!
+//! ```
+//! use greenloop::threadpool::unblock;
+//!
+//! let sum = unblock(|| (1..=1_000_u64).sum::<u64>());
+//! assert_eq!(sum, 500_500);
+//! ```
+
+mod crew;
+mod job;
+
+use std::fmt;
+use std::io;
+use std::panic::resume_unwind;
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use self::crew::{Crew, Task};
+pub use self::job::Job;
+use crate::error::Unwinding;
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+
+/// How many jobs of [`unblock`] run at a time. They mostly wait, for a disk or for a library's own connection, so there
+/// may be many more of them than processors.
+const SIZE: usize = 64;
+
+/// The pool of [`unblock`].
+static SHARED: ThreadPool = ThreadPool::new(SIZE);
+
+/// Runs `f` on another OS thread and returns its value.
+///
+/// The calling green thread yields, and is ready again when `f` has returned. Up to 64 such closures of a process run at a
+/// time, further ones in order of arrival. On a thread that belongs to a pool `f` simply runs: that thread may be blocked. So
+/// it does while the green thread unwinds, when it must not yield.
+///
+/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait at once. If `f` has begun by then, it runs on
+/// and its value is dropped on the thread that it runs on; otherwise it is dropped without being run.
+///
+/// # Panics
+///
+/// Passes on a panic of `f`, with its payload. Panics if there is no thread and none can be made.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{spawn, threadpool::unblock};
+///
+/// let text = spawn(|| unblock(|| std::fs::read_to_string("/proc/self/comm"))).join().unwrap();
+/// assert!(!text.unwrap().is_empty());
+/// ```
+pub fn unblock<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    SHARED.unblock(f)
+}
+
+/// A number of OS threads at most, and a queue of what they are to do.
+///
+/// It can be used from any thread, and made in a `static`. Dropping it lets the jobs that it has accepted run to their end.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::threadpool::ThreadPool;
+///
+/// static HASHING: ThreadPool = ThreadPool::new(2);
+///
+/// let job = HASHING.spawn(|| "password".len());
+/// assert_eq!(job.join().unwrap(), 8);
+/// ```
+pub struct ThreadPool {
+    size: AtomicUsize,
+    crew: OnceLock<Box<Generation>>,
+}
+
+/// The crew of one process. A fork takes none of the threads along, and leaves the parent's locks in whatever state they
+/// are in, so that the child leaves the parent's crew alone and makes the next.
+struct Generation {
+    process: u32,
+    crew: Arc<Crew>,
+    next: OnceLock<Box<Generation>>,
+}
+
+impl ThreadPool {
+    /// A pool of at most `size` threads; none is made before there is work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = greenloop::threadpool::ThreadPool::new(4);
+    /// assert_eq!(pool.size(), 4);
+    /// ```
+    pub const fn new(size: usize) -> ThreadPool {
+        ThreadPool { size: AtomicUsize::new(size), crew: OnceLock::new() }
+    }
+
+    /// How many threads it may have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::threadpool::ThreadPool::new(1).size(), 1);
+    /// ```
+    pub fn size(&self) -> usize {
+        self.size.load(Ordering::SeqCst)
+    }
+
+    /// Changes how many threads it may have, at once: a larger pool takes up what is queued, a smaller one sends idle
+    /// threads away and busy ones when their job is done. With 0, jobs wait until it is larger again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::threadpool::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(0);
+    /// let job = pool.spawn(|| 5);
+    /// assert!(!job.is_finished());
+    /// pool.set_size(1);
+    /// assert_eq!(job.join().unwrap(), 5);
+    /// ```
+    pub fn set_size(&self, size: usize) {
+        self.size.store(size, Ordering::SeqCst);
+        self.crew().resize(size);
+    }
+
+    /// Runs `f` on a thread of this pool and returns its value: [`unblock`] for a pool of one's own.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of `f`, with its payload. Panics if there is no thread and none can be made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = greenloop::threadpool::ThreadPool::new(1);
+    /// assert_eq!(pool.unblock(|| 2 + 2), 4);
+    /// ```
+    pub fn unblock<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // A green thread that unwinds must not yield; then rather stop its OS thread than leave `f` undone.
+        if crew::is_worker() || thread::panicking() {
+            return f();
+        }
+        self.try_unblock(f).unwrap_or_else(|error| panic!("no OS thread for the pool: {error}"))
+    }
+
+    /// As [`unblock`](ThreadPool::unblock), but always on another thread, and with what prevents that as an error.
+    pub(crate) fn try_unblock<F, T>(&self, f: F) -> io::Result<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if thread::panicking() {
+            return Err(Unwinding.into());
+        }
+        let (job, task) = Job::cancelled_by_drop(f);
+        self.crew().submit(task)?;
+        Ok(job.take().unwrap_or_else(|payload| resume_unwind(payload)))
+    }
+
+    /// Queues `f` for a thread of this pool.
+    ///
+    /// Returns at once as long as a thread is free for it or nothing is queued: a pool of `n` threads takes `n` jobs and
+    /// one more. Otherwise the calling green thread yields until there is room, in order of arrival; a kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends that wait, and `f` is dropped without being run.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no thread and none can be made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = greenloop::threadpool::ThreadPool::new(2);
+    /// let jobs: Vec<_> = (0..4_u32).map(|number| pool.spawn(move || number.pow(2))).collect();
+    /// let squares: Vec<_> = jobs.into_iter().map(|job| job.join().unwrap()).collect();
+    /// assert_eq!(squares, [0, 1, 4, 9]);
+    /// ```
+    pub fn spawn<F, T>(&self, f: F) -> Job<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let (job, task) = Job::detached_by_drop(f);
+        self.admit(task).unwrap_or_else(|error| panic!("no OS thread for the pool: {error}"));
+        job
+    }
+
+    /// Submits `task` when there is room.
+    fn admit(&self, mut task: Task) -> io::Result<()> {
+        let crew = self.crew();
+        loop {
+            let waiter = Waiter::new(WaitingOn::Other("ThreadPool::spawn"));
+            let Some(ticket) = crew.submit_or_wait(task, &waiter)? else { return Ok(()) };
+            let wakeup = waiter.park(None);
+            // What has come in belongs to the pool, and runs.
+            let withdrawn = crew.withdraw(ticket);
+            if let Wakeup::Interrupted(interrupt) = wakeup {
+                drop(withdrawn);
+                interrupt.raise();
+            }
+            task = match withdrawn {
+                Some(task) => task,
+                None => return Ok(()),
+            };
+        }
+    }
+
+    /// Waits until no job runs and none is queued.
+    ///
+    /// The calling green thread yields if there is one; the thread that ends the last makes it ready. A kill or an
+    /// enclosing [`with_timeout`](crate::with_timeout) ends the wait and leaves the jobs alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static DONE: AtomicUsize = AtomicUsize::new(0);
+    /// let pool = greenloop::threadpool::ThreadPool::new(2);
+    /// for _ in 0..5 {
+    ///     pool.spawn(|| DONE.fetch_add(1, Ordering::SeqCst));
+    /// }
+    /// pool.join();
+    /// assert_eq!(DONE.load(Ordering::SeqCst), 5);
+    /// ```
+    pub fn join(&self) {
+        let crew = self.crew();
+        loop {
+            let waiter = Waiter::new(WaitingOn::Other("ThreadPool::join"));
+            let Some(ticket) = crew.await_quiet(&waiter) else { return };
+            let wakeup = waiter.park(None);
+            let was_quiet = crew.was_quiet(ticket);
+            match wakeup {
+                Wakeup::Interrupted(interrupt) => interrupt.raise(),
+                Wakeup::Woken | Wakeup::TimedOut if was_quiet => return,
+                Wakeup::Woken | Wakeup::TimedOut => {}
+            }
+        }
+    }
+
+    /// The crew of this process.
+    fn crew(&self) -> &Arc<Crew> {
+        let process = process::id();
+        let mut slot = &self.crew;
+        loop {
+            let generation = slot.get_or_init(|| {
+                Box::new(Generation {
+                    process,
+                    crew: Arc::new(Crew::new(self.size())),
+                    next: OnceLock::new(),
+                })
+            });
+            if generation.process == process {
+                return &generation.crew;
+            }
+            slot = &generation.next;
+        }
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        if self.crew.get().is_some() {
+            self.crew().close();
+        }
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ThreadPool").field("size", &self.size()).finish_non_exhaustive()
+    }
+}
