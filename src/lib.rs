@@ -33,6 +33,8 @@
 //! | [`hub`] | the run loop's settings and its end |
 //! | [`sync`], [`event`], [`channel`] | locks, events, results, channels: between green threads, hubs and plain OS threads |
 //! | [`io`] | waiting for any descriptor; pipes |
+//! | [`net`] | sockets of TCP, UDP and Unix, names |
+//! | [`threadpool`] | blocking work on other OS threads |
 //! | [`error`] | every error type |
 //! | [`design`] | how it works, and why |
 //!
@@ -64,10 +66,12 @@ pub mod event;
 pub mod greenlet;
 pub mod hub;
 pub mod io;
+pub mod net;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;
 mod task;
+pub mod threadpool;
 
 pub use error::{Elapsed, GreenletExit, JoinError, LoopExit, TimedOut};
 pub use task::{

@@ -21,6 +21,7 @@
 
 pub(crate) mod operation;
 mod pipe;
+pub(crate) mod socket;
 pub(crate) mod source;
 mod wait;
 

@@ -9,6 +9,7 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod signal;
+pub(crate) mod socket;
 pub(crate) mod wake;
 
 use std::io;

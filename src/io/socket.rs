@@ -1,0 +1,210 @@
+//! What is done with a socket, as data: each operation names its system call, its direction, and what a result says about
+//! the readiness that is left.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::{Direction, Operation};
+use crate::sys::socket::{self, Address, Taking};
+
+/// What a transfer that moved fewer bytes than it could says about the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Short {
+    /// That it can move no more now: a stream of TCP, which stops early for nothing else.
+    Exhausted,
+    /// Nothing: a datagram ends where it ends, a peek leaves what it saw, and a Unix stream stops early at descriptors
+    /// that were sent along.
+    Usual,
+}
+
+impl Short {
+    #[inline]
+    fn exhausts(self, count: usize, length: usize) -> bool {
+        // Zero is the end of the stream, which can be read again and again.
+        self == Short::Exhausted && 0 < count && count < length
+    }
+}
+
+/// Receives bytes of a stream, or one datagram.
+#[derive(Debug)]
+pub(crate) struct Receive<'a> {
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) taking: Taking,
+    pub(crate) short: Short,
+}
+
+impl Operation for Receive<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Read;
+
+    #[inline]
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        socket::receive(fd, self.buffer, self.taking)
+    }
+
+    #[inline]
+    fn drained(&self, &count: &usize) -> bool {
+        self.short.exhausts(count, self.buffer.len())
+    }
+}
+
+/// Receives bytes of a stream into several buffers, one after the other.
+#[derive(Debug)]
+pub(crate) struct ReceiveVectored<'a, 'b> {
+    pub(crate) buffers: &'a mut [IoSliceMut<'b>],
+    pub(crate) short: Short,
+}
+
+impl Operation for ReceiveVectored<'_, '_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        socket::receive_vectored(fd, self.buffers)
+    }
+
+    fn drained(&self, &count: &usize) -> bool {
+        self.short.exhausts(count, self.buffers.iter().map(|buffer| buffer.len()).sum())
+    }
+}
+
+/// Sends bytes of a stream, or one datagram to the connected peer.
+#[derive(Debug)]
+pub(crate) struct Send<'a> {
+    pub(crate) buffer: &'a [u8],
+    pub(crate) short: Short,
+}
+
+impl Operation for Send<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Write;
+
+    #[inline]
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        socket::send(fd, self.buffer)
+    }
+
+    #[inline]
+    fn drained(&self, &count: &usize) -> bool {
+        self.short.exhausts(count, self.buffer.len())
+    }
+}
+
+/// Sends bytes of a stream from several buffers, one after the other.
+#[derive(Debug)]
+pub(crate) struct SendVectored<'a, 'b> {
+    pub(crate) buffers: &'a [IoSlice<'b>],
+    pub(crate) short: Short,
+}
+
+impl Operation for SendVectored<'_, '_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        socket::send_vectored(fd, self.buffers)
+    }
+
+    fn drained(&self, &count: &usize) -> bool {
+        self.short.exhausts(count, self.buffers.iter().map(|buffer| buffer.len()).sum())
+    }
+}
+
+/// Receives one datagram, and whom it is from.
+#[derive(Debug)]
+pub(crate) struct ReceiveFrom<'a> {
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) taking: Taking,
+}
+
+impl Operation for ReceiveFrom<'_> {
+    type Output = (usize, Address);
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<(usize, Address)> {
+        socket::receive_from(fd, self.buffer, self.taking)
+    }
+
+    fn drained(&self, _: &(usize, Address)) -> bool {
+        false
+    }
+}
+
+/// Receives a datagram of a Unix socket, or nothing once the socket has been shut down: asked not to wait, the kernel says
+/// then that it would.
+#[derive(Debug)]
+pub(crate) struct UntilShutDown<O>(pub(crate) O);
+
+impl<O: Operation<Output: Default>> Operation for UntilShutDown<O> {
+    type Output = O::Output;
+    const DIRECTION: Direction = O::DIRECTION;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<O::Output> {
+        match self.0.attempt(fd) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && socket::is_shut_down(fd)? => {
+                Ok(O::Output::default())
+            }
+            result => result,
+        }
+    }
+
+    fn drained(&self, output: &O::Output) -> bool {
+        self.0.drained(output)
+    }
+}
+
+/// Sends one datagram to an address.
+#[derive(Debug)]
+pub(crate) struct SendTo<'a> {
+    pub(crate) buffer: &'a [u8],
+    pub(crate) address: Address,
+}
+
+impl Operation for SendTo<'_> {
+    type Output = usize;
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
+        socket::send_to(fd, self.buffer, &self.address)
+    }
+
+    fn drained(&self, _: &usize) -> bool {
+        false
+    }
+}
+
+/// Takes a connection from a listener that is O_NONBLOCK.
+#[derive(Debug)]
+pub(crate) struct Accept;
+
+impl Operation for Accept {
+    type Output = (OwnedFd, Address);
+    const DIRECTION: Direction = Direction::Read;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
+        socket::accept(fd)
+    }
+
+    fn drained(&self, _: &(OwnedFd, Address)) -> bool {
+        false
+    }
+}
+
+/// Connects a stream of IP that is O_NONBLOCK.
+#[derive(Debug)]
+pub(crate) struct Connect {
+    pub(crate) address: Address,
+}
+
+impl Operation for Connect {
+    type Output = ();
+    const DIRECTION: Direction = Direction::Write;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        socket::connect(fd, &self.address)
+    }
+
+    fn drained(&self, (): &()) -> bool {
+        false
+    }
+}

@@ -1,0 +1,259 @@
+//! A connection of TCP.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::linux::net::TcpStreamExt;
+use std::time::Duration;
+
+use super::connect;
+use super::resolve::ToSocketAddrs;
+use super::socket::adopt;
+use crate::io::socket::{Receive, ReceiveVectored, Send, SendVectored, Short};
+use crate::io::{Direction, Source};
+use crate::sys::socket::Taking;
+
+/// A connection of TCP: [`std::net::TcpStream`], whose reads and writes let other green threads run while they wait.
+///
+/// It is closed when it is dropped. [Waiting](crate::net#waiting) is the same for all sockets.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use greenloop::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// let (mut server, _) = listener.accept()?;
+///
+/// client.write_all(b"ping")?;
+/// let mut buffer = [0; 4];
+/// server.read_exact(&mut buffer)?;
+/// assert_eq!(&buffer, b"ping");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpStream {
+    source: Source<std::net::TcpStream>,
+}
+
+impl TcpStream {
+    /// A stream that is connected, and that nobody has set to anything.
+    pub(super) fn connected(source: Source<std::net::TcpStream>) -> TcpStream {
+        TcpStream { source }
+    }
+
+    /// Opens a connection.
+    ///
+    /// If `addr` stands for several addresses, each is tried in turn until one connects. The calling green thread yields
+    /// for the lookup of a name and until the connection stands. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) gives the attempt up.
+    ///
+    /// # Errors
+    ///
+    /// The error of the lookup, or of the last address; `InvalidInput` if there was none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(("localhost", listener.local_addr()?.port()))?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
+        connect::any(addr, None)
+    }
+
+    /// Opens a connection within `timeout`, the lookup of a name and all addresses together.
+    ///
+    /// It takes the `&SocketAddr` of [`std::net::TcpStream::connect_timeout`], and whatever else
+    /// [`connect`](TcpStream::connect) takes. The calling green thread yields as it does there.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when the time is over, `InvalidInput` if it is zero, and those of [`connect`](TcpStream::connect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect_timeout(&listener.local_addr()?, Duration::from_secs(5))?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_timeout<A: ToSocketAddrs>(addr: A, timeout: Duration) -> io::Result<TcpStream> {
+        connect::any(addr, Some(timeout))
+    }
+
+    /// The address of the other end. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is no other end any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use greenloop::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().peer_addr()
+    }
+
+    /// The address of this end. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use greenloop::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let (_, peer) = listener.accept()?;
+    /// assert_eq!(stream.local_addr()?, peer);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+
+    /// Ends the reading half, the writing half, or both, for all handles on the connection. Does not yield.
+    ///
+    /// Whoever waits for what is ended is made ready: a read gets 0 bytes, a write `BrokenPipe`.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection has been ended already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use greenloop::net::{Shutdown, TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut server, _) = listener.accept()?;
+    /// client.shutdown(Shutdown::Write)?;
+    /// assert_eq!(server.read(&mut [0; 8])?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.get_ref().shutdown(how)
+    }
+
+    /// Reads without taking: the next read gets the same bytes.
+    ///
+    /// The calling green thread yields until there is something. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait.
+    ///
+    /// # Errors
+    ///
+    /// Those of a read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (mut server, _) = listener.accept()?;
+    /// client.write_all(b"x")?;
+    /// let mut buffer = [0; 8];
+    /// assert_eq!(server.peek(&mut buffer)?, 1);
+    /// assert_eq!(server.read(&mut buffer)?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.source.run(Receive { buffer: buf, taking: Taking::Peek, short: Short::Usual })
+    }
+
+    option!(
+        set_nodelay,
+        nodelay,
+        bool,
+        true,
+        "whether small segments are sent at once (TCP_NODELAY)",
+        "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;
+let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
+    );
+    option!(
+        set_ttl,
+        ttl,
+        u32,
+        42,
+        "how many hops a packet may make (IP_TTL)",
+        "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;
+let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
+    );
+
+    /// Sets whether segments are acknowledged at once (TCP_QUICKACK), for now: the kernel changes it back as it sees fit.
+    /// Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use greenloop::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// stream.set_quickack(true)?;
+    /// assert!(stream.quickack()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        self.source.get_ref().set_quickack(quickack)
+    }
+
+    /// Whether segments are acknowledged at once (TCP_QUICKACK). Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use greenloop::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// assert!(stream.quickack().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn quickack(&self) -> io::Result<bool> {
+        self.source.get_ref().quickack()
+    }
+
+    transfer!(
+        TcpStream,
+        std::net::TcpStream,
+        "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;
+let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
+    );
+    common!(
+        "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;
+let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
+    );
+}
+
+convert!(TcpStream, std::net::TcpStream);
+stream!(TcpStream, Short::Exhausted);

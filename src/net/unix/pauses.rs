@@ -1,0 +1,33 @@
+//! Waiting for room in a Unix socket that is not one's own, of which the kernel tells nobody: only trying again shows it.
+
+use std::time::Duration;
+
+use crate::sys::clock::Time;
+use crate::task::sleep;
+
+const FIRST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(50);
+
+/// The pauses between attempts, each twice as long as the one before.
+pub(super) struct Pauses {
+    next: Duration,
+    deadline: Time,
+}
+
+impl Pauses {
+    pub(super) fn until(deadline: Time) -> Pauses {
+        Pauses { next: FIRST, deadline }
+    }
+
+    /// Sleeps for the next pause; `false` at once if the deadline has passed. A green thread that unwinds must not wait: to
+    /// it, every deadline has passed.
+    pub(super) fn pause(&mut self) -> bool {
+        let left = Time::now().until(self.deadline);
+        if left.is_zero() || std::thread::panicking() {
+            return false;
+        }
+        sleep(self.next.min(left));
+        self.next = (self.next * 2).min(LONGEST);
+        true
+    }
+}

@@ -1,0 +1,364 @@
+//! Sockets: each call once, as a safe function that never waits.
+//!
+//! A call that would wait fails with `WouldBlock`, whether its socket is O_NONBLOCK or not: what a descriptor was set to
+//! belongs to whoever made it. The exceptions are [`accept`] and [`connect`], for which the kernel has no such flag.
+
+use std::ffi::OsStr;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::SocketAddr as UnixAddress;
+use std::path::Path;
+use std::{fmt, ptr, slice};
+
+use super::SystemCall;
+
+/// How many buffers the kernel takes in one call (UIO_MAXIOV).
+const MAX_BUFFERS: usize = 1024;
+
+/// Whether what is received is taken out of the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Taking {
+    Consume,
+    Peek,
+}
+
+impl Taking {
+    fn flags(self) -> libc::c_int {
+        match self {
+            Taking::Consume => libc::MSG_DONTWAIT,
+            Taking::Peek => libc::MSG_DONTWAIT | libc::MSG_PEEK,
+        }
+    }
+}
+
+/// No wait, and EPIPE as an error instead of a signal.
+const SENDING: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// `recv`.
+#[inline]
+pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], taking: Taking) -> io::Result<usize> {
+    // SAFETY: `buffer` is valid for writes of its length.
+    let count =
+        unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), taking.flags()) }
+            .check()?;
+    Ok(count as usize)
+}
+
+/// `send`.
+#[inline]
+pub(crate) fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
+    // SAFETY: `buffer` is valid for reads of its length.
+    let count =
+        unsafe { libc::send(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), SENDING) }.check()?;
+    Ok(count as usize)
+}
+
+/// `readv`, through `recvmsg`, which can be told not to wait.
+pub(crate) fn receive_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let mut message = message();
+    message.msg_iov = buffers.as_mut_ptr().cast();
+    message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
+    // SAFETY: an `IoSliceMut` is an iovec (std guarantees it) of memory that is valid for writes; `msg_iovlen` is at
+    // most their number; no name and no control memory is given.
+    let count = unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, Taking::Consume.flags()) }.check()?;
+    Ok(count as usize)
+}
+
+/// `writev`, through `sendmsg`, which can be told not to wait.
+pub(crate) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    let mut message = message();
+    message.msg_iov = buffers.as_ptr().cast_mut().cast();
+    message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
+    // SAFETY: an `IoSlice` is an iovec (std guarantees it) of memory that is valid for reads, and `sendmsg` writes to
+    // none of it; `msg_iovlen` is at most their number; no name and no control memory is given.
+    let count = unsafe { libc::sendmsg(fd.as_raw_fd(), &message, SENDING) }.check()?;
+    Ok(count as usize)
+}
+
+/// A message header that points to nothing.
+fn message() -> libc::msghdr {
+    // SAFETY: zeros are a valid msghdr: null pointers with no lengths.
+    unsafe { mem::zeroed() }
+}
+
+/// `recvfrom`.
+pub(crate) fn receive_from(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    taking: Taking,
+) -> io::Result<(usize, Address)> {
+    let mut address = Address::UNNAMED;
+    let mut length = Address::CAPACITY;
+    // SAFETY: `buffer` is valid for writes of its length, and `address.form` for writes of `length` bytes.
+    let count = unsafe {
+        libc::recvfrom(
+            fd.as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            taking.flags(),
+            (&raw mut address.form).cast(),
+            &mut length,
+        )
+    }
+    .check()?;
+    address.length = length;
+    Ok((count as usize, address))
+}
+
+/// `sendto`.
+pub(crate) fn send_to(fd: BorrowedFd<'_>, buffer: &[u8], address: &Address) -> io::Result<usize> {
+    // SAFETY: `buffer` is valid for reads of its length, and `address.form` for reads of `address.length` bytes.
+    let count = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            buffer.as_ptr().cast(),
+            buffer.len(),
+            SENDING,
+            address.as_pointer(),
+            address.length,
+        )
+    }
+    .check()?;
+    Ok(count as usize)
+}
+
+/// `accept4`. It waits unless the listener is O_NONBLOCK. What it makes is not.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
+    let mut address = Address::UNNAMED;
+    let mut length = Address::CAPACITY;
+    // SAFETY: `address.form` is valid for writes of `length` bytes.
+    let accepted = unsafe {
+        libc::accept4(fd.as_raw_fd(), (&raw mut address.form).cast(), &mut length, libc::SOCK_CLOEXEC)
+    }
+    .check()?;
+    address.length = length;
+    // SAFETY: the kernel has just made `accepted`, and nothing else owns it.
+    Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, address))
+}
+
+/// `connect`, on a socket that is O_NONBLOCK; called again until it says `Ok`.
+///
+/// On a stream of IP a first call starts the connection, and each further one tells where it stands: `WouldBlock` while it
+/// is being made, its failure once. For a Unix socket `WouldBlock` means that the listener's backlog is full.
+pub(crate) fn connect(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
+    // SAFETY: `address.form` is valid for reads of `address.length` bytes.
+    match unsafe { libc::connect(fd.as_raw_fd(), address.as_pointer(), address.length) }.check() {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            // EINTR: a signal ended the call, not the making of the connection.
+            Some(libc::EINPROGRESS | libc::EALREADY | libc::EINTR) => Err(io::ErrorKind::WouldBlock.into()),
+            Some(libc::EISCONN) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}
+
+/// A new stream socket of the family of `address`: close-on-exec and O_NONBLOCK, so that it can [`connect`].
+pub(crate) fn stream(address: &Address) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::socket(libc::c_int::from(address.family()), kind, 0) }.check()?;
+    // SAFETY: the kernel has just made `fd`, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether the socket has been shut down for reading, or its peer's end for writing.
+pub(crate) fn is_shut_down(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: `poll` is valid for reads and writes as the one element that it is said to be.
+    unsafe { libc::poll(&mut poll, 1, 0) }.check()?;
+    Ok(poll.revents & libc::POLLRDHUP != 0)
+}
+
+/// A socket address in the kernel's form: of IP, or of a Unix socket.
+#[derive(Clone, Copy)]
+pub(crate) struct Address {
+    form: Form,
+    /// As the kernel gave it: of an address that did not fit, the length it had.
+    length: libc::socklen_t,
+}
+
+/// # Invariant
+///
+/// Every byte that belongs to a field is initialised: a `Form` begins as `unix`, the largest, and is written over.
+#[derive(Clone, Copy)]
+#[repr(C)]
+union Form {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+    unix: libc::sockaddr_un,
+}
+
+impl Address {
+    const UNNAMED: Address = Address {
+        form: Form {
+            unix: libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] },
+        },
+        length: PATH_OFFSET as libc::socklen_t,
+    };
+    const CAPACITY: libc::socklen_t = mem::size_of::<Form>() as libc::socklen_t;
+
+    fn as_pointer(&self) -> *const libc::sockaddr {
+        ptr::from_ref(&self.form).cast()
+    }
+
+    fn family(&self) -> libc::sa_family_t {
+        // SAFETY: all bytes are initialised (invariant), and every family's address begins with its number.
+        unsafe { self.form.unix.sun_family }
+    }
+
+    /// The address as one of IP.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`, as std has it, if it is of another family.
+    pub(crate) fn to_ip(self) -> io::Result<SocketAddr> {
+        match libc::c_int::from(self.family()) {
+            libc::AF_INET => {
+                // SAFETY: all bytes are initialised (invariant).
+                let v4 = unsafe { self.form.v4 };
+                let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+                Ok(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
+            }
+            libc::AF_INET6 => {
+                // SAFETY: all bytes are initialised (invariant).
+                let v6 = unsafe { self.form.v6 };
+                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                let port = u16::from_be(v6.sin6_port);
+                Ok(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id).into())
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "invalid argument")),
+        }
+    }
+
+    /// The address as one of a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`, as std has it, if it is of another family.
+    pub(crate) fn to_unix(self) -> io::Result<UnixAddress> {
+        if libc::c_int::from(self.family()) != libc::AF_UNIX {
+            let message = "file descriptor did not correspond to a Unix socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let length = (self.length as usize).saturating_sub(PATH_OFFSET);
+        // SAFETY: all bytes are initialised (invariant).
+        let path = unsafe { &self.form.unix.sun_path };
+        // SAFETY: `c_char` and `u8` have one layout, and any byte is valid as either.
+        let path = unsafe { slice::from_raw_parts(path.as_ptr().cast::<u8>(), length.min(path.len())) };
+        match path {
+            [0, name @ ..] => UnixAddress::from_abstract_name(name),
+            // An empty path is what std knows as unnamed.
+            _ => UnixAddress::from_pathname(Path::new(OsStr::from_bytes(
+                path.split(|&byte| byte == 0).next().unwrap_or(path),
+            ))),
+        }
+    }
+}
+
+/// Where the path begins in a `sockaddr_un`.
+const PATH_OFFSET: usize = mem::offset_of!(libc::sockaddr_un, sun_path);
+
+impl Default for Address {
+    fn default() -> Address {
+        Address::UNNAMED
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        let mut form = Address::UNNAMED.form;
+        let length = match address {
+            SocketAddr::V4(v4) => {
+                form.v4 = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: v4.port().to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                    sin_zero: [0; 8],
+                };
+                mem::size_of::<libc::sockaddr_in>()
+            }
+            SocketAddr::V6(v6) => {
+                form.v6 = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: v6.port().to_be(),
+                    sin6_flowinfo: v6.flowinfo(),
+                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_scope_id: v6.scope_id(),
+                };
+                mem::size_of::<libc::sockaddr_in6>()
+            }
+        };
+        Address { form, length: length as libc::socklen_t }
+    }
+}
+
+impl From<&UnixAddress> for Address {
+    fn from(address: &UnixAddress) -> Address {
+        // std has held both kinds of names to what `sun_path` takes, the byte before or after them included.
+        let (start, name, end) = match (address.as_pathname(), address.as_abstract_name()) {
+            (Some(path), _) => (0, path.as_os_str().as_bytes(), 1),
+            (None, Some(name)) => (1, name, 0),
+            (None, None) => (0, &[][..], 0),
+        };
+        let mut path = [0; 108];
+        for (to, &from) in path[start..].iter_mut().zip(name) {
+            *to = from as libc::c_char;
+        }
+        let unix = libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: path };
+        // A bound path may fill `sun_path` without a zero at its end.
+        let length = start + name.len() + end;
+        Address { form: Form { unix }, length: (PATH_OFFSET + length.min(108)) as libc::socklen_t }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.to_ip(), self.to_unix()) {
+            (Ok(ip), _) => ip.fmt(formatter),
+            (_, Ok(unix)) => unix.fmt(formatter),
+            _ => formatter.debug_struct("Address").field("family", &self.family()).finish(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ip_address_comes_back_as_it_went_in() {
+        let scoped = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 443, 7, 3);
+        for address in [SocketAddr::from(([127, 1, 2, 3], 80)), scoped.into()] {
+            assert_eq!(Address::from(address).to_ip().unwrap(), address);
+            let error = Address::from(address).to_unix().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn a_unix_address_comes_back_as_it_went_in() {
+        let path = UnixAddress::from_pathname("/a/path").unwrap();
+        assert_eq!(Address::from(&path).to_unix().unwrap().as_pathname(), Some(Path::new("/a/path")));
+        assert_eq!(Address::from(&path).length, 2 + 8);
+        let name = UnixAddress::from_abstract_name(b"a\0name").unwrap();
+        assert_eq!(Address::from(&name).to_unix().unwrap().as_abstract_name(), Some(&b"a\0name"[..]));
+        assert_eq!(Address::from(&name).length, 2 + 7);
+        assert!(Address::UNNAMED.to_unix().unwrap().is_unnamed());
+        assert!(Address::UNNAMED.to_ip().is_err());
+    }
+
+    #[test]
+    fn the_longest_names_fit() {
+        let path = "p".repeat(107);
+        let address = UnixAddress::from_pathname(&path).unwrap();
+        assert_eq!(Address::from(&address).to_unix().unwrap().as_pathname(), Some(Path::new(&path)));
+        let name = [b'n'; 107];
+        let address = UnixAddress::from_abstract_name(name).unwrap();
+        assert_eq!(Address::from(&address).to_unix().unwrap().as_abstract_name(), Some(&name[..]));
+    }
+}
