@@ -1,0 +1,169 @@
+//! What a switch costs: corosensei's bare resume and suspend, a greenlet's switch, and a green thread's yield, side by side
+//! with 2, 100, 10,000 and 100,000 of them in turn.
+//!
+//!     cargo bench --bench switch
+//!     cargo bench --bench switch -- --short
+//!
+//! Each figure is the median of several rounds, in nanoseconds of processor time; the ratio is to the bare one of the same row. All have
+//! been resumed once before the clock starts. The bare ones stand 64 KiB apart in one mapping, without guards.
+
+#[path = "support/slab.rs"]
+mod slab;
+#[path = "support/table.rs"]
+mod table;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::rc::Rc;
+
+use corosensei::{Coroutine, Yielder};
+use greenloop::greenlet::Greenlet;
+use rustix::time::{ClockId, clock_gettime};
+use slab::SlabStack;
+use table::{median, number};
+
+type Bare = Coroutine<(), (), (), SlabStack>;
+
+fn main() {
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let short = has("--short");
+    if !short && !has("--bench") {
+        return println!("nothing to do: cargo bench runs this with --bench, --short makes it quick");
+    }
+    let (switches, rounds) = if short { (200_000, 1) } else { (4_000_000, 5) };
+    let rows: Vec<_> =
+        [2, 100, 10_000, 100_000].into_iter().map(|count| row(count, switches, rounds)).collect();
+    let head = ["in turn", "bare ns", "greenlet ns", "ratio", "green thread ns", "ratio"];
+    table::print(&head, &rows);
+}
+
+fn row(count: usize, switches: usize, rounds: usize) -> Vec<String> {
+    let laps = (switches / count).max(4);
+    let ways = [bare, greenlets, green_threads];
+    let mut values = ways.map(|_| Vec::new());
+    for _ in 0..rounds {
+        for (way, values) in ways.iter().zip(&mut values) {
+            values.push(way(count, laps));
+        }
+    }
+    let [bare, greenlet, green] = values.map(|mut values| median(&mut values).unwrap_or(f64::NAN));
+    vec![
+        count.to_string(),
+        number(bare),
+        number(greenlet),
+        number(greenlet / bare),
+        number(green),
+        number(green / bare),
+    ]
+}
+
+/// Processor time of this thread, in nanoseconds: what others run meanwhile does not count.
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Nanoseconds of each of `steps` since `start`.
+fn each(start: u64, steps: usize) -> f64 {
+    (now() - start) as f64 / steps as f64
+}
+
+/// Coroutines resumed from one ring, with nothing on top.
+fn bare(count: usize, laps: usize) -> f64 {
+    let over = Rc::new(Cell::new(false));
+    let mut coroutines: Vec<_> = slab::stacks(count)
+        .map(|stack| {
+            let over = over.clone();
+            Bare::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
+                while !over.get() {
+                    yielder.suspend(());
+                }
+            })
+        })
+        .collect();
+    let mut ring: VecDeque<usize> = (0..count).collect();
+    let mut turn = |steps| {
+        for _ in 0..steps {
+            let index = ring.pop_front().expect("nobody leaves the ring");
+            black_box(coroutines[index].resume(()));
+            ring.push_back(index);
+        }
+    };
+    turn(count);
+    let start = now();
+    turn(count * laps);
+    let figure = each(start, count * laps);
+    over.set(true);
+    turn(count);
+    figure
+}
+
+/// Greenlets that switch each to the next.
+fn greenlets(count: usize, laps: usize) -> f64 {
+    /// Ends who receives it.
+    const STOP: usize = usize::MAX;
+    let ring: Rc<RefCell<Vec<Greenlet<usize>>>> = Rc::default();
+    let next = |index: usize| {
+        let ring = ring.clone();
+        move || ring.borrow()[(index + 1) % count].clone()
+    };
+    let figure = Rc::new(Cell::new(f64::NAN));
+    let leader = Greenlet::new({
+        let (next, figure) = (next(0), figure.clone());
+        move |lap| {
+            let next = next();
+            // This lap starts the others.
+            next.switch(lap).unwrap();
+            let start = now();
+            for lap in 0..laps {
+                next.switch(lap).unwrap();
+            }
+            figure.set(each(start, count * laps));
+            STOP
+        }
+    });
+    ring.borrow_mut().push(leader.clone());
+    for index in 1..count {
+        let next = next(index);
+        ring.borrow_mut().push(Greenlet::new(move |mut lap| {
+            let next = next();
+            while lap != STOP {
+                lap = next.switch(lap).unwrap();
+            }
+            STOP
+        }));
+    }
+    leader.switch(0).unwrap();
+    for follower in ring.take().into_iter().skip(1) {
+        follower.switch(STOP).unwrap();
+    }
+    figure.get()
+}
+
+/// Green threads that yield.
+fn green_threads(count: usize, laps: usize) -> f64 {
+    let start = Rc::new(Cell::new(None));
+    let warm = Rc::new(Cell::new(0));
+    let handles: Vec<_> = (0..count)
+        .map(|_| {
+            let (start, warm) = (start.clone(), warm.clone());
+            greenloop::spawn(move || {
+                warm.set(warm.get() + 1);
+                if warm.get() == count {
+                    start.set(Some(now()));
+                }
+                while warm.get() < count {
+                    greenloop::yield_now();
+                }
+                for _ in 0..laps {
+                    greenloop::yield_now();
+                }
+            })
+        })
+        .collect();
+    for handle in handles {
+        handle.join().unwrap();
+    }
+    each(start.get().expect("all have begun"), count * laps)
+}
