@@ -1,0 +1,51 @@
+//! One measure of green threads at default settings, for comparing with other runtimes.
+//!
+//! `measure <what> [--option value]…` prints lines `metric peer value unit`; the peer is PEER_NAME, or greenloop. A
+//! measure that does not exist prints `unsupported <peer> <what>` and ends with 69.
+//!
+//!     cargo bench --bench measure -- switch --tasks 100 --iters 1000000
+//!     cargo bench --bench measure -- echo --port 7000
+//!     cargo bench --bench measure -- --short
+
+mod support;
+
+use support::arguments::Arguments;
+use support::green::Green;
+use support::output::Output;
+use support::slow_server::{SlowServer, serve};
+
+/// A little of each measure that ends by itself: some seconds.
+const SHORT: [&str; 12] = [
+    "info",
+    "switch --tasks 2 --iters 200000",
+    "switch --tasks 1000 --iters 200000",
+    "switch --tasks 100 --iters 200000 --depth 4",
+    "pingpong --iters 200000",
+    "spawn --batch 1 --iters 20000",
+    "mem --tasks 1000",
+    "mem --tasks 100 --deep-kb 16",
+    "chan --iters 20000",
+    "mutex --tasks 16 --iters 20000",
+    "timers --tasks 1000 --max-ms 100",
+    "roundtrips --connections 100 --iters 10000",
+];
+
+fn main() {
+    let arguments = Arguments::parse();
+    let output = Output::new("greenloop");
+    match arguments.measure.as_str() {
+        "slow-server" => serve(std::time::Duration::from_millis(arguments.get("delay-ms", 100))),
+        "" if arguments.has("short") => {
+            SHORT.iter().for_each(|line| run(&output, line));
+            let server = SlowServer::start();
+            run(&output, &format!("crawl --urls 100 --concurrency 100 --port {}", server.port));
+        }
+        "" => run(&output, "info"),
+        _ => support::run::<Green>(&output, &arguments),
+    }
+}
+
+/// One line of a command line.
+fn run(output: &Output, line: &str) {
+    support::run::<Green>(output, &Arguments::from(line.split_whitespace().map(str::to_owned)));
+}
