@@ -207,7 +207,7 @@ impl HubState {
     pub(crate) fn count_spawned(&self) -> u64 {
         self.alive.set(self.alive.get() + 1);
         let mut number = self.next_number.get();
-        if number % NUMBERS_AT_A_TIME == 0 {
+        if number.is_multiple_of(NUMBERS_AT_A_TIME) {
             // Relaxed: only uniqueness counts.
             number = NUMBERS.fetch_add(NUMBERS_AT_A_TIME, Ordering::Relaxed) + 1;
         }

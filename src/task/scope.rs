@@ -142,6 +142,7 @@ impl<'scope> Scope<'scope, '_> {
 /// # Safety
 ///
 /// It must have ended before anything that it borrows does.
+#[expect(clippy::disallowed_methods, reason = "this is the named function that may")]
 unsafe fn erase_lifetime<'scope>(child: Arc<dyn Child + 'scope>) -> Arc<dyn Child> {
     // SAFETY: the types differ in the lifetime only; that it is kept is the caller's promise.
     unsafe { std::mem::transmute::<Arc<dyn Child + 'scope>, Arc<dyn Child>>(child) }
