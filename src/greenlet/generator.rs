@@ -1,23 +1,25 @@
 //! A greenlet as a source of values that are pulled one by one.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
 
-use super::handle::Greenlet;
-use super::{current, handle};
-
-/// What passes between a generator and who pulls.
-enum Exchange<S, Y> {
-    Sent(S),
-    Yielded(Y),
-    Done,
-}
+use super::fiber::{FiberRef, thread};
+use super::handle::{self, Greenlet};
+use super::{current, unraisable};
+use crate::error::{GreenletExit, SwitchError};
 
 /// A coroutine that gives values when asked, and can be given one each time: a pull source.
 ///
 /// The body runs on its own stack, only while somebody waits for its next value, and may yield from any depth of calls.
 /// It may block on greenloop's IO, sleeps and locks; then the one who pulls waits, and the hub goes on. Dropping the
-/// generator ends the body at its `yield_` with [`GreenletExit`](crate::error::GreenletExit), destructors included. A
-/// panic of the body reaches who pulls.
+/// generator ends the body at its `yield_` with [`GreenletExit`], destructors included. A panic of the body reaches who
+/// pulls.
+///
+/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a pull by unwinding. The body goes on with what it
+/// waits for, and the next pull gets what the interrupted one had asked for.
 ///
 /// `Generator<(), Y>` is an [`Iterator`].
 ///
@@ -43,21 +45,85 @@ enum Exchange<S, Y> {
 /// assert_eq!(sum.send(10), Some(11));
 /// ```
 pub struct Generator<S: 'static, Y: 'static> {
-    greenlet: Greenlet<Exchange<S, Y>>,
+    greenlet: Greenlet<Turn>,
+    meeting: Rc<Meeting<S, Y>>,
 }
 
 /// The generator as its body sees it.
 pub struct Yielder<S: 'static, Y: 'static> {
-    values: std::marker::PhantomData<fn(Y) -> S>,
+    meeting: Rc<Meeting<S, Y>>,
+}
+
+/// What is switched between a generator and who pulls, so that nobody else's value can be taken for it.
+struct Turn;
+
+/// Where a body stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Before its start or in `yield_`: the next pull resumes it.
+    Suspended,
+    /// It runs, or waits in the hub: for a pull, which may have been interrupted meanwhile.
+    Busy,
+    /// In `yield_` with a value that was not awaited any more: the next pull takes it.
+    Kept,
+    Done,
+}
+
+/// Where a generator and who pulls meet.
+struct Meeting<S, Y> {
+    /// Where the body runs.
+    body: Cell<Option<FiberRef>>,
+    phase: Cell<Phase>,
+    sent: Cell<Option<S>>,
+    yielded: Cell<Option<Y>>,
+    /// What the body panicked with.
+    failure: Cell<Option<Box<dyn Any + Send>>>,
+    /// Somebody, the body's parent, waits for it.
+    awaited: Cell<bool>,
+    /// The generator was dropped.
+    abandoned: Cell<bool>,
 }
 
 impl<S: 'static, Y: 'static> Yielder<S, Y> {
     /// Gives `value` to who pulls, and waits until the next is asked for; returns what was sent with that.
+    ///
+    /// If the generator has been dropped meanwhile, it raises [`GreenletExit`].
+    ///
+    /// # Panics
+    ///
+    /// In another greenlet than the one that runs the body.
     pub fn yield_(&self, value: Y) -> S {
-        match handle::switch_to_parent(Exchange::Yielded::<S, Y>(value)) {
-            Ok(Exchange::Sent(sent)) => sent,
-            Ok(_) | Err(_) => unreachable!("a generator is resumed by `send` alone"),
+        let meeting = &*self.meeting;
+        assert!(
+            meeting.body.get() == Some(thread().current()),
+            "a generator yields in its body's own greenlet"
+        );
+        if meeting.abandoned.get() && !meeting.awaited.get() {
+            panic::resume_unwind(Box::new(GreenletExit));
         }
+        let waits = Suspension(&meeting.phase);
+        meeting.yielded.set(Some(value));
+        let turn = if meeting.awaited.get() {
+            meeting.phase.set(Phase::Suspended);
+            handle::switch_to_parent(Turn)
+        } else {
+            meeting.phase.set(Phase::Kept);
+            handle::wait_for_switch()
+        };
+        drop(waits);
+        match turn {
+            Ok(Turn) => meeting.sent.take().expect("a pull sends something"),
+            Err(error) => handle::raise(error),
+        }
+    }
+}
+
+/// The body is in `yield_`; when this is dropped, it is busy again, whatever it was that ended the wait.
+struct Suspension<'a>(&'a Cell<Phase>);
+
+impl Drop for Suspension<'_> {
+    fn drop(&mut self) {
+        self.0.set(Phase::Busy);
     }
 }
 
@@ -65,36 +131,113 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     /// Makes a generator. `body` starts at the first [`send`](Generator::send), with what that sent.
     #[track_caller]
     pub fn new(body: impl FnOnce(&Yielder<S, Y>, S) + 'static) -> Generator<S, Y> {
-        let greenlet = Greenlet::new(move |first| {
-            if let Exchange::Sent(first) = first {
-                body(&Yielder { values: std::marker::PhantomData }, first);
-            }
-            Exchange::Done
+        let meeting = Rc::new(Meeting {
+            body: Cell::new(None),
+            phase: Cell::new(Phase::Suspended),
+            sent: Cell::new(None),
+            yielded: Cell::new(None),
+            failure: Cell::new(None),
+            awaited: Cell::new(false),
+            abandoned: Cell::new(false),
         });
-        Generator { greenlet }
+        let yielder = Yielder { meeting: meeting.clone() };
+        let greenlet = Greenlet::new(move |turn: Turn| {
+            yielder.meeting.begin(&yielder, body);
+            turn
+        });
+        Generator { greenlet, meeting }
     }
 
     /// Resumes the body with `value` and returns what it yields next; `None` once it has returned.
     ///
+    /// If the last pull was interrupted, this one waits for the value that that one had asked for, and drops its own.
+    ///
     /// # Panics
     ///
-    /// With what the body panics with. It has ended then.
+    /// With what the body panicked with. It has ended then. Also if there is no stack to start it on, or if the body was
+    /// switched to by other means and is suspended in a switch by hand.
     pub fn send(&mut self, value: S) -> Option<Y> {
-        if self.greenlet.is_dead() {
-            return None;
+        let meeting = &*self.meeting;
+        match meeting.phase.get() {
+            Phase::Suspended => {
+                meeting.sent.set(Some(value));
+                self.wait(|greenlet| greenlet.switch(Turn));
+            }
+            Phase::Busy => {
+                assert!(
+                    !self.greenlet.is_switched_out(),
+                    "the generator's body is suspended in a switch by hand"
+                );
+                self.wait(|_| handle::wait_for_switch());
+            }
+            Phase::Kept => meeting.phase.set(Phase::Suspended),
+            Phase::Done => {}
         }
-        // Who pulls may be another one each time. Its handle is gone before the switch.
-        self.greenlet.set_maker(&current()).expect("a suspended generator is nobody's ancestor");
-        match self.greenlet.switch(Exchange::Sent(value)) {
-            Ok(Exchange::Yielded(value)) => Some(value),
-            Ok(_) => None,
-            Err(error) => handle::raise(error),
+        if let Some(payload) = meeting.failure.take() {
+            panic::resume_unwind(payload);
+        }
+        meeting.yielded.take()
+    }
+
+    /// Waits for the body to yield or to end, as its parent. Who pulls may be another one each time.
+    fn wait(&self, switch: impl FnOnce(&Greenlet<Turn>) -> Result<Turn, SwitchError>) {
+        // The handle of who pulls is gone before the switch.
+        self.greenlet.set_maker(&current()).expect("a generator that waits for a pull is nobody's ancestor");
+        self.meeting.awaited.set(true);
+        let awaited = Awaited(&self.meeting.awaited);
+        let turn = switch(&self.greenlet);
+        drop(awaited);
+        if let Err(error) = turn {
+            handle::raise(error);
         }
     }
 
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
-        self.greenlet.is_dead()
+        self.meeting.phase.get() == Phase::Done
+    }
+}
+
+/// Somebody waits for the body, until this is dropped.
+struct Awaited<'a>(&'a Cell<bool>);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl<S: 'static, Y: 'static> Meeting<S, Y> {
+    /// Runs the body to its end.
+    fn begin(&self, yielder: &Yielder<S, Y>, body: impl FnOnce(&Yielder<S, Y>, S)) {
+        self.body.set(Some(thread().current()));
+        self.phase.set(Phase::Busy);
+        let first = self.sent.take().expect("a pull sends something");
+        let end = panic::catch_unwind(AssertUnwindSafe(|| body(yielder, first)));
+        self.phase.set(Phase::Done);
+        self.failure.set(end.err().filter(|payload| !payload.is::<GreenletExit>()));
+        if !self.awaited.get() {
+            handle::leave_parent();
+        }
+        if self.abandoned.get() {
+            self.report_failure();
+        }
+    }
+
+    /// Nobody will pull any more.
+    fn report_failure(&self) {
+        if let Some(payload) = self.failure.take() {
+            unraisable::report("a generator that was dropped", &*payload);
+        }
+    }
+}
+
+impl<S: 'static, Y: 'static> Drop for Generator<S, Y> {
+    fn drop(&mut self) {
+        self.meeting.abandoned.set(true);
+        // A body that is suspended ends now, as the greenlet's handle goes; who drops it waits for that.
+        self.meeting.awaited.set(self.meeting.phase.get() != Phase::Busy);
+        self.meeting.report_failure();
     }
 }
 

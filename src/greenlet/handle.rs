@@ -319,6 +319,11 @@ impl AnyGreenlet {
         Ok(())
     }
 
+    /// Whether it is suspended in a switch by hand.
+    pub(super) fn is_switched_out(&self) -> bool {
+        self.header.fiber.get().is_some_and(|fiber| fiber.is_switched_out())
+    }
+
     /// Makes `parent` its parent as if that had made it.
     pub(super) fn set_maker(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
         self.check_parent(parent)?;
@@ -395,7 +400,7 @@ impl AnyGreenlet {
             return bounce(parcel, thread);
         }
         match self.accept(parcel, &thread) {
-            Ok(target) => wait_for_parcel(thread, current, target),
+            Ok(target) => wait_for_parcel(thread, current, Some(target)),
             Err(refusal) => Err(refusal.into_error()),
         }
     }
@@ -415,7 +420,7 @@ impl AnyGreenlet {
                 _ if candidate.header.fiber.get() == Some(thread.current()) => return bounce(parcel, thread),
                 _ => {
                     return match candidate.accept(parcel, &thread) {
-                        Ok(target) => wait_for_parcel(thread, thread.current(), target),
+                        Ok(target) => wait_for_parcel(thread, thread.current(), Some(target)),
                         Err(refusal) => Err(refusal.into_error()),
                     };
                 }
@@ -496,17 +501,17 @@ fn bounce<T>(parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError>
     }
 }
 
-/// Goes to `target`, and comes back with what was sent to the current one.
+/// Goes to `target`, or to whatever the hub runs next, and comes back with what was sent to the current one.
 #[inline]
 fn wait_for_parcel<T: 'static>(
     thread: Local<Thread>,
     current: FiberRef,
-    target: FiberRef,
+    target: Option<FiberRef>,
 ) -> Result<T, SwitchError> {
     let mut slot: Option<T> = None;
     // The slot is written through this pointer by whoever switches back, and read below.
     current.inbox.set(Some(Inbox { value_type: TypeId::of::<T>(), slot: NonNull::from(&mut slot).cast() }));
-    thread.leave(Some(target));
+    thread.leave(target);
     current.inbox.set(None);
     if current.disturbed.get() {
         return woken_by_force(thread, current, slot);
@@ -549,9 +554,21 @@ pub(super) fn switch_to_parent<T: 'static>(value: T) -> Result<T, SwitchError> {
         parent.accept(Parcel::Value(value), &thread)
     };
     match accepted {
-        Ok(target) => wait_for_parcel(thread, current, target),
+        Ok(target) => wait_for_parcel(thread, current, Some(target)),
         Err(refusal) => Err(refusal.into_error()),
     }
+}
+
+/// Leaves the choice of who goes on to the hub, until somebody switches to the current greenlet.
+pub(super) fn wait_for_switch<T: 'static>() -> Result<T, SwitchError> {
+    let thread = thread();
+    wait_for_parcel(thread, thread.current(), None)
+}
+
+/// Nobody waits for the current greenlet: when it ends, the hub goes on.
+pub(super) fn leave_parent() {
+    let thread = thread();
+    AnyGreenlet::of_fiber(thread.current(), &thread).header.set_parent(Parent::Hub);
 }
 
 /// The whole run of a plain greenlet on a fiber.
@@ -636,7 +653,7 @@ impl AnyGreenlet {
         self.set_dropper(&AnyGreenlet::of_fiber(thread.current(), &thread));
         disturb(&fiber, Arrival::Thrown(Box::new(GreenletExit)));
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-            wait_for_parcel::<Discarded>(thread, thread.current(), fiber)
+            wait_for_parcel::<Discarded>(thread, thread.current(), Some(fiber))
         }));
         if let Err(payload) = outcome {
             unraisable::report("a greenlet that was dropped", &*payload);
