@@ -29,16 +29,19 @@
 //! | 35 | a process ends with greenlets parked | `tests/exit.rs`, since it needs a `main` of its own |
 //! | 36 | no memory is left by 10,000 lives | `case_36_*` |
 //!
-//! Tracing and contexts (`test_tracing.py`, `test_contextvars.py`), module [`tracing`]:
+//! Tracing and contexts (`test_tracing.py`, `test_contextvars.py`), modules [`tracing`] and [`context`]:
 //!
 //! | number | behaviour | test |
 //! |---|---|---|
 //! | 37, 38 | the events of running, raising, throwing, exiting, and of a switch to oneself | `case_37_*`, `case_38_*` |
-//! | 39 | the target never looks dead in the hook | `case_39_the_target_is_alive` |
+//! | 39 | the target never looks dead in the hook | `case_39_*` |
+//! | 40 | a new context is empty; it is copied and shared explicitly | `case_40_*` |
+//! | 41 | a context in use on another thread | cannot be written: what is local to a greenlet is reached from it alone |
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod context;
 mod greenlet;
 mod tracing;
 

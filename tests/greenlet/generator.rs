@@ -168,7 +168,7 @@ fn each_pull_may_come_from_another_greenlet() {
 }
 
 #[test]
-fn a_greenlet_inside_the_body_may_yield_for_it() {
+fn a_body_may_pull_from_another() {
     within(LIMIT, || {
         let inside = Generator::new(|generator, ()| {
             generator.yield_(1u32);

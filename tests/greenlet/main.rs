@@ -4,6 +4,7 @@
 mod support;
 
 mod generator;
+mod hub;
 mod switching;
 
 use std::time::Duration;
