@@ -470,3 +470,6 @@ impl Core {
 fn cannot_wait(error: io::Error) -> ! {
     panic!("the kernel refuses to wait for descriptors: {error}")
 }
+
+#[cfg(test)]
+mod tests;

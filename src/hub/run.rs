@@ -1,5 +1,6 @@
 //! The run loop.
 
+use std::io;
 use std::time::Duration;
 
 use super::reactor::Reactor;
@@ -138,13 +139,23 @@ impl HubState {
 
     /// The reactor, made when a descriptor is first waited for, or the hub first blocks.
     pub(crate) fn reactor(&self) -> &Reactor {
-        self.reactor.get_or_init(|| {
-            let driver = configuration::settings().driver.or_else(Driver::from_environment);
-            self.door
-                .bell()
-                .and_then(|bell| Reactor::new(driver, bell))
-                .unwrap_or_else(|error| panic!("the hub needs descriptors to wait with: {error}"))
-        })
+        self.try_reactor().unwrap_or_else(|error| panic!("the hub needs descriptors to wait with: {error}"))
+    }
+
+    /// The same for who can report that the process has no descriptor left.
+    #[inline]
+    pub(crate) fn try_reactor(&self) -> io::Result<&Reactor> {
+        match self.reactor.get() {
+            Some(reactor) => Ok(reactor),
+            None => self.make_reactor(),
+        }
+    }
+
+    #[cold]
+    fn make_reactor(&self) -> io::Result<&Reactor> {
+        let driver = configuration::settings().driver.or_else(Driver::from_environment);
+        let reactor = Reactor::new(driver, self.door.bell()?)?;
+        Ok(self.reactor.get_or_init(|| reactor))
     }
 
     /// The reactor, if it has been made.

@@ -302,6 +302,8 @@ struct Registrations {
     /// reads what it stored itself, and the key that it stored before; one that reads another id has no use for the key.
     home: AtomicU64,
     home_key: AtomicU64,
+    /// Set under the lock, and before anybody is woken to find it set.
+    closed: AtomicBool,
     known: Lock<Known>,
 }
 
@@ -310,13 +312,16 @@ struct Known {
     /// Most sources are known to one reactor, which costs no allocation.
     first: Option<Registration>,
     others: Vec<Registration>,
-    closed: bool,
 }
 
 impl Registrations {
     fn new() -> Registrations {
-        let known = Known { first: None, others: Vec::new(), closed: false };
-        Registrations { home: AtomicU64::new(0), home_key: AtomicU64::new(0), known: Lock::new(known) }
+        Registrations {
+            home: AtomicU64::new(0),
+            home_key: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            known: Lock::new(Known { first: None, others: Vec::new() }),
+        }
     }
 
     /// Whether an operation that comes now may try before it waits.
@@ -349,10 +354,10 @@ impl Registrations {
             return Ok(key);
         }
         let hub = hub();
-        let reactor = hub.reactor();
+        let reactor = hub.try_reactor()?;
         // The lock is held over the system call, so that the descriptor is not closed in between.
         let mut known = self.known.lock();
-        known.check_open()?;
+        self.check_open()?;
         let registration = Registration::new(fd, blocked)?;
         let key = registration.key();
         known.add(registration);
@@ -362,31 +367,28 @@ impl Registrations {
         Ok(key)
     }
 
+    #[inline]
     fn check_open(&self) -> io::Result<()> {
-        self.known.lock().check_open()
+        if self.closed.load(Ordering::SeqCst) { Err(descriptor::bad_descriptor()) } else { Ok(()) }
     }
 
     /// Lets no reactor know the source from now on. Hands out what is to be ended.
     fn close(&self) -> io::Result<Vec<Registration>> {
         let mut known = self.known.lock();
-        known.check_open()?;
-        known.closed = true;
+        self.check_open()?;
+        self.closed.store(true, Ordering::SeqCst);
         Ok(known.take())
     }
 }
 
 impl Drop for Registrations {
     fn drop(&mut self) {
-        let known = self.known.get_mut();
-        known.first.take().into_iter().chain(known.others.drain(..)).for_each(Registration::end);
+        let Known { first, others } = self.known.get_mut();
+        first.take().into_iter().chain(others.drain(..)).for_each(Registration::end);
     }
 }
 
 impl Known {
-    fn check_open(&self) -> io::Result<()> {
-        if self.closed { Err(descriptor::bad_descriptor()) } else { Ok(()) }
-    }
-
     fn key_in(&self, reactor: &Reactor) -> Option<Key> {
         let mut all = self.first.iter().chain(&self.others);
         all.find(|registration| registration.is_in(reactor)).map(Registration::key)
@@ -406,3 +408,6 @@ impl Known {
         self.first.take().into_iter().chain(self.others.drain(..)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

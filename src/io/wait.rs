@@ -120,9 +120,10 @@ fn wait_unready(fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Duration
     let deadline = timeout.map(Time::after);
     let waiter = Waiter::new(waiting_on(fd, interest));
     let hub = hub();
+    let reactor = hub.try_reactor()?;
     loop {
-        let watch = match hub.reactor().watch(fd.as_raw_fd(), interest, waiter.notify()) {
-            Ok(watch) => Watching { reactor: hub.reactor(), watch },
+        let watch = match reactor.watch(fd.as_raw_fd(), interest, waiter.notify()) {
+            Ok(watch) => Watching { reactor, watch },
             Err(error) if descriptor::is_always_ready(&error) => return Ok(interest),
             Err(error) => return Err(error),
         };

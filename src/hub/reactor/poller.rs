@@ -37,7 +37,7 @@ impl Poller {
             Some(Driver::Poll) => Poller::Poll(Poll::new()),
             Some(Driver::Epoll) => Poller::Epoll(Epoll::new()?),
             None => match Epoll::new() {
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => Poller::Poll(Poll::new()),
+                Err(error) if is_refused(&error) => Poller::Poll(Poll::new()),
                 epoll => Poller::Epoll(epoll?),
             },
         };
@@ -94,4 +94,9 @@ impl Poller {
             Poller::Poll(poll) => poll.wait(timeout, tell),
         }
     }
+}
+
+/// Whether the kernel, or the sandbox around the process, does not have the call at all.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
 }

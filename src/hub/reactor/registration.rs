@@ -29,7 +29,7 @@ impl Registration {
     /// As epoll_ctl(2) has it.
     pub(crate) fn new(fd: RawFd, blocked: Direction) -> io::Result<Registration> {
         let hub = hub();
-        let reactor = hub.reactor();
+        let reactor = hub.try_reactor()?;
         let key = reactor.register(fd, blocked)?;
         let (reactor, set) = (reactor.id(), reactor.set());
         Ok(Registration { reactor, key, fd, door: hub.door, epoch: hub.epoch, set })
