@@ -10,6 +10,11 @@ use crate::greenlet::{self, FiberRef, State};
 use crate::sys::process;
 
 impl HubState {
+    /// Whether somebody waits for the hub to be idle.
+    pub(super) fn has_idlers(&self) -> bool {
+        !self.idlers.borrow().is_empty()
+    }
+
     /// Wakes who waits for the hub to be idle; whether there was anybody.
     pub(super) fn wake_idlers(&self) -> bool {
         let idlers = self.idlers.take();

@@ -71,11 +71,12 @@ impl HubState {
             self.read_letters();
             self.ring_alarms();
         });
-        if !self.ready.borrow().is_empty() {
-            if self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0) {
-                self.poll(Some(Duration::ZERO));
-            }
-        } else if !self.wake_idlers() {
+        if (!self.ready.borrow().is_empty() || self.has_idlers())
+            && self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)
+        {
+            self.poll(Some(Duration::ZERO));
+        }
+        if self.ready.borrow().is_empty() && !self.wake_idlers() {
             self.block();
         }
     }

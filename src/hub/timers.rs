@@ -61,8 +61,8 @@ impl<A> Timers<A> {
     }
 
     /// How many are armed.
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.heap.len()
     }
 

@@ -76,8 +76,6 @@ pub(crate) enum Notify {
     Set(Arc<WaitSet>, usize),
     /// A future's task.
     Task(std::task::Waker),
-    /// A callback; it runs where the notice comes from, and must not wait.
-    Call(Box<dyn FnOnce() + Send>),
 }
 
 impl Notify {
@@ -95,7 +93,6 @@ impl Notify {
             Notify::Wake(wake) => wake.wake(),
             Notify::Set(set, number) => set.post(number),
             Notify::Task(waker) => crate::greenlet::catch("a waker", || waker.wake()),
-            Notify::Call(callback) => crate::greenlet::catch("a callback", callback),
         }
     }
 }
@@ -106,7 +103,6 @@ impl std::fmt::Debug for Notify {
             Notify::Wake(wake) => write!(formatter, "{wake:?}"),
             Notify::Set(_, number) => write!(formatter, "Set({number})"),
             Notify::Task(_) => formatter.write_str("Task"),
-            Notify::Call(_) => formatter.write_str("Call"),
         }
     }
 }

@@ -84,15 +84,6 @@ impl<E> WaitList<E> {
         value
     }
 
-    /// The one that has waited longest.
-    #[inline]
-    pub(crate) fn front(&self) -> Option<&E> {
-        match &self.first {
-            Some(entry) => Some(&entry.value),
-            None => self.rest.front()?.1.as_ref(),
-        }
-    }
-
     /// Takes the entry of `ticket` out of the line; `None` if it has been popped, drained or removed before.
     #[inline]
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<E> {
@@ -232,10 +223,9 @@ mod tests {
         for number in 0..5 {
             list.push(number);
         }
-        assert_eq!(list.front(), Some(&0));
         assert_eq!((0..5).map(|_| list.pop().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert!(list.is_empty());
-        assert_eq!((list.pop(), list.front()), (None, None));
+        assert_eq!((list.pop(), list.len()), (None, 0));
     }
 
     #[test]
@@ -292,7 +282,7 @@ mod tests {
             assert!(list.remove(previous).is_some());
             previous = ticket;
         }
-        assert_eq!((list.len(), list.front()), (3, Some(&0)));
+        assert_eq!(list.len(), 3);
         assert!(list.rest.capacity() <= 4 * FEW, "capacity {}", list.rest.capacity());
     }
 
@@ -345,7 +335,6 @@ mod tests {
             }
             assert_eq!(list.len(), model.len());
             assert_eq!(list.is_empty(), model.is_empty());
-            assert_eq!(list.front(), model.first().map(|(_, value)| value));
             assert!(model.first().is_none_or(|&(ticket, _)| list.contains(ticket)));
             assert!(gone.last().is_none_or(|&ticket| !list.contains(ticket)));
             assert!(list.tombstones <= list.rest.len() / 2 + FEW);

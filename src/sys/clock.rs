@@ -49,16 +49,10 @@ impl Time {
         }
     }
 
-    /// For tests and for arithmetic on stored times.
-    #[inline]
+    /// For tests, whose time is an argument.
+    #[cfg(test)]
     pub(crate) const fn from_nanoseconds(nanoseconds: u64) -> Time {
         Time(nanoseconds)
-    }
-
-    /// Nanoseconds since the clock's start.
-    #[inline]
-    pub(crate) const fn as_nanoseconds(self) -> u64 {
-        self.0
     }
 }
 

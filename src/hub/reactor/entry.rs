@@ -180,16 +180,28 @@ impl Side {
 mod tests {
     use std::cell::RefCell;
     use std::sync::{Arc, Mutex};
+    use std::task::{Wake, Waker};
 
     use super::*;
 
     #[derive(Default)]
     struct Woken(Arc<Mutex<Vec<u64>>>);
 
+    struct Logger {
+        woken: Arc<Mutex<Vec<u64>>>,
+        id: u64,
+    }
+
+    impl Wake for Logger {
+        fn wake(self: Arc<Self>) {
+            self.woken.lock().unwrap().push(self.id);
+        }
+    }
+
     impl Woken {
         fn notify(&self, id: u64) -> Notify {
             let woken = self.0.clone();
-            Notify::Call(Box::new(move || woken.lock().unwrap().push(id)))
+            Notify::Task(Waker::from(Arc::new(Logger { woken, id })))
         }
 
         fn take(&self) -> Vec<u64> {
