@@ -201,10 +201,11 @@ struct Header {
 /// What no frame writes by chance.
 const CANARY: usize = 0x6772_6565_6e6c_6f6f_u64 as usize;
 
-/// Canaries of a page: in pairs, `CANARY_STEP` bytes apart. Frames have holes, where they keep what was not needed this
-/// time; all canaries together are wider than a common frame and hit several of those.
+/// Words of a page, and the bytes from one to the next. Frames have holes where they keep what was not needed this time:
+/// together the canaries are wider than a common frame, and as they are no power of two apart, the frames of a
+/// recursion do not all have the same word there.
 const CANARIES: usize = 8;
-const CANARY_STEP: usize = 256;
+const CANARY_STEP: usize = 104;
 
 impl Extent {
     /// # Panics
@@ -295,11 +296,11 @@ impl Extent {
         }
     }
 
-    /// One of the words in the lower quarter of a page that a stack which needs the next page has overwritten. They
-    /// are coloured too, in four steps.
+    /// One of the words in the lower quarter of a page, which a stack that needs the next page overwrites. They are
+    /// coloured too, in four steps.
     fn canary(self, page: usize, index: usize) -> *mut usize {
         let colour = (self.end() - HEADER - self.base.get()) / COLOUR_STEP;
-        ptr::with_exposed_provenance_mut(page + index / 2 * CANARY_STEP + colour % 4 * 64 + index % 2 * 40)
+        ptr::with_exposed_provenance_mut(page + colour % 4 * 64 + index * CANARY_STEP)
     }
 
     /// How many bytes below the base an address is; the whole stack for one that is not on it, as locals may be where a
@@ -482,9 +483,8 @@ fn reserve_region(class: SizeClass) -> Result<Range<usize>, StackError> {
 fn open_and_install_guards(class: SizeClass, slab: Range<usize>) -> Result<Option<Range<usize>>, StackError> {
     // SAFETY: the slab is reserved, and nothing uses it yet.
     unsafe { memory::open(slab.start, slab.len()) }.map_err(StackError::OutOfMemory)?;
-    // SAFETY: the lowest page of each slot is never touched, except by an overflow.
-    let install = |low| unsafe { memory::install_guard(low, memory::page_size()) };
-    let Err(error) = slab.clone().step_by(class.slot()).try_for_each(install) else {
+    // SAFETY: the slab consists of slots of this size, whose lowest pages are never touched, except by an overflow.
+    let Err(error) = (unsafe { memory::install_guards(slab.clone(), class.slot()) }) else {
         return Ok(Some(slab));
     };
     // SAFETY: nothing uses the slab yet.

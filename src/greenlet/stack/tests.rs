@@ -21,13 +21,20 @@ fn mappings(range: Range<usize>) -> usize {
     maps.lines().filter(|line| range.contains(&start(line))).count()
 }
 
-/// Calls itself until the stack, on which it runs, has been in use `bytes` bytes down, and returns.
-#[inline(never)]
+/// Makes calls, the deeper the more, until the stack on which it runs has been in use `bytes` bytes down.
 fn go_down(extent: Extent, bytes: usize) {
-    if extent.high_water() < bytes {
-        go_down(extent, bytes);
+    #[inline(never)]
+    fn nest(calls: usize) {
+        if calls > 0 {
+            nest(calls - 1);
+            hint::black_box(());
+        }
     }
-    hint::black_box(());
+    let mut calls = 16;
+    while extent.high_water() < bytes {
+        nest(calls);
+        calls += calls / 8;
+    }
 }
 
 /// A coroutine that goes down as many bytes as it is told, and rests near its base.
