@@ -1,8 +1,21 @@
 use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
 
 use super::*;
+
+/// Who writes its name into the log when it is woken.
+struct Told {
+    log: Arc<Mutex<Vec<&'static str>>>,
+    name: &'static str,
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Told>) {
+        self.log.lock().unwrap().push(self.name);
+    }
+}
 
 /// A reactor without a hub, and a log of whom it woke.
 struct Bench {
@@ -21,8 +34,7 @@ impl Bench {
     }
 
     fn notify(&self, name: &'static str) -> Notify {
-        let log = Arc::clone(&self.log);
-        Notify::Call(Box::new(move || log.lock().unwrap().push(name)))
+        Notify::Task(Arc::new(Told { log: Arc::clone(&self.log), name }).into())
     }
 
     /// An operation that reads from `key` parks.
@@ -160,7 +172,7 @@ fn what_cannot_be_watched_leaves_no_trace() {
     let bell = Bell::new().unwrap();
     let reactor = Reactor::new(Some(Driver::Epoll), &bell).unwrap();
     let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    let result = reactor.watch(file.as_raw_fd(), Interest::READABLE, Notify::Call(Box::new(|| ())));
+    let result = reactor.watch(file.as_raw_fd(), Interest::READABLE, Notify::Task(Waker::noop().clone()));
     assert!(descriptor::is_always_ready(&result.unwrap_err()));
     assert!(reactor.register(file.as_raw_fd(), Direction::Read).is_err());
     assert_eq!((reactor.core.borrow().entries.len(), reactor.waiting()), (0, 0));
