@@ -30,6 +30,7 @@ use super::overflow;
 use super::stack::{CLASSES, Extent, SizeClass, Stack};
 use super::trace::Tracer;
 use crate::error::StackError;
+use crate::sys::process;
 use crate::sys::signal;
 
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
@@ -404,7 +405,8 @@ impl Drop for Owner {
         let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();
         if parked > 0 {
             // Their destructors cannot run any more, now that thread-locals are going: they leak, as do their fibers.
-            if cfg!(debug_assertions) {
+            // At the end of `main` that is the common end of a program, and nothing is lost.
+            if cfg!(debug_assertions) && !process::on_main_thread() {
                 super::unraisable::report_text(&format!(
                     "an OS thread ended with {parked} parked green threads: they leak"
                 ));
