@@ -19,20 +19,28 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn each_example_prints_what_its_header_promises() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let entries = fs::read_dir(folder).expect("the examples").map(|entry| entry.expect("an entry").path());
-    let mut sources: Vec<PathBuf> =
-        entries.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
-    sources.sort();
-    assert!(!sources.is_empty());
-    let wrong: Vec<String> = sources.iter().filter_map(|source| complaint(source)).collect();
+    let examples = examples();
+    assert!(!examples.is_empty());
+    let wrong: Vec<String> = examples.iter().filter_map(|(name, text)| complaint(name, text)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-fn complaint(source: &Path) -> Option<String> {
-    let name = source.file_stem()?.to_str()?;
-    let text = fs::read_to_string(source).expect("a readable example");
-    let Some(expected) = expected_output(&text) else {
+/// The name and the main file's text of each example: `NAME.rs`, or `NAME/main.rs`.
+fn examples() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let entries = fs::read_dir(folder).expect("the examples").map(|entry| entry.expect("an entry").path());
+    let example = |path: PathBuf| {
+        let main = if path.is_dir() { path.join("main.rs") } else { path.clone() };
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        (name, fs::read_to_string(main).expect("a readable example"))
+    };
+    let mut examples: Vec<_> = entries.map(example).collect();
+    examples.sort();
+    examples
+}
+
+fn complaint(name: &str, text: &str) -> Option<String> {
+    let Some(expected) = expected_output(text) else {
         return Some(format!("{name}: the header has no `Expected output:`"));
     };
     let run = support::finish(&mut Command::new(program(name)), LIMIT);
