@@ -161,6 +161,8 @@ pub(crate) struct Fiber {
     pub(crate) woken: Cell<bool>,
     /// Whether `interrupts` has something, or an arrival or a value was brought by hand: looked at after every park.
     pub(crate) disturbed: Cell<bool>,
+    /// An interrupt was raised in it, or it parked while it unwound, and it has not parked since in the ordinary way.
+    pub(crate) unwinding: Cell<bool>,
     /// What it waits on, for reports: words, and a number that belongs to them.
     pub(crate) waits_on: Cell<(&'static str, u64)>,
     /// What came with the control, see [`Arrival`].
@@ -194,6 +196,7 @@ impl Fiber {
             generation: Cell::new(0),
             woken: Cell::new(false),
             disturbed: Cell::new(false),
+            unwinding: Cell::new(false),
             waits_on: Cell::new(("", 0)),
             arrival: Cell::new(Arrival::Value),
             inbox: Cell::new(None),
@@ -252,6 +255,7 @@ impl Fiber {
     pub(crate) fn end_run(&self) {
         self.free_locals();
         self.runs.set(self.runs.get() + 1);
+        self.unwinding.set(false);
         if self.disturbed.replace(false) {
             self.interrupts.borrow_mut().clear();
         }

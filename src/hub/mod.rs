@@ -80,6 +80,8 @@ pub(crate) struct HubState {
     /// Switches since the loop last looked at timers, letters and descriptors.
     unlooked: Cell<usize>,
     budget: Cell<u32>,
+    /// Green threads that are parked while they unwind.
+    parked_unwinding: Cell<usize>,
     /// The hub's own code runs: nothing may wait.
     in_callback: Cell<bool>,
     next_number: Cell<u64>,
@@ -111,6 +113,7 @@ impl HubState {
             generation: Cell::new(generation),
             unlooked: Cell::new(0),
             budget: Cell::new(BUDGET),
+            parked_unwinding: Cell::new(0),
             in_callback: Cell::new(false),
             next_number: Cell::new(0),
             alive: Cell::new(0),
@@ -178,6 +181,11 @@ impl HubState {
             self.ready.borrow_mut().withdraw(&fiber);
         }
         fiber.state.set(State::Running);
+    }
+
+    /// Whether `fiber`, which runs, unwinds; asked when the OS thread is said to do so.
+    fn is_unwinding(&self, fiber: FiberRef) -> bool {
+        self.parked_unwinding.get() == 0 || fiber.unwinding.get()
     }
 
     #[inline]
@@ -262,7 +270,7 @@ impl HubState {
 /// While a green thread unwinds, nothing happens: it must not yield then.
 #[inline]
 pub(crate) fn yield_now() {
-    if std::thread::panicking() {
+    if waiter::is_unwinding() {
         return;
     }
     let hub = hub();

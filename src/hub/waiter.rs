@@ -12,7 +12,7 @@ use super::remote::{Door, Letter};
 use super::timers::TimerKey;
 use super::waitset::WaitSet;
 use super::{Alarm, HubRef, hub, local_hub};
-use crate::error::InvalidSwitch;
+use crate::error::{InvalidSwitch, LoopExit};
 use crate::greenlet::{Arrival, FiberRef, Interrupt as Raised, State};
 use crate::sys::clock::Time;
 
@@ -125,6 +125,9 @@ pub(crate) struct Interrupt(Box<dyn std::any::Any + Send>);
 
 impl Interrupt {
     pub(crate) fn raise(self) -> ! {
+        if let Some(hub) = local_hub() {
+            hub.thread.current().unwinding.set(true);
+        }
         panic::resume_unwind(self.0)
     }
 }
@@ -181,8 +184,19 @@ impl Waiter {
     }
 
     /// Leaves the stack until a wake, the deadline, or an interrupt. A wake that came before it returns at once.
+    ///
+    /// While the green thread unwinds, nothing interrupts it: a second unwinding would end the process.
     #[inline]
     pub(crate) fn park(&self, deadline: Option<Time>) -> Wakeup {
+        if std::thread::panicking() {
+            return self.park_amid_unwinding(deadline);
+        }
+        self.fiber.unwinding.set(false);
+        self.park_interruptibly(deadline)
+    }
+
+    #[inline]
+    fn park_interruptibly(&self, deadline: Option<Time>) -> Wakeup {
         let fiber = self.fiber;
         if fiber.disturbed.get() {
             return interrupted(fiber);
@@ -191,7 +205,12 @@ impl Waiter {
             return Wakeup::Woken;
         }
         if let Some(deadline) = deadline {
-            return self.park_until(deadline);
+            let in_time = self.park_until(deadline);
+            return match fiber.disturbed.get() {
+                true => interrupted(fiber),
+                false if in_time => Wakeup::Woken,
+                false => Wakeup::TimedOut,
+            };
         }
         self.hub.park(fiber);
         if fiber.disturbed.get() {
@@ -200,29 +219,63 @@ impl Waiter {
         Wakeup::Woken
     }
 
-    fn park_until(&self, deadline: Time) -> Wakeup {
+    /// Whether it ended before the deadline.
+    fn park_until(&self, deadline: Time) -> bool {
         let timer = self.hub.arm(deadline, Alarm::Wake { fiber: self.fiber, generation: self.generation });
         self.hub.park(self.fiber);
-        let rang = !self.hub.disarm(timer);
-        if self.fiber.disturbed.get() {
-            interrupted(self.fiber)
-        } else if rang {
-            Wakeup::TimedOut
-        } else {
-            Wakeup::Woken
-        }
+        self.hub.disarm(timer)
     }
 
     /// Like [`park`](Waiter::park) without a deadline, but no kill or time limit ends it: they wait for the next park. For
     /// waits that must not be left half done.
     pub(crate) fn park_uninterrupted(&self) {
-        if !self.fiber.woken.replace(false) {
-            self.hub.park(self.fiber);
-        }
+        self.park_deaf(None);
+    }
+
+    /// Parks, but for a deadline, until a wake. Returns whether it ended before the deadline.
+    fn park_deaf(&self, deadline: Option<Time>) -> bool {
+        let in_time = match deadline {
+            _ if self.fiber.woken.replace(false) => true,
+            None => {
+                self.hub.park(self.fiber);
+                true
+            }
+            Some(deadline) => self.park_until(deadline),
+        };
         if self.fiber.disturbed.get() {
             defer_arrival(self.fiber);
         }
+        in_time
     }
+
+    /// Some green thread of this OS thread unwinds: the calling one, or one that has parked meanwhile.
+    #[cold]
+    fn park_amid_unwinding(&self, deadline: Option<Time>) -> Wakeup {
+        let hub = self.hub;
+        if !hub.is_unwinding(self.fiber) {
+            return self.park_interruptibly(deadline);
+        }
+        self.fiber.unwinding.set(true);
+        hub.parked_unwinding.set(hub.parked_unwinding.get() + 1);
+        let in_time = self.park_deaf(deadline);
+        hub.parked_unwinding.set(hub.parked_unwinding.get() - 1);
+        if in_time { Wakeup::Woken } else { Wakeup::TimedOut }
+    }
+}
+
+/// Whether the calling green thread unwinds.
+///
+/// [`std::thread::panicking`] answers for the OS thread: it is true for all green threads while one of them is parked in
+/// a destructor that its unwinding runs. This is false then for the others; but for one that happens to panic at just that
+/// time, whose panic the hub cannot see.
+#[inline]
+pub(crate) fn is_unwinding() -> bool {
+    std::thread::panicking() && is_own_unwinding()
+}
+
+#[cold]
+fn is_own_unwinding() -> bool {
+    local_hub().is_none_or(|hub| hub.is_unwinding(hub.thread.current()))
 }
 
 impl Drop for Waiter {
@@ -259,6 +312,10 @@ pub(super) fn interrupted(fiber: FiberRef) -> Wakeup {
 #[cold]
 fn defer_arrival(fiber: FiberRef) {
     let payload: Box<dyn std::any::Any + Send> = match fiber.take_arrival() {
+        // A deadlock in a destructor: raised here, this ends the process. Deferred, it would come again for ever.
+        Arrival::Thrown(payload) if payload.is::<LoopExit>() && is_unwinding() => {
+            panic::resume_unwind(payload)
+        }
         Arrival::Thrown(payload) => payload,
         Arrival::Exit => Box::new(InvalidSwitch),
         Arrival::Value => return,

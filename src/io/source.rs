@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::operation::{Direction, Operation};
 use crate::error::Unwinding;
 use crate::hub::reactor::{Key, Place, Reactor, Registration};
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 use crate::hub::{hub, local_hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
@@ -181,7 +181,7 @@ impl<T: AsFd> Source<T> {
     /// The rest of [`run_within`](Source::run_within), for an operation that has to wait: for its turn, then for readiness.
     #[inline(never)]
     fn wait_and_run<O: Operation>(&self, mut operation: O, limit: Limit) -> io::Result<O::Output> {
-        if std::thread::panicking() {
+        if is_unwinding() {
             return Err(Unwinding.into());
         }
         let direction = O::DIRECTION;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Interest;
 use crate::error::Unwinding;
 use crate::hub::reactor::{Reactor, Watch};
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 use crate::hub::{hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::{descriptor, poll};
@@ -114,7 +114,7 @@ pub fn wait_fd(fd: impl AsFd, interest: Interest, timeout: Option<Duration>) -> 
 
 /// [`wait_fd`] for a descriptor that was not ready just now.
 fn wait_unready(fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Duration>) -> io::Result<Interest> {
-    if std::thread::panicking() {
+    if is_unwinding() {
         return Err(Unwinding.into());
     }
     let deadline = timeout.map(Time::after);

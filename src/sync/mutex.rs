@@ -9,11 +9,10 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::hub::line::Ended;
-use crate::hub::waiter::{Waiter, WaitingOn, Wake};
+use crate::hub::waiter::{Waiter, WaitingOn, Wake, is_unwinding};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
@@ -438,7 +437,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// For the one who has locked.
     #[inline]
     fn new(mutex: &'a Mutex<T>) -> LockResult<MutexGuard<'a, T>> {
-        let guard = MutexGuard { mutex, unwinding: thread::panicking(), not_send: PhantomData };
+        let guard = MutexGuard { mutex, unwinding: is_unwinding(), not_send: PhantomData };
         if mutex.is_poisoned() { Err(PoisonError::new(guard)) } else { Ok(guard) }
     }
 
@@ -469,7 +468,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.unwinding && thread::panicking() {
+        if !self.unwinding && is_unwinding() {
             // Relaxed: the unlock that follows publishes it.
             self.mutex.poisoned.store(true, Ordering::Relaxed);
         }

@@ -25,7 +25,7 @@ pub use wait::{
 };
 
 use crate::hub;
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 use crate::sys::clock::Time;
 
 /// Lets every green thread that is ready run before the calling one goes on. gevent's `sleep(0)`.
@@ -78,7 +78,7 @@ pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         return yield_now();
     }
-    if std::thread::panicking() {
+    if is_unwinding() {
         return;
     }
     let deadline = Time::after(duration);
