@@ -1,0 +1,101 @@
+//! Channels: order, disconnection, kill and time limit at every moment of a wait, several hubs at once.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// What holds for a channel that holds values, with a bound and without.
+mod buffered;
+mod disconnection;
+/// Two hubs and plain threads at once, with kills and time limits at random.
+mod hammer;
+/// Kill and time limit between the moment a value comes or goes and the moment the one who waits runs.
+mod interruption;
+/// A channel that holds none.
+mod rendezvous;
+/// What is `Send`, `Sync` and unwind-safe; what is shown.
+mod traits;
+
+use std::cell::RefCell;
+use std::hint::spin_loop;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use greenloop::channel::{Receiver, Sender};
+use greenloop::{JoinHandle, idle, spawn};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    fn add(&self, what: impl ToString) {
+        self.0.borrow_mut().push(what.to_string());
+    }
+
+    fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+/// A value that counts how many of its kind there are.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Counted {
+        count.fetch_add(1, SeqCst);
+        Counted(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// Spawns, and lets it run until it waits.
+fn spawn_parked<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    let task = spawn(run);
+    idle();
+    assert!(!task.is_finished(), "it was to wait");
+    task
+}
+
+/// A green thread that waits for a value, and tells `log` its name with what it got.
+fn receiving<T: ToString + 'static>(receiver: &Receiver<T>, log: &Log, name: &'static str) -> JoinHandle<()> {
+    let (receiver, log) = (receiver.clone(), log.clone());
+    spawn_parked(move || match receiver.recv() {
+        Ok(value) => log.add(format!("{name} {}", value.to_string())),
+        Err(error) => log.add(format!("{name}: {error}")),
+    })
+}
+
+/// A green thread that waits for room for a value, and tells `log` when it was sent.
+fn sending<T: ToString + 'static>(sender: &Sender<T>, log: &Log, value: T) -> JoinHandle<()> {
+    let (sender, log) = (sender.clone(), log.clone());
+    spawn_parked(move || {
+        let text = value.to_string();
+        match sender.send(value) {
+            Ok(()) => log.add(format!("sent {text}")),
+            Err(error) => log.add(format!("kept {}", error.into_inner().to_string())),
+        }
+    })
+}
+
+/// Uses the processor until `deadline` is well past, so that the hub finds all that was due before at once.
+fn spin_past(deadline: Instant) {
+    while Instant::now() < deadline + Duration::from_millis(2) {
+        spin_loop();
+    }
+}
+
+/// Two deadlines of which the first is due before the second, both soon.
+fn two_deadlines() -> (Instant, Instant) {
+    let second = Instant::now() + Duration::from_millis(20);
+    (second - Duration::from_millis(5), second)
+}

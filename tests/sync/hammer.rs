@@ -1,0 +1,236 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use greenloop::sync::{Condvar, Mutex, Semaphore};
+use greenloop::{JoinHandle, sleep, spawn, with_timeout, yield_now};
+
+use super::LIMIT;
+use super::support::{Random, within};
+
+/// How long each hammer falls.
+const DURATION: Duration = Duration::from_millis(400);
+/// Green threads of each of the two hubs.
+const GREEN_THREADS: usize = 12;
+
+/// Lets `blow` be repeated until the time is over: by green threads of two hubs, some of which are killed and replaced all
+/// the time, and by two plain threads. Returns when all have ended.
+fn hammer(blow: impl Fn(&mut Random) + Send + Sync + 'static) {
+    let blow = Arc::new(blow);
+    let end = Instant::now() + DURATION;
+    let plain = (1..=2).map(|seed| {
+        let blow = blow.clone();
+        thread::spawn(move || {
+            let mut random = Random::new(seed);
+            while Instant::now() < end {
+                blow(&mut random);
+            }
+        })
+    });
+    let hubs = (3..=4).map(|seed| {
+        let blow = blow.clone();
+        thread::spawn(move || supervise(&blow, seed, end))
+    });
+    let threads: Vec<_> = plain.chain(hubs).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+fn supervise(blow: &Arc<impl Fn(&mut Random) + 'static>, seed: u64, end: Instant) {
+    let mut random = Random::new(seed);
+    let start = |seed| {
+        let blow = blow.clone();
+        spawn(move || {
+            let mut random = Random::new(seed);
+            while Instant::now() < end {
+                blow(&mut random);
+                yield_now();
+            }
+        })
+    };
+    let mut tasks: Vec<JoinHandle<()>> = (0..GREEN_THREADS).map(|_| start(random.next())).collect();
+    let mut killed = Vec::new();
+    while Instant::now() < end {
+        let victim = random.below(tasks.len());
+        let victim = std::mem::replace(&mut tasks[victim], start(random.next()));
+        victim.try_kill();
+        killed.push(victim);
+        match random.below(4) {
+            0 => sleep(Duration::from_micros(random.below(200) as u64)),
+            _ => yield_now(),
+        }
+    }
+    for task in tasks.into_iter().chain(killed) {
+        let ended = task.join();
+        assert!(ended.as_ref().err().is_none_or(|error| error.is_killed()), "{ended:?}");
+    }
+}
+
+/// Runs `wait` under a limit that is over sooner or later than it, or under none.
+fn perhaps_limited(random: &mut Random, wait: impl FnOnce()) {
+    match random.below(3) {
+        0 => _ = with_timeout(Duration::from_micros(random.below(300) as u64), wait),
+        _ => wait(),
+    }
+}
+
+fn short(random: &mut Random) -> Duration {
+    Duration::from_micros(random.below(200) as u64)
+}
+
+#[test]
+fn a_mutex_is_never_held_twice_nor_lost() {
+    within(LIMIT, || {
+        let mutex = Arc::new(Mutex::new(0u64));
+        let held = Arc::new(AtomicBool::new(false));
+        let count = Arc::new(AtomicU64::new(0));
+        hammer({
+            let (mutex, held, count) = (mutex.clone(), held.clone(), count.clone());
+            move |random| {
+                let patience = short(random);
+                let how = random.below(4);
+                let slow = random.below(2) == 0;
+                perhaps_limited(random, || {
+                    let guard = match how {
+                        0 => mutex.try_lock().ok(),
+                        1 => mutex.lock_timeout(patience).ok(),
+                        _ => Some(mutex.lock().unwrap()),
+                    };
+                    let Some(mut guard) = guard else { return };
+                    assert!(!held.swap(true, SeqCst), "held twice");
+                    *guard += 1;
+                    count.fetch_add(1, SeqCst);
+                    assert!(held.swap(false, SeqCst));
+                    if slow {
+                        // No kill may come while it is held: that would poison.
+                        thread::yield_now();
+                    }
+                });
+            }
+        });
+        assert_eq!(*mutex.try_lock().expect("unlocked in the end"), count.load(SeqCst));
+        assert!(count.load(SeqCst) > 0);
+    });
+}
+
+#[test]
+fn a_mutex_held_across_yields_is_never_held_twice_nor_lost() {
+    struct Held<'a>(&'a AtomicBool);
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            assert!(self.0.swap(false, SeqCst));
+        }
+    }
+    within(LIMIT, || {
+        let mutex = Arc::new(Mutex::new(()));
+        let held = Arc::new(AtomicBool::new(false));
+        hammer({
+            let (mutex, held) = (mutex.clone(), held.clone());
+            move |random| {
+                let turns = random.below(3);
+                perhaps_limited(random, || {
+                    // A kill in the middle of the yields poisons, as it should.
+                    let _guard = mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    assert!(!held.swap(true, SeqCst), "held twice");
+                    let _held = Held(&held);
+                    (0..turns).for_each(|_| yield_now());
+                });
+            }
+        });
+        mutex.clear_poison();
+        assert!(mutex.try_lock().is_ok(), "unlocked in the end");
+    });
+}
+
+#[test]
+fn no_permit_is_lost_or_made() {
+    const PERMITS: usize = 3;
+    within(LIMIT, || {
+        let semaphore = Arc::new(Semaphore::new(PERMITS));
+        let inside = Arc::new(AtomicUsize::new(0));
+        struct Inside<'a>(&'a AtomicUsize);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, SeqCst);
+            }
+        }
+        hammer({
+            let (semaphore, inside) = (semaphore.clone(), inside.clone());
+            move |random| {
+                let patience = short(random);
+                let (how, turns) = (random.below(6), random.below(3));
+                perhaps_limited(random, || {
+                    let permit = match how {
+                        0 => semaphore.try_acquire(),
+                        1 => semaphore.acquire_timeout(patience).ok(),
+                        2 => return semaphore.wait(),
+                        3 => {
+                            semaphore.wait_timeout(patience);
+                            return;
+                        }
+                        _ => Some(semaphore.acquire()),
+                    };
+                    let Some(_permit) = permit else { return };
+                    assert!(inside.fetch_add(1, SeqCst) < PERMITS);
+                    let _inside = Inside(&inside);
+                    (0..turns).for_each(|_| yield_now());
+                });
+            }
+        });
+        assert_eq!(semaphore.available_permits(), PERMITS);
+        assert_eq!(format!("{semaphore:?}"), "Semaphore { permits: 3, waiting: 0 }");
+    });
+}
+
+/// Each token is announced once. Were a notification lost, a token would stay while all consumers sleep.
+#[test]
+fn no_notification_is_lost() {
+    within(LIMIT, || {
+        let tokens = Arc::new((Mutex::new(0u64), Condvar::new()));
+        let (made, taken) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let take = |tokens: &(Mutex<u64>, Condvar), stop: &AtomicBool, taken: &AtomicU64| {
+            let waits = |left: &mut u64| *left == 0 && !stop.load(SeqCst);
+            let mut left = tokens.1.wait_while(tokens.0.lock().unwrap(), waits).unwrap();
+            if *left > 0 {
+                *left -= 1;
+                taken.fetch_add(1, SeqCst);
+            }
+        };
+        // Consumers that nobody kills, one in a hub and one plain: they alone see to it that no token is left.
+        let steady: Vec<_> = [true, false]
+            .into_iter()
+            .map(|green| {
+                let (tokens, taken, stop) = (tokens.clone(), taken.clone(), stop.clone());
+                let run = move || {
+                    while !stop.load(SeqCst) {
+                        take(&tokens, &stop, &taken);
+                    }
+                };
+                thread::spawn(move || if green { spawn(run).join().unwrap() } else { run() })
+            })
+            .collect();
+        hammer({
+            let (tokens, taken, made, stop) = (tokens.clone(), taken.clone(), made.clone(), stop.clone());
+            move |random| {
+                if random.below(2) == 0 {
+                    *tokens.0.lock().unwrap() += 1;
+                    made.fetch_add(1, SeqCst);
+                    tokens.1.notify_one();
+                } else {
+                    // Only under a limit: when the time is over nobody makes tokens any more.
+                    let limit = Duration::from_micros(random.below(300) as u64);
+                    let _ = with_timeout(limit, || take(&tokens, &stop, &taken));
+                }
+            }
+        });
+        while *tokens.0.lock().unwrap() > 0 {
+            sleep(Duration::from_millis(1));
+        }
+        stop.store(true, SeqCst);
+        drop(tokens.0.lock());
+        tokens.1.notify_all();
+        steady.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(taken.load(SeqCst), made.load(SeqCst));
+    });
+}
