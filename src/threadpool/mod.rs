@@ -23,12 +23,11 @@ use std::panic::resume_unwind;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use self::crew::{Crew, Task};
 pub use self::job::Job;
 use crate::error::Unwinding;
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 
 /// How many jobs of [`unblock`] run at a time. They mostly wait, for a disk or for a library's own connection, so there
 /// may be many more of them than processors.
@@ -154,7 +153,7 @@ impl ThreadPool {
         T: Send + 'static,
     {
         // A green thread that unwinds must not yield; then rather stop its OS thread than leave `f` undone.
-        if crew::is_worker() || thread::panicking() {
+        if crew::is_worker() || is_unwinding() {
             return f();
         }
         self.try_unblock(f).unwrap_or_else(|error| panic!("no OS thread for the pool: {error}"))
@@ -166,7 +165,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        if thread::panicking() {
+        if is_unwinding() {
             return Err(Unwinding.into());
         }
         let (job, task) = Job::cancelled_by_drop(f);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::hub::waiter::is_unwinding;
 use crate::sys::clock::Time;
 use crate::task::sleep;
 
@@ -23,7 +24,7 @@ impl Pauses {
     /// it, every deadline has passed.
     pub(super) fn pause(&mut self) -> bool {
         let left = Time::now().until(self.deadline);
-        if left.is_zero() || std::thread::panicking() {
+        if left.is_zero() || is_unwinding() {
             return false;
         }
         sleep(self.next.min(left));
