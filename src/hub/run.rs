@@ -21,13 +21,14 @@ impl HubState {
     /// thread's own stack.
     pub(super) fn run(&self) {
         loop {
-            let woken = self.ready.borrow_mut().begin_pass();
-            if self.begin_fresh() == Stopped::Main || self.run_woken(woken) == Stopped::Main {
-                return;
-            }
+            // First, not last: a main greenlet that only yields returns from every pass.
             if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
                 self.thread.back_in_hub();
                 self.look();
+            }
+            let woken = self.ready.borrow_mut().begin_pass();
+            if self.begin_fresh() == Stopped::Main || self.run_woken(woken) == Stopped::Main {
+                return;
             }
         }
     }
