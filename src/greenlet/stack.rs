@@ -201,10 +201,13 @@ struct Header {
 /// What no frame writes by chance.
 const CANARY: usize = 0x6772_6565_6e6c_6f6f_u64 as usize;
 
-/// Canaries of a page: in pairs, `CANARY_STEP` bytes apart. Frames have holes, where they keep what was not needed this
-/// time; all canaries together are wider than a common frame and hit several of those.
-const CANARIES: usize = 8;
-const CANARY_STEP: usize = 256;
+/// Where the canaries of a page are, in bytes. Frames have holes, where they keep what was not needed this time. So there
+/// are several canaries, wider than a common frame, and no two pairs are equally far apart: as the frames of a recursion
+/// come at equal distances, their holes cannot have them all.
+const CANARIES: [usize; 8] = [0, 24, 96, 216, 360, 528, 768, 816];
+
+/// Bytes below the base in which canaries would tell nothing: the frames there are always the same, holes included.
+const FIRST_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 1024 };
 
 impl Extent {
     /// # Panics
@@ -234,8 +237,8 @@ impl Extent {
         let mark = unsafe { (*self.header()).mark };
         // SAFETY: a word of a touched page of this stack. A coroutine may have left anything there, but it does not run
         // now, so nothing writes to it. Volatile, since no Rust value lives there.
-        let intact = |index| unsafe { self.canary(mark, index).read_volatile() } == CANARY;
-        if !(0..CANARIES).all(intact) {
+        let intact = |offset| unsafe { self.canary(mark, offset).read_volatile() } == CANARY;
+        if !CANARIES.into_iter().all(intact) {
             // SAFETY: as promised by the caller.
             unsafe { self.trim_deep(in_use) };
         }
@@ -281,25 +284,25 @@ impl Extent {
     ///
     /// `page` and `warm` are pages of this stack, nobody runs on it, and no frame is lower than `free`.
     unsafe fn set_mark(self, mut page: usize, warm: usize, free: usize) {
-        let fits = |page| self.canary(page, CANARIES - 1).addr() + size_of::<usize>() <= free;
+        let fits = |page| self.canary(page, CANARIES[CANARIES.len() - 1]).addr() + size_of::<usize>() <= free;
         while page > warm && !fits(page) {
             page -= memory::page_size();
         }
         // SAFETY: the header is the pool's own.
         unsafe { (*self.header()).mark = page };
         if fits(page) {
-            for index in 0..CANARIES {
+            for offset in CANARIES {
                 // SAFETY: a word of this stack, below every frame.
-                unsafe { self.canary(page, index).write_volatile(CANARY) };
+                unsafe { self.canary(page, offset).write_volatile(CANARY) };
             }
         }
     }
 
-    /// One of the words in the lower quarter of a page that a stack which needs the next page has overwritten. They
-    /// are coloured too, in four steps.
-    fn canary(self, page: usize, index: usize) -> *mut usize {
+    /// One of the words in the lower quarter of a page, which a stack that needs the next page overwrites. They are
+    /// coloured too, in four steps.
+    fn canary(self, page: usize, offset: usize) -> *mut usize {
         let colour = (self.end() - HEADER - self.base.get()) / COLOUR_STEP;
-        ptr::with_exposed_provenance_mut(page + index / 2 * CANARY_STEP + colour % 4 * 64 + index % 2 * 40)
+        ptr::with_exposed_provenance_mut(page + colour % 4 * 64 + offset)
     }
 
     /// How many bytes below the base an address is; the whole stack for one that is not on it, as locals may be where a
@@ -408,7 +411,7 @@ impl Pool {
         let extent = Extent::new(low, class);
         let top_page = extent.end() - memory::page_size();
         // SAFETY: the slot has just been taken from those that nobody uses.
-        unsafe { extent.set_mark(top_page, top_page, extent.base.get()) };
+        unsafe { extent.set_mark(top_page, top_page, extent.base.get() - FIRST_FRAMES) };
         Ok(Stack { extent, pool: self })
     }
 
@@ -482,9 +485,8 @@ fn reserve_region(class: SizeClass) -> Result<Range<usize>, StackError> {
 fn open_and_install_guards(class: SizeClass, slab: Range<usize>) -> Result<Option<Range<usize>>, StackError> {
     // SAFETY: the slab is reserved, and nothing uses it yet.
     unsafe { memory::open(slab.start, slab.len()) }.map_err(StackError::OutOfMemory)?;
-    // SAFETY: the lowest page of each slot is never touched, except by an overflow.
-    let install = |low| unsafe { memory::install_guard(low, memory::page_size()) };
-    let Err(error) = slab.clone().step_by(class.slot()).try_for_each(install) else {
+    // SAFETY: the slab consists of slots of this size, whose lowest pages are never touched, except by an overflow.
+    let Err(error) = (unsafe { memory::install_guards(slab.clone(), class.slot()) }) else {
         return Ok(Some(slab));
     };
     // SAFETY: nothing uses the slab yet.

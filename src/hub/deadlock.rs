@@ -1,7 +1,5 @@
 //! When nothing is ready: who waited for that, and whether anything can ever be ready again.
 
-use std::sync::atomic::Ordering;
-
 use super::HubState;
 use super::remote::BYSTANDERS;
 use super::waiter::Wake;
@@ -26,7 +24,7 @@ impl HubState {
     /// Whether no other OS thread is there that could wake this hub. Looked at before a sleep without end only.
     #[cold]
     pub(super) fn nobody_else(&self) -> bool {
-        let bystanders = BYSTANDERS.load(Ordering::SeqCst);
+        let bystanders = BYSTANDERS.count();
         process::thread_count().is_some_and(|count| count <= bystanders + 1)
     }
 

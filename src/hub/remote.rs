@@ -4,13 +4,38 @@
 //! was meant for a hub that is gone is told by its epoch, or by its generation, and thrown away.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::sys::lock::Lock;
 use crate::sys::wake::Wake as Bell;
 
-/// Threads of the process that never wake a hub of their own accord: the idle ones of the thread pool.
-pub(crate) static BYSTANDERS: AtomicUsize = AtomicUsize::new(0);
+/// Threads of the process that never wake a hub of their own accord: the idle ones of the thread pools.
+pub(crate) static BYSTANDERS: Bystanders = Bystanders(AtomicU64::new(0));
+
+/// A number of OS threads, below the number of the process that they are in: a fork takes none of them along.
+#[derive(Debug)]
+pub(crate) struct Bystanders(AtomicU64);
+
+impl Bystanders {
+    /// One more.
+    pub(crate) fn add(&self) {
+        let process = u64::from(std::process::id()) << 32;
+        let plus_one =
+            |count| Some(if count & !u64::from(u32::MAX) == process { count } else { process } + 1);
+        let _always_some = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, plus_one);
+    }
+
+    /// One less, of those that this process has added.
+    pub(crate) fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// How many there are in this process.
+    pub(crate) fn count(&self) -> usize {
+        let count = self.0.load(Ordering::SeqCst);
+        if count >> 32 == u64::from(std::process::id()) { count as u32 as usize } else { 0 }
+    }
+}
 
 /// Doors without a hub.
 static CLOSED: Lock<Vec<&'static Door>> = Lock::new(Vec::new());

@@ -1,54 +1,206 @@
-//! How a connection of TCP is opened.
+//! How a connection of TCP is opened: several addresses of one host race, each with a start of 250 ms (RFC 8305, "happy
+//! eyeballs"), so that one that never answers costs that much and not minutes.
 
+use std::collections::VecDeque;
 use std::io;
+use std::iter;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Duration;
 
 use super::resolve::ToSocketAddrs;
 use super::socket::zero_timeout;
 use super::tcp_stream::TcpStream;
+use crate::error::JoinError;
 use crate::io::Source;
 use crate::io::socket::Connect;
 use crate::sys::clock::Time;
 use crate::sys::socket::{self, Address};
-use crate::task::with_timeout;
+use crate::task::{JoinHandle, iwait, spawn, with_timeout};
 
-/// Connects to the first of the addresses that lets it.
+/// How long an attempt is alone before the next one begins.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Connects to one of the addresses.
 pub(super) fn any(addr: impl ToSocketAddrs, timeout: Option<Duration>) -> io::Result<TcpStream> {
-    let Some(timeout) = timeout else { return each(addr.to_socket_addrs()?, None) };
+    let Some(timeout) = timeout else { return race(addr.to_socket_addrs()?, Time::NEVER) };
     if timeout.is_zero() {
         return Err(zero_timeout());
     }
     let deadline = Time::after(timeout);
-    let addresses = with_timeout(timeout, || addr.to_socket_addrs()).map_err(|_| timed_out())??;
-    each(addresses, Some(deadline))
+    let addresses = with_timeout(timeout, || addr.to_socket_addrs()).map_err(|_elapsed| timed_out())??;
+    race(addresses, deadline)
 }
 
-fn each(addresses: impl Iterator<Item = SocketAddr>, deadline: Option<Time>) -> io::Result<TcpStream> {
-    let mut last = None;
-    for address in addresses {
-        match one(address, deadline) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
+/// Begins an attempt at each address in turn: the next when one has failed, or when the last has had its start.
+fn race(addresses: impl Iterator<Item = SocketAddr>, deadline: Time) -> io::Result<TcpStream> {
+    let mut waiting = VecDeque::from(alternate(addresses));
+    let mut running = Running::default();
+    let mut failure = Failure::default();
+    while let Some((place, address)) = waiting.pop_front() {
+        match Attempt::begin(address) {
+            Err(error) => failure.note(place, error),
+            Ok(attempt) if attempt.is_done => return attempt.finish(deadline),
+            // There is nobody to race with, or the green thread unwinds and may not wait, whatever for.
+            Ok(attempt) if running.is_empty() && waiting.is_empty() || thread::panicking() => {
+                match attempt.finish(deadline) {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => failure.note(place, error),
+                }
+            }
+            Ok(attempt) => running.begin(place, attempt, deadline),
+        }
+        // The last to begin has no need of a start: this waits for all.
+        let start = if waiting.is_empty() { Time::NEVER } else { Time::after(HEAD_START) };
+        while let Some((place, result)) = running.next(start.min(deadline)) {
+            match result {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure.note(place, error),
+            }
+            if !waiting.is_empty() {
+                break;
+            }
+        }
+        if deadline <= Time::now() {
+            return Err(timed_out());
         }
     }
-    Err(last
-        .unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses")))
+    Err(failure.into_error())
 }
 
-fn one(address: SocketAddr, deadline: Option<Time>) -> io::Result<TcpStream> {
-    let address = Address::from(address);
-    let source = Source::new(std::net::TcpStream::from(socket::stream(&address)?));
-    source.run_until(Connect { address }, deadline).map_err(|error| match error.kind() {
-        // Not the kernel's own ETIMEDOUT.
-        io::ErrorKind::TimedOut if error.raw_os_error().is_none() => timed_out(),
-        _ => error,
-    })?;
-    // It blocks for whoever gets the descriptor; only the connecting could not be asked not to wait.
-    source.get_ref().set_nonblocking(false)?;
-    Ok(TcpStream::connected(source))
+/// The addresses, each with its place, with those of the two families by turns from the first one's on: if a host cannot
+/// be reached by one family, the other is tried next.
+fn alternate(addresses: impl Iterator<Item = SocketAddr>) -> Vec<(usize, SocketAddr)> {
+    let mut ahead = addresses.enumerate().peekable();
+    let first_is_v6 = ahead.peek().is_some_and(|(_, address)| address.is_ipv6());
+    let (one, other): (Vec<_>, Vec<_>) = ahead.partition(|(_, address)| address.is_ipv6() == first_is_v6);
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    let pairs = iter::from_fn(|| match (one.next(), other.next()) {
+        (None, None) => None,
+        pair => Some(pair),
+    });
+    pairs.flat_map(|(one, other)| one.into_iter().chain(other)).collect()
+}
+
+/// A socket that connects, or has done so.
+struct Attempt {
+    source: Source<std::net::TcpStream>,
+    address: Address,
+    is_done: bool,
+}
+
+impl Attempt {
+    /// Begins to connect, and does not wait. To an address of this machine it is done at once.
+    fn begin(address: SocketAddr) -> io::Result<Attempt> {
+        let address = Address::from(address);
+        let inner = std::net::TcpStream::from(socket::stream(&address)?);
+        let is_done = match socket::connect(inner.as_fd(), &address) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Attempt { source: Source::new(inner), address, is_done })
+    }
+
+    /// Waits until it is connected.
+    fn finish(self, deadline: Time) -> io::Result<TcpStream> {
+        if !self.is_done {
+            let connect = Connect { address: self.address };
+            let deadline = (deadline != Time::NEVER).then_some(deadline);
+            self.source.run_until(connect, deadline).map_err(|error| match error.kind() {
+                // Not the kernel's own ETIMEDOUT.
+                io::ErrorKind::TimedOut if error.raw_os_error().is_none() => timed_out(),
+                _ => error,
+            })?;
+        }
+        // It blocks for whoever gets the descriptor; only the connecting could not be asked not to wait.
+        self.source.get_ref().set_nonblocking(false)?;
+        Ok(TcpStream::connected(self.source))
+    }
+}
+
+/// The attempts under way, by place. Those that are left when this is dropped are given up.
+#[derive(Default)]
+struct Running(Vec<(usize, JoinHandle<io::Result<TcpStream>>)>);
+
+impl Running {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn begin(&mut self, place: usize, attempt: Attempt, deadline: Time) {
+        self.0.push((place, spawn(move || attempt.finish(deadline))));
+    }
+
+    /// The next that ends; `None` if there is none, or none has ended by then.
+    fn next(&mut self, until: Time) -> Option<(usize, io::Result<TcpStream>)> {
+        let handles = self.0.iter().map(|(_, handle)| handle);
+        let ended = iwait(handles).timeout(Time::now().until(until)).next()?.id();
+        let index = self.0.iter().position(|(_, handle)| handle.id() == ended)?;
+        let (place, handle) = self.0.remove(index);
+        let result = handle.join().unwrap_or_else(|error| match error {
+            JoinError::Stack(error) => Err(error.into()),
+            error => resume_unwind(error.into_payload()),
+        });
+        Some((place, result))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for (_, handle) in &self.0 {
+            handle.try_kill();
+        }
+    }
+}
+
+/// The error to report: that of the address that came last, as if they had been tried one after the other.
+#[derive(Default)]
+struct Failure(Option<(usize, io::Error)>);
+
+impl Failure {
+    fn note(&mut self, place: usize, error: io::Error) {
+        if self.0.as_ref().is_none_or(|&(last, _)| last < place) {
+            self.0 = Some((place, error));
+        }
+    }
+
+    fn into_error(self) -> io::Error {
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses");
+        self.0.map_or_else(none, |(_, error)| error)
+    }
 }
 
 fn timed_out() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(addresses: &[&str]) -> Vec<usize> {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap());
+        alternate(addresses).into_iter().map(|(place, _)| place).collect()
+    }
+
+    #[test]
+    fn families_alternate_from_the_first_ones_on() {
+        assert_eq!(order(&["[::1]:1", "[::2]:1", "[::3]:1", "127.0.0.1:1"]), [0, 3, 1, 2]);
+        assert_eq!(order(&["127.0.0.1:1", "[::1]:1", "[::2]:1", "127.0.0.2:1"]), [0, 1, 3, 2]);
+        assert_eq!(order(&["127.0.0.1:1"]), [0]);
+        assert_eq!(order(&[]), [0; 0]);
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_last_address() {
+        let mut failure = Failure::default();
+        for (place, kind) in [(2, io::ErrorKind::TimedOut), (0, io::ErrorKind::ConnectionRefused)] {
+            failure.note(place, kind.into());
+        }
+        assert_eq!(failure.into_error().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(Failure::default().into_error().kind(), io::ErrorKind::InvalidInput);
+    }
 }

@@ -46,9 +46,11 @@ impl TcpStream {
 
     /// Opens a connection.
     ///
-    /// If `addr` stands for several addresses, each is tried in turn until one connects. The calling green thread yields
-    /// for the lookup of a name and until the connection stands. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) gives the attempt up.
+    /// If `addr` stands for several addresses, one after the other is tried until one connects, the families of IP by turns.
+    /// The next begins when one has failed, or after 250 ms beside it: the first that connects wins ("happy eyeballs").
+    ///
+    /// The calling green thread yields for the lookup of a name and until a connection stands. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) gives the attempts up.
     ///
     /// # Errors
     ///

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -182,7 +181,7 @@ impl Crew {
             state.idle -= 1;
             state.called += 1;
             // Now, not when it wakes: until then a hub that looks for a deadlock would overlook it.
-            BYSTANDERS.fetch_sub(1, Ordering::SeqCst);
+            BYSTANDERS.remove();
             drop(state);
             self.call.notify_one();
             return Ok(());
@@ -251,7 +250,7 @@ impl Crew {
     /// Waits for a call; `None` if the thread is to end.
     fn idle<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
         state.idle += 1;
-        BYSTANDERS.fetch_add(1, Ordering::SeqCst);
+        BYSTANDERS.add();
         loop {
             let (locked, waited) =
                 self.call.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
@@ -262,7 +261,7 @@ impl Crew {
             }
             if waited.timed_out() || state.closed || state.threads > state.size {
                 state.idle -= 1;
-                BYSTANDERS.fetch_sub(1, Ordering::SeqCst);
+                BYSTANDERS.remove();
                 state.threads -= 1;
                 return None;
             }

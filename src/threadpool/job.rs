@@ -12,10 +12,12 @@ use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
+use crate::task::{Notice, Subscription, Waitable};
 
 /// A closure given to a [`ThreadPool`](super::ThreadPool), and in the end its value.
 ///
-/// Dropping it detaches the job, which runs all the same.
+/// Dropping it detaches the job, which runs all the same. It can be waited for together with other things, by
+/// [`wait`](crate::wait) and its siblings.
 ///
 /// # Examples
 ///
@@ -168,6 +170,29 @@ impl<T> Job<T> {
     /// ```
     pub fn is_finished(&self) -> bool {
         self.slot.lock().is_finished()
+    }
+}
+
+impl<T: Send + 'static> Waitable for Job<T> {
+    fn is_ready(&self) -> bool {
+        self.is_finished()
+    }
+
+    fn subscribe(&self, notice: Notice) -> Subscription {
+        let mut slot = self.slot.lock();
+        if !slot.is_finished() {
+            return Subscription::new(slot.waiters.push(notice.0));
+        }
+        drop(slot);
+        notice.give();
+        Subscription::none()
+    }
+
+    fn unsubscribe(&self, subscription: Subscription) {
+        let Some(ticket) = subscription.0 else { return };
+        let registered = self.slot.lock().waiters.remove(ticket);
+        // With the lock released: a notice may own other code.
+        drop(registered);
     }
 }
 

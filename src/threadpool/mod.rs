@@ -3,15 +3,22 @@
 //! [`unblock`] runs a closure on a thread of the process-wide pool while the calling green thread waits; a [`ThreadPool`]
 //! is a pool of one's own, whose [`spawn`](ThreadPool::spawn) gives a [`Job`] to be waited for later.
 //!
-//! Threads are made when there is work for them, and end when there has been none for ten seconds. Idle ones do not hide a
-//! deadlock: [`LoopExit`](crate::error::LoopExit) is raised as if they were not there. After a fork the child's pools
-//! begin anew, with threads of their own.
-//!
 //! ```
 //! use greenloop::threadpool::unblock;
 //!
 //! let sum = unblock(|| (1..=1_000_u64).sum::<u64>());
 //! assert_eq!(sum, 500_500);
+//! ```
+//!
+//! Threads are made when there is work for them, and end when there has been none for ten seconds. After a fork the child's
+//! pools begin anew, with threads of their own. Idle ones do not hide a deadlock:
+//!
+//! ```
+//! use greenloop::{LoopExit, event::Event, threadpool::unblock};
+//!
+//! unblock(|| ()); // leaves an idle thread
+//! let deadlock = std::panic::catch_unwind(|| Event::new().wait()).unwrap_err();
+//! assert!(deadlock.is::<LoopExit>());
 //! ```
 
 mod crew;
