@@ -43,23 +43,11 @@ fn complaint(name: &str, text: &str) -> Option<String> {
     let Some(expected) = expected_output(text) else {
         return Some(format!("{name}: the header has no `Expected output:`"));
     };
-    let run = support::finish(&mut Command::new(program(name)), LIMIT);
+    let run = support::finish(&mut Command::new(support::example(name)), LIMIT);
     if !run.status.success() {
         return Some(format!("{name}: {}\n{}{}", run.status, run.stdout, run.stderr));
     }
     difference(&expected, &run.stdout).map(|line| format!("{name}: {line}\n--- it printed\n{}", run.stdout))
-}
-
-/// `cargo test` builds the examples beside the tests: `PROFILE/deps/examples-HASH` is this program.
-fn program(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("the test binary's path");
-    let profile = tests.parent().and_then(Path::parent).expect("two folders up");
-    let program = profile.join("examples").join(name);
-    assert!(
-        program.exists(),
-        "not built: `cargo test` builds the examples, and so does `cargo build --examples`"
-    );
-    program
 }
 
 /// The indented lines below `Expected output:` in the comment that opens `text`.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -161,6 +161,18 @@ pub(crate) fn finish(command: &mut Command, limit: Duration) -> Finished {
             panic!("still running after {limit:?}: {command:?} {:?}", finished(status));
         }
     }
+}
+
+/// The program of an example. `cargo test` builds the examples beside the tests: `PROFILE/deps/TEST-HASH` is this program.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test binary's path");
+    let profile = test.parent().and_then(Path::parent).expect("two folders up");
+    let program = profile.join("examples").join(name);
+    assert!(
+        program.exists(),
+        "not built: `cargo test` builds the examples, and so does `cargo build --examples`"
+    );
+    program
 }
 
 fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
