@@ -1,0 +1,141 @@
+//! A web crawler: ordinary blocking crates (ureq, rustls) over greenloop's streams, all on one OS thread.
+//!
+//! ```text
+//! cargo run --release --example crawler                     # a demonstration on a site of its own
+//! cargo run --release --example crawler -- --help           # a tool: URLs, depth, limits, formats
+//! cargo run --release --example crawler -- -d 2 --same-host --format csv http://127.0.0.1:8000/
+//! ```
+//!
+//! The demonstration exits with 0 if the URLs that failed are exactly those that its site has planned to fail.
+//!
+//! Expected output:
+//!
+//!     One after another:
+//!     GET: http://127.0.0.1:[..]/python
+//!     48954 bytes received from http://127.0.0.1:[..]/python.
+//!     GET: http://127.0.0.1:[..]/yahoo
+//!     491871 bytes received from http://127.0.0.1:[..]/yahoo.
+//!     GET: http://127.0.0.1:[..]/github
+//!     51595 bytes received from http://127.0.0.1:[..]/github.
+//!     This took [..] ms.
+//!
+//!     Together:
+//!     GET: http://127.0.0.1:[..]/python
+//!     GET: http://127.0.0.1:[..]/yahoo
+//!     GET: http://127.0.0.1:[..]/github
+//!     48954 bytes received from http://127.0.0.1:[..]/python.
+//!     51595 bytes received from http://127.0.0.1:[..]/github.
+//!     491871 bytes received from http://127.0.0.1:[..]/yahoo.
+//!     This took [..] ms.
+//!
+//!     The graph behind http://127.0.0.1:[..]/graph/0, 32 fetches at a time:
+//!     214 URLs: 207 fetched (5 redirected, 1 cut short), 2 skipped, 5 failed; 1710705 bytes in [..] ms
+//!     redirected, as planned:
+//!       /moved/301 (602 bytes of /graph/101)
+//!       /moved/302 (2493 bytes of /graph/102)
+//!       /moved/303 (4016 bytes of /graph/103)
+//!       /moved/307 (1824 bytes of /graph/107)
+//!       /moved/308 (1822 bytes of /graph/108)
+//!     cut short, as planned:
+//!       /endless (1048576 bytes of /endless)
+//!     skipped, as planned:
+//!       /private/diary: forbidden by robots.txt
+//!       /private/keys: forbidden by robots.txt
+//!     failed, as planned:
+//!       /broken: 500 Internal Server Error
+//!       /closed-early: the server closed the connection early
+//!       /loop/a: redirect loop at http://127.0.0.1:[..]/loop/a
+//!       /missing: 404 Not Found
+//!       /slow: timed out after 2s
+
+#![expect(unreachable_pub, reason = "a program has no interface to keep narrow")]
+
+mod crawl;
+mod demo;
+mod fetch;
+mod frontier;
+mod links;
+mod options;
+mod progress;
+mod report;
+mod robots;
+mod server;
+mod site;
+mod transport;
+
+use clap::Parser;
+use crawl::Plan;
+use fetch::Fetcher;
+use options::{Format, Options};
+use progress::Progress;
+use report::{Outcome, Summary};
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+use ureq::tls::RootCerts;
+
+fn main() -> ExitCode {
+    if std::env::args_os().len() <= 1 {
+        return match demo::run() {
+            Ok(as_planned) => ExitCode::from(u8::from(!as_planned)),
+            Err(error) => failure(1, &error),
+        };
+    }
+    let options = Options::parse();
+    let roots = match roots(&options) {
+        Ok(roots) => roots,
+        Err(error) => return failure(2, &error),
+    };
+    match run(&options, roots) {
+        Ok(failed) => ExitCode::from(u8::from(failed > 0)),
+        // Whoever reads the results has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => failure(1, &format!("cannot write the results: {error}")),
+    }
+}
+
+fn failure(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("crawler: {error}");
+    ExitCode::from(code)
+}
+
+/// The certificate authorities to trust.
+fn roots(options: &Options) -> Result<RootCerts, String> {
+    let Some(path) = &options.ca_file else { return Ok(RootCerts::WebPki) };
+    let pem = std::fs::read(path).map_err(|error| error.to_string());
+    let roots = pem.and_then(|pem| fetch::read_roots(&pem));
+    roots.map_err(|error| format!("cannot use --ca-file {}: {error}", path.display()))
+}
+
+/// Crawls as the options say, prints the results, and returns how many URLs failed.
+fn run(options: &Options, roots: RootCerts) -> io::Result<usize> {
+    let plan = Plan {
+        starts: options.urls.clone(),
+        concurrency: options.concurrency.into(),
+        depth: options.depth,
+        same_host: options.same_host,
+        max_bytes: options.max_bytes,
+    };
+    let fetcher = Fetcher::new(options.timeout, plan.concurrency, roots);
+    let progress = Progress::new();
+    let (started, mut failed) = (Instant::now(), 0);
+    let records = crawl::crawl(&plan, &fetcher, |record, done, known| {
+        if let (Outcome::Failed, Some(reason)) = (record.outcome, &record.reason) {
+            failed += 1;
+            progress.aside(|| eprintln!("crawler: {}: {reason}", record.url));
+        } else if let Format::Text = options.format {
+            progress.aside(|| writeln!(io::stdout(), "{record}"))?;
+        }
+        progress.update(done, known, failed);
+        Ok(())
+    });
+    progress.finish();
+    let records = records?;
+    let summary = Summary::of(&records, started.elapsed());
+    match options.format {
+        Format::Text => writeln!(io::stdout(), "{summary}")?,
+        Format::Json => report::write_json(io::stdout().lock(), &records, &summary)?,
+        Format::Csv => report::write_csv(io::stdout().lock(), &records)?,
+    }
+    Ok(summary.failed)
+}

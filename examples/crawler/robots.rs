@@ -1,0 +1,70 @@
+//! What each server's robots.txt allows, asked once per server, and the pace that it asks for.
+
+use crate::fetch::{AGENT, FetchError, Fetcher};
+use greenloop::sync::{Mutex, PoisonError};
+use robotxt::{AccessResult, Robots};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Instant;
+use url::{Origin, Url};
+
+/// How many redirects of a robots.txt are followed (RFC 9309, 2.3.1.2).
+const MAX_REDIRECTS: usize = 5;
+
+/// The servers met so far.
+#[derive(Default)]
+pub struct RobotsCache {
+    servers: RefCell<HashMap<Origin, Rc<Server>>>,
+}
+
+/// One server: its rules, once they have been read, and when its next request may start.
+#[derive(Default)]
+struct Server {
+    rules: Mutex<Option<Result<Rc<Robots>, FetchError>>>,
+    next: Cell<Option<Instant>>,
+}
+
+impl RobotsCache {
+    /// Tells whether `url` may be fetched, and if so waits for its turn where the server asks for a delay.
+    ///
+    /// The first caller for a server reads its robots.txt; the others park until it is there.
+    pub fn admits(&self, fetcher: &Fetcher, url: &Url) -> Result<bool, FetchError> {
+        let server = Rc::clone(self.servers.borrow_mut().entry(url.origin()).or_default());
+        let rules = server.rules(fetcher, url)?;
+        if !rules.is_url_allowed(url) {
+            return Ok(false);
+        }
+        if let Some(delay) = rules.crawl_delay() {
+            let now = Instant::now();
+            let turn = server.next.get().map_or(now, |next| next.max(now));
+            server.next.set(Some(turn + delay));
+            greenloop::sleep(turn - now);
+        }
+        Ok(true)
+    }
+}
+
+impl Server {
+    fn rules(&self, fetcher: &Fetcher, url: &Url) -> Result<Rc<Robots>, FetchError> {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.get_or_insert_with(|| read_robots(fetcher, url).map(Rc::new)).clone()
+    }
+}
+
+/// Reads the robots.txt that holds for `url`. A server that cannot give an answer must not be crawled.
+fn read_robots(fetcher: &Fetcher, url: &Url) -> Result<Robots, FetchError> {
+    let unreadable = |error| FetchError::Robots(Box::new(error));
+    let mut place =
+        url.join("/robots.txt").map_err(|error| unreadable(FetchError::Exchange(error.to_string())))?;
+    for _ in 0..=MAX_REDIRECTS {
+        let answer = fetcher.get(&place, robotxt::BYTE_LIMIT as u64).map_err(unreadable)?;
+        match (answer.status.as_u16(), answer.location) {
+            (300..400, Some(location)) => place = location,
+            (200..300, _) => return Ok(Robots::parse(&answer.body, AGENT)),
+            (500.., _) => return Err(unreadable(FetchError::Status(answer.status))),
+            _ => return Ok(Robots::from_access(AccessResult::Unavailable, AGENT)),
+        }
+    }
+    Ok(Robots::from_access(AccessResult::TooManyRedirects, AGENT))
+}
