@@ -267,9 +267,11 @@ impl Fiber {
 
     #[cold]
     fn end_greenlet(&self) {
-        let greenlet = self.greenlet.borrow_mut().take();
-        if let Some(greenlet) = greenlet {
-            greenlet.set_dead();
+        let Some(greenlet) = self.greenlet.borrow_mut().take() else { return };
+        greenlet.set_dead();
+        let thread = thread();
+        if thread.tracing.get() {
+            thread.departed.replace(Some(AnyGreenlet::of_header(greenlet)));
         }
     }
 

@@ -65,6 +65,21 @@ enum Parent {
 }
 
 impl Header {
+    /// The record of something that runs without having been made as a greenlet; without a fiber, of something that did.
+    fn begun(kind: Kind, fiber: Option<FiberRef>, class: SizeClass) -> Header {
+        Header {
+            id: next_id(),
+            place: Location::caller(),
+            class,
+            kind,
+            life: Cell::new(if fiber.is_some() { Life::Active } else { Life::Dead }),
+            fiber: Cell::new(fiber),
+            handles: Cell::new(0),
+            parent: RefCell::new(Parent::Hub),
+            body: RefCell::new(None),
+        }
+    }
+
     pub(super) fn set_dead(&self) {
         self.life.set(Life::Dead);
         self.fiber.set(None);
@@ -138,9 +153,7 @@ impl<T: 'static, F: FnOnce(T) -> T + 'static> Body for TypedBody<T, F> {
         let greenlet = AnyGreenlet::of_fiber(fiber, thread);
         greenlet.header.set_dead();
         let parent = greenlet.parent();
-        if thread.tracing.get() {
-            thread.departed.replace(Some(greenlet));
-        }
+        drop(greenlet);
         deliver_result(parent, parcel, thread)
     }
 }
@@ -229,7 +242,7 @@ pub struct AnyGreenlet {
 }
 
 impl AnyGreenlet {
-    fn of_header(header: Rc<Header>) -> AnyGreenlet {
+    pub(super) fn of_header(header: Rc<Header>) -> AnyGreenlet {
         header.handles.set(header.handles.get() + 1);
         AnyGreenlet { header }
     }
@@ -238,21 +251,15 @@ impl AnyGreenlet {
         if let Some(header) = &*fiber.greenlet.borrow() {
             return AnyGreenlet::of_header(header.clone());
         }
-        let main = fiber == thread.main();
-        let place = fiber.description().map_or(Location::caller(), |description| description.spawned_at());
-        let header = Rc::new(Header {
-            id: next_id(),
-            place,
-            class: fiber.class(),
-            kind: if main { Kind::Main } else { Kind::GreenThread },
-            fiber: Cell::new(Some(fiber)),
-            life: Cell::new(Life::Active),
-            handles: Cell::new(0),
-            parent: RefCell::new(Parent::Hub),
-            body: RefCell::new(None),
-        });
+        let kind = if fiber == thread.main() { Kind::Main } else { Kind::GreenThread };
+        let header = Rc::new(Header::begun(kind, Some(fiber), fiber.class()));
         *fiber.greenlet.borrow_mut() = Some(header.clone());
         AnyGreenlet::of_header(header)
+    }
+
+    /// A green thread that has ended before anybody asked for its handle.
+    pub(super) fn ended() -> AnyGreenlet {
+        AnyGreenlet::of_header(Rc::new(Header::begun(Kind::GreenThread, None, SizeClass::default_now())))
     }
 
     /// A number that no other greenlet of the process has.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::fiber::{Arrival, FiberRef, Thread, thread};
+use super::fiber::{Arrival, FiberRef, State, Thread, thread};
 use super::handle::AnyGreenlet;
 
 /// How control passed.
@@ -72,7 +72,11 @@ pub(super) fn emit_bounce(thread: &Thread, throws: bool) {
 
 fn call(thread: &Thread, event: Event, origin: FiberRef, target: FiberRef) {
     let Some(hook) = thread.tracer.borrow().clone() else { return };
-    let origin = thread.departed.take().unwrap_or_else(|| AnyGreenlet::of_fiber(origin, thread));
+    let departed = thread.departed.take();
+    let origin = match origin.state.get() {
+        State::Idle => departed.unwrap_or_else(AnyGreenlet::ended),
+        _ => AnyGreenlet::of_fiber(origin, thread),
+    };
     let trace = Trace { event, origin, target: AnyGreenlet::of_fiber(target, thread) };
     super::unraisable::catch("the trace hook", || hook(&trace));
 }

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use greenloop::error::GreenletExit;
-use greenloop::greenlet::{AnyGreenlet, Event, Greenlet, main, settrace};
+use greenloop::greenlet::{AnyGreenlet, Event, Greenlet, current, main, settrace};
+use greenloop::{spawn, yield_now};
 
 use crate::support::within;
 use crate::{LIMIT, is_exit, raise, raised};
@@ -107,5 +108,36 @@ fn case_39_each_thread_has_a_hook_of_its_own() {
             assert_eq!(other.join().unwrap(), (1, true));
         });
         assert_eq!(steps, []);
+    });
+}
+
+/// Green threads are traced as they are switched to; one that ends is its own origin, not what runs there next.
+#[test]
+fn green_threads_are_told_apart_on_one_stack() {
+    within(LIMIT, || {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let log = Rc::clone(&seen);
+        let first = spawn(yield_now);
+        yield_now();
+        settrace(Some(Rc::new(move |trace| {
+            log.borrow_mut().push((trace.origin.id(), trace.origin.is_dead(), trace.target.id()));
+        })));
+        let ids = Rc::new(RefCell::new(Vec::new()));
+        let second = spawn({
+            let ids = Rc::clone(&ids);
+            move || ids.borrow_mut().push(current().id())
+        });
+        first.join().unwrap();
+        second.join().unwrap();
+        settrace(None);
+        let main = main().id();
+        let seen = seen.borrow();
+        assert!(seen.iter().all(|(origin, _, target)| origin != target));
+        // Main is left alive and comes back; what ends is dead when it is left.
+        assert_eq!(seen.first().map(|(origin, dead, _)| (*origin, *dead)), Some((main, false)));
+        let last = seen.last().unwrap();
+        assert_eq!((last.1, last.2), (true, main));
+        let second = ids.borrow()[0];
+        assert_eq!(seen.iter().filter(|(_, _, target)| *target == second).count(), 1);
     });
 }
