@@ -172,7 +172,7 @@ impl Core {
 
 impl More {
     #[cold]
-    fn tell(mut self: Box<Self>, outcome: Outcome) {
+    fn tell(mut self, outcome: Outcome) {
         while let Some(notice) = self.notices.pop() {
             notice.notify();
         }
