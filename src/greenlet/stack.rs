@@ -362,7 +362,7 @@ struct Pool {
 struct Class {
     /// The low end of the stack that was returned last, or 0; each names the next in its header.
     returned: usize,
-    /// How many those are.
+    /// How many those are, with those that are about to be returned.
     warm: usize,
     /// The low ends of stacks that were returned when there were enough: without memory, as if never used.
     cold: Vec<usize>,
@@ -422,21 +422,26 @@ impl Pool {
     ///
     /// The stack belongs to the caller, who gives it up, and nothing on it is in use.
     unsafe fn take_back(&self, extent: Extent) {
-        // SAFETY: as promised by the caller.
-        unsafe { extent.trim(0) };
-        let mut state = self.classes[extent.class.index()].lock();
-        if state.warm < WARM_STACKS {
+        let class = &self.classes[extent.class.index()];
+        let stays_warm = {
+            let mut state = class.lock();
+            let has_room = state.warm < WARM_STACKS;
+            state.warm += usize::from(has_room);
+            has_room
+        };
+        if stays_warm {
+            // SAFETY: as promised by the caller.
+            unsafe { extent.trim(0) };
+            let mut state = class.lock();
             // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
             unsafe { (*extent.header()).next = state.returned };
             state.returned = extent.low.get();
-            state.warm += 1;
-            return;
+        } else {
+            let lowest = extent.low.get() + memory::page_size();
+            // SAFETY: these are the pages of a stack that nobody uses, above its guard.
+            unsafe { memory::discard(lowest, extent.end() - lowest) };
+            class.lock().cold.push(extent.low.get());
         }
-        drop(state);
-        let lowest = extent.low.get() + memory::page_size();
-        // SAFETY: these are the pages of a stack that nobody uses, above its guard.
-        unsafe { memory::discard(lowest, extent.end() - lowest) };
-        self.classes[extent.class.index()].lock().cold.push(extent.low.get());
     }
 
     /// Opens at least one more slot.
