@@ -28,7 +28,7 @@ impl HubState {
         process::thread_count().is_some_and(|count| count <= bystanders + 1)
     }
 
-    /// Nothing can wake main: raises it there, or ends its [`Hub::join`].
+    /// Nothing can wake main: raises it there, or ends its [`Hub::join`](super::Hub::join).
     #[cold]
     pub(super) fn raise_loop_exit(&self) {
         let main = self.thread.main();
