@@ -302,6 +302,8 @@ pub(crate) fn spend_budget() {
         if left > 1 {
             hub.budget.set(left - 1);
         } else {
+            // Nobody knows how long so many took: timers and descriptors get a look before the next so many.
+            hub.unlooked.set(run::SWITCHES_PER_LOOK);
             yield_now();
         }
     }

@@ -11,7 +11,7 @@ use crate::greenlet::{self, FiberRef, Interrupt, State, Stopped};
 use crate::sys::clock::Time;
 
 /// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
-const SWITCHES_PER_LOOK: usize = 128;
+pub(super) const SWITCHES_PER_LOOK: usize = 128;
 /// How long the hub first sleeps when nothing is left that could wake it but other OS threads, before it looks whether
 /// there are any; doubled each time.
 const LONELY_SLEEP: Duration = Duration::from_millis(20);

@@ -81,6 +81,24 @@ both_drivers! {
         assert!((100..10_000).contains(&turns), "{turns} turns while 60,000 bytes were read one by one");
     }
 
+    fn an_endless_supply_that_takes_work_delays_no_timer() {
+        let (reader, writer) = readable();
+        put(&writer, &[7; 60_000]);
+        let done = Rc::new(Cell::new(0));
+        let busy = spawn({
+            let done = done.clone();
+            move || loop {
+                read_byte(&reader);
+                done.set(done.get() + 1);
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(100) {}
+            }
+        });
+        sleep(Duration::from_millis(1));
+        assert!((1..1_000).contains(&done.get()), "{} pieces of work in a millisecond's sleep", done.get());
+        busy.kill();
+    }
+
     fn waiting_for_what_is_ready_starves_nobody() {
         let (reader, writer) = readable();
         put(&writer, b"x");
