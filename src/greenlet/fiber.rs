@@ -25,7 +25,8 @@ use std::rc::Rc;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use super::handle::{AnyGreenlet, Header};
+use super::handle::AnyGreenlet;
+use super::header::Header;
 use super::overflow;
 use super::stack::{CLASSES, Extent, SizeClass, Stack};
 use super::trace::Tracer;

@@ -7,7 +7,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use super::fiber::{FiberRef, thread};
-use super::handle::{self, Greenlet};
+use super::plain::Greenlet;
+use super::switching;
 use super::{current, unraisable};
 use crate::error::{GreenletExit, SwitchError};
 
@@ -105,15 +106,15 @@ impl<S: 'static, Y: 'static> Yielder<S, Y> {
         meeting.yielded.set(Some(value));
         let turn = if meeting.awaited.get() {
             meeting.phase.set(Phase::Suspended);
-            handle::switch_to_parent(Turn)
+            switching::switch_to_parent(Turn)
         } else {
             meeting.phase.set(Phase::Kept);
-            handle::wait_for_switch()
+            switching::wait_for_switch()
         };
         drop(waits);
         match turn {
             Ok(Turn) => meeting.sent.take().expect("a pull sends something"),
-            Err(error) => handle::raise(error),
+            Err(error) => switching::raise(error),
         }
     }
 }
@@ -168,7 +169,7 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
                     !self.greenlet.is_switched_out(),
                     "the generator's body is suspended in a switch by hand"
                 );
-                self.wait(|_| handle::wait_for_switch());
+                self.wait(|_| switching::wait_for_switch());
             }
             Phase::Kept => meeting.phase.set(Phase::Suspended),
             Phase::Done => {}
@@ -188,7 +189,7 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
         let turn = switch(&self.greenlet);
         drop(awaited);
         if let Err(error) = turn {
-            handle::raise(error);
+            switching::raise(error);
         }
     }
 
@@ -217,7 +218,7 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
         self.phase.set(Phase::Done);
         self.failure.set(end.err().filter(|payload| !payload.is::<GreenletExit>()));
         if !self.awaited.get() {
-            handle::leave_parent();
+            switching::leave_parent();
         }
         if self.abandoned.get() {
             self.report_failure();

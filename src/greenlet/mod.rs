@@ -21,13 +21,17 @@
 mod fiber;
 mod generator;
 mod handle;
+mod header;
 mod overflow;
+mod plain;
 mod stack;
+mod switching;
 mod trace;
 mod unraisable;
 
 pub use generator::{Generator, Yielder};
-pub use handle::{AnyGreenlet, Greenlet};
+pub use handle::AnyGreenlet;
+pub use plain::Greenlet;
 pub use stack::set_default_stack_size;
 pub use trace::{Event, Trace, Tracer, settrace};
 
