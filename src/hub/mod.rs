@@ -126,11 +126,11 @@ impl HubState {
         }
     }
 
-    /// Ends the wait `generation` of a fiber; nothing if that is over.
+    /// Ends a wait, named as in [`Wake`]; nothing if that is over.
     #[inline]
-    pub(crate) fn wake(&self, fiber: u32, generation: u64) {
-        if let Some(fiber) = self.thread.fiber(fiber)
-            && fiber.generation.get() == generation
+    pub(crate) fn wake(&self, wait: u64) {
+        if let Some(fiber) = self.thread.fiber((wait >> 32) as u32)
+            && fiber.generation.get() as u32 == wait as u32
         {
             self.make_ready(fiber);
         }

@@ -42,13 +42,8 @@ static CLOSED: Lock<Vec<&'static Door>> = Lock::new(Vec::new());
 
 /// What comes through a door.
 pub(crate) enum Letter {
-    /// Wakes a wait.
-    Wake {
-        /// The number of the fiber in its thread.
-        fiber: u32,
-        /// Which of its waits.
-        generation: u64,
-    },
+    /// Wakes a wait, named as in [`Wake`](super::waiter::Wake).
+    Wake(u64),
     /// Something to be run by the hub, where nothing may wait.
     Run(Box<dyn FnOnce() + Send>),
 }
@@ -87,6 +82,8 @@ impl Door {
                 bell: OnceLock::new(),
             }))
         });
+        // Late ones for the hub that is gone.
+        drop(door.take_letters());
         (door, door.generation.load(Ordering::SeqCst))
     }
 
@@ -174,21 +171,21 @@ mod tests {
     fn letters_come_in_order_and_not_to_the_next_hub() {
         let (door, generation) = Door::open();
         let epoch = door.epoch();
-        assert!(door.send(epoch, Letter::Wake { fiber: 1, generation: 1 }));
-        assert!(door.send(epoch, Letter::Wake { fiber: 2, generation: 2 }));
+        assert!(door.send(epoch, Letter::Wake(1)));
+        assert!(door.send(epoch, Letter::Wake(2)));
         assert!(!door.prepare_to_sleep());
-        let fibers: Vec<_> = door
+        let waits: Vec<_> = door
             .take_letters()
             .into_iter()
             .map(|(_, letter)| match letter {
-                Letter::Wake { fiber, .. } => fiber,
+                Letter::Wake(wait) => wait,
                 Letter::Run(_) => unreachable!(),
             })
             .collect();
-        assert_eq!(fibers, [1, 2]);
+        assert_eq!(waits, [1, 2]);
         assert!(door.prepare_to_sleep());
         door.end_sleep();
         door.close(generation + 5);
-        assert!(!door.send(epoch, Letter::Wake { fiber: 1, generation: 1 }));
+        assert!(!door.send(epoch, Letter::Wake(1)));
     }
 }

@@ -172,7 +172,7 @@ impl HubState {
         }
         for (epoch, letter) in self.door.take_letters() {
             match letter {
-                Letter::Wake { fiber, generation } => self.wake(fiber, generation),
+                Letter::Wake(wait) => self.wake(wait),
                 Letter::Run(callback) if epoch == self.epoch => greenlet::catch("a callback", callback),
                 Letter::Run(_) => {}
             }

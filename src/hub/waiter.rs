@@ -45,26 +45,35 @@ impl WaitingOn {
 }
 
 /// The address of one wait, from anywhere: wakes it, or does nothing once it is over.
+///
+/// Two words, so that it moves in registers: a larger one is written to memory in parts and read back as a whole, which
+/// stalls the processor on the way of every message. Half a generation is enough: one that has come round again means a
+/// wake for no reason, which every wait expects.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wake {
     door: &'static Door,
-    epoch: u64,
-    fiber: u32,
-    generation: u64,
+    /// The number of the fiber in its thread, and the lower half of the wait's generation.
+    wait: u64,
 }
 
 impl Wake {
     #[inline]
+    fn new(door: &'static Door, fiber: u32, generation: u64) -> Wake {
+        Wake { door, wait: u64::from(fiber) << 32 | u64::from(generation as u32) }
+    }
+
+    #[inline]
     pub(crate) fn wake(self) {
         match local_hub() {
-            Some(hub) if hub.door.is(self.door) => hub.wake(self.fiber, self.generation),
+            Some(hub) if hub.door.is(self.door) => hub.wake(self.wait),
             _ => self.wake_remote(),
         }
     }
 
     #[cold]
     fn wake_remote(self) {
-        self.door.send(self.epoch, Letter::Wake { fiber: self.fiber, generation: self.generation });
+        // Whichever hub is there: if it is not ours any more, it finds no such wait.
+        self.door.send(self.door.epoch(), Letter::Wake(self.wait));
     }
 }
 
@@ -169,12 +178,7 @@ impl Waiter {
     /// Whom to wake: for a wait list.
     #[inline]
     pub(crate) fn wake(&self) -> Wake {
-        Wake {
-            door: self.hub.door,
-            epoch: self.hub.epoch,
-            fiber: self.fiber.index(),
-            generation: self.generation,
-        }
+        Wake::new(self.hub.door, self.fiber.index(), self.generation)
     }
 
     /// [`wake`](Waiter::wake) as an entry for a wait list.
