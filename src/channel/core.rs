@@ -48,23 +48,6 @@ struct Offer<T> {
     sender: Option<Wake>,
 }
 
-/// A value taken, and the sender whom that lets go on.
-struct Taken<T> {
-    value: T,
-    sender: Option<Wake>,
-}
-
-impl<T> Taken<T> {
-    /// The value, once the sender is told: after the lock.
-    #[inline]
-    fn finish(self) -> T {
-        if let Some(sender) = self.sender {
-            sender.wake();
-        }
-        self.value
-    }
-}
-
 impl<T> State<T> {
     #[inline]
     fn available(&self) -> usize {
@@ -74,7 +57,7 @@ impl<T> State<T> {
     /// Calls the first receiver in line, if there is a value that is promised to nobody.
     #[inline]
     fn call_receiver(&mut self) -> Option<Wake> {
-        if self.available() <= self.called {
+        if self.receivers.is_empty() || self.available() <= self.called {
             return None;
         }
         let receiver = self.receivers.pop()?;
@@ -82,28 +65,26 @@ impl<T> State<T> {
         Some(receiver)
     }
 
-    /// The oldest value, promised or not, and room for the oldest offer in its place.
+    /// Whether there is a value that is promised to nobody. Without senders there will be no other: promises do not count.
     #[inline]
-    fn take(&mut self, capacity: usize) -> Option<Taken<T>> {
-        let Some(value) = self.queue.pop_front() else {
-            let offer = self.offers.pop()?;
-            return Some(Taken { value: offer.value?, sender: offer.sender });
-        };
-        let mut sender = None;
-        if !self.offers.is_empty()
-            && self.queue.len() < capacity.saturating_add(self.called)
-            && let Some(offer) = self.offers.pop()
-        {
-            self.queue.extend(offer.value);
-            sender = offer.sender;
-        }
-        Some(Taken { value, sender })
+    fn has_free(&self) -> bool {
+        self.queue.len() > self.called || self.available() > self.called || !self.has_senders
     }
 
-    /// The oldest value that is promised to nobody. Without senders there will be no other, so promises do not count.
-    #[inline]
-    fn take_free(&mut self, capacity: usize) -> Option<Taken<T>> {
-        if self.available() > self.called || !self.has_senders { self.take(capacity) } else { None }
+    /// The oldest value where there are offers, and the sender who goes on: that of the value, or of the one that takes its
+    /// place in the queue.
+    fn take_beside_offers(&mut self, capacity: usize) -> (Option<T>, Option<Wake>) {
+        let Some(value) = self.queue.pop_front() else {
+            let offer = self.offers.pop();
+            return offer.map_or((None, None), |offer| (offer.value, offer.sender));
+        };
+        let room = self.queue.len() < capacity.saturating_add(self.called);
+        let offer = if room { self.offers.pop() } else { None };
+        let sender = offer.and_then(|offer| {
+            self.queue.extend(offer.value);
+            offer.sender
+        });
+        (Some(value), sender)
     }
 }
 
@@ -152,8 +133,9 @@ impl<T> Core<T> {
     #[inline]
     fn send_at_once(&self, value: T, may_wait: bool) -> Result<(), (LockGuard<'_, State<T>>, T)> {
         let mut state = self.state.lock();
-        let room = self.capacity.saturating_add(state.called + state.receivers.len());
-        if state.available() >= room || !state.has_receivers || (may_wait && self.capacity == 0) {
+        if state.queue.len() >= self.capacity && !self.has_room_beyond(&state, may_wait)
+            || !state.has_receivers
+        {
             return Err((state, value));
         }
         if self.capacity == 0 {
@@ -167,6 +149,13 @@ impl<T> Core<T> {
             receiver.wake();
         }
         Ok(())
+    }
+
+    /// Whether there is room in a channel that is full: what was promised to receivers, or would be, does not count.
+    #[cold]
+    fn has_room_beyond(&self, state: &State<T>, may_wait: bool) -> bool {
+        let room = self.capacity.saturating_add(state.called + state.receivers.len());
+        state.available() < room && !(may_wait && self.capacity == 0)
     }
 
     /// Waits with the value in `offers`.
@@ -209,91 +198,103 @@ impl<T> Core<T> {
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        let mut state = self.state.lock();
-        let taken = state.take_free(self.capacity);
-        let disconnected = !state.has_senders;
-        drop(state);
-        match taken {
-            Some(taken) => Ok(taken.finish()),
-            None if disconnected => Err(TryRecvError::Disconnected),
-            None => Err(TryRecvError::Empty),
+        let state = self.state.lock();
+        if !state.has_free() {
+            return Err(TryRecvError::Empty);
         }
+        // With senders there is one.
+        self.take(state).map_err(|_| TryRecvError::Disconnected)
     }
 
     /// Without a deadline the only error is that of a disconnected channel.
     #[inline]
     pub(super) fn recv(&self, deadline: Option<Time>) -> Result<T, RecvTimeoutError> {
-        let mut state = self.state.lock();
-        if let Some(taken) = state.take_free(self.capacity) {
-            drop(state);
-            return Ok(taken.finish());
+        let state = self.state.lock();
+        if !state.has_free() {
+            return self.stand(state, deadline);
         }
-        if !state.has_senders {
-            return Err(RecvTimeoutError::Disconnected);
+        // With senders there is one.
+        self.take(state).map_err(|_| RecvTimeoutError::Disconnected)
+    }
+
+    /// Takes the oldest value, promised or not, and tells the sender whom that lets go on. Without one gives the lock back.
+    #[inline]
+    fn take<'a>(&'a self, mut state: LockGuard<'a, State<T>>) -> Result<T, LockGuard<'a, State<T>>> {
+        if state.offers.is_empty() {
+            return state.queue.pop_front().ok_or(state);
         }
-        self.stand(state, deadline)
+        self.take_beside_offers(state)
+    }
+
+    #[cold]
+    fn take_beside_offers<'a>(
+        &'a self,
+        mut state: LockGuard<'a, State<T>>,
+    ) -> Result<T, LockGuard<'a, State<T>>> {
+        let (value, sender) = state.take_beside_offers(self.capacity);
+        let Some(value) = value else { return Err(state) };
+        drop(state);
+        if let Some(sender) = sender {
+            sender.wake();
+        }
+        Ok(value)
     }
 
     /// Waits in `receivers`.
     #[inline]
-    fn stand(
-        &self,
-        mut state: LockGuard<'_, State<T>>,
+    fn stand<'a>(
+        &'a self,
+        mut state: LockGuard<'a, State<T>>,
         deadline: Option<Time>,
     ) -> Result<T, RecvTimeoutError> {
         let waiter = Waiter::new(WaitingOn::Other("Receiver::recv"));
         let ticket = state.receivers.push(waiter.wake());
         drop(state);
-        let settle = |state: &mut State<T>| {
-            if state.receivers.contains(ticket) {
-                return None;
+        loop {
+            let called = |state: &mut State<T>| (!state.receivers.contains(ticket)).then_some(());
+            let (mut state, ended) = waiter.stand(&self.state, deadline, called);
+            if let Err(ended) = ended {
+                return self.leave(state, ticket, ended);
             }
             state.called -= 1;
-            match state.take(self.capacity) {
-                Some(taken) => Some(Ok(taken)),
-                None if !state.has_senders => Some(Err(RecvTimeoutError::Disconnected)),
-                None => {
-                    // The offer that it was called for has been withdrawn.
-                    state.receivers.restore(ticket, waiter.wake());
-                    None
-                }
+            state = match self.take(state) {
+                Ok(value) => return Ok(value),
+                Err(state) => state,
+            };
+            if !state.has_senders {
+                return Err(RecvTimeoutError::Disconnected);
             }
-        };
-        let (state, ended) = waiter.stand(&self.state, deadline, settle);
-        match ended {
-            Ok(received) => {
-                drop(state);
-                received.map(Taken::finish)
-            }
-            Err(ended) => self.leave(state, ticket, ended),
+            // The offer that it was called for has been withdrawn.
+            state.receivers.restore(ticket, waiter.wake());
         }
     }
 
     /// Ends a wait in `receivers` for another reason than a call, which may have come all the same.
     #[cold]
-    fn leave(
-        &self,
-        mut state: LockGuard<'_, State<T>>,
+    fn leave<'a>(
+        &'a self,
+        mut state: LockGuard<'a, State<T>>,
         ticket: Ticket,
         ended: Ended,
     ) -> Result<T, RecvTimeoutError> {
         let called = state.receivers.remove(ticket).is_none();
         state.called -= usize::from(called);
-        let taken = match ended {
-            Ended::TimedOut if called => state.take(self.capacity),
-            _ => None,
-        };
+        if called && matches!(ended, Ended::TimedOut) {
+            state = match self.take(state) {
+                Ok(value) => return Ok(value),
+                Err(state) => state,
+            };
+        }
         let disconnected = !state.has_senders;
         let next = state.call_receiver();
         drop(state);
         if let Some(next) = next {
             next.wake();
         }
-        match (ended, taken) {
-            (Ended::Interrupted(interrupt), _) => interrupt.raise(),
-            (Ended::TimedOut, Some(taken)) => Ok(taken.finish()),
-            (Ended::TimedOut, None) if disconnected => Err(RecvTimeoutError::Disconnected),
-            (Ended::TimedOut, None) => Err(RecvTimeoutError::Timeout),
+        match ended {
+            Ended::Interrupted(interrupt) => interrupt.raise(),
+            Ended::TimedOut if disconnected => Err(RecvTimeoutError::Disconnected),
+            Ended::TimedOut => Err(RecvTimeoutError::Timeout),
         }
     }
 

@@ -108,11 +108,15 @@ impl<E> WaitList<E> {
     /// Whether the entry of `ticket` still stands in line.
     #[inline]
     pub(crate) fn contains(&self, ticket: Ticket) -> bool {
-        if self.first.as_ref().is_some_and(|entry| entry.ticket == ticket) {
-            return true;
+        match &self.first {
+            Some(entry) if entry.ticket == ticket => true,
+            _ => !self.rest.is_empty() && self.rest_contains(ticket),
         }
-        let place = |&(other, _): &(Ticket, Option<E>)| other.cmp(&ticket);
-        self.rest.binary_search_by(place).is_ok_and(|index| self.rest[index].1.is_some())
+    }
+
+    fn rest_contains(&self, ticket: Ticket) -> bool {
+        let place = self.rest.binary_search_by_key(&ticket, |&(ticket, _)| ticket);
+        place.is_ok_and(|index| self.rest[index].1.is_some())
     }
 
     /// Puts back one that was popped and found nothing: before all who came after it, as if it had never left.
