@@ -194,7 +194,8 @@ pub(crate) struct Extent {
 struct Header {
     /// While the stack is in the pool: the low end of the next one there, or 0.
     next: usize,
-    /// The page whose canaries tell whether the stack went below it since the last trim; never below the warm ones.
+    /// The page whose canaries tell whether the stack went below it since the last trim; never below the warm ones. 0 if
+    /// frames are, or soon will be, where canaries would be: then nothing is known.
     mark: usize,
 }
 
@@ -238,7 +239,7 @@ impl Extent {
         // SAFETY: a word of a touched page of this stack. A coroutine may have left anything there, but it does not run
         // now, so nothing writes to it. Volatile, since no Rust value lives there.
         let intact = |offset| unsafe { self.canary(mark, offset).read_volatile() } == CANARY;
-        if !CANARIES.into_iter().all(intact) {
+        if mark == 0 || !CANARIES.into_iter().all(intact) {
             // SAFETY: as promised by the caller.
             unsafe { self.trim_deep(in_use) };
         }
@@ -254,7 +255,8 @@ impl Extent {
         let lowest = self.low.get() + page;
         let warm = lowest.max(self.end() - WARM_PAGES * page);
         // SAFETY: the header is the pool's own.
-        let mark = unsafe { (*self.header()).mark };
+        let passed = unsafe { (*self.header()).mark };
+        let mark = if passed == 0 { self.top_page() } else { passed };
         // The page below the warm ones, then those down to which the stack was known to go.
         let mut pages = [1; WARM_PAGES + 1];
         let pages = &mut pages[..(mark - warm) / page + 1];
@@ -271,6 +273,7 @@ impl Extent {
         // as this one would come here again.
         let deepest = match pages[1..].iter().position(touched) {
             Some(untouched) => warm + untouched * page,
+            None if passed == 0 => mark,
             None => warm.max(mark - page),
         };
         // SAFETY: the page is one of this stack, and nothing lives below `free`.
@@ -288,12 +291,13 @@ impl Extent {
         while page > warm && !fits(page) {
             page -= memory::page_size();
         }
+        let mark = if fits(page) { page } else { 0 };
         // SAFETY: the header is the pool's own.
-        unsafe { (*self.header()).mark = page };
-        if fits(page) {
+        unsafe { (*self.header()).mark = mark };
+        if mark != 0 {
             for offset in CANARIES {
                 // SAFETY: a word of this stack, below every frame.
-                unsafe { self.canary(page, offset).write_volatile(CANARY) };
+                unsafe { self.canary(mark, offset).write_volatile(CANARY) };
             }
         }
     }
@@ -315,6 +319,10 @@ impl Extent {
 
     fn header(self) -> *mut Header {
         ptr::with_exposed_provenance_mut(self.base.get())
+    }
+
+    fn top_page(self) -> usize {
+        self.end() - memory::page_size()
     }
 
     fn end(self) -> usize {
@@ -410,7 +418,7 @@ impl Pool {
         };
         drop(state);
         let extent = Extent::new(low, class);
-        let top_page = extent.end() - memory::page_size();
+        let top_page = extent.top_page();
         // SAFETY: the slot has just been taken from those that nobody uses.
         unsafe { extent.set_mark(top_page, top_page, extent.base.get() - FIRST_FRAMES) };
         Ok(Stack { extent, pool: self })
