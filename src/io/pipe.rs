@@ -214,7 +214,7 @@ impl End {
         let Lease { origin, lent, .. } = self.source.get_ref();
         let fd = Some(self.as_fd().try_clone_to_owned()?);
         let lease = Lease { fd, origin: *origin, lent: lent.clone() };
-        Ok(End { source: self.source.sibling(lease) })
+        Ok(End { source: self.source.sibling(lease)? })
     }
 
     #[inline]

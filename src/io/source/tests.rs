@@ -164,7 +164,7 @@ fn a_timeout_is_stds_error_and_a_deadline_is_not() {
         assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::WouldBlock, Some(11)));
         assert!(start.elapsed() >= limit);
 
-        let sibling = source.sibling(source.get_ref().try_clone().unwrap());
+        let sibling = source.sibling(source.get_ref().try_clone().unwrap()).unwrap();
         assert_eq!(read(&sibling, 1).unwrap_err().kind(), ErrorKind::WouldBlock);
         sibling.set_timeout(Direction::Read, None);
         assert_eq!(source.timeout(Direction::Read), None);
@@ -219,7 +219,7 @@ fn close_wakes_everybody_and_keeps_the_number() {
         let (source, mut peer) = pair();
         write_until_full(&source);
         let source = Rc::new(source);
-        let sibling = source.sibling(source.get_ref().try_clone().unwrap());
+        let sibling = source.sibling(source.get_ref().try_clone().unwrap()).unwrap();
         let waiting: Vec<_> = (0..6)
             .map(|number| {
                 let source = source.clone();
