@@ -97,7 +97,7 @@ fn look(targets: &[SocketAddr], at_once: usize, limit: Duration) -> Vec<SocketAd
             let room = Rc::clone(&room);
             spawn(move || {
                 let _permit = room.acquire();
-                TcpStream::connect_timeout(target, limit).is_ok()
+                TcpStream::connect_within(target, limit).is_ok()
             })
         })
         .collect();

@@ -7,13 +7,12 @@ use std::iter;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
-use std::thread;
 use std::time::Duration;
 
 use super::resolve::ToSocketAddrs;
-use super::socket::zero_timeout;
 use super::tcp_stream::TcpStream;
 use crate::error::JoinError;
+use crate::hub::waiter::is_unwinding;
 use crate::io::Source;
 use crate::io::socket::Connect;
 use crate::sys::clock::Time;
@@ -24,10 +23,14 @@ use crate::task::{JoinHandle, iwait, spawn, with_timeout};
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Connects to one of the addresses.
-pub(super) fn any(addr: impl ToSocketAddrs, timeout: Option<Duration>) -> io::Result<TcpStream> {
-    let Some(timeout) = timeout else { return race(addr.to_socket_addrs()?, Time::NEVER) };
+pub(super) fn any(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
+    race(addr.to_socket_addrs()?, Time::NEVER)
+}
+
+/// Connects to one of the addresses, with a limit for that and the lookup together.
+pub(super) fn within(addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<TcpStream> {
     if timeout.is_zero() {
-        return Err(zero_timeout());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
     }
     let deadline = Time::after(timeout);
     let addresses = with_timeout(timeout, || addr.to_socket_addrs()).map_err(|_elapsed| timed_out())??;
@@ -44,7 +47,7 @@ fn race(addresses: impl Iterator<Item = SocketAddr>, deadline: Time) -> io::Resu
             Err(error) => failure.note(place, error),
             Ok(attempt) if attempt.is_done => return attempt.finish(deadline),
             // There is nobody to race with, or the green thread unwinds and may not wait, whatever for.
-            Ok(attempt) if running.is_empty() && waiting.is_empty() || thread::panicking() => {
+            Ok(attempt) if running.is_empty() && waiting.is_empty() || is_unwinding() => {
                 match attempt.finish(deadline) {
                     Ok(stream) => return Ok(stream),
                     Err(error) => failure.note(place, error),

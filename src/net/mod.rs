@@ -37,7 +37,7 @@
 //! # Differences from std
 //!
 //! - [`ToSocketAddrs`] is a trait of this module: std's own would block the thread for a lookup.
-//! - [`TcpStream::connect_timeout`] takes everything that [`connect`](TcpStream::connect) takes, and covers the lookup.
+//! - [`TcpStream::connect_within`] is added: a limit for the lookup and the connection together.
 //! - `close(&self)` ends a socket that others still hold.
 //! - There is no `FromRawFd`: `From<OwnedFd>` says the same without `unsafe`.
 //! - [`TcpListener`]'s deprecated `only_v6` and `set_only_v6`, which do nothing in std, are left out.

@@ -1,6 +1,5 @@
 //! What the socket types have in common, each written once.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -26,11 +25,6 @@ impl Listening {
     pub(super) fn end(self) -> bool {
         Arc::into_inner(self.0).is_some()
     }
-}
-
-/// What std says of a timeout of zero.
-pub(super) fn zero_timeout() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout")
 }
 
 /// The conversions between a socket type, std's type, and the descriptor. The type has `adopt` and `release` for them.
@@ -223,7 +217,7 @@ macro_rules! listener {
         /// ```
         pub fn try_clone(&self) -> io::Result<$socket> {
             let inner = self.source.get_ref().try_clone()?;
-            Ok($socket { source: self.source.sibling(inner), listening: self.listening.clone() })
+            Ok($socket { source: self.source.sibling(inner)?, listening: self.listening.clone() })
         }
 
         /// Sets whether [`accept`](Self::accept) fails with `WouldBlock` where it would wait. Does not yield.
@@ -285,7 +279,7 @@ macro_rules! transfer {
         /// ```
         pub fn try_clone(&self) -> io::Result<$socket> {
             let inner = self.source.get_ref().try_clone()?;
-            Ok($socket { source: self.source.sibling(inner) })
+            Ok($socket { source: self.source.sibling(inner)? })
         }
 
         /// Sets whether calls that would wait fail with `WouldBlock` instead. Does not yield.

@@ -67,13 +67,14 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
-        connect::any(addr, None)
+        connect::any(addr)
     }
 
-    /// Opens a connection within `timeout`, the lookup of a name and all addresses together.
+    /// Opens a connection to one address within `timeout`. For names, and for several addresses, there is
+    /// [`connect_within`](TcpStream::connect_within).
     ///
-    /// It takes the `&SocketAddr` of [`std::net::TcpStream::connect_timeout`], and whatever else
-    /// [`connect`](TcpStream::connect) takes. The calling green thread yields as it does there.
+    /// The calling green thread yields until the connection stands. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) gives the attempt up.
     ///
     /// # Errors
     ///
@@ -90,8 +91,32 @@ impl TcpStream {
     /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn connect_timeout<A: ToSocketAddrs>(addr: A, timeout: Duration) -> io::Result<TcpStream> {
-        connect::any(addr, Some(timeout))
+    pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        connect::within(addr, timeout)
+    }
+
+    /// Opens a connection within `timeout`: the lookup of a name, and the attempts at all of its addresses, together.
+    ///
+    /// Everything else is as with [`connect`](TcpStream::connect).
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when the time is over, `InvalidInput` if it is zero, and those of [`connect`](TcpStream::connect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let port = listener.local_addr()?.port();
+    /// let stream = TcpStream::connect_within(("localhost", port), Duration::from_secs(5))?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn connect_within<A: ToSocketAddrs>(addr: A, timeout: Duration) -> io::Result<TcpStream> {
+        connect::within(addr, timeout)
     }
 
     /// The address of the other end. Does not yield.
