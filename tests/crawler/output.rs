@@ -1,18 +1,14 @@
 //! What the program prints, in each format.
 
-use crate::program::{crawl, crawler};
-use crate::site::{Site, tree};
-
-/// A line whose time in milliseconds is called TIME.
-fn untimed(line: &str) -> String {
-    let words = line.split(' ').collect::<Vec<_>>();
-    let is_time = |index: usize| {
-        words.get(index + 1).is_some_and(|unit| unit.trim_end_matches('.') == "ms")
-            && words[index].parse::<u64>().is_ok()
-    };
-    let word = |index: usize| if is_time(index) { "TIME" } else { words[index] };
-    (0..words.len()).map(word).collect::<Vec<_>>().join(" ")
-}
+use crate::program::{LIMIT, crawl, crawler};
+use crate::server::Response;
+use crate::site::{Site, page, tree};
+use crate::support::{example, within};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{self, OpenptFlags};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
 #[test]
 fn csv_has_a_row_for_each_url_in_order() {
@@ -55,9 +51,61 @@ fn json_has_the_same_and_the_sum() {
 fn text_has_a_line_for_each_page_and_the_sum() {
     let site = Site::start(tree);
     let finished = crawler(0, &["--concurrency", "1", &site.url("/c")]);
-    let words = |line: &str| untimed(line).split_whitespace().collect::<Vec<_>>().join(" ");
-    let lines: Vec<_> = site.named(&finished.stdout).lines().map(words).collect();
+    let lines: Vec<_> = site.named(&finished.stdout).lines().map(untimed).collect();
     let sum = "2 URLs: 2 fetched (0 redirected, 0 cut short), 0 skipped, 0 failed; 33 bytes in TIME ms";
     assert_eq!(lines, ["200 20 B TIME ms http://SITE/c", "200 13 B TIME ms http://SITE/d", sum]);
     assert_eq!(finished.stderr, "", "no bar where there is no terminal");
+}
+
+/// A line with its times called TIME, and one space between its words.
+fn untimed(line: &str) -> String {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let word = |index: usize| if words.get(index + 1) == Some(&"ms") { "TIME" } else { words[index] };
+    (0..words.len()).map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_terminal_gets_a_bar_that_is_taken_away() {
+    let site = Site::start(tree);
+    let url = site.url("/");
+    let shown = within(LIMIT, move || {
+        let ours = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        pty::grantpt(&ours).expect("a terminal of ours");
+        pty::unlockpt(&ours).expect("a terminal to open");
+        let name = pty::ptsname(&ours, Vec::new()).expect("its name");
+        let its =
+            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its other end");
+        let mut command = Command::new(example("crawler"));
+        let mut child =
+            command.args(["-d9", &url]).stdout(Stdio::null()).stderr(its).spawn().expect("it starts");
+        // Its end of the terminal is the child's alone, so that the last close is an error to the reader.
+        drop(command);
+        let mut shown = Vec::new();
+        let _ = File::from(ours).read_to_end(&mut shown);
+        assert!(child.wait().expect("it ends").success());
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    assert!(shown.contains("/3 "), "three pages are known after the first: {shown:?}");
+    assert!(shown.ends_with("\r\u{1b}[2K"), "the line is cleared at the end: {shown:?}");
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_ends_the_crawl() {
+    // Each page leads to another, for ever.
+    let site = Site::start(|path| match path.trim_start_matches('/').parse::<u64>() {
+        Ok(number) => page(&[&(number + 1).to_string()]),
+        Err(_) => Response::status(404),
+    });
+    let url = site.url("/1");
+    let (first, status) = within(LIMIT, move || {
+        let mut command = Command::new(example("crawler"));
+        let mut child =
+            command.args(["-d4000000000", &url]).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let first = lines.next().expect("a line").expect("text");
+        drop(lines);
+        (first, child.wait().expect("it ends"))
+    });
+    assert_eq!(site.named(&untimed(&first)), "200 18 B TIME ms http://SITE/1");
+    assert!(status.success());
 }
