@@ -35,6 +35,7 @@ pub struct Record {
     pub truncated: bool,
     /// The different links of the page.
     pub links: usize,
+    /// From its turn to its end, the wait for robots.txt and for the server's pace included.
     pub milliseconds: u64,
     /// Why it was skipped or has failed.
     pub reason: Option<String>,

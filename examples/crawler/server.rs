@@ -69,10 +69,7 @@ pub fn serve<S: Read + Write>(
 }
 
 /// Answers the requests of one connection, in order, until the client closes it.
-pub fn serve_connection<S: Read + Write>(
-    mut stream: S,
-    respond: impl Fn(&str) -> Response,
-) -> io::Result<()> {
+fn serve_connection<S: Read + Write>(mut stream: S, respond: impl Fn(&str) -> Response) -> io::Result<()> {
     let mut received = Vec::new();
     while let Some(path) = read_request(&mut stream, &mut received)? {
         let response = match &path {
@@ -122,18 +119,13 @@ fn write_response(stream: &mut impl Write, response: Response) -> io::Result<boo
         Body::Endless(_) => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
     };
     let mut message = head.into_bytes();
+    let is_whole = matches!(response.body, Body::Whole(_));
     match response.body {
-        Body::Whole(bytes) => {
+        Body::Whole(bytes) | Body::BrokenOff(bytes) => {
             message.extend_from_slice(&bytes);
             stream.write_all(&message)?;
             stream.flush()?;
-            Ok(true)
-        }
-        Body::BrokenOff(bytes) => {
-            message.extend_from_slice(&bytes);
-            stream.write_all(&message)?;
-            stream.flush()?;
-            Ok(false)
+            Ok(is_whole)
         }
         Body::Endless(bytes) => {
             stream.write_all(&message)?;
