@@ -60,7 +60,7 @@ impl<T> State<T> {
         if self.receivers.is_empty() || self.available() <= self.called {
             return None;
         }
-        let receiver = self.receivers.pop()?;
+        let receiver = line::call_first(&mut self.receivers)?;
         self.called += 1;
         Some(receiver)
     }

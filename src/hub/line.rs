@@ -3,9 +3,10 @@
 //! The protocol of every primitive: its [`Lock`] guards its state and its lines. Who must wait pushes its
 //! [`Wake`](super::waiter::Wake) and parks; who is popped has been *called*, which means that something was set aside
 //! for it. A wake is two steps, so the called one may be killed, or time out, before it runs: it then finds its ticket
-//! gone, and passes on what was set aside.
+//! gone, and passes on what was set aside. Green threads whose OS thread has ended are passed over.
 
-use super::waiter::{Interrupt, Notify, Waiter, Wakeup};
+use super::waiter::{Interrupt, Notify, Waiter, Wake, Wakeup};
+use super::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 
@@ -41,6 +42,17 @@ impl Waiter {
                 Wakeup::TimedOut => return (state, Err(Ended::TimedOut)),
                 Wakeup::Interrupted(interrupt) => return (state, Err(Ended::Interrupted(interrupt))),
             }
+        }
+    }
+}
+
+/// Takes the first in line whose hub is still there.
+#[inline]
+pub(crate) fn call_first(line: &mut WaitList<Wake>) -> Option<Wake> {
+    loop {
+        let first = line.pop()?;
+        if first.is_living() {
+            return Some(first);
         }
     }
 }

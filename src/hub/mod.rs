@@ -31,7 +31,7 @@ use reactor::Reactor;
 use ready::Ready;
 use remote::Door;
 use timers::{TimerKey, Timers};
-use waiter::{Waiter, WaitingOn, Wake, Wakeup};
+use waiter::{Wait, Waiter, WaitingOn, Wake, Wakeup};
 
 use crate::greenlet::{FiberRef, Interrupt, Local, SizeClass, State, Thread};
 pub use crate::greenlet::{Uncaught, UncaughtHook, set_uncaught_hook};
@@ -126,11 +126,11 @@ impl HubState {
         }
     }
 
-    /// Ends a wait, named as in [`Wake`]; nothing if that is over.
+    /// Ends a wait; nothing if that is over.
     #[inline]
-    pub(crate) fn wake(&self, wait: u64) {
-        if let Some(fiber) = self.thread.fiber((wait >> 32) as u32)
-            && fiber.generation.get() as u32 == wait as u32
+    pub(crate) fn wake(&self, wait: Wait) {
+        if let Some(fiber) = self.thread.fiber(wait.fiber())
+            && wait.is_of_generation(fiber.generation.get())
         {
             self.make_ready(fiber);
         }

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::waiter::Wait;
 use crate::sys::lock::Lock;
 use crate::sys::wake::Wake as Bell;
 
@@ -42,8 +43,8 @@ static CLOSED: Lock<Vec<&'static Door>> = Lock::new(Vec::new());
 
 /// What comes through a door.
 pub(crate) enum Letter {
-    /// Wakes a wait, named as in [`Wake`](super::waiter::Wake).
-    Wake(u64),
+    /// Wakes a wait.
+    Wake(Wait),
     /// Something to be run by the hub, where nothing may wait.
     Run(Box<dyn FnOnce() + Send>),
 }
@@ -171,8 +172,9 @@ mod tests {
     fn letters_come_in_order_and_not_to_the_next_hub() {
         let (door, generation) = Door::open();
         let epoch = door.epoch();
-        assert!(door.send(epoch, Letter::Wake(1)));
-        assert!(door.send(epoch, Letter::Wake(2)));
+        let wait = |fiber| Wait::new(fiber, epoch, generation);
+        assert!(door.send(epoch, Letter::Wake(wait(1))));
+        assert!(door.send(epoch, Letter::Wake(wait(2))));
         assert!(!door.prepare_to_sleep());
         let waits: Vec<_> = door
             .take_letters()
@@ -182,10 +184,10 @@ mod tests {
                 Letter::Run(_) => unreachable!(),
             })
             .collect();
-        assert_eq!(waits, [1, 2]);
+        assert_eq!(waits, [wait(1), wait(2)]);
         assert!(door.prepare_to_sleep());
         door.end_sleep();
         door.close(generation + 5);
-        assert!(!door.send(epoch, Letter::Wake(1)));
+        assert!(!door.send(epoch, Letter::Wake(wait(1))));
     }
 }

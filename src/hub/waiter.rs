@@ -47,21 +47,14 @@ impl WaitingOn {
 /// The address of one wait, from anywhere: wakes it, or does nothing once it is over.
 ///
 /// Two words, so that it moves in registers: a larger one is written to memory in parts and read back as a whole, which
-/// stalls the processor on the way of every message. Half a generation is enough: one that has come round again means a
-/// wake for no reason, which every wait expects.
+/// stalls the processor on the way of every message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wake {
     door: &'static Door,
-    /// The number of the fiber in its thread, and the lower half of the wait's generation.
-    wait: u64,
+    wait: Wait,
 }
 
 impl Wake {
-    #[inline]
-    fn new(door: &'static Door, fiber: u32, generation: u64) -> Wake {
-        Wake { door, wait: u64::from(fiber) << 32 | u64::from(generation as u32) }
-    }
-
     #[inline]
     pub(crate) fn wake(self) {
         match local_hub() {
@@ -74,6 +67,47 @@ impl Wake {
     fn wake_remote(self) {
         // Whichever hub is there: if it is not ours any more, it finds no such wait.
         self.door.send(self.door.epoch(), Letter::Wake(self.wait));
+    }
+
+    /// Whether its hub is still there. One that parked on an OS thread that has ended never runs again: what would be set
+    /// aside for it would be lost.
+    #[inline]
+    pub(crate) fn is_living(self) -> bool {
+        self.wait.epoch() == self.door.epoch() & Wait::EPOCH
+    }
+}
+
+/// Which wait behind a door, in one word: from the top, the number of the fiber in its thread (28 bits), the epoch (12), the
+/// generation (24).
+///
+/// The latter two are cut. When a generation has come round there may be a wake for no reason, which every wait expects;
+/// when an epoch has, somebody who never runs again may be taken for living.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wait(u64);
+
+impl Wait {
+    const GENERATION: u64 = (1 << 24) - 1;
+    const EPOCH: u64 = (1 << 12) - 1;
+
+    #[inline]
+    pub(super) fn new(fiber: u32, epoch: u64, generation: u64) -> Wait {
+        debug_assert!(fiber < 1 << 28, "more green threads than memory can hold");
+        Wait(u64::from(fiber) << 36 | (epoch & Wait::EPOCH) << 24 | generation & Wait::GENERATION)
+    }
+
+    #[inline]
+    pub(super) fn fiber(self) -> u32 {
+        (self.0 >> 36) as u32
+    }
+
+    #[inline]
+    fn epoch(self) -> u64 {
+        self.0 >> 24 & Wait::EPOCH
+    }
+
+    #[inline]
+    pub(super) fn is_of_generation(self, generation: u64) -> bool {
+        (self.0 ^ generation) & Wait::GENERATION == 0
     }
 }
 
@@ -178,7 +212,8 @@ impl Waiter {
     /// Whom to wake: for a wait list.
     #[inline]
     pub(crate) fn wake(&self) -> Wake {
-        Wake::new(self.hub.door, self.fiber.index(), self.generation)
+        let wait = Wait::new(self.fiber.index(), self.hub.epoch, self.generation);
+        Wake { door: self.hub.door, wait }
     }
 
     /// [`wake`](Waiter::wake) as an entry for a wait list.

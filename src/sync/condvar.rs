@@ -253,7 +253,7 @@ impl Condvar {
     /// See [`Condvar`].
     #[doc(alias = "notify")]
     pub fn notify_one(&self) {
-        let first = self.waiters.lock().pop();
+        let first = line::call_first(&mut self.waiters.lock());
         if let Some(first) = first {
             first.wake();
         }

@@ -8,7 +8,8 @@
 //! hub of their own when they first wait. Where nobody has to wait nothing yields, and the cost is that of std's types.
 //!
 //! All of them serve in order of arrival, and lose nothing to a kill or a time limit: who is killed between the moment in
-//! which a lock, a permit or a notification was given to it and the moment in which it would have run passes that on.
+//! which a lock, a permit or a notification was given to it and the moment in which it would have run passes that on. Who
+//! waits on an OS thread that has ended never runs again, and is passed over.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
-use crate::hub::line::Ended;
+use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Waiter, WaitingOn, Wake, is_unwinding};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -366,7 +366,7 @@ impl<T: ?Sized> Mutex<T> {
     #[cold]
     fn unlock_contended(&self) {
         let mut waiters = self.waiters.lock();
-        let next = waiters.pop();
+        let next = line::call_first(&mut waiters);
         if waiters.is_empty() {
             let state = if next.is_some() { LOCKED } else { UNLOCKED };
             // Release: as in `unlock`. One who is handed the mutex sees it through the lock of `waiters` as well.

@@ -346,7 +346,7 @@ impl State {
         if self.called >= self.permits {
             return None;
         }
-        let Some(next) = self.waiters.pop() else { return self.watchers.pop() };
+        let Some(next) = line::call_first(&mut self.waiters) else { return self.watchers.pop() };
         self.called += 1;
         Some(Notify::Wake(next))
     }

@@ -147,3 +147,27 @@ fn a_promised_value_whose_receivers_are_gone_is_dropped() {
         }
     });
 }
+
+/// A green thread whose OS thread has ended never runs again. It still counts as a receiver, since nothing of it is dropped,
+/// but no value is promised to it.
+#[test]
+fn no_value_is_promised_to_who_never_runs_again() {
+    within(LIMIT, || {
+        for capacity in [0, 1, usize::MAX] {
+            let (sender, receiver) = bounded(capacity);
+            let other = receiver.clone();
+            let ending = std::thread::spawn(move || {
+                let parked = spawn(move || other.recv().is_ok());
+                greenloop::idle();
+                assert!(!parked.is_finished());
+            });
+            ending.join().unwrap();
+            let log = Log::default();
+            let task = receiving(&receiver, &log, "living");
+            sender.try_send(1).unwrap();
+            task.join().unwrap();
+            assert_eq!(log.take(), ["living 1"]);
+            assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+        }
+    });
+}

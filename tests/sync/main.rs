@@ -4,6 +4,8 @@
 mod support;
 
 mod condvar;
+/// Green threads that never run again, because their OS thread has ended.
+mod ended_threads;
 /// Two hubs and plain threads at once, with kills and time limits at random.
 mod hammer;
 mod mutex;
