@@ -15,8 +15,8 @@ use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::lock::Lock;
 
-/// A file descriptor that belongs to greenloop: nothing else waits for it, reads its flags or closes it. It is in the mode
-/// O_NONBLOCK, for which its maker has seen to.
+/// A file descriptor that belongs to greenloop: nothing else waits for it, reads its flags or closes it. Its operations do
+/// not block: its maker has made it O_NONBLOCK, or they ask for that each time, as those of sockets do.
 ///
 /// It is registered with a hub's reactor at the first wait there; the reactors of several hubs may know it.
 /// Within one hub the operations of one direction take turns, in order of arrival; between hubs there is no order.
