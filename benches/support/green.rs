@@ -27,7 +27,7 @@ impl Runtime for Green {
     fn join(handle: Self::Handle) {
         handle.join().unwrap();
     }
-    #[inline]
+    #[inline(always)]
     fn yield_now() {
         greenloop::yield_now();
     }
@@ -51,11 +51,11 @@ impl Runtime for Green {
     fn channel(capacity: usize) -> (Self::Sender, Self::Receiver) {
         greenloop::channel::bounded(capacity)
     }
-    #[inline]
+    #[inline(always)]
     fn send(sender: &Self::Sender, value: u64) {
         sender.send(value).unwrap();
     }
-    #[inline]
+    #[inline(always)]
     fn receive(receiver: &Self::Receiver) -> u64 {
         receiver.recv().unwrap()
     }

@@ -160,13 +160,13 @@ impl HubState {
     }
 
     /// Leaves the stack of the current fiber until it is made ready.
-    #[inline]
+    #[inline(always)]
     fn park(&self, fiber: FiberRef) {
         fiber.state.set(State::Parked);
         self.leave(fiber);
     }
 
-    #[inline]
+    #[inline(always)]
     fn leave(&self, fiber: FiberRef) {
         self.thread.leave(None);
         if fiber.state.get() != State::Running {
@@ -268,7 +268,7 @@ impl HubState {
 /// Lets everybody who is ready run before the current greenlet goes on.
 ///
 /// While a green thread unwinds, nothing happens: it must not yield then.
-#[inline]
+#[inline(always)]
 pub(crate) fn yield_now() {
     if waiter::is_unwinding() {
         return;

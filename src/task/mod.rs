@@ -49,7 +49,7 @@ use crate::sys::clock::Time;
 /// assert_eq!(*log.borrow(), ["main", "spawned"]);
 /// # drop(task);
 /// ```
-#[inline]
+#[inline(always)]
 pub fn yield_now() {
     hub::yield_now();
 }
