@@ -100,7 +100,7 @@ impl From<Unwinding> for io::Error {
 /// Why a green thread left no value to [`join`](crate::JoinHandle::join).
 #[derive(Error)]
 pub enum JoinError {
-    /// It ended by a kill.
+    /// It ended by a kill, or with its OS thread while it was parked.
     #[error("the green thread was killed")]
     Killed,
     /// It panicked, or an uncaught timeout or another payload ended it: the payload.

@@ -131,6 +131,8 @@ pub(super) struct Inbox {
 
 /// Who runs on a fiber, for reports.
 pub(crate) trait Describe {
+    /// The OS thread ends, and it will never go on: its stack leaks.
+    fn leak(&self) {}
     /// The name given to it.
     fn name(&self) -> Option<&str>;
     /// Where it was made.

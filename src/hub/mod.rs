@@ -253,6 +253,8 @@ impl HubState {
     /// The OS thread ends.
     fn end(&self) {
         self.in_callback.set(true);
+        // First, since what it tells others of may spawn.
+        self.thread.all().iter().filter_map(|fiber| fiber.description()).for_each(|leaked| leaked.leak());
         let fresh = self.ready.borrow_mut().take_fresh();
         fresh.into_iter().for_each(|job| job.abandon());
         loop {

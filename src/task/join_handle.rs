@@ -23,7 +23,7 @@ use crate::sys::clock::Time;
 pub enum Outcome {
     /// It returned a value.
     Returned,
-    /// It was killed.
+    /// It was killed, or its OS thread ended while it was parked.
     Killed,
     /// A panic, an uncaught timeout or another payload ended it.
     Panicked,
@@ -80,7 +80,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`JoinError::Killed`] if a kill ended it, [`JoinError::Panicked`] with the payload if it panicked.
+    /// [`JoinError::Killed`] if a kill ended it, or its OS thread did while it was parked; [`JoinError::Panicked`] with the
+    /// payload if it panicked.
     ///
     /// # Panics
     ///

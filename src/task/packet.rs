@@ -51,6 +51,8 @@ struct Followers {
     outcome: Outcome,
     /// A scoped handle has taken the result.
     taken: bool,
+    /// It has ended with its OS thread, parked, and left no result.
+    leaked: bool,
 }
 
 #[derive(Default)]
@@ -80,6 +82,7 @@ impl Core {
                 more: None,
                 outcome: Outcome::Returned,
                 taken: false,
+                leaked: false,
             }),
         }
     }
@@ -102,6 +105,10 @@ impl Core {
 
     pub(super) fn set_taken(&self) {
         self.followers.lock().taken = true;
+    }
+
+    fn is_leaked(&self) -> bool {
+        self.followers.lock().leaked
     }
 
     /// The hub it belongs to, if that is the calling thread's.
@@ -190,6 +197,11 @@ impl Describe for Core {
     fn spawned_at(&self) -> &'static Location<'static> {
         self.place
     }
+
+    fn leak(&self) {
+        self.followers.lock().leaked = true;
+        self.end(Outcome::Killed);
+    }
 }
 
 /// A green thread, its types hidden, as a kill sees it.
@@ -268,7 +280,8 @@ where
 {
     unsafe fn take_result(&self) -> Option<Result<T, JoinError>> {
         // SAFETY: ENDED, and the one handle calls: by the invariant nobody else touches it.
-        unsafe { (*self.result.get()).take() }
+        let result = unsafe { (*self.result.get()).take() };
+        result.or_else(|| self.core.is_leaked().then_some(Err(JoinError::Killed)))
     }
 }
 
