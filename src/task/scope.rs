@@ -15,10 +15,15 @@ use crate::greenlet::SizeClass;
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
 use crate::hub::{Job, hub};
 
+/// Children that a scope keeps before it first drops those that have ended.
+const FIRST_ROOM: usize = 64;
+
 /// Where scoped green threads are spawned: see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
-    /// Those that may still run.
+    /// Those that may still run, and some that have ended.
     children: RefCell<Vec<Arc<dyn Kill>>>,
+    /// How many there may be before those that have ended are dropped.
+    room: Cell<usize>,
     /// A child whose handle was not joined has panicked.
     failed: Cell<bool>,
     scope: PhantomData<Cell<&'scope ()>>,
@@ -57,6 +62,7 @@ where
 {
     let scope = Scope {
         children: RefCell::new(Vec::new()),
+        room: Cell::new(FIRST_ROOM),
         failed: Cell::new(false),
         scope: PhantomData,
         environment: PhantomData,
@@ -93,9 +99,26 @@ impl<'scope> Scope<'scope, '_> {
         // `end_children`; by then closure and result are gone from the hub's reach: the closure was taken, and the hub
         // touches the result before the end is published only.
         let child = unsafe { erase_lifetime(task.clone()) };
-        self.children.borrow_mut().push(child.clone());
+        let gone = self.adopt(child.clone());
         hub.push_fresh(child);
+        // Last, since their results may have destructors that spawn here, or panic.
+        drop(gone);
         ScopedJoinHandle { task }
+    }
+
+    /// Keeps a child until it has ended. A scope that lasts must not keep all children it ever had: from time to time, as
+    /// rarely as a vector grows, those that have ended go, but for the failed ones whose handle may still be joined.
+    /// Returns them.
+    fn adopt(&self, child: Arc<dyn Kill>) -> Vec<Arc<dyn Kill>> {
+        let mut children = self.children.borrow_mut();
+        let mut gone = Vec::new();
+        if children.len() >= self.room.get() {
+            let ended = |child: &mut Arc<dyn Kill>| child.core().has_ended() && !has_failed(&**child);
+            gone.extend(children.extract_if(.., ended));
+            self.room.set((2 * children.len()).max(FIRST_ROOM));
+        }
+        children.push(child);
+        gone
     }
 
     /// The ordinary end. A kill or a time limit unwinds out of it.
@@ -119,19 +142,22 @@ impl<'scope> Scope<'scope, '_> {
 
     /// A child that may still run. It stays in the list until it has ended, so that an unwinding finds it there.
     fn next_child(&self) -> Option<Arc<dyn Kill>> {
-        let mut children = self.children.borrow_mut();
-        while let Some(child) = children.last() {
-            if !child.core().has_ended() {
-                return Some(child.clone());
+        loop {
+            let mut children = self.children.borrow_mut();
+            let last = children.last()?;
+            if !last.core().has_ended() {
+                return Some(last.clone());
             }
-            self.note(&**child);
-            children.pop();
+            self.note(&**last);
+            let ended = children.pop();
+            drop(children);
+            // Only now: its result may have a destructor that spawns here.
+            drop(ended);
         }
-        None
     }
 
     fn note(&self, child: &dyn Kill) {
-        if child.core().outcome() == Some(Outcome::Panicked) && !child.core().is_taken() {
+        if has_failed(child) {
             self.failed.set(true);
         }
     }
@@ -152,6 +178,11 @@ unsafe fn erase_lifetime<'scope>(child: Arc<dyn Child + 'scope>) -> Arc<dyn Chil
 trait Child: Job + Kill {}
 
 impl<C: Job + Kill> Child for C {}
+
+/// Whether it has ended by a panic that nobody has taken.
+fn has_failed(child: &dyn Kill) -> bool {
+    child.core().outcome() == Some(Outcome::Panicked) && !child.core().is_taken()
+}
 
 fn wait_for(child: &dyn Kill) {
     let core = child.core();
