@@ -217,7 +217,11 @@ fn wait_for_parcel<T: 'static>(
 
 /// Control came back with more than a value, or for an interrupt of the hub.
 #[cold]
-fn woken_by_force<T>(thread: Local<Thread>, current: FiberRef, value: Option<T>) -> Result<T, SwitchError> {
+fn woken_by_force<T: 'static>(
+    thread: Local<Thread>,
+    current: FiberRef,
+    value: Option<T>,
+) -> Result<T, SwitchError> {
     if current.state.get() == State::Ready {
         // An interrupt had put it into the ready queue, and control came another way first.
         if let Some(withdraw) = thread.withdraw.get() {
@@ -226,18 +230,20 @@ fn woken_by_force<T>(thread: Local<Thread>, current: FiberRef, value: Option<T>)
         current.state.set(State::Running);
     }
     let arrival = current.take_arrival();
+    let mut interrupts = current.interrupts.borrow_mut();
     let interrupt = match (&arrival, &value) {
-        (Arrival::Value, None) => Some(current.interrupts.borrow_mut().remove(0)),
+        (Arrival::Value, None) if !interrupts.is_empty() => Some(interrupts.remove(0)),
         _ => None,
     };
-    current.disturbed.set(!current.interrupts.borrow().is_empty());
+    current.disturbed.set(!interrupts.is_empty());
+    drop(interrupts);
     match (arrival, value, interrupt) {
         (Arrival::Thrown(payload), ..) => panic::resume_unwind(payload),
         (Arrival::Exit, ..) => Err(SwitchError::Exit(GreenletExit)),
         (Arrival::Value, Some(value), _) => Ok(value),
-        (Arrival::Value, None, interrupt) => {
-            panic::resume_unwind(interrupt.expect("control came back for a reason").payload)
-        }
+        (Arrival::Value, None, Some(interrupt)) => panic::resume_unwind(interrupt.payload),
+        // The interrupt was taken back on its way.
+        (Arrival::Value, None, None) => wait_for_parcel(thread, current, None),
     }
 }
 

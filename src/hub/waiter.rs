@@ -13,7 +13,7 @@ use super::timers::TimerKey;
 use super::waitset::WaitSet;
 use super::{Alarm, HubRef, hub, local_hub};
 use crate::error::{InvalidSwitch, LoopExit};
-use crate::greenlet::{Arrival, FiberRef, Interrupt as Raised, State};
+use crate::greenlet::{Arrival, FiberRef, Interrupt as Raised};
 use crate::sys::clock::Time;
 
 /// What a wait is for, as reports tell it.
@@ -362,27 +362,36 @@ fn defer_arrival(fiber: FiberRef) {
     fiber.interrupts.borrow_mut().push(Raised { payload, timeout: 0 });
 }
 
-/// A deadline of the current greenlet's scope, see [`with_timeout`](crate::with_timeout).
-pub(crate) fn arm_timeout(deadline: Time, limit: std::time::Duration) -> (TimerKey, u64) {
+/// A deadline that runs: of a greenlet's scope, see [`with_timeout`](crate::with_timeout).
+#[derive(Debug)]
+pub(crate) struct ArmedTimeout {
+    key: TimerKey,
+    fiber: FiberRef,
+    pub(crate) id: u64,
+}
+
+/// Starts a deadline of the current greenlet.
+pub(crate) fn arm_timeout(deadline: Time, limit: std::time::Duration) -> ArmedTimeout {
     let hub = hub();
     let fiber = hub.thread.current();
     let id = hub.next_generation();
     let key = hub.arm(deadline, Alarm::Timeout { fiber, run: fiber.runs.get(), id, limit });
-    (key, id)
+    ArmedTimeout { key, fiber, id }
 }
 
-/// Ends such a deadline: it will not be raised any more, even if it has rung.
-pub(crate) fn disarm_timeout(key: TimerKey, id: u64) {
+/// Ends such a deadline: it will not be raised any more, even if it has rung. Any greenlet of the thread may do that.
+pub(crate) fn disarm_timeout(armed: ArmedTimeout) {
+    let ArmedTimeout { key, fiber, id } = armed;
     let Some(hub) = local_hub() else { return };
     if hub.disarm(key) {
         return;
     }
-    let fiber = hub.thread.current();
     let mut interrupts = fiber.interrupts.borrow_mut();
     interrupts.retain(|interrupt| interrupt.timeout != id);
     let left = interrupts.is_empty();
     drop(interrupts);
-    if left && fiber.state.get() == State::Running {
+    // One that is not running looks for itself when it goes on: something else may have come for it.
+    if left && fiber == hub.thread.current() {
         fiber.disturbed.set(false);
     }
 }

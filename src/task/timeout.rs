@@ -7,8 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use crate::error::Elapsed;
-use crate::hub::timers::TimerKey;
-use crate::hub::waiter::{arm_timeout, disarm_timeout};
+use crate::hub::waiter::{ArmedTimeout, arm_timeout, disarm_timeout};
 use crate::sys::clock::Time;
 
 /// Runs `function`; if it has not returned after `limit`, the wait in which it is then is ended by unwinding, and the
@@ -65,7 +64,7 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
 /// ```
 pub struct Timeout {
     limit: Duration,
-    armed: Option<(TimerKey, u64)>,
+    armed: Option<ArmedTimeout>,
     /// The last start's number.
     id: u64,
     /// It belongs to one green thread.
@@ -99,16 +98,17 @@ impl Timeout {
     fn arm(&mut self) {
         let deadline = Time::after(self.limit);
         if deadline != Time::NEVER {
-            let (key, id) = arm_timeout(deadline, self.limit);
-            self.armed = Some((key, id));
-            self.id = id;
+            let armed = arm_timeout(deadline, self.limit);
+            self.id = armed.id;
+            self.armed = Some(armed);
         }
     }
 
-    /// Ends it: it will not unwind anything any more, even if its time is over.
+    /// Ends it: it will not unwind anything any more, even if its time is over. Another green thread than the one that
+    /// started it may do that.
     pub fn cancel(&mut self) {
-        if let Some((key, id)) = self.armed.take() {
-            disarm_timeout(key, id);
+        if let Some(armed) = self.armed.take() {
+            disarm_timeout(armed);
         }
     }
 
