@@ -9,6 +9,7 @@
 mod entry;
 mod poller;
 mod registration;
+mod turn;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -27,10 +28,10 @@ use crate::sys::epoll::EpollSet;
 use crate::sys::readiness::{Event, Interest};
 use crate::sys::wake::Wake as Bell;
 
-pub(crate) use entry::Place;
 use entry::{Entry, Side};
 use poller::{BELL, Poller};
 pub(crate) use registration::Registration;
+pub(crate) use turn::Turn;
 
 /// In [`Core::numbers`]: no entry has this number.
 const NOBODY: u32 = u32::MAX;
@@ -40,16 +41,6 @@ const NOBODY: u32 = u32::MAX;
 pub(crate) enum Direction {
     Read,
     Write,
-}
-
-impl Direction {
-    #[inline]
-    pub(crate) fn interest(self) -> Interest {
-        match self {
-            Direction::Read => Interest::READABLE,
-            Direction::Write => Interest::WRITABLE,
-        }
-    }
 }
 
 /// Names an entry of one reactor for good: a slot and a generation, so that the key of an entry that is gone names none.
@@ -87,7 +78,7 @@ pub(crate) struct Watch {
 /// The readiness of all descriptors that one hub waits for. It lives in the hub's thread.
 pub(crate) struct Reactor {
     id: u64,
-    /// Never borrowed while anybody is notified: a notification may run code of others.
+    /// Never borrowed while somebody is notified, which may run code of others; a plain wake is only queued.
     core: RefCell<Core>,
     /// Operations and watches that are under way.
     waiting: Cell<usize>,
@@ -235,60 +226,6 @@ impl Reactor {
         }
     }
 
-    /// An operation that has to wait gets in line, until it [leaves](Reactor::leave). While it is not the first, `notify`
-    /// is for when it becomes that. `None` if the key names nothing.
-    pub(crate) fn enter(
-        &self,
-        key: Key,
-        direction: Direction,
-        notify: impl FnOnce() -> Notify,
-    ) -> Option<Place> {
-        let core = &mut *self.core.borrow_mut();
-        let id = core.next_id();
-        let place = core.side(key, direction)?.enter(id, notify);
-        self.waiting.update(|waiting| waiting + 1);
-        Some(place)
-    }
-
-    /// Whether it is this operation's turn and it may try. Also true when the key names nothing any more.
-    #[inline]
-    pub(crate) fn may_try(&self, key: Key, direction: Direction, place: &Place) -> bool {
-        self.core.borrow_mut().side(key, direction).is_none_or(|side| side.may_try(place))
-    }
-
-    /// Before an operation parks: if it is its turn, readiness calls `notify`.
-    pub(crate) fn park(
-        &self,
-        key: Key,
-        direction: Direction,
-        place: &Place,
-        notify: impl FnOnce() -> Notify,
-    ) -> io::Result<()> {
-        let core = &mut *self.core.borrow_mut();
-        match core.side(key, direction) {
-            Some(side) => side.park(place, notify),
-            None => return Ok(()),
-        }
-        core.refresh(key)
-    }
-
-    /// An operation is done, or gives up. What it leaves is for the next in line.
-    pub(crate) fn leave(&self, key: Key, direction: Direction, place: &Place) {
-        self.waiting.update(|waiting| waiting - 1);
-        let mut next = None;
-        {
-            let core = &mut *self.core.borrow_mut();
-            if let Some(side) = core.side(key, direction) {
-                next = side.leave(place);
-                // An error comes again when the next one asks, who hears of it.
-                let _ = core.refresh(key);
-            }
-        }
-        if let Some(notify) = next {
-            notify.notify();
-        }
-    }
-
     /// Has `notify` called once when `fd` becomes ready for any of `interest`, or nothing more will be heard of it. The
     /// caller has found it not ready just now. It ends the watch with [`unwatch`](Reactor::unwatch) in any case.
     ///
@@ -369,6 +306,15 @@ impl Core {
         if self.refresh(key).is_err() {
             // The number is closed, or names something else: those who still wait find that out themselves.
             self.remove(key, woken);
+        }
+    }
+
+    /// [`refresh`](Core::refresh) for an entry that belongs to a source. A driver that tells edges needs to hear nothing,
+    /// and the other one does not fail.
+    #[inline]
+    fn refresh_owned(&mut self, key: Key) {
+        if !self.poller.tells_edges() {
+            let _ = self.refresh(key);
         }
     }
 

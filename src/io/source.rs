@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::operation::{Direction, Operation};
 use crate::error::Unwinding;
-use crate::hub::reactor::{Key, Place, Reactor, Registration};
+use crate::hub::reactor::{Key, Reactor, Registration, Turn};
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 use crate::hub::{hub, local_hub, spend_budget};
 use crate::sys::clock::Time;
@@ -162,71 +162,81 @@ impl<T: AsFd> Source<T> {
     fn run_within<O: Operation>(&self, mut operation: O, limit: Limit) -> io::Result<O::Output> {
         let direction = O::DIRECTION;
         let may_wait = !self.nonblocking();
-        if !may_wait || self.registrations.is_free(direction) {
-            match attempt(&mut operation, self.inner.as_fd()) {
-                Ok(output) => {
-                    if operation.drained(&output) {
-                        self.registrations.with(|reactor, key| reactor.note_drained(key, direction));
-                    }
-                    spend_budget();
-                    return Ok(output);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.registrations.with(|reactor, key| reactor.note_blocked(key, direction));
-                    if !may_wait {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+        let hub = local_hub();
+        let known = hub.as_ref().and_then(|hub| self.registrations.find(hub.made_reactor()?));
+        if let Some((reactor, key)) = known
+            && may_wait
+            && !reactor.is_free(key, direction)
+        {
+            return self.wait_and_run(operation, limit, known);
         }
-        self.wait_and_run(operation, limit)
+        match attempt(&mut operation, self.inner.as_fd()) {
+            Ok(output) => {
+                if let Some((reactor, key)) = known
+                    && operation.drained(&output)
+                {
+                    reactor.note_drained(key, direction);
+                }
+                spend_budget();
+                Ok(output)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some((reactor, key)) = known {
+                    reactor.note_blocked(key, direction);
+                }
+                if may_wait { self.wait_and_run(operation, limit, known) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// The rest of [`run_within`](Source::run_within), for an operation that has to wait: for its turn, then for readiness.
+    /// The rest of [`run_within`](Source::run_within), for an operation that has to wait: for its turn, or for readiness.
     #[inline(never)]
-    fn wait_and_run<O: Operation>(&self, mut operation: O, limit: Limit) -> io::Result<O::Output> {
+    fn wait_and_run<O: Operation>(
+        &self,
+        mut operation: O,
+        limit: Limit,
+        known: Option<(&Reactor, Key)>,
+    ) -> io::Result<O::Output> {
         if is_unwinding() {
             return Err(Unwinding.into());
         }
-        let direction = O::DIRECTION;
+        let fd = self.inner.as_fd();
         let deadline = match limit {
-            Limit::Timeout => self.timeout(direction).map(Time::after),
+            Limit::Timeout => self.timeout(O::DIRECTION).map(Time::after),
             Limit::Deadline(deadline) => deadline,
         };
-        let fd = self.inner.as_fd();
-        let waiter = Waiter::new(waiting_on(direction, fd.as_raw_fd()));
-        let key = self.registrations.here(fd.as_raw_fd(), direction)?;
+        let waiter = Waiter::new(waiting_on(O::DIRECTION, fd.as_raw_fd()));
         let hub = hub();
-        let turn = Turn::take(hub.reactor(), key, direction, &waiter)?;
-        let mut expired = false;
+        let (reactor, key) = match known {
+            Some(known) => known,
+            None => self.registrations.register(hub.try_reactor()?, fd.as_raw_fd(), O::DIRECTION)?,
+        };
+        // A key that names nothing: it has been closed.
+        let turn = Turn::begin(reactor, key, O::DIRECTION, || waiter.notify());
+        let turn = turn.ok_or_else(descriptor::bad_descriptor)?;
         loop {
-            self.registrations.check_open()?;
-            if turn.may_try() {
+            let wakeup = waiter.park(deadline);
+            if let Wakeup::Interrupted(interrupt) = wakeup {
+                drop(turn);
+                drop(waiter);
+                interrupt.raise();
+            }
+            // Also after the deadline: readiness may have come in the same pass of the hub.
+            let may_try = turn.may_try().ok_or_else(descriptor::bad_descriptor)?;
+            if may_try {
                 match attempt(&mut operation, fd) {
                     Ok(output) => {
-                        if operation.drained(&output) {
-                            turn.note_drained();
-                        }
+                        turn.finish(operation.drained(&output));
                         return Ok(output);
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => turn.note_blocked(),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Err(error),
                 }
             }
-            if expired {
+            turn.wait_again(may_try, || waiter.notify());
+            if let Wakeup::TimedOut = wakeup {
                 return Err(limit.error());
-            }
-            turn.park(&waiter)?;
-            match waiter.park(deadline) {
-                Wakeup::Woken => {}
-                // Readiness may have come in the same pass of the hub: one last look.
-                Wakeup::TimedOut => expired = true,
-                Wakeup::Interrupted(interrupt) => {
-                    drop(turn);
-                    drop(waiter);
-                    interrupt.raise()
-                }
             }
         }
     }
@@ -256,45 +266,6 @@ impl Limit {
             Limit::Timeout => descriptor::would_block(),
             Limit::Deadline(_) => io::ErrorKind::TimedOut.into(),
         }
-    }
-}
-
-/// An operation's place in line. However it ends, what it leaves goes to the next one.
-struct Turn<'a> {
-    reactor: &'a Reactor,
-    key: Key,
-    direction: Direction,
-    place: Place,
-}
-
-impl<'a> Turn<'a> {
-    fn take(reactor: &'a Reactor, key: Key, direction: Direction, waiter: &Waiter) -> io::Result<Turn<'a>> {
-        // No place: it has been closed since.
-        let place =
-            reactor.enter(key, direction, || waiter.notify()).ok_or_else(descriptor::bad_descriptor)?;
-        Ok(Turn { reactor, key, direction, place })
-    }
-
-    fn may_try(&self) -> bool {
-        self.reactor.may_try(self.key, self.direction, &self.place)
-    }
-
-    fn park(&self, waiter: &Waiter) -> io::Result<()> {
-        self.reactor.park(self.key, self.direction, &self.place, || waiter.notify())
-    }
-
-    fn note_drained(&self) {
-        self.reactor.note_drained(self.key, self.direction);
-    }
-
-    fn note_blocked(&self) {
-        self.reactor.note_blocked(self.key, self.direction);
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.reactor.leave(self.key, self.direction, &self.place);
     }
 }
 
@@ -329,37 +300,31 @@ impl Registrations {
         }
     }
 
-    /// Whether an operation that comes now may try before it waits.
+    /// The key in `reactor`, the calling thread's, if that knows the source.
     #[inline]
-    fn is_free(&self, direction: Direction) -> bool {
-        self.with(|reactor, key| reactor.is_free(key, direction)).unwrap_or(true)
-    }
-
-    /// Runs `run` with the calling thread's reactor, if that knows the source.
-    #[inline]
-    fn with<R>(&self, run: impl FnOnce(&Reactor, Key) -> R) -> Option<R> {
+    fn find<'a>(&self, reactor: &'a Reactor) -> Option<(&'a Reactor, Key)> {
         // Relaxed: see `home`.
         let home = self.home.load(Ordering::Relaxed);
-        if home == 0 {
-            return None;
-        }
-        let hub = local_hub()?;
-        let reactor = hub.made_reactor()?;
         if home == reactor.id() {
             // Relaxed: see `home`.
-            return Some(run(reactor, Key::from_bits(self.home_key.load(Ordering::Relaxed))));
+            return Some((reactor, Key::from_bits(self.home_key.load(Ordering::Relaxed))));
         }
-        let key = self.known.lock().key_in(reactor)?;
-        Some(run(reactor, key))
+        if home == 0 { None } else { self.find_elsewhere(reactor) }
     }
 
-    /// The key in the calling thread's reactor, which comes to know the source if it does not yet.
-    fn here(&self, fd: RawFd, blocked: Direction) -> io::Result<Key> {
-        if let Some(key) = self.with(|_, key| key) {
-            return Ok(key);
-        }
-        let hub = hub();
-        let reactor = hub.try_reactor()?;
+    #[cold]
+    fn find_elsewhere<'a>(&self, reactor: &'a Reactor) -> Option<(&'a Reactor, Key)> {
+        Some((reactor, self.known.lock().key_in(reactor)?))
+    }
+
+    /// Makes the source known to `reactor`, the calling thread's, which does not know it. It said EAGAIN in the direction of
+    /// `blocked`.
+    fn register<'a>(
+        &self,
+        reactor: &'a Reactor,
+        fd: RawFd,
+        blocked: Direction,
+    ) -> io::Result<(&'a Reactor, Key)> {
         // The lock is held over the system call, so that the descriptor is not closed in between.
         let mut known = self.known.lock();
         self.check_open()?;
@@ -369,7 +334,7 @@ impl Registrations {
         // Relaxed: see `home`.
         self.home_key.store(key.to_bits(), Ordering::Relaxed);
         self.home.store(reactor.id(), Ordering::Relaxed);
-        Ok(key)
+        Ok((reactor, key))
     }
 
     #[inline]

@@ -38,7 +38,7 @@ pub(crate) struct Epoll {
 #[derive(Debug)]
 pub(crate) struct EpollSet {
     fd: OwnedFd,
-    /// Who made it. A child made by fork shares the set with its parent, and must not take the parent's descriptors out.
+    /// Who made it.
     process: u32,
 }
 
@@ -145,11 +145,14 @@ impl EpollSet {
         }
     }
 
-    /// Takes `fd` out. Of no effect if it is not in the set, and in a child made by fork.
+    /// Whether the set belongs to this process. A child made by fork shares the set with its parent, and must not take the
+    /// parent's descriptors out.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Takes `fd` out. Of no effect if it is not in the set.
     pub(crate) fn delete(&self, fd: RawFd) {
-        if self.process != std::process::id() {
-            return;
-        }
         // An error means that the kernel has forgotten it already.
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
     }

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -9,7 +11,7 @@ use greenloop::error::Unwinding;
 use greenloop::io::{PipeReader, wait_readable};
 use greenloop::{JoinHandle, sleep, spawn, with_timeout};
 
-use crate::support::both_drivers;
+use crate::support::{Random, both_drivers};
 use crate::{put, read_byte, readable, settle};
 
 fn reading(reader: &Rc<PipeReader>) -> JoinHandle<u8> {
@@ -78,6 +80,49 @@ both_drivers! {
         assert!(!second.is_finished());
         put(&writer, b"2");
         assert_eq!(second.join().unwrap(), b'2');
+    }
+
+    /// Kills and time limits at every moment, and no byte without its reader.
+    fn no_readiness_is_lost_in_a_crowd() {
+        let mut random = Random::new(7);
+        let (reader, writer) = readable();
+        let reader = Rc::new(reader);
+        let read = Rc::new(Cell::new(0));
+        let mut written = 0;
+        let mut crowd = VecDeque::new();
+        for _ in 0..3_000 {
+            match random.below(8) {
+                0..3 => crowd.push_back(spawn({
+                    let (reader, read) = (reader.clone(), read.clone());
+                    let limit = Duration::from_micros(random.below(300) as u64);
+                    move || {
+                        let _ = with_timeout(limit, || {
+                            read_byte(&reader);
+                            read.set(read.get() + 1);
+                        });
+                    }
+                })),
+                3..5 if written - read.get() < 1_000 => {
+                    let count = random.below(4);
+                    put(&writer, &[1; 4][..count]);
+                    written += count;
+                }
+                5 if !crowd.is_empty() => {
+                    let killed: JoinHandle<()> = crowd.remove(random.below(crowd.len())).unwrap();
+                    killed.try_kill();
+                }
+                6 => sleep(Duration::from_nanos(1)),
+                _ => greenloop::yield_now(),
+            }
+        }
+        greenloop::joinall(&crowd);
+        let last: Vec<_> = (read.get()..written).map(|_| reading(&reader)).collect();
+        assert_eq!(greenloop::joinall_timeout(&last, Duration::from_secs(30)).len(), last.len());
+        let more = reading(&reader);
+        settle();
+        assert!(!more.is_finished(), "more bytes were read than written");
+        put(&writer, b"x");
+        more.join().unwrap();
     }
 
     fn a_time_limit_ends_the_wait_and_loses_no_byte() {

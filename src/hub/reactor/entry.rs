@@ -23,7 +23,7 @@ pub(super) struct Entry {
 
 /// Names one operation's place in the line at a [`Side`].
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     id: u64,
     /// `None` if it came when nobody was there.
     ticket: Option<Ticket>,
@@ -62,18 +62,26 @@ impl Entry {
         &mut self.sides[direction as usize]
     }
 
-    /// Takes in that the descriptor is ready, and hands out whom that wakes.
+    /// Takes in that the descriptor is ready, and wakes whom that concerns. Those whose notice may run code of others are
+    /// handed out.
     #[inline]
     pub(super) fn hear(&mut self, ready: Interest, marked: bool, woken: &mut Vec<Notify>) {
-        for direction in [Direction::Read, Direction::Write] {
-            if !ready.common(direction.interest()).is_none() {
-                woken.extend(self.side(direction).hear(marked));
-            }
+        let [read, write] = &mut self.sides;
+        if ready.is_readable() {
+            read.hear(marked, woken);
+        }
+        if ready.is_writable() {
+            write.hear(marked, woken);
         }
         if !self.watchers.is_empty() {
-            let meant = |watcher: &mut Watcher| !watcher.interest.common(ready).is_none();
-            woken.extend(self.watchers.extract_if(.., meant).map(|watcher| watcher.notify));
+            self.tell_watchers(ready, woken);
         }
+    }
+
+    #[inline(never)]
+    fn tell_watchers(&mut self, ready: Interest, woken: &mut Vec<Notify>) {
+        let meant = |watcher: &mut Watcher| !watcher.interest.common(ready).is_none();
+        woken.extend(self.watchers.extract_if(.., meant).map(|watcher| watcher.notify));
     }
 
     pub(super) fn watch(&mut self, id: u64, interest: Interest, notify: Notify) {
@@ -124,10 +132,15 @@ impl Side {
     }
 
     #[inline]
-    fn hear(&mut self, marked: bool) -> Option<Notify> {
+    fn hear(&mut self, marked: bool, woken: &mut Vec<Notify>) {
         self.ready = true;
         self.marked |= marked;
-        self.parked.take()
+        match self.parked.take() {
+            None => {}
+            // An entry in the hub's queue: it runs nothing.
+            Some(Notify::Wake(wake)) => wake.wake(),
+            Some(notify) => woken.push(notify),
+        }
     }
 
     /// A short read or write showed that nothing is left: the next edge will come.
@@ -136,14 +149,17 @@ impl Side {
         self.ready &= self.marked;
     }
 
-    /// An operation comes, to stay until [`leave`](Side::leave): its turn, or a place behind the others.
+    /// An operation comes that found it unready or others before it, to stay until it [leaves](Side::leave). `notify` is for
+    /// when it may try.
+    #[inline]
     pub(super) fn enter(&mut self, id: u64, notify: impl FnOnce() -> Notify) -> Place {
-        if self.turn == 0 {
-            self.turn = id;
-            return Place { id, ticket: None };
+        if self.turn != 0 {
+            let line = self.line.get_or_insert_default();
+            return Place { id, ticket: Some(line.push((id, notify()))) };
         }
-        let line = self.line.get_or_insert_default();
-        Place { id, ticket: Some(line.push((id, notify()))) }
+        self.turn = id;
+        self.parked = Some(notify());
+        Place { id, ticket: None }
     }
 
     /// Whether it is this one's turn, and the try may succeed.
@@ -152,18 +168,28 @@ impl Side {
         self.turn == place.id && self.ready
     }
 
-    /// Before it parks: whom to wake. Of no effect for one in the line, which is woken when its turn comes.
-    #[inline]
-    pub(super) fn park(&mut self, place: &Place, notify: impl FnOnce() -> Notify) {
+    /// An operation could not be done yet. Of no effect for one in the line, who is told anyway.
+    pub(super) fn wait_again(&mut self, place: &Place, blocked: bool, notify: impl FnOnce() -> Notify) {
         if self.turn == place.id {
+            self.ready &= !blocked;
             self.parked = Some(notify());
         }
     }
 
-    /// An operation goes, done or not. If it was its turn, the next one's comes, who is woken now if the descriptor is
-    /// ready, and else by readiness.
+    /// An operation goes, done or not. If it was its turn, the next one's comes, who is to be told now if the descriptor is
+    /// ready, and else is told by readiness.
     #[inline]
     pub(super) fn leave(&mut self, place: &Place) -> Option<Notify> {
+        if self.turn == place.id && self.line.is_none() {
+            self.turn = 0;
+            self.parked = None;
+            return None;
+        }
+        self.leave_line(place)
+    }
+
+    #[inline(never)]
+    fn leave_line(&mut self, place: &Place) -> Option<Notify> {
         if self.turn != place.id {
             if let (Some(line), Some(ticket)) = (&mut self.line, place.ticket) {
                 line.remove(ticket);
@@ -209,6 +235,16 @@ mod tests {
         }
     }
 
+    fn told(hear: impl FnOnce(&mut Vec<Notify>)) {
+        let mut notices = Vec::new();
+        hear(&mut notices);
+        notices.into_iter().for_each(Notify::notify);
+    }
+
+    fn hear(side: &RefCell<Side>) {
+        told(|woken| side.borrow_mut().hear(false, woken));
+    }
+
     #[test]
     fn turns_come_in_order_of_arrival() {
         let woken = Woken::default();
@@ -216,9 +252,12 @@ mod tests {
         side.borrow_mut().ready = false;
         let enter = |id| side.borrow_mut().enter(id, || woken.notify(id));
         let [first, second, third] = [enter(1), enter(2), enter(3)];
-        side.borrow_mut().park(&first, || woken.notify(1));
-        side.borrow_mut().park(&second, || unreachable!("it stands in the line already"));
-        side.borrow_mut().hear(false).unwrap().notify();
+        side.borrow_mut().wait_again(&second, true, || unreachable!("it stands in the line already"));
+        hear(&side);
+        assert_eq!(woken.take(), [1]);
+        side.borrow_mut().wait_again(&first, true, || woken.notify(1));
+        assert!(!side.borrow().may_try(&first));
+        hear(&side);
         assert_eq!(woken.take(), [1]);
         assert!(side.borrow().may_try(&first) && !side.borrow().may_try(&second));
         // The first leaves readiness behind: the second is woken by that.
@@ -228,7 +267,7 @@ mod tests {
         side.borrow_mut().note_drained();
         assert!(side.borrow_mut().leave(&second).is_none());
         assert!(!side.borrow().may_try(&third) && !side.borrow().is_free());
-        side.borrow_mut().hear(false).unwrap().notify();
+        hear(&side);
         assert_eq!(woken.take(), [3]);
         assert!(side.borrow_mut().leave(&third).is_none());
         assert!(side.borrow().is_free());
@@ -240,10 +279,9 @@ mod tests {
         let mut side = Side::new();
         side.ready = false;
         let places: Vec<_> = (1..=4).map(|id| side.enter(id, || woken.notify(id))).collect();
-        side.park(&places[0], || woken.notify(1));
         assert!(side.leave(&places[2]).is_none());
         // Woken, and killed before it ran: readiness goes to the next.
-        side.hear(false).unwrap().notify();
+        told(|woken| side.hear(false, woken));
         side.leave(&places[0]).unwrap().notify();
         side.leave(&places[1]).unwrap().notify();
         assert_eq!(woken.take(), [1, 2, 4]);
@@ -256,7 +294,7 @@ mod tests {
         let mut side = Side::new();
         side.note_drained();
         assert!(!side.is_free());
-        assert!(side.hear(true).is_none());
+        side.hear(true, &mut Vec::new());
         side.note_drained();
         assert!(side.is_free());
     }

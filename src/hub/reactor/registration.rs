@@ -64,7 +64,7 @@ impl Registration {
     /// letters. An event that comes in between carries a key that nobody has got since, so it wakes nobody else.
     #[cold]
     fn end_from_outside(self) {
-        if let Some(set) = self.set.upgrade() {
+        if let Some(set) = self.set.upgrade().filter(|set| set.is_ours()) {
             set.delete(self.fd);
         }
         let key = self.key;

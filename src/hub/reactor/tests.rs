@@ -38,10 +38,8 @@ impl Bench {
     }
 
     /// An operation that reads from `key` parks.
-    fn park(&self, key: Key, name: &'static str) -> Place {
-        let place = self.reactor.enter(key, Direction::Read, || self.notify(name)).unwrap();
-        self.reactor.park(key, Direction::Read, &place, || self.notify(name)).unwrap();
-        place
+    fn park(&self, key: Key, name: &'static str) -> Turn<'_> {
+        Turn::begin(&self.reactor, key, Direction::Read, || self.notify(name)).unwrap()
     }
 
     fn watch(&self, fd: &impl AsRawFd, interest: Interest, name: &'static str) -> Watch {
@@ -68,16 +66,16 @@ fn an_event_on_its_way_does_not_reach_the_next_in_the_slot() {
         let (old, mut writer) = pipe();
         let duplicate = old.try_clone().unwrap();
         let key = bench.reactor.register(old.as_raw_fd(), Direction::Read).unwrap();
-        let place = bench.park(key, "old");
+        let turn = bench.park(key, "old");
         writer.write_all(b"x").unwrap();
         // Only forgotten, as when another thread's removal comes too late: the kernel still tells of it.
         bench.reactor.forget(key);
-        bench.reactor.leave(key, Direction::Read, &place);
+        drop(turn);
         assert_eq!(std::mem::take(&mut *bench.log.lock().unwrap()), ["old"]);
         let (new, _new_writer) = pipe();
         let new_key = bench.reactor.register(new.as_raw_fd(), Direction::Read).unwrap();
         assert_eq!(new_key.index(), key.index());
-        bench.park(new_key, "new");
+        let _turn = bench.park(new_key, "new");
         assert_eq!(bench.woken(), [""; 0]);
         drop(duplicate);
     });
@@ -93,7 +91,7 @@ fn the_key_of_what_is_gone_names_nothing() {
         bench.reactor.deregister(reader.as_raw_fd(), key);
         bench.reactor.deregister(reader.as_raw_fd(), key);
         assert!(bench.reactor.is_free(key, Direction::Read), "the call itself will tell");
-        assert!(bench.reactor.enter(key, Direction::Read, || unreachable!()).is_none());
+        assert!(Turn::begin(&bench.reactor, key, Direction::Read, || unreachable!()).is_none());
         assert_eq!((bench.entries(), bench.reactor.waiting()), (0, 0));
     });
 }
@@ -115,12 +113,13 @@ fn a_number_that_was_leaked_goes_to_the_next_owner() {
     Bench::on_both(|bench| {
         let (reader, mut writer) = pipe();
         let stale = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
-        let place = bench.park(stale, "stale");
+        let turn = bench.park(stale, "stale");
         let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
         assert_ne!(key, stale);
         assert_eq!(bench.woken(), ["stale"]);
-        bench.reactor.leave(stale, Direction::Read, &place);
-        bench.park(key, "owner");
+        assert_eq!(turn.may_try(), None);
+        drop(turn);
+        let _turn = bench.park(key, "owner");
         writer.write_all(b"x").unwrap();
         assert_eq!(bench.woken(), ["owner"]);
     });
@@ -155,11 +154,11 @@ fn watchers_of_an_owned_descriptor_hear_of_its_end() {
         let before = bench.watch(&reader, Interest::READABLE, "before");
         let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
         let after = bench.watch(&reader, Interest::READABLE, "after");
-        let place = bench.park(key, "owner");
+        let turn = bench.park(key, "owner");
         writer.write_all(b"x").unwrap();
         assert_eq!(bench.woken(), ["owner", "before", "after"]);
         let third = bench.watch(&reader, Interest::READABLE, "third");
-        bench.reactor.leave(key, Direction::Read, &place);
+        turn.finish(false);
         bench.reactor.deregister(reader.as_raw_fd(), key);
         assert_eq!(bench.woken(), ["third"]);
         [before, after, third].iter().for_each(|watch| bench.reactor.unwatch(watch));
@@ -184,12 +183,12 @@ fn a_thousand_descriptors_come_and_go() {
         let (mut reader, mut writer) = pipe();
         for _ in 0..1_000 {
             let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
-            let place = bench.park(key, "woken");
+            let turn = bench.park(key, "woken");
             writer.write_all(b"x").unwrap();
             assert_eq!(bench.woken(), ["woken"]);
             std::io::Read::read_exact(&mut reader, &mut [0]).unwrap();
-            bench.reactor.note_blocked(key, Direction::Read);
-            bench.reactor.leave(key, Direction::Read, &place);
+            turn.finish(true);
+            assert!(!bench.reactor.is_free(key, Direction::Read));
             bench.reactor.deregister(reader.as_raw_fd(), key);
         }
         assert_eq!((bench.entries(), bench.reactor.core.borrow().entries.capacity() < 10), (0, true));
