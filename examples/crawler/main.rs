@@ -74,13 +74,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use ureq::tls::RootCerts;
 
-/// A chain of three authorities with long keys takes 48 KiB to check, 160 without optimisation: leave room for more.
-const STACK_SIZE: usize = 240 * 1024;
-
 fn main() -> ExitCode {
-    if let Err(error) = greenloop::greenlet::set_default_stack_size(STACK_SIZE) {
-        return failure(1, &error);
-    }
     if std::env::args_os().len() <= 1 {
         return match demo::run() {
             Ok(as_planned) => ExitCode::from(u8::from(!as_planned)),

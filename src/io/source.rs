@@ -177,7 +177,10 @@ impl<T: AsFd> Source<T> {
                 {
                     reactor.note_drained(key, direction);
                 }
-                spend_budget();
+                // Who asked not to wait must not be made to: it may hold a lock that others on this thread want.
+                if may_wait {
+                    spend_budget();
+                }
                 Ok(output)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -139,6 +139,24 @@ both_drivers! {
         assert_eq!(sender.send_to_addr(b"y", &address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
 
+    /// Who asked not to wait may hold a lock that others on the thread want: no budget makes it yield. Who may wait yields.
+    fn a_nonblocking_socket_never_yields() {
+        let (receiver, address) = udp();
+        let (sender, _) = udp();
+        let yields_after = |count: usize| {
+            let witness = spawn(|| ());
+            (0..count).for_each(|_| drop(sender.send_to(b"x", address)));
+            let ran = witness.is_finished();
+            witness.join().unwrap();
+            ran
+        };
+        sender.set_nonblocking(true).unwrap();
+        assert!(!yields_after(1000));
+        sender.set_nonblocking(false).unwrap();
+        assert!(yields_after(1000));
+        drop(receiver);
+    }
+
     fn a_shutdown_wakes_a_unix_receiver() {
         let (one, _other) = UnixDatagram::pair().unwrap();
         let one = Rc::new(one);
