@@ -222,12 +222,19 @@ both_drivers! {
         let mut reader = OwnedFd::from(reader);
         rustix::io::dup2(&next, &mut reader).unwrap();
         drop(next);
+        let reader = Rc::new(reader);
+        let on_next = waiting(reader.clone(), Interest::READABLE);
+        settle();
+        put(&next_writer, b"x");
+        assert_eq!(on_next.join().unwrap(), Interest::READABLE);
+        rustix::io::read(&reader, &mut [0; 1]).unwrap();
+        // The old file still exists, and becomes ready.
         let on_next = waiting(reader, Interest::READABLE);
         settle();
         put(&writer, b"for the duplicate");
         settle();
         assert!(!on_next.is_finished());
-        put(&next_writer, b"x");
+        put(&next_writer, b"y");
         assert_eq!(on_next.join().unwrap(), Interest::READABLE);
         // Whoever waited for the old one has a word from the new one, or no word at all.
         let _ = stranded.join().unwrap();

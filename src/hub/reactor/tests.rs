@@ -2,6 +2,7 @@ use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
+use std::time::Instant;
 
 use super::*;
 
@@ -97,12 +98,26 @@ fn the_key_of_what_is_gone_names_nothing() {
 }
 
 #[test]
+fn what_was_taken_out_ends_no_wait() {
+    Bench::on_both(|bench| {
+        let (reader, mut writer) = pipe();
+        let _file = reader.try_clone().unwrap();
+        let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
+        bench.reactor.deregister(reader.as_raw_fd(), key);
+        writer.write_all(b"x").unwrap();
+        let start = Instant::now();
+        bench.reactor.poll(Some(Duration::from_millis(2)));
+        assert!(start.elapsed() >= Duration::from_millis(2));
+    });
+}
+
+#[test]
 fn the_bell_ends_a_wait() {
     Bench::on_both(|bench| {
         bench.bell.notify();
         bench.reactor.poll(None);
         bench.bell.clear();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         bench.reactor.poll(Some(Duration::from_millis(2)));
         assert!(start.elapsed() >= Duration::from_millis(2));
     });

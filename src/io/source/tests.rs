@@ -13,7 +13,7 @@ use std::panic;
 use super::*;
 use crate::hub::{Config, Driver, configure};
 use crate::io::operation::{ReadBytes, WriteBytes};
-use crate::task::{idle, sleep, spawn};
+use crate::task::{idle, sleep, spawn, yield_now};
 
 /// Runs `body` on a fresh hub for each driver.
 fn on_both(body: fn()) {
@@ -179,6 +179,21 @@ fn a_timeout_is_stds_error_and_a_deadline_is_not() {
 }
 
 #[test]
+fn what_comes_with_the_timeout_is_not_left_behind() {
+    on_both(|| {
+        let (source, mut peer) = pair();
+        source.set_timeout(Direction::Read, Some(Duration::from_millis(1)));
+        let byte = spawn(move || read(&source, 1));
+        yield_now();
+        // When the hub looks next, the timer is due and the byte is there.
+        let due = Instant::now() + Duration::from_millis(2);
+        while Instant::now() < due {}
+        peer.write_all(b"x").unwrap();
+        assert_eq!(byte.join().unwrap().unwrap(), b"x");
+    });
+}
+
+#[test]
 fn in_nonblocking_mode_the_kernel_is_asked_each_time() {
     on_both(|| {
         let (source, mut peer) = pair();
@@ -280,6 +295,23 @@ fn a_thread_without_hub_closes_and_drops() {
         thread::spawn(move || drop(source)).join().unwrap();
         settle();
         assert_eq!(hub().reactor().waiting(), 0);
+    });
+}
+
+/// The kernel knows it no more, though the file lives on and becomes ready: the hub is not woken for nobody.
+#[test]
+fn a_source_that_is_dropped_elsewhere_wakes_nobody() {
+    on_both(|| {
+        let (source, mut peer) = pair();
+        let _file = source.get_ref().try_clone().unwrap();
+        source.set_timeout(Direction::Read, Some(Duration::from_nanos(1)));
+        assert!(read(&source, 1).is_err());
+        thread::spawn(move || drop(source)).join().unwrap();
+        settle();
+        peer.write_all(b"x").unwrap();
+        let start = Instant::now();
+        hub().reactor().poll(Some(Duration::from_millis(3)));
+        assert!(start.elapsed() >= Duration::from_millis(3));
     });
 }
 
