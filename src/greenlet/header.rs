@@ -30,7 +30,7 @@ pub(super) struct Header {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// Made by [`Greenlet::new`].
+    /// Made by `Greenlet::new`.
     Plain,
     /// The thread's own stack.
     Main,

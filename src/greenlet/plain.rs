@@ -97,12 +97,12 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// A dead greenlet passes the value on to its nearest live ancestor; if that is the current one, it comes back at
     /// once, as it does for a switch to itself. A greenlet that waits in the hub (on IO, a lock, a timer) cannot be
-    /// switched to by hand: [`InvalidSwitch`] is raised in it. A kill or an enclosing
+    /// switched to by hand: [`InvalidSwitch`](crate::error::InvalidSwitch) is raised in it. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends this wait by unwinding.
     ///
     /// # Errors
     ///
-    /// - [`SwitchError::Exit`] is how [`GreenletExit`] arrives as a value: what ended was killed.
+    /// - [`SwitchError::Exit`] is how [`GreenletExit`](crate::GreenletExit) arrives as a value: what ended was killed.
     /// - [`SwitchError::Stack`] if it has not started and there is no stack. It stays startable.
     /// - [`SwitchError::WrongType`] if it waits in a switch for another type.
     ///
@@ -120,7 +120,7 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Errors
     ///
-    /// As [`switch`](Greenlet::switch): `Err(Exit)` if `payload` was a [`GreenletExit`] and nobody caught it.
+    /// As [`switch`](Greenlet::switch): `Err(Exit)` if `payload` was a [`GreenletExit`](crate::GreenletExit) and nobody caught it.
     ///
     /// # Panics
     ///
