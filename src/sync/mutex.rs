@@ -21,7 +21,8 @@ use crate::sys::lock::Lock;
 const UNLOCKED: u8 = 0;
 /// Somebody holds it, and nobody waits.
 const LOCKED: u8 = 1;
-/// Somebody holds it, and the list must be looked at on unlock. Set and unset only under the lock of the list.
+/// Somebody holds it, and must look at the list when unlocking it. Set only under the lock of the list. One more than LOCKED:
+/// unlocking takes one away.
 const CONTENDED: u8 = 2;
 
 /// Mutual exclusion for green threads, in one hub or in several, and for plain OS threads: [`std::sync::Mutex`], but who
@@ -317,6 +318,7 @@ impl<T: ?Sized> Mutex<T> {
 
     #[inline]
     fn lock_at_once(&self) -> bool {
+        // The look first saves a contender the dearer exchange.
         // Acquire: sees what the last holder wrote, published by the Release in `unlock`. Relaxed: not locked, nothing seen.
         self.state.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
@@ -325,12 +327,13 @@ impl<T: ?Sized> Mutex<T> {
     #[cold]
     fn lock_contended(&self, deadline: Option<Time>) -> bool {
         let mut waiters = self.waiters.lock();
-        // Relaxed: CONTENDED is left only under the lock of `waiters`, which orders. Acquire: as in `lock_at_once`.
+        // Relaxed: CONTENDED says that the unlocking is yet to come; it will look at the list, under this lock, after us.
+        // Acquire: as in `lock_at_once`.
         if self.state.load(Ordering::Relaxed) != CONTENDED
             && self.state.swap(CONTENDED, Ordering::Acquire) == UNLOCKED
         {
             // The holder has just left, and nobody waited: an unlock with a waiter hands over and stays locked.
-            // Relaxed: only this holder, or somebody under the lock of `waiters`, changes a state that is not UNLOCKED.
+            // Relaxed: only the holder, which we are, or somebody under this lock changes a state that is not UNLOCKED.
             self.state.store(LOCKED, Ordering::Relaxed);
             return true;
         }
@@ -356,22 +359,25 @@ impl<T: ?Sized> Mutex<T> {
 
     #[inline]
     fn unlock(&self) {
-        // Release: publishes what was written under the lock to the next locker. Relaxed: not unlocked.
-        if self.state.compare_exchange(LOCKED, UNLOCKED, Ordering::Release, Ordering::Relaxed).is_err() {
+        // CONTENDED becomes LOCKED by this: still locked, so that nobody gets in between before it is handed over.
+        // Release: publishes what was written under the lock to the next locker.
+        if self.state.fetch_sub(1, Ordering::Release) != LOCKED {
             self.unlock_contended();
         }
     }
 
-    /// Hands the mutex to the first in line; it stays locked, so nobody gets in between.
+    /// Hands the mutex to the first in line; it stays locked meanwhile.
     #[cold]
     fn unlock_contended(&self) {
         let mut waiters = self.waiters.lock();
         let next = line::call_first(&mut waiters);
-        if waiters.is_empty() {
-            let state = if next.is_some() { LOCKED } else { UNLOCKED };
-            // Release: as in `unlock`. One who is handed the mutex sees it through the lock of `waiters` as well.
-            self.state.store(state, Ordering::Release);
-        }
+        let state = match next {
+            None => UNLOCKED,
+            Some(_) if waiters.is_empty() => LOCKED,
+            Some(_) => CONTENDED,
+        };
+        // Release: as in `unlock`. One who is handed the mutex sees it through the lock of `waiters` as well.
+        self.state.store(state, Ordering::Release);
         drop(waiters);
         if let Some(next) = next {
             next.wake();
