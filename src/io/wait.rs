@@ -76,7 +76,7 @@ pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
 /// # Errors
 ///
 /// An error of kind [`TimedOut`](io::ErrorKind::TimedOut) when `timeout` has passed. EBADF if the descriptor is not open.
-/// What epoll_ctl(2) says. [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait
+/// What epoll_ctl(2) says. [`Unwinding`], in an error of kind `Other`, if it would have to wait
 /// while the green thread unwinds.
 ///
 /// # Panics
