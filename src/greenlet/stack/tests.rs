@@ -99,7 +99,7 @@ fn too_large_a_stack_is_refused_with_the_limit() {
 #[test]
 fn the_default_can_be_changed() {
     in_child(|| {
-        let expected = if cfg!(debug_assertions) { 256 * KIB } else { 64 * KIB };
+        let expected = if cfg!(debug_assertions) { 512 * KIB } else { 128 * KIB };
         assert_eq!(SizeClass::default_now(), class_of_slot(expected));
         set_default_stack_size(1000 * KIB).unwrap();
         assert_eq!(SizeClass::default_now(), class_of_slot(1024 * KIB));
