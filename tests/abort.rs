@@ -52,7 +52,7 @@ fn an_overflow_of_one_without_a_name_or_a_size_of_its_own_tells_its_place() {
     }) else {
         return;
     };
-    assert_overflow(&child, "<unnamed>", if cfg!(debug_assertions) { 256 } else { 64 });
+    assert_overflow(&child, "<unnamed>", if cfg!(debug_assertions) { 512 } else { 128 });
 }
 
 #[test]
