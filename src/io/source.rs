@@ -162,6 +162,11 @@ impl<T: AsFd> Source<T> {
     fn run_within<O: Operation>(&self, mut operation: O, limit: Limit) -> io::Result<O::Output> {
         let direction = O::DIRECTION;
         let may_wait = !self.nonblocking();
+        // Before the call, not after: this may yield, and then a kill or a time limit is raised, and what was read would be
+        // lost. Who asked not to wait must not be made to: it may hold a lock that others on this thread want.
+        if may_wait {
+            spend_budget();
+        }
         let hub = local_hub();
         let known = hub.as_ref().and_then(|hub| self.registrations.find(hub.made_reactor()?));
         if let Some((reactor, key)) = known
@@ -176,10 +181,6 @@ impl<T: AsFd> Source<T> {
                     && operation.drained(&output)
                 {
                     reactor.note_drained(key, direction);
-                }
-                // Who asked not to wait must not be made to: it may hold a lock that others on this thread want.
-                if may_wait {
-                    spend_budget();
                 }
                 Ok(output)
             }

@@ -82,6 +82,24 @@ both_drivers! {
         assert_eq!(second.join().unwrap(), b'2');
     }
 
+    /// Who reads what is always there yields now and then, and is told of its limit there: but never with a byte in hand.
+    fn a_time_limit_that_is_raised_between_two_reads_loses_no_byte() {
+        let (reader, writer) = readable();
+        put(&writer, &[7; 1_000]);
+        let mut read = 0;
+        while read < 1_000 {
+            let late = with_timeout(Duration::ZERO, || {
+                while read < 1_000 {
+                    assert_eq!(read_byte(&reader), 7);
+                    read += 1;
+                }
+            });
+            assert_eq!(late.is_ok(), read == 1_000);
+        }
+        drop(writer);
+        assert_eq!((&mut &reader).read(&mut [0]).unwrap(), 0);
+    }
+
     /// Kills and time limits at every moment, and no byte without its reader.
     fn no_readiness_is_lost_in_a_crowd() {
         let mut random = Random::new(7);
