@@ -55,6 +55,9 @@ const SMALLEST_SHIFT: u32 = 14;
 const LARGEST_SHIFT: u32 = 30;
 pub(super) const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
 
+/// More than any shift, and a divisor of any page's size.
+const SHIFTS: usize = 32;
+
 /// The default slot: 128 KiB, or 512 KiB in a debug build.
 ///
 /// A fetch over HTTPS needs 38 KiB, and 47 with a long chain of large certificates; built without optimisation, 134 and
@@ -165,12 +168,12 @@ impl Stack {
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> StackPointer {
-        self.extent.base
+        NonZeroUsize::new(self.extent.base()).expect("nothing is mapped at 0")
     }
 
     #[inline]
     fn limit(&self) -> StackPointer {
-        self.extent.low
+        NonZeroUsize::new(self.extent.low()).expect("nothing is mapped at 0")
     }
 }
 
@@ -181,12 +184,11 @@ impl Drop for Stack {
     }
 }
 
-/// The bounds of a stack.
+/// The bounds of a stack, in one word: a fiber keeps it in the cache line that each switch needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Extent {
-    low: NonZeroUsize,
-    base: NonZeroUsize,
-    class: SizeClass,
+    /// The low end, which is a multiple of the page size, plus the shift of the size class.
+    packed: NonZeroUsize,
 }
 
 /// What the pool keeps above the base of a stack.
@@ -215,11 +217,29 @@ impl Extent {
     ///
     /// Panics if `low` is 0.
     fn new(low: usize, class: SizeClass) -> Extent {
-        let colour = (low >> class.shift) % COLOURS * COLOUR_STEP;
-        let base = low + class.slot() - HEADER - colour;
-        let [low, base] =
-            [low, base].map(|address| NonZeroUsize::new(address).expect("nothing is mapped at 0"));
-        Extent { low, base, class }
+        debug_assert!(low.is_multiple_of(SHIFTS), "room for the shift");
+        let packed = NonZeroUsize::new(low).expect("nothing is mapped at 0");
+        Extent { packed: packed | class.shift as usize }
+    }
+
+    #[inline]
+    fn class(self) -> SizeClass {
+        SizeClass { shift: (self.packed.get() % SHIFTS) as u32 }
+    }
+
+    #[inline]
+    fn low(self) -> usize {
+        self.packed.get() / SHIFTS * SHIFTS
+    }
+
+    #[inline]
+    fn colour(self) -> usize {
+        (self.low() >> self.class().shift) % COLOURS
+    }
+
+    #[inline]
+    fn base(self) -> usize {
+        self.end() - HEADER - self.colour() * COLOUR_STEP
     }
 
     /// Gives back to the kernel what a deep call has left below the top 16 KiB. `in_use` counts the bytes from the base
@@ -251,8 +271,8 @@ impl Extent {
     #[cold]
     unsafe fn trim_deep(self, in_use: usize) {
         let page = memory::page_size();
-        let free = self.base.get().saturating_sub(in_use).max(self.low.get());
-        let lowest = self.low.get() + page;
+        let free = self.base().saturating_sub(in_use).max(self.low());
+        let lowest = self.low() + page;
         let warm = lowest.max(self.end() - WARM_PAGES * page);
         // SAFETY: the header is the pool's own.
         let passed = unsafe { (*self.header()).mark };
@@ -305,20 +325,18 @@ impl Extent {
     /// One of the words in the lower quarter of a page, which a stack that needs the next page overwrites. They are
     /// coloured too, in four steps.
     fn canary(self, page: usize, offset: usize) -> *mut usize {
-        let colour = (self.end() - HEADER - self.base.get()) / COLOUR_STEP;
-        ptr::with_exposed_provenance_mut(page + colour % 4 * 64 + offset)
+        ptr::with_exposed_provenance_mut(page + self.colour() % 4 * 64 + offset)
     }
 
     /// How many bytes below the base an address is; the whole stack for one that is not on it, as locals may be where a
     /// sanitizer moves them to the heap.
     pub(super) fn depth(self, address: usize) -> usize {
-        let address =
-            if (self.low.get()..self.base.get()).contains(&address) { address } else { self.low.get() };
-        self.base.get() - address
+        let address = if (self.low()..self.base()).contains(&address) { address } else { self.low() };
+        self.base() - address
     }
 
     fn header(self) -> *mut Header {
-        ptr::with_exposed_provenance_mut(self.base.get())
+        ptr::with_exposed_provenance_mut(self.base())
     }
 
     fn top_page(self) -> usize {
@@ -326,7 +344,7 @@ impl Extent {
     }
 
     fn end(self) -> usize {
-        self.low.get() + self.class.slot()
+        self.low() + self.class().slot()
     }
 
     /// How many bytes below the base are backed by memory, to the page: the most that was in use since the stack was
@@ -334,14 +352,14 @@ impl Extent {
     pub(crate) fn high_water(self) -> usize {
         let page = memory::page_size();
         let mut pages = [0; 256];
-        let mut start = self.low.get() + page;
-        while start < self.base.get() {
+        let mut start = self.low() + page;
+        while start < self.base() {
             let count = ((self.end() - start) / page).min(pages.len());
             if memory::resident(start, &mut pages[..count]).is_err() {
                 break;
             }
             if let Some(untouched) = pages[..count].iter().position(|page| page & 1 == 1) {
-                return self.base.get() - (start + untouched * page);
+                return self.base() - (start + untouched * page);
             }
             start += count * page;
         }
@@ -420,7 +438,7 @@ impl Pool {
         let extent = Extent::new(low, class);
         let top_page = extent.top_page();
         // SAFETY: the slot has just been taken from those that nobody uses.
-        unsafe { extent.set_mark(top_page, top_page, extent.base.get() - FIRST_FRAMES) };
+        unsafe { extent.set_mark(top_page, top_page, extent.base() - FIRST_FRAMES) };
         Ok(Stack { extent, pool: self })
     }
 
@@ -430,7 +448,7 @@ impl Pool {
     ///
     /// The stack belongs to the caller, who gives it up, and nothing on it is in use.
     unsafe fn take_back(&self, extent: Extent) {
-        let class = &self.classes[extent.class.index()];
+        let class = &self.classes[extent.class().index()];
         let stays_warm = {
             let mut state = class.lock();
             let has_room = state.warm < WARM_STACKS;
@@ -443,12 +461,12 @@ impl Pool {
             let mut state = class.lock();
             // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
             unsafe { (*extent.header()).next = state.returned };
-            state.returned = extent.low.get();
+            state.returned = extent.low();
         } else {
-            let lowest = extent.low.get() + memory::page_size();
+            let lowest = extent.low() + memory::page_size();
             // SAFETY: these are the pages of a stack that nobody uses, above its guard.
             unsafe { memory::discard(lowest, extent.end() - lowest) };
-            class.lock().cold.push(extent.low.get());
+            class.lock().cold.push(extent.low());
         }
     }
 

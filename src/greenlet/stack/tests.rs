@@ -35,7 +35,7 @@ fn allocate_middle_colour(pool: &'static Pool, class: SizeClass) -> Stack {
 
 /// By how much the colour has lowered its base.
 fn lowered(stack: &Stack) -> usize {
-    stack.extent.end() - HEADER - stack.extent.base.get()
+    stack.extent.end() - HEADER - stack.extent.base()
 }
 
 /// Makes so many calls inside each other.
@@ -120,7 +120,7 @@ fn the_stack_returned_last_is_taken_first() {
     let (fourth, fifth, sixth) = (allocate(), allocate(), allocate());
     assert_eq!(fourth.extent(), second_extent);
     assert_eq!(fifth.extent(), first_extent);
-    assert_eq!(sixth.extent().low.get(), third.extent().low.get() + 64 * KIB);
+    assert_eq!(sixth.extent().low(), third.extent().low() + 64 * KIB);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn classes_do_not_share_stacks() {
     static POOL: Pool = Pool::new(Guards::Installed);
     let small = POOL.allocate(class_of_slot(16 * KIB)).unwrap().extent();
     let large = POOL.allocate(class_of_slot(1024 * KIB)).unwrap().extent();
-    assert_ne!(small.low, large.low);
+    assert_ne!(small.low(), large.low());
     assert_eq!(POOL.allocate(class_of_slot(16 * KIB)).unwrap().extent(), small);
 }
 
@@ -140,12 +140,12 @@ fn bases_are_coloured_and_aligned() {
     let first = lowered(&stacks[0]) / COLOUR_STEP;
     for (index, stack) in stacks.iter().enumerate() {
         assert_eq!(lowered(stack), (first + index) % COLOURS * COLOUR_STEP);
-        assert_eq!(stack.extent.base.get() % 64, 0);
-        let usable = stack.extent.base.get() - stack.extent.low.get() - memory::page_size();
+        assert_eq!(stack.extent.base() % 64, 0);
+        let usable = stack.extent.base() - stack.extent.low() - memory::page_size();
         assert!(usable >= class.usable());
         let top_page = stack.extent.end() - memory::page_size();
         let canaries = [0, CANARIES[7]].map(|offset| stack.extent.canary(top_page, offset).addr());
-        assert!(canaries[0] >= top_page && canaries[1] < stack.extent.base.get());
+        assert!(canaries[0] >= top_page && canaries[1] < stack.extent.base());
     }
 }
 
@@ -159,9 +159,9 @@ fn forty_thousand_guarded_stacks_are_one_mapping() {
             return; // A kernel before 6.13.
         }
         let stacks: Vec<_> = stacks.into_iter().chain((2000..40_000).map(allocate)).collect();
-        let start = stacks[0].extent.low.get();
+        let start = stacks[0].extent.low();
         assert_eq!(mappings(start..start + 40_000 * 64 * KIB), 1);
-        let distinct: HashSet<_> = stacks.iter().map(|stack| stack.extent.low).collect();
+        let distinct: HashSet<_> = stacks.iter().map(|stack| stack.extent.low()).collect();
         assert_eq!(distinct.len(), 40_000);
     })
     .assert_success();
@@ -171,10 +171,10 @@ fn forty_thousand_guarded_stacks_are_one_mapping() {
 fn closed_guards_take_two_mappings_each() {
     static POOL: Pool = Pool::new(Guards::Closed);
     let stack = POOL.allocate(class_of_slot(64 * KIB)).unwrap();
-    let start = stack.extent().low.get();
+    let start = stack.extent().low();
     assert_eq!(mappings(start + 1..start + FIRST_SLAB * 64 * KIB), 2 * FIRST_SLAB - 1);
     drop(stack);
-    assert_eq!(POOL.allocate(class_of_slot(64 * KIB)).unwrap().extent().low.get(), start);
+    assert_eq!(POOL.allocate(class_of_slot(64 * KIB)).unwrap().extent().low(), start);
 }
 
 #[test]
@@ -233,13 +233,13 @@ fn a_closed_guard_faults() {
 fn touch_guard(pool: &'static Pool) {
     for _ in 0..2 {
         let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
-        let lowest = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low.get() + memory::page_size());
+        let lowest = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low() + memory::page_size());
         // SAFETY: the stack belongs to this test, and nobody runs on it.
         unsafe { lowest.write_volatile(1) };
     }
     let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
     eprintln!("so far so good");
-    let guard = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low.get() + memory::page_size() - 8);
+    let guard = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low() + memory::page_size() - 8);
     // SAFETY: none; the fault is the purpose.
     unsafe { guard.write_volatile(1) };
 }
@@ -284,7 +284,7 @@ fn a_shallow_stack_keeps_its_pages() {
     assert_eq!(extent.high_water(), touched);
     // SAFETY: the header is in the stack's memory, and nobody runs there.
     let mark = unsafe { (*extent.header()).mark };
-    assert_eq!(mark, extent.base.get() - touched, "the next trim looks below what was used");
+    assert_eq!(mark, extent.base() - touched, "the next trim looks below what was used");
     assert!(matches!(diver.resume(0), CoroutineResult::Return(())));
 }
 
@@ -359,7 +359,7 @@ fn threads_never_get_the_same_stack() {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    let distinct: HashSet<_> = taken.iter().map(|stack| stack.extent().low).collect();
+    let distinct: HashSet<_> = taken.iter().map(|stack| stack.extent().low()).collect();
     assert_eq!(distinct.len(), 2000);
 }
 
@@ -373,11 +373,11 @@ fn more_stacks_than_are_kept_warm_are_returned_without_memory() {
     drop(stacks);
     // The last one made was the first one back, so it is warm; the one made before it came back last of the others.
     assert!(last.high_water() > 0);
-    let cold = first.low.get() + WARM_STACKS * class.slot();
+    let cold = first.low() + WARM_STACKS * class.slot();
     assert_eq!(Extent::new(cold, class).high_water(), 0);
     // They are used again once the warm ones are.
     let again: Vec<_> = (0..WARM_STACKS + 2).map(|_| POOL.allocate(class).unwrap()).collect();
-    let lows: HashSet<_> = again.iter().map(|stack| stack.extent().low).collect();
+    let lows: HashSet<_> = again.iter().map(|stack| stack.extent().low()).collect();
     assert_eq!(lows.len(), WARM_STACKS + 2);
-    assert!(lows.contains(&last.low) && again.iter().all(|stack| stack.extent().high_water() > 0));
+    assert!(lows.contains(&last.low()) && again.iter().all(|stack| stack.extent().high_water() > 0));
 }
