@@ -39,6 +39,12 @@ impl<W: PartialEq, F> Ready<W, F> {
         self.woken.pop_front()
     }
 
+    /// The woken one `places` behind the next.
+    #[inline]
+    pub(super) fn woken_behind(&self, places: usize) -> Option<&W> {
+        self.woken.get(places)
+    }
+
     /// Takes a woken one out of the line.
     pub(super) fn withdraw(&mut self, woken: &W) -> bool {
         let place = self.woken.iter().position(|candidate| candidate == woken);
