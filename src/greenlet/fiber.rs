@@ -197,7 +197,12 @@ pub(crate) struct Fiber {
     entry: Cell<Entry>,
 }
 
-const _: () = assert!(mem::offset_of!(Fiber, waits_on) <= 64, "what each switch touches is one cache line");
+/// What is left of the cache line by corosensei's part, which takes 40 bytes (and more with its sanitizer support).
+const REST_OF_LINE: usize = 24;
+const _: () = assert!(
+    mem::offset_of!(Fiber, waits_on) - size_of::<Option<Swap>>() <= REST_OF_LINE,
+    "what each switch touches is one cache line"
+);
 
 impl Fiber {
     fn new(index: u32, class: SizeClass) -> Fiber {
