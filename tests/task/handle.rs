@@ -2,9 +2,11 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use greenloop::event::Event;
 use greenloop::hub::Hub;
 use greenloop::{Builder, JoinHandle, sleep, spawn, spawn_later, yield_now};
 
@@ -88,13 +90,18 @@ fn many_wait_for_one() {
 #[test]
 fn a_handle_goes_to_another_thread_and_back() {
     within(LIMIT, || {
-        let asleep = spawn(|| {
-            sleep(SHORT);
-            7
+        let gate = Arc::new(Event::new());
+        let waits = spawn({
+            let gate = Arc::clone(&gate);
+            move || {
+                gate.wait();
+                7
+            }
         });
         let other = thread::spawn(move || {
-            assert!(!asleep.wait_timeout(Duration::ZERO));
-            asleep.join()
+            assert!(!waits.wait_timeout(Duration::ZERO));
+            gate.set();
+            waits.join()
         });
         Hub::current().join();
         assert_eq!(other.join().unwrap().unwrap(), 7);
