@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::panic::{catch_unwind, resume_unwind};
 use std::process::Command;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use greenloop::event::Event;
@@ -18,7 +19,8 @@ use greenloop::net::unix::UnixStream;
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::sync::Semaphore;
 use greenloop::{
-    GreenletExit, JoinHandle, joinall, killall, scope, sleep, spawn, spawn_later, with_timeout, yield_now,
+    GreenletExit, JoinHandle, channel, joinall, killall, scope, sleep, spawn, spawn_later, with_timeout,
+    yield_now,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{Random, finish, resident_bytes, run_child, within};
@@ -127,8 +129,10 @@ fn assert_flat(before: usize, what: &str) {
 
 /// Descriptors that a process keeps for itself here.
 const OTHER_FILES: u64 = 100;
-/// Tells the child which address to connect to, and how often.
+/// Tells the child how often to connect, and to which addresses.
 const CLIENTS: &str = "GREENLOOP_TEST_CLIENTS";
+/// Listeners that share the connections: the kernel looks long for a free local port once most of those for one are taken.
+const LISTENERS: usize = 16;
 
 /// As many of 20,000 as the limit of open files allows, which is raised as far as it may be; on poll(2), whose every call
 /// costs what all descriptors cost, a tenth.
@@ -144,18 +148,19 @@ fn connections() -> usize {
 #[test]
 fn twenty_thousand_connections() {
     if let Ok(clients) = std::env::var(CLIENTS) {
-        let (address, count) = clients.split_once(' ').expect("an address and a count");
-        return run_clients(address.parse().expect("an address"), count.parse().expect("a count"));
+        let (count, addresses) = clients.split_once(' ').expect("a count and addresses");
+        let addresses = addresses.split(' ').map(|address| address.parse().expect("an address"));
+        return run_clients(count.parse().expect("a count"), addresses.collect());
     }
     let count = connections();
     let start = Instant::now();
-    let (sender, address) = std::sync::mpsc::channel();
-    let server = std::thread::spawn(move || within(LIMIT, move || serve(count, &sender)));
-    let address: SocketAddr = address.recv().expect("the server listens");
+    let (sender, addresses) = mpsc::channel();
+    let server = thread::spawn(move || within(LIMIT, move || serve(count, &sender)));
+    let addresses = addresses.recv().expect("the server listens");
     let mut command = Command::new(std::env::current_exe().expect("the test binary's path"));
     command
         .args(["twenty_thousand_connections", "--exact", "--nocapture"])
-        .env(CLIENTS, format!("{address} {count}"));
+        .env(CLIENTS, format!("{count} {addresses}"));
     let child = finish(&mut command, LIMIT);
     assert!(child.status.success() && child.stdout.contains("running 1 test"), "{child:?}");
     server.join().unwrap();
@@ -163,33 +168,49 @@ fn twenty_thousand_connections() {
 }
 
 /// Answers each request of each connection with its successor, once all are connected.
-fn serve(count: usize, address: &std::sync::mpsc::Sender<SocketAddr>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    address.send(listener.local_addr().unwrap()).unwrap();
+fn serve(count: usize, addresses: &mpsc::Sender<String>) {
     let all = Arc::new(Event::new());
-    let connections: Vec<_> = listener
-        .incoming()
-        .take(count)
-        .map(|stream| {
-            let (mut stream, all) = (stream.unwrap(), all.clone());
-            spawn(move || {
-                all.wait();
-                let mut answered = 0;
-                while let Some(request) = read_number(&mut stream) {
-                    stream.write_all(&(request + 1).to_ne_bytes()).unwrap();
-                    answered += 1;
-                }
-                answered
-            })
+    let (sender, connections) = channel::unbounded();
+    let listeners: Vec<_> = (1..=LISTENERS)
+        .map(|number| {
+            let listener = TcpListener::bind(format!("127.0.0.{number}:0")).unwrap();
+            // A full backlog drops connections in the making, which are tried again a second later.
+            rustix::net::listen(&listener, 4096).unwrap();
+            listener
         })
         .collect();
+    let listened: Vec<_> =
+        listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+    let accept = |listener: TcpListener| {
+        let (sender, all) = (sender.clone(), all.clone());
+        spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, all) = (stream.unwrap(), all.clone());
+                sender.send(spawn(move || answer(stream, &all))).unwrap();
+            }
+        })
+    };
+    let acceptors: Vec<_> = listeners.into_iter().map(accept).collect();
+    addresses.send(listened.join(" ")).unwrap();
+    let connections: Vec<_> = connections.iter().take(count).collect();
+    killall(&acceptors);
     all.set();
     for connection in connections {
         assert_eq!(connection.join().unwrap(), 3);
     }
 }
 
-fn run_clients(address: SocketAddr, count: usize) {
+fn answer(mut stream: TcpStream, all: &Event) -> u32 {
+    all.wait();
+    let mut answered = 0;
+    while let Some(request) = read_number(&mut stream) {
+        stream.write_all(&(request + 1).to_ne_bytes()).unwrap();
+        answered += 1;
+    }
+    answered
+}
+
+fn run_clients(count: usize, addresses: Vec<SocketAddr>) {
     connections();
     within(LIMIT, move || {
         // Not more at a time than the backlog takes.
@@ -199,6 +220,7 @@ fn run_clients(address: SocketAddr, count: usize) {
         let clients: Vec<_> = (0..count)
             .map(|number| {
                 let (connecting, answered, close) = (connecting.clone(), answered.clone(), close.clone());
+                let address = addresses[number % addresses.len()];
                 spawn(move || {
                     let mut stream = {
                         let _permit = connecting.acquire();
