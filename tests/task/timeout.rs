@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -170,16 +170,18 @@ fn a_started_one_may_be_cancelled_by_another_green_thread() {
             greenlet.switch(()).unwrap();
         }];
         for wait in waits {
-            let mut timeout = Timeout::new(10 * SHORT);
-            timeout.start().unwrap();
+            let timeout = Rc::new(RefCell::new(Timeout::new(SHORT)));
+            let cancelled = timeout.clone();
             let canceller = spawn(move || {
-                sleep(5 * SHORT);
-                timeout.cancel();
+                sleep(SHORT);
+                cancelled.borrow_mut().cancel();
             });
+            yield_now();
+            timeout.borrow_mut().start().unwrap();
+            compute(2 * SHORT);
             // Both times are over when the hub looks, and the canceller's comes first.
-            let computes = spawn(|| compute(15 * SHORT));
             wait();
-            joinall([&canceller, &computes]);
+            canceller.join().unwrap();
         }
     });
 }
