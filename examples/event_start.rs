@@ -1,0 +1,55 @@
+//! A start signal: runners gather at the line, one event releases them all, and who comes late runs through.
+//!
+//! Run it with `cargo run --example event_start`.
+//!
+//! Expected output:
+//!
+//!     Ada is at the line
+//!     Ben is at the line
+//!     Cleo is at the line
+//!     Dan is at the line
+//!     nobody ran in the first 50 ms
+//!     the starter says go
+//!     Ada runs
+//!     Ben runs
+//!     Cleo runs
+//!     Dan runs
+//!     Eva, who is late, runs at once
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use greenloop::event::Event;
+use greenloop::{scope, sleep, yield_now};
+
+const RUNNERS: [&str; 4] = ["Ada", "Ben", "Cleo", "Dan"];
+
+fn main() {
+    let start = Event::new();
+    let running = Cell::new(0);
+    scope(|scope| {
+        let runners = RUNNERS.map(|name| {
+            let (start, running) = (&start, &running);
+            scope.spawn(move || {
+                println!("{name} is at the line");
+                start.wait();
+                running.set(running.get() + 1);
+                println!("{name} runs");
+            })
+        });
+        yield_now(); // They run until they wait.
+        sleep(Duration::from_millis(50));
+        assert_eq!(running.get(), 0);
+        println!("nobody ran in the first 50 ms");
+
+        println!("the starter says go");
+        start.set(); // Wakes all of them, in the order in which they came; they run when main waits.
+        runners.into_iter().for_each(|runner| runner.join().expect("a runner arrives"));
+        assert_eq!(running.get(), RUNNERS.len());
+
+        scope.spawn(|| {
+            start.wait(); // It stays set, so this does not wait.
+            println!("Eva, who is late, runs at once");
+        });
+    });
+}

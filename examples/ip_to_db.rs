@@ -1,0 +1,98 @@
+//! Looks ten addresses up at once at an HTTP service that answers in JSON, and stores what it says in SQLite.
+//!
+//! Run it with `cargo run --example ip_to_db` to ask a service of its own, which answers nobody before all ten have asked,
+//! or with `cargo run --example ip_to_db -- http://ip-api.com/json/ places.db` to ask a real one and keep the database.
+//! HTTP goes over greenloop's streams. SQLite is a C library that knows nothing of green threads, so it runs off the hub.
+//!
+//! Expected output:
+//!
+//!     1.1.1.1          Australia
+//!     8.8.8.8          United States
+//!     77.88.8.8        Russia
+//!     94.140.14.14     Cyprus
+//!     114.114.114.114  China
+//!     168.126.63.1     South Korea
+//!     192.36.148.17    Sweden
+//!     193.0.14.129     Netherlands
+//!     193.17.47.1      Czechia
+//!     202.12.27.33     Japan
+
+#![expect(unreachable_pub, reason = "a program has no interface to keep narrow")]
+
+use std::sync::{Arc, Mutex};
+use std::{cell::Cell, error::Error, io, net::Ipv4Addr, time::Duration};
+
+use greenloop::{event::Event, net::TcpListener, scope, spawn, threadpool::unblock, with_timeout};
+use rusqlite::Connection;
+use ureq::unversioned::transport::{Connector, RustlsConnector};
+
+#[path = "crawler/server.rs"]
+#[expect(dead_code, reason = "the crawler's site has more to answer")]
+mod server;
+/// ureq over greenloop's streams.
+#[path = "crawler/transport.rs"]
+mod transport;
+
+#[rustfmt::skip]
+const PLACES: [(&str, &str); 10] = [
+    ("1.1.1.1", "Australia"), ("8.8.8.8", "United States"), ("77.88.8.8", "Russia"), ("94.140.14.14", "Cyprus"),
+    ("114.114.114.114", "China"), ("168.126.63.1", "South Korea"), ("192.36.148.17", "Sweden"),
+    ("193.0.14.129", "Netherlands"), ("193.17.47.1", "Czechia"), ("202.12.27.33", "Japan"),
+];
+
+fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut arguments = std::env::args().skip(1);
+    let service = arguments.next().map_or_else(own_service, Ok)?;
+    let database = Connection::open(arguments.next().unwrap_or(":memory:".to_owned()))?;
+    database.execute("CREATE TABLE IF NOT EXISTS place (address INTEGER PRIMARY KEY, country TEXT)", ())?;
+    // A lock of std's: only OS threads of the pool take it.
+    let database = Arc::new(Mutex::new(database));
+    let config = ureq::Agent::config_builder().proxy(None).build();
+    let connector = transport::GreenConnector.chain(RustlsConnector::default());
+    let agent = ureq::Agent::with_parts(config, connector, transport::GreenResolver);
+    let look_up = |address: &str| -> Result<(), Box<dyn Error + Send + Sync>> {
+        let get = || agent.get(format!("{service}{address}")).call()?.body_mut().read_to_string();
+        let answer: serde_json::Value = serde_json::from_str(&with_timeout(Duration::from_secs(30), get)??)?;
+        let row = (
+            u32::from(address.parse::<Ipv4Addr>()?),
+            answer["country"].as_str().unwrap_or("unknown").to_owned(),
+        );
+        let database = Arc::clone(&database);
+        unblock(move || database.lock().unwrap().execute("INSERT OR REPLACE INTO place VALUES (?, ?)", row))?;
+        Ok(())
+    };
+    scope(|scope| {
+        let lookups = PLACES.map(|(address, _)| scope.spawn(|| look_up(address)));
+        lookups.into_iter().try_for_each(|lookup| lookup.join().expect("no lookup panics"))
+    })?;
+    unblock(move || print(&database.lock().unwrap()))?;
+    Ok(())
+}
+
+/// What was stored, in the order of the addresses.
+fn print(database: &Connection) -> rusqlite::Result<()> {
+    let mut query = database.prepare("SELECT address, country FROM place ORDER BY address")?;
+    let rows = query.query_map((), |row| Ok((Ipv4Addr::from(row.get::<_, u32>(0)?), row.get(1)?)))?;
+    let rows: Vec<(Ipv4Addr, String)> = rows.collect::<Result<_, _>>()?;
+    rows.iter().for_each(|(address, country)| println!("{:16} {country}", address.to_string()));
+    Ok(())
+}
+
+/// Starts a service on a port of this machine, and tells the URL to which an address is to be added.
+fn own_service() -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/", listener.local_addr()?);
+    let (asked, all_have_asked) = (Cell::new(0), Event::new());
+    let answer = move |path: &str| {
+        asked.set(asked.get() + 1);
+        if asked.get() == PLACES.len() {
+            all_have_asked.set();
+        }
+        all_have_asked.wait();
+        let place = PLACES.iter().find(|(address, _)| path[1..] == **address);
+        let body = serde_json::json!({ "country": place.map(|(_, country)| country) });
+        server::Response::of_type("application/json", body.to_string())
+    };
+    spawn(move || server::serve(&listener, |stream| stream, answer));
+    Ok(url)
+}
