@@ -376,7 +376,7 @@ impl<T> SendTimeoutError<T> {
 
 impl<T> fmt::Debug for SendTimeoutError<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.is_timeout() { "Timeout(..)" } else { "Disconnected(..)" })
+        formatter.write_str("SendTimeoutError(..)")
     }
 }
 
@@ -438,7 +438,7 @@ pub enum RecvTimeoutError {
     #[error("timed out waiting on receive operation")]
     Timeout,
     /// The channel is empty, and all senders have gone.
-    #[error("receiving on an empty and disconnected channel")]
+    #[error("channel is empty and disconnected")]
     Disconnected,
 }
 

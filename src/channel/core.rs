@@ -9,10 +9,12 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
+use super::clock::Clock;
 use crate::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::hub::line::{self, Ended};
-use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake, Wakeup};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
@@ -37,6 +39,8 @@ struct State<T> {
     called: usize,
     has_senders: bool,
     has_receivers: bool,
+    /// Makes the values, in a channel without senders; `queue` and the lines stay empty then.
+    clock: Option<Box<Clock<T>>>,
 }
 
 /// A value whose sender waits in `offers`; popped, it has been sent.
@@ -71,6 +75,12 @@ impl<T> State<T> {
         self.queue.len() > self.called || self.available() > self.called || !self.has_senders
     }
 
+    /// Takes the value of the clock that is due.
+    #[cold]
+    fn take_time(&mut self) -> Option<T> {
+        self.clock.as_mut()?.take(Instant::now())
+    }
+
     /// The oldest value where there are offers, and the sender who goes on: that of the value, or of the one that takes its
     /// place in the queue.
     fn take_beside_offers(&mut self, capacity: usize) -> (Option<T>, Option<Wake>) {
@@ -98,6 +108,7 @@ impl<T> Core<T> {
             called: 0,
             has_senders: true,
             has_receivers: true,
+            clock: None,
         };
         Core {
             state: Lock::new(state),
@@ -105,6 +116,13 @@ impl<T> Core<T> {
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
         }
+    }
+
+    /// For one receiver, and no sender but `clock`.
+    pub(super) fn with_clock(clock: Clock<T>) -> Core<T> {
+        let core = Core::new(1);
+        core.state.lock().clock = Some(Box::new(clock));
+        core
     }
 
     // ---- sending ----
@@ -198,9 +216,9 @@ impl<T> Core<T> {
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if !state.has_free() {
-            return Err(TryRecvError::Empty);
+            return state.take_time().ok_or(TryRecvError::Empty);
         }
         // With senders there is one.
         self.take(state).map_err(|_| TryRecvError::Disconnected)
@@ -248,6 +266,10 @@ impl<T> Core<T> {
         deadline: Option<Time>,
     ) -> Result<T, RecvTimeoutError> {
         let waiter = Waiter::new(WaitingOn::Other("Receiver::recv"));
+        if state.clock.is_some() {
+            drop(state);
+            return self.await_time(&waiter, deadline);
+        }
         let ticket = state.receivers.push(waiter.wake());
         drop(state);
         loop {
@@ -298,17 +320,45 @@ impl<T> Core<T> {
         }
     }
 
+    /// Waits for the clock. Several may do so: each looks for itself when the time has come.
+    #[cold]
+    fn await_time(&self, waiter: &Waiter, deadline: Option<Time>) -> Result<T, RecvTimeoutError> {
+        let mut is_late = false;
+        loop {
+            if let Some(value) = self.state.lock().take_time() {
+                return Ok(value);
+            }
+            if is_late {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            let due = self.due().map(Time::from_instant);
+            match waiter.park(due.into_iter().chain(deadline).min()) {
+                Wakeup::Interrupted(interrupt) => interrupt.raise(),
+                Wakeup::Woken | Wakeup::TimedOut => {
+                    is_late = deadline.is_some_and(|deadline| deadline <= Time::now());
+                }
+            }
+        }
+    }
+
     // ---- looking ----
+
+    /// When the clock's next value comes, in a channel that has a clock.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.state.lock().clock.as_ref()?.due()
+    }
 
     /// The values that can be received at once.
     pub(super) fn len(&self) -> usize {
         let state = self.state.lock();
-        state.queue.len().saturating_sub(state.called)
+        match &state.clock {
+            Some(clock) => usize::from(clock.due().is_some_and(|due| due <= Instant::now())),
+            None => state.queue.len().saturating_sub(state.called),
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let state = self.state.lock();
-        state.queue.len().saturating_sub(state.called) >= self.capacity
+        self.len() >= self.capacity
     }
 
     pub(super) fn capacity(&self) -> Option<usize> {

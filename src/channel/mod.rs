@@ -3,6 +3,7 @@
 //! - [`bounded`]`(n)`: holds up to `n` values; a sender that finds it full waits for room.
 //! - [`bounded`]`(0)`: a rendezvous. It holds none: a sender waits until a receiver has taken its value.
 //! - [`unbounded`]`()`: holds what memory holds; sending never waits.
+//! - [`after`], [`at`], [`tick`]: the values are times, and come when those have come; [`never`](never()): nothing comes.
 //!
 //! Both ends can be cloned, and shared by reference. They work between green threads of one hub, between hubs on several
 //! OS threads, and with plain OS threads, which get a hub of their own when they first wait. Names and errors are those of
@@ -39,12 +40,14 @@
 //! no receiver has taken it. When `send` returns, no matter how, the value was either sent or not: a value that was taken is
 //! never reported as not taken.
 
+mod clock;
 mod core;
 mod receiver;
 mod sender;
 
 use std::sync::Arc;
 
+pub use clock::{after, at, never, tick};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
 

@@ -37,6 +37,15 @@ struct Entry<E> {
 impl Ticket {
     /// A ticket that no list gives: for who keeps a place beside one.
     pub(crate) const BESIDE: Ticket = Ticket(u64::MAX);
+
+    /// For who keeps other numbers where tickets are kept.
+    pub(crate) fn from_number(number: u64) -> Ticket {
+        Ticket(number)
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
 }
 
 impl<E> WaitList<E> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::join_handle::JoinHandle;
 use crate::error::JoinError;
@@ -11,17 +11,87 @@ use crate::hub::waitlist::Ticket;
 use crate::hub::waitset::WaitSet;
 use crate::sys::clock::Time;
 
-/// Something that [`wait`] and its siblings can wait for: [`JoinHandle`], events, results, semaphores, and types of your
-/// own, which usually pass the calls on to one of those.
+/// Something that [`wait`] and its siblings can wait for: a [`JoinHandle`], an event, a result, a semaphore, a receiver, and
+/// types of your own.
+///
+/// A type that has one of those in it passes the calls on. Any other keeps the [`Notice`]s of those who wait for it and gives
+/// each once, when it is ready.
+///
+/// # Examples
+///
+/// A gate that opens once:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::sync::{Arc, Mutex};
+///
+/// use greenloop::{Notice, Subscription, Waitable, spawn, wait, yield_now};
+///
+/// #[derive(Default)]
+/// struct Gate(Mutex<State>);
+///
+/// #[derive(Default)]
+/// struct State {
+///     open: bool,
+///     next: u64,
+///     waiting: BTreeMap<u64, Notice>,
+/// }
+///
+/// impl Gate {
+///     fn open(&self) {
+///         let mut state = self.0.lock().unwrap();
+///         state.open = true;
+///         let waiting = std::mem::take(&mut state.waiting);
+///         drop(state); // a notice is given with no lock held
+///         waiting.into_values().for_each(Notice::give);
+///     }
+/// }
+///
+/// impl Waitable for Gate {
+///     fn is_ready(&self) -> bool {
+///         self.0.lock().unwrap().open
+///     }
+///
+///     fn subscribe(&self, notice: Notice) -> Subscription {
+///         let mut state = self.0.lock().unwrap();
+///         if state.open {
+///             drop(state);
+///             notice.give();
+///             return Subscription::none();
+///         }
+///         state.next += 1;
+///         let number = state.next;
+///         state.waiting.insert(number, notice);
+///         Subscription::with_number(number)
+///     }
+///
+///     fn unsubscribe(&self, subscription: Subscription) {
+///         if let Some(number) = subscription.number() {
+///             self.0.lock().unwrap().waiting.remove(&number);
+///         }
+///     }
+/// }
+///
+/// let gate = Arc::new(Gate::default());
+/// let opener = spawn({ let gate = gate.clone(); move || gate.open() });
+/// let objects: [&dyn Waitable; 2] = [&*gate, &opener];
+/// assert_eq!(wait(objects).len(), 2);
+/// ```
 pub trait Waitable {
     /// Whether a wait for it would return at once. A wait takes nothing from it: no permit, no item.
     fn is_ready(&self) -> bool;
 
-    /// Has `notice` given once it is ready: at once, if it is.
+    /// Has `notice` given once it is ready: at once, if it is. A notice that is given too often or too early does no harm:
+    /// who waits asks [`is_ready`](Waitable::is_ready), and subscribes again.
     fn subscribe(&self, notice: Notice) -> Subscription;
 
     /// Takes a notice back that may or may not have been given.
     fn unsubscribe(&self, subscription: Subscription);
+
+    /// When it will be ready by the mere passing of time, so that nobody has to give a notice; asked after each subscription.
+    fn ready_at(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Wakes who waits: what a [`Waitable`] keeps and gives when it is ready. From any OS thread.
@@ -35,7 +105,7 @@ impl Notice {
     }
 }
 
-/// A notice's place at a [`Waitable`].
+/// A notice's place at the [`Waitable`] that made it.
 #[derive(Debug)]
 pub struct Subscription(pub(crate) Option<Ticket>);
 
@@ -49,6 +119,16 @@ impl Subscription {
     pub fn none() -> Subscription {
         Subscription(None)
     }
+
+    /// With a number by which its [`Waitable`] finds the notice again.
+    pub fn with_number(number: u64) -> Subscription {
+        Subscription(Some(Ticket::from_number(number)))
+    }
+
+    /// The number, if it was made with one.
+    pub fn number(&self) -> Option<u64> {
+        self.0.map(Ticket::number)
+    }
 }
 
 /// What [`iwait`] returns: the objects, as they become ready.
@@ -56,6 +136,8 @@ pub struct IterWait<'a, W: Waitable + ?Sized> {
     objects: Vec<&'a W>,
     /// `None` once it was given out.
     subscriptions: Vec<Option<Subscription>>,
+    /// The numbers of those that time may make ready.
+    timed: Vec<usize>,
     set: Arc<WaitSet>,
     left: usize,
     deadline: Option<Time>,
@@ -69,7 +151,8 @@ impl<'a, W: Waitable + ?Sized> IterWait<'a, W> {
             |(number, object): (usize, &&W)| Some(object.subscribe(Notice(Notify::Set(set.clone(), number))));
         let subscriptions = objects.iter().enumerate().map(subscribe).collect();
         let left = objects.len();
-        IterWait { objects, subscriptions, set, left, deadline }
+        let timed = (0..left).filter(|&number| objects[number].ready_at().is_some()).collect();
+        IterWait { objects, subscriptions, timed, set, left, deadline }
     }
 
     /// Ends the iteration at this time, whatever is ready by then.
@@ -87,12 +170,27 @@ impl<'a, W: Waitable + ?Sized> IterWait<'a, W> {
             if let Some(number) = self.set.take_or_wait(waiter.wake()) {
                 return Some(number);
             }
-            match waiter.park(self.deadline) {
+            let timed = self.next_timed();
+            let due = timed.map(|(due, _)| due);
+            match waiter.park(self.deadline.into_iter().chain(due).min()) {
                 Wakeup::Woken => {}
-                Wakeup::TimedOut => return self.set.take(),
+                Wakeup::TimedOut => {
+                    return self
+                        .set
+                        .take()
+                        .or(timed.filter(|&(due, _)| due <= Time::now()).map(|(_, number)| number));
+                }
                 Wakeup::Interrupted(interrupt) => interrupt.raise(),
             }
         }
+    }
+
+    /// The one that time makes ready first.
+    fn next_timed(&self) -> Option<(Time, usize)> {
+        let awaited = self.timed.iter().filter(|&&number| self.subscriptions[number].is_some());
+        let due = awaited
+            .filter_map(|&number| Some((Time::from_instant(self.objects[number].ready_at()?), number)));
+        due.min()
     }
 }
 

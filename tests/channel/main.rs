@@ -5,6 +5,8 @@ mod support;
 
 /// What holds for a channel that holds values, with a bound and without.
 mod buffered;
+/// Channels of times.
+mod clock;
 mod disconnection;
 /// Two hubs and plain threads at once, with kills and time limits at random.
 mod hammer;

@@ -35,9 +35,10 @@ fn errors_are_small_and_give_the_value_back() {
     assert_eq!(format!("{:?}: {0}", TrySendError::Full(1)), "Full(..): sending on a full channel");
     assert_eq!(
         format!("{:?}: {0}", SendTimeoutError::Timeout(1)),
-        "Timeout(..): timed out waiting on send operation"
+        "SendTimeoutError(..): timed out waiting on send operation"
     );
     assert_eq!(RecvTimeoutError::Timeout.to_string(), "timed out waiting on receive operation");
+    assert_eq!(RecvTimeoutError::Disconnected.to_string(), "channel is empty and disconnected");
 }
 
 #[test]

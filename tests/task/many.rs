@@ -172,6 +172,44 @@ fn a_type_of_ones_own() {
     });
 }
 
+/// Ready from a time on; nobody gives a notice.
+struct Moment(Instant);
+
+impl Waitable for Moment {
+    fn is_ready(&self) -> bool {
+        self.0 <= Instant::now()
+    }
+
+    fn subscribe(&self, _: Notice) -> Subscription {
+        Subscription::none()
+    }
+
+    fn unsubscribe(&self, _: Subscription) {}
+
+    fn ready_at(&self) -> Option<Instant> {
+        Some(self.0)
+    }
+}
+
+#[test]
+fn what_time_makes_ready_needs_no_notice() {
+    within(LIMIT, || {
+        let start = Instant::now();
+        let moments = [3, 1, 2].map(|turn| Moment(start + turn * SHORT));
+        let order: Vec<_> = wait(&moments).iter().map(|moment| moment.0).collect();
+        assert_eq!(order, [moments[1].0, moments[2].0, moments[0].0]);
+        assert!(start.elapsed() >= 3 * SHORT);
+        // Beside what is noticed, and within a limit.
+        let (late, task) = (Moment(start + LONG), spawn(|| sleep(SHORT)));
+        let objects: [&dyn Waitable; 2] = [&late, &task];
+        assert!(std::ptr::addr_eq(wait_any(objects).unwrap(), &task));
+        assert!(wait_timeout([&late], SHORT).is_empty());
+        let soon = Moment(Instant::now() + SHORT);
+        let objects: [&dyn Waitable; 3] = [&late, &soon, &task];
+        assert_eq!(wait_timeout(objects, 20 * SHORT).len(), 2);
+    });
+}
+
 #[test]
 fn a_wait_that_is_killed_leaves_nothing_behind() {
     within(LIMIT, || {

@@ -1,0 +1,102 @@
+//! Channels whose values are points in time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Receiver;
+use super::core::Core;
+
+/// What a channel without senders takes its values from.
+pub(super) struct Clock<T> {
+    /// When the next value comes; `None` if there will be no more.
+    due: Option<Instant>,
+    period: Option<Duration>,
+    value: fn(Instant) -> T,
+}
+
+impl<T> Clock<T> {
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The value that is due, if one is. What else has become due meanwhile is left out.
+    pub(super) fn take(&mut self, now: Instant) -> Option<T> {
+        let due = self.due.filter(|&due| due <= now)?;
+        self.due = self.period.and_then(|period| now.checked_add(period));
+        Some((self.value)(due))
+    }
+}
+
+fn clock(due: Option<Instant>, period: Option<Duration>) -> Receiver<Instant> {
+    let clock = Clock { due, period, value: |instant| instant };
+    Receiver::new(Arc::new(Core::with_clock(clock)))
+}
+
+/// Makes a channel that gives one value, the time `delay` from now, when that has come.
+///
+/// It never disconnects: a second [`recv`](Receiver::recv) waits for ever. No timer runs: who receives waits no longer than until
+/// then, on whatever OS thread.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use greenloop::channel::after;
+///
+/// let start = Instant::now();
+/// let alarm = after(Duration::from_millis(5));
+/// let due = alarm.recv().unwrap();
+/// assert!(due >= start + Duration::from_millis(5) && due <= Instant::now());
+/// ```
+pub fn after(delay: Duration) -> Receiver<Instant> {
+    clock(Instant::now().checked_add(delay), None)
+}
+
+/// Like [`after`], with the time itself.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let when = Instant::now() + Duration::from_millis(1);
+/// assert_eq!(greenloop::channel::at(when).recv(), Ok(when));
+/// ```
+pub fn at(when: Instant) -> Receiver<Instant> {
+    clock(Some(when), None)
+}
+
+/// Makes a channel that gives a value every `period`: the time at which it was due.
+///
+/// It holds one value: who comes late gets that one, and the next `period` after it was taken. It never disconnects.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use greenloop::channel::tick;
+///
+/// let start = Instant::now();
+/// let ticks = tick(Duration::from_millis(2));
+/// assert_eq!(ticks.iter().take(3).count(), 3);
+/// assert!(start.elapsed() >= Duration::from_millis(6));
+/// ```
+pub fn tick(period: Duration) -> Receiver<Instant> {
+    clock(Instant::now().checked_add(period), Some(period))
+}
+
+/// Makes a channel that never gives a value and never disconnects.
+///
+/// It stands in for a receiver that there may or may not be.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenloop::channel::{RecvTimeoutError, never};
+///
+/// assert_eq!(never::<u32>().recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
+/// ```
+pub fn never<T>() -> Receiver<T> {
+    Receiver::new(Arc::new(Core::new(0)))
+}

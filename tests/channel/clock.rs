@@ -1,0 +1,88 @@
+use std::thread;
+use std::time::{Duration, Instant};
+
+use greenloop::channel::{RecvTimeoutError, TryRecvError, after, at, never, tick};
+use greenloop::{spawn, with_timeout};
+
+use super::LIMIT;
+use super::support::within;
+
+const SHORT: Duration = Duration::from_millis(2);
+const LONG: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_time_comes_once_and_never_early() {
+    within(LIMIT, || {
+        let start = Instant::now();
+        let alarm = after(SHORT);
+        let due = alarm.recv().unwrap();
+        assert!(start + SHORT <= due && due <= Instant::now());
+        assert_eq!((alarm.try_recv(), alarm.len()), (Err(TryRecvError::Empty), 0));
+        assert_eq!(alarm.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
+    });
+}
+
+#[test]
+fn a_time_that_has_come_is_there_without_waiting() {
+    within(LIMIT, || {
+        let when = Instant::now() - SHORT;
+        let alarm = at(when);
+        assert_eq!((alarm.len(), alarm.is_full(), alarm.capacity()), (1, true, Some(1)));
+        assert_eq!(alarm.try_recv(), Ok(when));
+        let alarm = after(LONG);
+        assert_eq!((alarm.len(), alarm.is_empty(), alarm.is_full()), (0, true, false));
+        assert_eq!(after(Duration::MAX).try_recv(), Err(TryRecvError::Empty));
+    });
+}
+
+#[test]
+fn one_of_several_gets_it() {
+    within(LIMIT, || {
+        let alarm = after(SHORT);
+        let wait = |_| {
+            let alarm = alarm.clone();
+            spawn(move || alarm.recv_timeout(5 * SHORT).is_ok())
+        };
+        let waiting: Vec<_> = (0..5).map(wait).collect();
+        let got = waiting.into_iter().map(|task| task.join().unwrap());
+        assert_eq!(got.filter(|&got| got).count(), 1);
+    });
+}
+
+#[test]
+fn ticks_are_a_period_apart_and_do_not_pile_up() {
+    within(LIMIT, || {
+        let ticks = tick(SHORT);
+        let times: Vec<_> = ticks.iter().take(5).collect();
+        assert!(times.windows(2).all(|pair| pair[1] >= pair[0] + SHORT));
+        thread::sleep(5 * SHORT);
+        assert!(ticks.try_recv().is_ok());
+        let late = ticks.clone();
+        // The next one is a period after the late one was taken.
+        assert!(late.recv().unwrap() >= times[4] + 5 * SHORT);
+    });
+}
+
+#[test]
+fn who_waits_for_a_time_can_be_interrupted() {
+    within(LIMIT, || {
+        let alarm = after(LONG);
+        assert!(with_timeout(SHORT, || alarm.recv()).is_err());
+        let waiter = spawn({
+            let alarm = alarm.clone();
+            move || alarm.recv()
+        });
+        greenloop::yield_now();
+        waiter.kill();
+        assert!(waiter.join().unwrap_err().is_killed());
+        assert!(never::<u32>().recv_deadline(Instant::now() + SHORT).unwrap_err().is_timeout());
+        assert_eq!(never::<u32>().capacity(), Some(0));
+    });
+}
+
+#[test]
+fn a_time_is_told_to_whatever_thread_waits_for_it() {
+    let alarm = after(SHORT);
+    let other = thread::spawn(move || alarm.recv().is_ok());
+    assert!(other.join().unwrap());
+}
