@@ -243,6 +243,30 @@ impl fmt::Display for Parked {
     }
 }
 
+/// A [`Pool`](crate::pool::Pool) had no room, in the time allowed; what it was to run.
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[error("the pool is full")]
+pub struct PoolFull<F = ()>(pub F);
+
+impl<F> PoolFull<F> {
+    /// What was to run.
+    ///
+    /// ```
+    /// let pool = greenloop::pool::Pool::new(0);
+    /// let refused = pool.try_spawn(|| 5).unwrap_err().into_inner();
+    /// assert_eq!(refused(), 5);
+    /// ```
+    pub fn into_inner(self) -> F {
+        self.0
+    }
+}
+
+impl<F> fmt::Debug for PoolFull<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PoolFull(..)")
+    }
+}
+
 /// [`Sender::send`](crate::channel::Sender::send) found that all receivers have gone; the value that was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[error("sending on a disconnected channel")]

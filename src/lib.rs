@@ -34,6 +34,7 @@
 //! | [`sync`], [`event`], [`channel`] | locks, events, results, channels: between green threads, hubs and plain OS threads |
 //! | [`io`] | waiting for any descriptor; pipes |
 //! | [`net`] | sockets of TCP, UDP and Unix, names |
+//! | [`pool`] | green threads that belong together, or of which a number run at a time |
 //! | [`threadpool`] | blocking work on other OS threads |
 //! | [`error`] | every error type |
 //! | [`design`] | how it works, and why |
@@ -67,6 +68,7 @@ pub mod greenlet;
 pub mod hub;
 pub mod io;
 pub mod net;
+pub mod pool;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;

@@ -1,34 +1,35 @@
-//! Waiting for many things at once: each posts its number when it is ready.
+//! Waiting for many things at once: each posts its number, or its result, when it is ready.
 
 use std::collections::VecDeque;
 
-use super::waiter::{Notify, Wake};
+use super::waiter::{Notify, Waiter, WaitingOn, Wake, Wakeup};
+use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
-/// A mailbox of numbers with one greenlet that waits for them.
-#[derive(Debug, Default)]
-pub(crate) struct WaitSet {
-    posted: Lock<Posted>,
+/// A mailbox with one greenlet that waits for what is posted.
+#[derive(Debug)]
+pub(crate) struct WaitSet<T = usize> {
+    posted: Lock<Posted<T>>,
 }
 
-#[derive(Debug, Default)]
-struct Posted {
-    numbers: VecDeque<usize>,
+#[derive(Debug)]
+struct Posted<T> {
+    values: VecDeque<T>,
     waiting: Option<Wake>,
 }
 
-impl Default for Lock<Posted> {
-    fn default() -> Lock<Posted> {
-        Lock::new(Posted::default())
+impl<T> Default for WaitSet<T> {
+    fn default() -> WaitSet<T> {
+        WaitSet { posted: Lock::new(Posted { values: VecDeque::new(), waiting: None }) }
     }
 }
 
-impl WaitSet {
-    /// Something is ready: called by [`Notify`], from any thread.
-    pub(super) fn post(&self, number: usize) {
+impl<T> WaitSet<T> {
+    /// Something is ready: from any thread.
+    pub(crate) fn post(&self, value: T) {
         let waiting = {
             let mut posted = self.posted.lock();
-            posted.numbers.push_back(number);
+            posted.values.push_back(value);
             posted.waiting.take()
         };
         if let Some(wake) = waiting {
@@ -36,16 +37,34 @@ impl WaitSet {
         }
     }
 
-    /// The next number posted.
-    pub(crate) fn take(&self) -> Option<usize> {
-        self.posted.lock().numbers.pop_front()
+    /// The next that was posted.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.posted.lock().values.pop_front()
     }
 
-    /// The next number posted; if there is none, `wake` is woken by the next post.
-    pub(crate) fn take_or_wait(&self, wake: Wake) -> Option<usize> {
+    /// The next that is posted before `deadline`.
+    pub(crate) fn wait(&self, on: &'static str, deadline: Option<Time>) -> Option<T> {
+        if let Some(value) = self.take() {
+            return Some(value);
+        }
+        let waiter = Waiter::new(WaitingOn::Other(on));
+        loop {
+            if let Some(value) = self.take_or_wait(waiter.wake()) {
+                return Some(value);
+            }
+            match waiter.park(deadline) {
+                Wakeup::Woken => {}
+                Wakeup::TimedOut => return self.take(),
+                Wakeup::Interrupted(interrupt) => interrupt.raise(),
+            }
+        }
+    }
+
+    /// The next that was posted; if there is none, `wake` is woken by the next post.
+    fn take_or_wait(&self, wake: Wake) -> Option<T> {
         let mut posted = self.posted.lock();
-        let number = posted.numbers.pop_front();
-        posted.waiting = if number.is_none() { Some(wake) } else { None };
-        number
+        let value = posted.values.pop_front();
+        posted.waiting = if value.is_none() { Some(wake) } else { None };
+        value
     }
 }

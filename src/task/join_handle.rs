@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::packet::{Join, Kill, kill};
+use super::packet::{Join, TaskRef, kill};
 use super::wait::{Notice, Subscription, Waitable};
 use crate::error::{GreenletExit, JoinError};
-use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
+use crate::hub::waiter::Notify;
 use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
 
@@ -138,24 +138,12 @@ impl<T> JoinHandle<T> {
 
     #[inline]
     fn wait_until(&self, deadline: Option<Time>) -> bool {
-        let core = self.task.core();
-        if core.has_ended() {
-            return true;
-        }
-        let waiter = Waiter::new(WaitingOn::Join(core.id));
-        loop {
-            let Ok(ticket) = core.subscribe(waiter.notify()) else { return true };
-            let wakeup = waiter.park(deadline);
-            if core.has_ended() && matches!(wakeup, Wakeup::Woken) {
-                return true;
-            }
-            core.unsubscribe(ticket);
-            match wakeup {
-                Wakeup::Woken => {}
-                Wakeup::TimedOut => return core.has_ended(),
-                Wakeup::Interrupted(interrupt) => interrupt.raise(),
-            }
-        }
+        self.task.core().wait_until(deadline)
+    }
+
+    /// The green thread behind the handle.
+    pub(crate) fn task(&self) -> TaskRef {
+        TaskRef(self.task.clone())
     }
 
     /// Whether it has ended.
@@ -197,8 +185,7 @@ impl<T> JoinHandle<T> {
     /// If it lets the payload through, [`join`](JoinHandle::join) returns that in [`JoinError::Panicked`]. gevent's
     /// `kill(exception)`.
     pub fn kill_with(&self, payload: Box<dyn Any + Send>) -> bool {
-        let task: Arc<dyn Kill> = self.task.clone();
-        kill(task, payload);
+        kill(self.task.clone(), payload);
         self.is_finished()
     }
 

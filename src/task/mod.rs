@@ -4,6 +4,7 @@
 
 mod builder;
 mod future;
+mod imap;
 mod join_handle;
 mod local;
 mod packet;
@@ -15,8 +16,11 @@ use std::time::Duration;
 
 pub use builder::{Builder, spawn, spawn_later};
 pub use future::block_on;
+pub use imap::Imap;
+pub(crate) use imap::{Element, Order};
 pub use join_handle::{JoinHandle, Link, Outcome, TaskId, killall, killall_timeout};
 pub use local::LocalKey;
+pub(crate) use packet::TaskRef;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use timeout::{AlreadyStarted, Timeout, with_timeout};
 pub use wait::{

@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::error::{GreenletExit, JoinError, StackError};
 use crate::greenlet::{self, Describe, FiberRef, Interrupt, SizeClass};
 use crate::hub::remote::{Door, Letter};
-use crate::hub::waiter::Notify;
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::hub::{HubRef, Job, local_hub};
+use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
-use super::join_handle::Outcome;
+use super::join_handle::{Outcome, TaskId};
 
 /// Called when a green thread has ended.
 pub(super) type LinkFunction = Box<dyn FnOnce(Outcome) + Send>;
@@ -140,6 +141,28 @@ impl Core {
         };
         drop(followers);
         drop(notice);
+    }
+
+    /// Waits for the end until `deadline`; whether it has come.
+    #[inline]
+    pub(super) fn wait_until(&self, deadline: Option<Time>) -> bool {
+        if self.has_ended() {
+            return true;
+        }
+        let waiter = Waiter::new(WaitingOn::Join(self.id));
+        loop {
+            let Ok(ticket) = self.subscribe(waiter.notify()) else { return true };
+            let wakeup = waiter.park(deadline);
+            if self.has_ended() && matches!(wakeup, Wakeup::Woken) {
+                return true;
+            }
+            self.unsubscribe(ticket);
+            match wakeup {
+                Wakeup::Woken => {}
+                Wakeup::TimedOut => return self.has_ended(),
+                Wakeup::Interrupted(interrupt) => interrupt.raise(),
+            }
+        }
     }
 
     /// Has `function` called at the end; it comes back, with the outcome, if that has come.
@@ -326,7 +349,7 @@ impl Core {
 }
 
 impl JoinError {
-    fn from_payload(payload: Box<dyn Any + Send>) -> JoinError {
+    pub(super) fn from_payload(payload: Box<dyn Any + Send>) -> JoinError {
         if payload.is::<GreenletExit>() { JoinError::Killed } else { JoinError::Panicked(payload) }
     }
 }
@@ -368,6 +391,32 @@ pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + 
     } else if !task.core().has_ended() {
         // Neither running nor ended: it has not begun, or it is publishing its end, which comes first then.
         let _ = task.end_unstarted(JoinError::from_payload(payload));
+    }
+}
+
+/// A green thread for whoever looks after it and need not know the type of its result.
+#[derive(Clone)]
+pub(crate) struct TaskRef(pub(super) Arc<dyn Kill>);
+
+impl TaskRef {
+    pub(crate) fn id(&self) -> TaskId {
+        TaskId(self.0.core().id)
+    }
+
+    /// Whether it is the one that calls.
+    pub(crate) fn is_current(&self) -> bool {
+        let core = self.0.core();
+        core.home().is_some() && core.fiber.get() == Some(greenlet::thread().current())
+    }
+
+    /// [`JoinHandle::try_kill`](crate::JoinHandle::try_kill).
+    pub(crate) fn try_kill(&self) {
+        kill(self.0.clone(), Box::new(GreenletExit));
+    }
+
+    /// Waits for its end until `deadline`; whether it has come.
+    pub(crate) fn wait_until(&self, deadline: Option<Time>) -> bool {
+        self.0.core().wait_until(deadline)
     }
 }
 

@@ -12,7 +12,7 @@ use super::join_handle::Outcome;
 use super::packet::{Core, Join, Kill, Task, kill_at_home};
 use crate::error::{GreenletExit, JoinError};
 use crate::greenlet::SizeClass;
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::hub::{Job, hub};
 
 /// Children that a scope keeps before it first drops those that have ended.
@@ -124,7 +124,7 @@ impl<'scope> Scope<'scope, '_> {
     /// The ordinary end. A kill or a time limit unwinds out of it.
     fn wait_for_children(&self) {
         while let Some(child) = self.next_child() {
-            wait_for(&*child);
+            child.core().wait_until(None);
             self.note(&*child);
         }
     }
@@ -184,18 +184,6 @@ fn has_failed(child: &dyn Kill) -> bool {
     child.core().outcome() == Some(Outcome::Panicked) && !child.core().is_taken()
 }
 
-fn wait_for(child: &dyn Kill) {
-    let core = child.core();
-    let waiter = Waiter::new(WaitingOn::Join(core.id));
-    while let Ok(ticket) = core.subscribe(waiter.notify()) {
-        let wakeup = waiter.park(None);
-        core.unsubscribe(ticket);
-        if let Wakeup::Interrupted(interrupt) = wakeup {
-            interrupt.raise();
-        }
-    }
-}
-
 fn wait_uninterrupted(core: &Core) {
     let waiter = Waiter::new(WaitingOn::Join(core.id));
     while let Ok(ticket) = core.subscribe(waiter.notify()) {
@@ -211,7 +199,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     ///
     /// As [`JoinHandle::join`](crate::JoinHandle::join).
     pub fn join(self) -> Result<T, JoinError> {
-        wait_for(as_kill(&*self.task));
+        self.task.core().wait_until(None);
         self.task.core().set_taken();
         // SAFETY: it has ended, and this is its one handle.
         unsafe { self.task.take_result() }.expect("a handle takes the result once")
@@ -225,7 +213,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Kills it and waits until it has ended: see [`JoinHandle::kill`](crate::JoinHandle::kill).
     pub fn kill(&self) {
         kill_at_home(as_kill(&*self.task), hub(), Box::new(GreenletExit));
-        wait_for(as_kill(&*self.task));
+        self.task.core().wait_until(None);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::join_handle::JoinHandle;
 use crate::error::JoinError;
-use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
+use crate::hub::waiter::Notify;
 use crate::hub::waitlist::Ticket;
 use crate::hub::waitset::WaitSet;
 use crate::sys::clock::Time;
@@ -165,24 +165,10 @@ impl<'a, W: Waitable + ?Sized> IterWait<'a, W> {
         if let Some(number) = self.set.take() {
             return Some(number);
         }
-        let waiter = Waiter::new(WaitingOn::Other("wait"));
-        loop {
-            if let Some(number) = self.set.take_or_wait(waiter.wake()) {
-                return Some(number);
-            }
-            let timed = self.next_timed();
-            let due = timed.map(|(due, _)| due);
-            match waiter.park(self.deadline.into_iter().chain(due).min()) {
-                Wakeup::Woken => {}
-                Wakeup::TimedOut => {
-                    return self
-                        .set
-                        .take()
-                        .or(timed.filter(|&(due, _)| due <= Time::now()).map(|(_, number)| number));
-                }
-                Wakeup::Interrupted(interrupt) => interrupt.raise(),
-            }
-        }
+        let timed = self.next_timed();
+        let deadline = self.deadline.into_iter().chain(timed.map(|(due, _)| due)).min();
+        let due = || timed.filter(|&(due, _)| due <= Time::now()).map(|(_, number)| number);
+        self.set.wait("wait", deadline).or_else(due)
     }
 
     /// The one that time makes ready first.

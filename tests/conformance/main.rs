@@ -7,6 +7,7 @@ mod support;
 mod context;
 mod greenlet;
 mod hub;
+mod pool;
 mod sets;
 mod table;
 mod task;

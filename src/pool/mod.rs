@@ -1,0 +1,35 @@
+//! Green threads that belong together, and the limit of how many of them run at a time: gevent's `gevent.pool`.
+//!
+//! - [`Group`]: green threads that are waited for and killed together.
+//! - [`Pool`]: a group with a number of slots, for instance so that no more than ten downloads run at a time.
+//! - [`scope`]: a pool whose members borrow from the frame of the caller.
+//!
+//! All of them map a function over many items, and give the results in the order of the items or as they come, each with its
+//! failure if it has one. For work that computes, or blocks in the kernel, on several processors, a
+//! [`ThreadPool`](crate::threadpool::ThreadPool) has the same.
+//!
+//! ```
+//! use greenloop::pool::Pool;
+//! use std::time::{Duration, Instant};
+//!
+//! let pool = Pool::new(50);
+//! let start = Instant::now();
+//! for number in 0..100 {
+//!     pool.spawn(move || greenloop::sleep(Duration::from_millis(number % 10)));
+//! }
+//! pool.join();
+//! assert!(start.elapsed() < Duration::from_secs(10));
+//! ```
+
+mod bounded;
+mod group;
+mod scoped;
+mod slots;
+
+pub use bounded::Pool;
+pub use group::Group;
+pub use scoped::{ScopedPool, scope};
+
+#[doc(no_inline)]
+pub use crate::error::PoolFull;
+pub use crate::task::Imap;

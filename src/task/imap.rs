@@ -1,0 +1,210 @@
+//! A function over many elements, several at a time: what the pools of green threads and of OS threads have in common.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::error::JoinError;
+use crate::hub::waitset::WaitSet;
+
+/// The results of a function over many elements, as a pool has them: what `imap` and `imap_unordered` return.
+///
+/// Nothing begins before the first [`next`](Iterator::next). Each call begins as many elements as the pool has room for, and
+/// yields until a result is there: the next in order, or the first. At most [`maxsize`](Imap::maxsize) elements are begun and not
+/// yet given out, so that a slow consumer, or an endless iterator, fills no memory.
+///
+/// An element that panics or is killed is an `Err` in its place, and the others go on. A kill or an enclosing
+/// [`with_timeout`](crate::with_timeout) ends a wait and loses no result; dropping the iterator forgets the results: elements
+/// that have been begun run to their end, the rest are not begun.
+#[must_use = "iterators are lazy: no element is begun before `next`"]
+pub struct Imap<'a, T> {
+    begin: Box<dyn FnMut(bool) -> Begun + 'a>,
+    results: Arc<WaitSet<Numbered<T>>>,
+    order: Order,
+    most: usize,
+    begun: usize,
+    given: usize,
+    /// Whether all elements have been begun.
+    ended: bool,
+    /// In order only: what has come, from number `given` on.
+    early: VecDeque<Option<Result<T, JoinError>>>,
+}
+
+/// A result with the number of its element.
+type Numbered<T> = (usize, Result<T, JoinError>);
+
+/// Which result comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Given,
+    Completion,
+}
+
+/// What came of the attempt to begin an element.
+enum Begun {
+    Yes,
+    /// There is no room for it now.
+    Full,
+    /// There is none.
+    None,
+}
+
+impl<'a, T: 'a> Imap<'a, T> {
+    /// Maps `items` by `function`, at most `most` at a time. `room` finds a place for the next, and waits for one if it is
+    /// told to; what it returns begins the element there.
+    pub(crate) fn new<I, F, P>(
+        items: I,
+        function: F,
+        order: Order,
+        most: usize,
+        mut room: impl FnMut(bool) -> Option<P> + 'a,
+    ) -> Imap<'a, T>
+    where
+        I: IntoIterator,
+        I::IntoIter: 'a,
+        F: Fn(I::Item) -> T + 'a,
+        P: FnOnce(Element<F, I::Item, T>),
+    {
+        let results = Arc::new(WaitSet::default());
+        let mailbox = results.clone();
+        let function = Arc::new(function);
+        let mut items = items.into_iter().enumerate().peekable();
+        let begin = move |wait| {
+            // First, since for nothing no room need be waited for.
+            if items.peek().is_none() {
+                return Begun::None;
+            }
+            let Some(place) = room(wait) else { return Begun::Full };
+            let Some((number, item)) = items.next() else { return Begun::None };
+            let reply = Reply { number, mailbox: Some(mailbox.clone()) };
+            place(Element { function: function.clone(), item, reply });
+            Begun::Yes
+        };
+        Imap {
+            begin: Box::new(begin),
+            results,
+            order,
+            most: most.max(1),
+            begun: 0,
+            given: 0,
+            ended: false,
+            early: VecDeque::new(),
+        }
+    }
+}
+
+impl<T> Imap<'_, T> {
+    /// Lets at most `most` elements, and at least one, be begun and not yet given out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = greenloop::pool::Pool::new(3);
+    /// let squares = pool.imap(1_u64.., |number| number * number).maxsize(10);
+    /// assert_eq!(squares.flatten().take(4).collect::<Vec<_>>(), [1, 4, 9, 16]);
+    /// ```
+    pub fn maxsize(mut self, most: usize) -> Self {
+        self.most = most.max(1);
+        self
+    }
+
+    /// Begins what there is room for; waits for room only if no result would come otherwise.
+    fn fill(&mut self) {
+        while !self.ended && self.begun - self.given < self.most {
+            match (self.begin)(self.begun == self.given) {
+                Begun::Yes => self.begun += 1,
+                Begun::Full => return,
+                Begun::None => self.ended = true,
+            }
+        }
+    }
+
+    /// Keeps what has come, and returns what is next, if that has come.
+    fn sort(&mut self, (number, result): Numbered<T>) -> Option<Result<T, JoinError>> {
+        if self.order == Order::Completion {
+            return Some(result);
+        }
+        let place = number - self.given;
+        if self.early.len() <= place {
+            self.early.resize_with(place + 1, || None);
+        }
+        self.early[place] = Some(result);
+        self.early_one()
+    }
+
+    fn early_one(&mut self) -> Option<Result<T, JoinError>> {
+        self.early.pop_front_if(|first| first.is_some()).flatten()
+    }
+}
+
+impl<T> Iterator for Imap<'_, T> {
+    type Item = Result<T, JoinError>;
+
+    fn next(&mut self) -> Option<Result<T, JoinError>> {
+        loop {
+            self.fill();
+            if self.begun == self.given {
+                return None;
+            }
+            let next = self.early_one().or_else(|| {
+                let result = self.results.wait("imap", None)?;
+                self.sort(result)
+            });
+            if next.is_some() {
+                self.given += 1;
+                return next;
+            }
+        }
+    }
+}
+
+impl<T> FusedIterator for Imap<'_, T> {}
+
+impl<T> fmt::Debug for Imap<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Imap").field("given", &self.given).field("begun", &self.begun).finish()
+    }
+}
+
+/// One element on its way.
+pub(crate) struct Element<F, A, T> {
+    function: Arc<F>,
+    item: A,
+    reply: Reply<T>,
+}
+
+impl<F: Fn(A) -> T, A, T> Element<F, A, T> {
+    /// Runs the function and sends its result.
+    pub(crate) fn run(self) {
+        let Element { function, item, reply } = self;
+        // What a panic leaves half done is the function's own, and the payload goes to whoever iterates.
+        let result = catch_unwind(AssertUnwindSafe(|| function(item)));
+        reply.send(result.map_err(JoinError::from_payload));
+    }
+}
+
+/// Sends a result in any case: one that is dropped says that the element was killed.
+struct Reply<T> {
+    number: usize,
+    mailbox: Option<Arc<WaitSet<Numbered<T>>>>,
+}
+
+impl<T> Reply<T> {
+    fn send(mut self, result: Result<T, JoinError>) {
+        self.post(result);
+    }
+
+    fn post(&mut self, result: Result<T, JoinError>) {
+        if let Some(mailbox) = self.mailbox.take() {
+            mailbox.post((self.number, result));
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        self.post(Err(JoinError::Killed));
+    }
+}
