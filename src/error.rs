@@ -97,6 +97,24 @@ impl From<Unwinding> for io::Error {
     }
 }
 
+/// What a process had written when the time was over: in the [`io::Error`] of kind `TimedOut` of
+/// [`Command::output_timeout`](crate::process::Command::output_timeout) and its siblings, where
+/// [`io::Error::downcast`] finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the process was not done in time")]
+pub struct PartialOutput {
+    /// What came from its standard output, if that was piped.
+    pub stdout: Vec<u8>,
+    /// What came from its standard error, if that was piped.
+    pub stderr: Vec<u8>,
+}
+
+impl From<PartialOutput> for io::Error {
+    fn from(output: PartialOutput) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, output)
+    }
+}
+
 /// Why a green thread left no value to [`join`](crate::JoinHandle::join).
 #[derive(Error)]
 pub enum JoinError {

@@ -35,6 +35,7 @@
 //! | [`io`] | waiting for any descriptor; pipes |
 //! | [`net`] | sockets of TCP, UDP and Unix, names |
 //! | [`pool`] | green threads that belong together, or of which a number run at a time |
+//! | [`process`] | child processes |
 //! | [`threadpool`] | blocking work on other OS threads |
 //! | [`error`] | every error type |
 //! | [`design`] | how it works, and why |
@@ -69,6 +70,7 @@ pub mod hub;
 pub mod io;
 pub mod net;
 pub mod pool;
+pub mod process;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;

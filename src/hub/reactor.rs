@@ -234,8 +234,13 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// As epoll_ctl(2) has it: EPERM for what is always ready, such as a regular file.
-    pub(crate) fn watch(&self, fd: RawFd, interest: Interest, notify: Notify) -> io::Result<Watch> {
+    /// As epoll_ctl(2) has it: EPERM for what is always ready, such as a regular file. `notify` comes back then.
+    pub(crate) fn watch(
+        &self,
+        fd: RawFd,
+        interest: Interest,
+        notify: Notify,
+    ) -> Result<Watch, (io::Error, Notify)> {
         let watch = self.core.borrow_mut().watch(fd, interest, notify)?;
         self.waiting.update(|waiting| waiting + 1);
         Ok(watch)
@@ -243,12 +248,15 @@ impl Reactor {
 
     pub(crate) fn unwatch(&self, watch: &Watch) {
         self.waiting.update(|waiting| waiting - 1);
-        let core = &mut *self.core.borrow_mut();
-        if let Some(entry) = core.entry(watch.key) {
-            entry.unwatch(watch.id);
+        let untold = {
+            let core = &mut *self.core.borrow_mut();
+            let untold = core.entry(watch.key).and_then(|entry| entry.unwatch(watch.id));
             // An error comes again when the next one asks, who hears of it.
             let _ = core.refresh(watch.key);
-        }
+            untold
+        };
+        // With the borrow over: a notice may own other code.
+        drop(untold);
     }
 }
 
@@ -357,7 +365,7 @@ impl Core {
         Ok(key)
     }
 
-    fn watch(&mut self, fd: RawFd, interest: Interest, notify: Notify) -> io::Result<Watch> {
+    fn watch(&mut self, fd: RawFd, interest: Interest, notify: Notify) -> Result<Watch, (io::Error, Notify)> {
         let key = match self.entry_of(fd) {
             Some(entry) => entry.key,
             None => self.insert(fd),
@@ -369,11 +377,11 @@ impl Core {
         entry.asked = Interest::NONE;
         let watched = self.refresh(key);
         if let Err(error) = watched {
-            self.entry(key).expect("it is still there").unwatch(id);
+            let notify = self.entry(key).expect("it is still there").unwatch(id).expect("nobody has told it");
             if self.entry(key).is_some_and(|entry| !entry.is_needed()) {
                 self.remove(key, &mut Vec::new());
             }
-            return Err(error);
+            return Err((error, notify));
         }
         Ok(Watch { key, id })
     }

@@ -24,9 +24,11 @@ mod pipe;
 pub(crate) mod socket;
 pub(crate) mod source;
 mod wait;
+mod watches;
 
 pub use crate::sys::readiness::Interest;
 pub(crate) use operation::{Direction, Operation};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use source::Source;
 pub use wait::{wait_fd, wait_readable, wait_writable};
+pub(crate) use watches::Watches;

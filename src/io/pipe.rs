@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Source;
 use super::operation::{ReadBytes, ReadSlices, WriteBytes, WriteSlices};
+use crate::sys::clock::Time;
 use crate::sys::descriptor;
 
 /// Makes a pipe: what is written to the writer can be read from the reader.
@@ -91,6 +92,11 @@ impl PipeReader {
     /// ```
     pub fn try_clone(&self) -> io::Result<PipeReader> {
         self.end.try_clone().map(|end| PipeReader { end })
+    }
+
+    /// A read that waits until `deadline` at most, with an error of kind `TimedOut` then.
+    pub(crate) fn read_until(&self, buffer: &mut [u8], deadline: Option<Time>) -> io::Result<usize> {
+        self.end.source.run_until(ReadBytes { buffer, lent: self.end.is_lent() }, deadline)
     }
 }
 

@@ -124,8 +124,8 @@ fn wait_unready(fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Duration
     loop {
         let watch = match reactor.watch(fd.as_raw_fd(), interest, waiter.notify()) {
             Ok(watch) => Watching { reactor, watch },
-            Err(error) if descriptor::is_always_ready(&error) => return Ok(interest),
-            Err(error) => return Err(error),
+            Err((error, _)) if descriptor::is_always_ready(&error) => return Ok(interest),
+            Err((error, _)) => return Err(error),
         };
         let wakeup = waiter.park(deadline);
         drop(watch);

@@ -1,4 +1,10 @@
-//! The process itself.
+//! The process itself, and its children.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use super::SystemCall;
 
 /// How many OS threads the process has; `None` where /proc does not tell.
 pub(crate) fn thread_count() -> Option<usize> {
@@ -11,6 +17,37 @@ pub(crate) fn on_main_thread() -> bool {
     // SAFETY: the call has no argument and cannot fail.
     let thread = unsafe { libc::gettid() };
     u32::try_from(thread) == Ok(std::process::id())
+}
+
+/// A descriptor that is readable once the process has ended (Linux 5.3). A child that has not been waited for is found by
+/// its id, dead or alive.
+pub(crate) fn open_pidfd(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = (unsafe { libc::syscall(libc::SYS_pidfd_open, id, 0) } as libc::c_int).check()?;
+    // SAFETY: the kernel has just made `fd`, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Blocks the OS thread until the child has ended, and leaves its status to be waited for.
+pub(crate) fn block_until_ended(id: u32) -> io::Result<()> {
+    let mut information = MaybeUninit::<libc::siginfo_t>::uninit();
+    loop {
+        // SAFETY: `information` is valid to be written to.
+        let ended =
+            unsafe { libc::waitid(libc::P_PID, id, information.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
+        match ended.check() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// kill(2).
+pub(crate) fn send_signal(id: u32, signal: libc::c_int) -> io::Result<()> {
+    let id = libc::pid_t::try_from(id).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: takes no pointers.
+    unsafe { libc::kill(id, signal) }.check()?;
+    Ok(())
 }
 
 #[cfg(test)]

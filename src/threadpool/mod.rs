@@ -72,6 +72,17 @@ where
     SHARED.unblock(f)
 }
 
+/// Runs `f` on a thread of the process-wide pool some time, and waits for nothing.
+///
+/// # Errors
+///
+/// If there is no thread and none can be made; `f` is dropped then.
+pub(crate) fn detach(f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let (job, task) = Job::detached_by_drop(f);
+    drop(job);
+    SHARED.crew().submit(task)
+}
+
 /// A number of OS threads at most, and a queue of what they are to do.
 ///
 /// It can be used from any thread, and made in a `static`. Dropping it lets the jobs that it has accepted run to their end.

@@ -88,8 +88,10 @@ impl Entry {
         self.watchers.push(Watcher { id, interest, notify });
     }
 
-    pub(super) fn unwatch(&mut self, id: u64) {
-        self.watchers.retain(|watcher| watcher.id != id);
+    /// Hands out whom it would have told, if it has not.
+    pub(super) fn unwatch(&mut self, id: u64) -> Option<Notify> {
+        let place = self.watchers.iter().position(|watcher| watcher.id == id)?;
+        Some(self.watchers.remove(place).notify)
     }
 
     /// Whether anybody needs this entry.

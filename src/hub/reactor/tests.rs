@@ -187,7 +187,7 @@ fn what_cannot_be_watched_leaves_no_trace() {
     let reactor = Reactor::new(Some(Driver::Epoll), &bell).unwrap();
     let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
     let result = reactor.watch(file.as_raw_fd(), Interest::READABLE, Notify::Task(Waker::noop().clone()));
-    assert!(descriptor::is_always_ready(&result.unwrap_err()));
+    assert!(descriptor::is_always_ready(&result.unwrap_err().0));
     assert!(reactor.register(file.as_raw_fd(), Direction::Read).is_err());
     assert_eq!((reactor.core.borrow().entries.len(), reactor.waiting()), (0, 0));
 }

@@ -1,0 +1,410 @@
+//! A running process.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{ExitStatus, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::ending::Ending;
+use super::output::{Collected, collect};
+use crate::error::PartialOutput;
+use crate::io::{Interest, PipeReader, PipeWriter, Watches, wait_fd};
+use crate::sys::clock::Time;
+use crate::sys::{poll, process};
+use crate::task::{Notice, Subscription, Waitable};
+use crate::threadpool;
+
+/// A child's standard input.
+pub type ChildStdin = PipeWriter;
+/// A child's standard output.
+pub type ChildStdout = PipeReader;
+/// A child's standard error.
+pub type ChildStderr = PipeReader;
+
+/// A child process: [`std::process::Child`], but that waiting lets other green threads run.
+///
+/// It can be waited for together with other things, by [`wait`](crate::wait) and its siblings.
+///
+/// Dropping it leaves the process running, and its exit status in the kernel when it ends, as std does; unless it was
+/// started with [`kill_on_drop`](super::Command::kill_on_drop).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::process::{Command, Stdio};
+/// use std::io::{Read, Write};
+///
+/// let mut sort = Command::new("sort").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// sort.stdin.take().unwrap().write_all(b"b\na\n")?;
+/// let mut sorted = String::new();
+/// sort.stdout.take().unwrap().read_to_string(&mut sorted)?;
+/// assert_eq!(sorted, "a\nb\n");
+/// assert!(sort.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "Popen")]
+pub struct Child {
+    /// The writing end of its standard input, if that was piped. Dropped, the child reads the end of it.
+    pub stdin: Option<ChildStdin>,
+    /// The reading end of its standard output, if that was piped.
+    pub stdout: Option<ChildStdout>,
+    /// The reading end of its standard error, if that was piped.
+    pub stderr: Option<ChildStderr>,
+    /// `None` while it is dropped.
+    inner: Option<std::process::Child>,
+    /// Opened by the first wait.
+    ending: OnceLock<Ending>,
+    watches: Watches,
+    /// Whether the exit status is known.
+    waited_for: bool,
+    kill_on_drop: bool,
+}
+
+impl Child {
+    pub(super) fn new(mut inner: std::process::Child, kill_on_drop: bool) -> Child {
+        let stdin = inner.stdin.take().map(|pipe| OwnedFd::from(pipe).into());
+        let stdout = inner.stdout.take().map(|pipe| OwnedFd::from(pipe).into());
+        let stderr = inner.stderr.take().map(|pipe| OwnedFd::from(pipe).into());
+        Child {
+            stdin,
+            stdout,
+            stderr,
+            inner: Some(inner),
+            ending: OnceLock::new(),
+            watches: Watches::new(),
+            waited_for: false,
+            kill_on_drop,
+        }
+    }
+
+    fn inner(&self) -> &std::process::Child {
+        self.inner.as_ref().expect("it is there until it is dropped")
+    }
+
+    fn inner_mut(&mut self) -> &mut std::process::Child {
+        self.inner.as_mut().expect("it is there until it is dropped")
+    }
+
+    /// The process's number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut child = greenloop::process::Command::new("true").spawn()?;
+    /// assert_ne!(child.id(), greenloop::process::id());
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "pid")]
+    pub fn id(&self) -> u32 {
+        self.inner().id()
+    }
+
+    /// Sends SIGKILL, unless the exit status is known already. Does not wait for the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of kill(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = greenloop::process::Command::new("sleep").arg("1000").spawn()?;
+    /// child.kill()?;
+    /// assert_eq!(child.wait()?.signal(), Some(9));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.inner_mut().kill()
+    }
+
+    /// Sends any signal, unless the process has ended. Does not wait for what comes of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of kill(2): `InvalidInput` for a number that is no signal's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = greenloop::process::Command::new("sleep").arg("1000").spawn()?;
+    /// child.send_signal(15)?; // SIGTERM
+    /// assert_eq!(child.wait()?.signal(), Some(15));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "terminate")]
+    pub fn send_signal(&mut self, signal: i32) -> io::Result<()> {
+        match self.try_wait()? {
+            Some(_ended) => Ok(()),
+            None => process::send_signal(self.id(), signal),
+        }
+    }
+
+    /// The exit status, if the process has ended. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// ECHILD if the status went to somebody else who waited, or SIGCHLD is ignored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("cat").stdin(Stdio::piped()).spawn()?;
+    /// assert!(child.try_wait()?.is_none());
+    /// drop(child.stdin.take());
+    /// child.wait()?;
+    /// assert!(child.try_wait()?.is_some_and(|status| status.success()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "poll")]
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        let status = self.inner_mut().try_wait()?;
+        self.waited_for |= status.is_some();
+        Ok(status)
+    }
+
+    /// Waits until the process has ended, and returns its exit status; that stays, for later calls.
+    ///
+    /// Drops [`stdin`](Child::stdin) first, so that a child that reads to the end of it is not waited for in vain. The
+    /// calling green thread yields unless the process has ended. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait, and leaves the process alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_wait`](Child::try_wait). The first wait needs a descriptor, which the process may not have left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut child = greenloop::process::Command::new("sh").args(["-c", "exit 3"]).spawn()?;
+    /// assert_eq!(child.wait()?.code(), Some(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "waitpid")]
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        drop(self.stdin.take());
+        let status = self.wait_until(None)?;
+        Ok(status.expect("without a deadline it waits for the end"))
+    }
+
+    /// Waits as [`wait`](Child::wait) does, `timeout` at most; `None` if the process has not ended by then. Leaves
+    /// [`stdin`](Child::stdin) open.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut child = greenloop::process::Command::new("sleep").arg("1000").spawn()?;
+    /// assert!(child.wait_timeout(Duration::from_millis(5))?.is_none());
+    /// child.kill()?;
+    /// assert!(child.wait_timeout(Duration::from_secs(60))?.is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_timeout(&mut self, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+        self.wait_until(Some(Time::after(timeout)))
+    }
+
+    /// Waits as [`wait_timeout`](Child::wait_timeout) does, until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut child = greenloop::process::Command::new("sleep").arg("1000").spawn()?;
+    /// assert!(child.wait_deadline(std::time::Instant::now())?.is_none());
+    /// child.kill()?;
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_deadline(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        self.wait_until(Some(Time::from_instant(deadline)))
+    }
+
+    fn wait_until(&mut self, deadline: Option<Time>) -> io::Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(Some(status));
+            }
+            let left = deadline.map(|deadline| Time::now().until(deadline));
+            match wait_fd(self.ending()?, Interest::READABLE, left) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return self.try_wait(),
+                ready => drop(ready?),
+            }
+        }
+    }
+
+    fn ending(&self) -> io::Result<&Ending> {
+        if let Some(ending) = self.ending.get() {
+            return Ok(ending);
+        }
+        let ending = Ending::of(self.id())?;
+        Ok(self.ending.get_or_init(|| ending))
+    }
+
+    /// Reads standard output and standard error to their ends, waits until the process has ended, and returns all of it.
+    ///
+    /// Drops [`stdin`](Child::stdin) first; to feed the child meanwhile, take that out and write in another green thread.
+    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) loses what was read,
+    /// and leaves the process alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait), and what reading from the pipes gives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::{Command, Stdio};
+    /// use std::io::Write;
+    ///
+    /// let mut child = Command::new("tr").args(["a-z", "A-Z"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    /// let mut stdin = child.stdin.take().unwrap();
+    /// let writer = greenloop::spawn(move || stdin.write_all(b"hello"));
+    /// assert_eq!(child.wait_with_output()?.stdout, b"HELLO");
+    /// writer.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "communicate")]
+    pub fn wait_with_output(mut self) -> io::Result<Output> {
+        self.output_until(None)
+    }
+
+    /// Does as [`wait_with_output`](Child::wait_with_output), for `timeout` at most.
+    ///
+    /// When that has passed it returns at once, also if another process still holds a pipe open, and leaves the process
+    /// alone: [`kill`](Child::kill) it, or go on with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_with_output`](Child::wait_with_output). When the time is over, an error of kind `TimedOut` with what came
+    /// by then: a [`PartialOutput`]. A later call returns what comes after that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::{Command, PartialOutput, Stdio};
+    /// use std::time::Duration;
+    ///
+    /// let mut child = Command::new("sh").args(["-c", "echo one; read go; echo two"])
+    ///     .stdin(Stdio::piped())
+    ///     .stdout(Stdio::piped())
+    ///     .spawn()?;
+    /// let stdin = child.stdin.take(); // or it would be dropped, and `read` end
+    /// let error = child.wait_with_output_timeout(Duration::from_millis(500)).unwrap_err();
+    /// assert_eq!(error.downcast::<PartialOutput>()?.stdout, b"one\n");
+    /// drop(stdin);
+    /// assert_eq!(child.wait_with_output()?.stdout, b"two\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "communicate")]
+    pub fn wait_with_output_timeout(&mut self, timeout: Duration) -> io::Result<Output> {
+        self.output_until(Some(Time::after(timeout)))
+    }
+
+    /// Does as [`wait_with_output_timeout`](Child::wait_with_output_timeout), until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_with_output_timeout`](Child::wait_with_output_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let mut child = greenloop::process::Command::new("sleep").arg("1000").spawn()?;
+    /// let error = child.wait_with_output_deadline(Instant::now()).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    /// child.kill()?;
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn wait_with_output_deadline(&mut self, deadline: Instant) -> io::Result<Output> {
+        self.output_until(Some(Time::from_instant(deadline)))
+    }
+
+    pub(super) fn output_until(&mut self, deadline: Option<Time>) -> io::Result<Output> {
+        drop(self.stdin.take());
+        let Collected { stdout, stderr, result } =
+            collect(self.stdout.as_ref(), self.stderr.as_ref(), deadline);
+        let status = match result {
+            Ok(()) => self.wait_until(deadline)?,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => None,
+            Err(error) => return Err(error),
+        };
+        match status {
+            Some(status) => Ok(Output { status, stdout, stderr }),
+            None => Err(PartialOutput { stdout, stderr }.into()),
+        }
+    }
+}
+
+/// Ready when the process has ended. The status is left to [`wait`](Child::wait).
+impl Waitable for Child {
+    fn is_ready(&self) -> bool {
+        let ended = |ending: &Ending| poll::check(ending.as_fd(), Interest::READABLE);
+        // If there is no descriptor to tell, a wait returns at once too, with that error.
+        self.waited_for || self.ending().and_then(ended).map_or(true, Interest::is_readable)
+    }
+
+    fn subscribe(&self, notice: Notice) -> Subscription {
+        match self.ending() {
+            Ok(ending) if !self.waited_for => {
+                self.watches.subscribe(ending.as_fd(), Interest::READABLE, notice)
+            }
+            _ => {
+                notice.give();
+                Subscription::none()
+            }
+        }
+    }
+
+    fn unsubscribe(&self, subscription: Subscription) {
+        self.watches.unsubscribe(subscription);
+    }
+}
+
+/// With its pipes, which are greenloop's from now on.
+impl From<std::process::Child> for Child {
+    fn from(inner: std::process::Child) -> Child {
+        Child::new(inner, false)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let Some(mut inner) = self.inner.take().filter(|_| self.kill_on_drop) else { return };
+        if inner.kill().is_ok() && matches!(inner.try_wait(), Ok(None)) {
+            // It dies soon. If no thread can be made to wait for that, its status stays in the kernel.
+            let _ = threadpool::detach(move || drop(inner.wait()));
+        }
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Child")
+            .field("id", &self.id())
+            .field("stdin", &self.stdin)
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,356 @@
+//! A process to be started.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::{CommandArgs, CommandEnvs, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Child;
+use crate::sys::clock::Time;
+
+/// A process to be started: [`std::process::Command`], but that waiting lets other green threads run.
+///
+/// What std has for Unix alone (user, process group, what to do before the exec) is set through
+/// [`as_std_mut`](Command::as_std_mut).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::process::Command;
+///
+/// let output = Command::new("sh").args(["-c", "echo $GREETING"]).env("GREETING", "hello").output()?;
+/// assert!(output.status.success());
+/// assert_eq!(output.stdout, b"hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "Popen")]
+pub struct Command {
+    inner: std::process::Command,
+    /// Which of standard input, output and error have been set: [`output`](Command::output) leaves those.
+    set: [bool; 3],
+    kill_on_drop: bool,
+}
+
+impl Command {
+    /// A command that runs `program`, searched for in `PATH` unless it is a path, with nothing but its name as argument, and
+    /// the environment, the working directory and the standard streams of this process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(greenloop::process::Command::new("true").status()?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new<S: AsRef<OsStr>>(program: S) -> Command {
+        std::process::Command::new(program).into()
+    }
+
+    /// Adds an argument. See [`std::process::Command::arg`].
+    pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
+        self.inner.arg(arg);
+        self
+    }
+
+    /// Adds several arguments. See [`std::process::Command::args`].
+    pub fn args<I, S>(&mut self, args: I) -> &mut Command
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.inner.args(args);
+        self
+    }
+
+    /// Sets an environment variable. See [`std::process::Command::env`].
+    pub fn env<K, V>(&mut self, key: K, val: V) -> &mut Command
+    where
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        self.inner.env(key, val);
+        self
+    }
+
+    /// Sets several environment variables. See [`std::process::Command::envs`].
+    pub fn envs<I, K, V>(&mut self, vars: I) -> &mut Command
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        self.inner.envs(vars);
+        self
+    }
+
+    /// Takes an environment variable away. See [`std::process::Command::env_remove`].
+    pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
+        self.inner.env_remove(key);
+        self
+    }
+
+    /// Takes all environment variables away. See [`std::process::Command::env_clear`].
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.inner.env_clear();
+        self
+    }
+
+    /// Sets the working directory. See [`std::process::Command::current_dir`].
+    pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
+        self.inner.current_dir(dir);
+        self
+    }
+
+    /// Sets standard input: this process's for [`spawn`](Command::spawn) and [`status`](Command::status), nothing for
+    /// [`output`](Command::output) unless it is set.
+    ///
+    /// # Examples
+    ///
+    /// A pipe of greenloop's, or a socket, blocks for the child:
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    /// use std::io::Write;
+    ///
+    /// let (reader, mut writer) = greenloop::io::pipe()?;
+    /// writer.write_all(b"three little words")?;
+    /// drop(writer);
+    /// assert_eq!(Command::new("wc").arg("-w").stdin(reader).output()?.stdout.trim_ascii(), b"3");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stdin<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
+        self.inner.stdin(cfg);
+        self.set[0] = true;
+        self
+    }
+
+    /// Sets standard output: this process's for [`spawn`](Command::spawn) and [`status`](Command::status), a pipe for
+    /// [`output`](Command::output) unless it is set.
+    pub fn stdout<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
+        self.inner.stdout(cfg);
+        self.set[1] = true;
+        self
+    }
+
+    /// Sets standard error: this process's for [`spawn`](Command::spawn) and [`status`](Command::status), a pipe for
+    /// [`output`](Command::output) unless it is set.
+    pub fn stderr<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
+        self.inner.stderr(cfg);
+        self.set[2] = true;
+        self
+    }
+
+    /// Sets whether dropping the [`Child`] kills it; if not set, it does not. Unwinding drops it too: by a panic, a kill, or an
+    /// enclosing [`with_timeout`](crate::with_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::{Command, Stdio};
+    /// use std::io::Read;
+    ///
+    /// let mut child = Command::new("sleep").arg("1000").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    /// let mut stdout = child.stdout.take().unwrap();
+    /// drop(child);
+    /// assert_eq!(stdout.read(&mut [0])?, 0); // its end of the pipe is closed
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
+        self.kill_on_drop = kill;
+        self
+    }
+
+    /// Starts the process. Does not yield: see [the module](crate::process).
+    ///
+    /// # Errors
+    ///
+    /// As [`std::process::Command::spawn`]: `NotFound` if there is no such program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    ///
+    /// let mut children = [1, 2].map(|code| Command::new("sh").args(["-c", &format!("exit {code}")]).spawn().unwrap());
+    /// assert_eq!(children.each_mut().map(|child| child.wait().unwrap().code()), [Some(1), Some(2)]);
+    /// assert_eq!(Command::new("/no/such/program").spawn().unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    /// ```
+    pub fn spawn(&mut self) -> io::Result<Child> {
+        Ok(Child::new(self.inner.spawn()?, self.kill_on_drop))
+    }
+
+    /// Runs the process to its end and returns its exit status.
+    ///
+    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) kills the process too,
+    /// which nobody could reach any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`Child::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::process::Command::new("false").status()?.code(), Some(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "call")]
+    pub fn status(&mut self) -> io::Result<ExitStatus> {
+        Child::new(self.inner.spawn()?, true).wait()
+    }
+
+    /// Runs the process to its end and returns its exit status and all that it wrote.
+    ///
+    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) kills the process too,
+    /// which nobody could reach any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = greenloop::process::Command::new("echo").arg("hello").output()?;
+    /// assert_eq!(output.stdout, b"hello\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "check_output")]
+    pub fn output(&mut self) -> io::Result<Output> {
+        self.output_until(None)
+    }
+
+    /// Does as [`output`](Command::output), for `timeout` at most: then it kills the process, and returns though others,
+    /// the process's own children perhaps, may still hold its pipes open.
+    ///
+    /// # Errors
+    ///
+    /// As [`output`](Command::output). When the time is over, an error of kind `TimedOut` with what the process wrote by
+    /// then: a [`PartialOutput`](crate::error::PartialOutput).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::{Command, PartialOutput};
+    /// use std::time::Duration;
+    ///
+    /// let endless = Command::new("sh").args(["-c", "echo begun; exec sleep 1000"]).output_timeout(Duration::from_millis(500));
+    /// let error = endless.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    /// assert_eq!(error.downcast::<PartialOutput>()?.stdout, b"begun\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn output_timeout(&mut self, timeout: Duration) -> io::Result<Output> {
+        self.output_until(Some(Time::after(timeout)))
+    }
+
+    /// Does as [`output_timeout`](Command::output_timeout), until `deadline` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`output_timeout`](Command::output_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let late = greenloop::process::Command::new("sleep").arg("1000").output_deadline(std::time::Instant::now());
+    /// assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    /// ```
+    pub fn output_deadline(&mut self, deadline: Instant) -> io::Result<Output> {
+        self.output_until(Some(Time::from_instant(deadline)))
+    }
+
+    fn output_until(&mut self, deadline: Option<Time>) -> io::Result<Output> {
+        let mut child = self.spawn_for_output()?;
+        let output = child.output_until(deadline);
+        if output.is_err() {
+            // One that was killed ends at once, and then it is known to be gone. The error that counts is the first.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        output
+    }
+
+    /// A child whose streams are pipes where nothing else was set.
+    fn spawn_for_output(&mut self) -> io::Result<Child> {
+        let [stdin, stdout, stderr] = self.set;
+        if !stdin {
+            self.inner.stdin(Stdio::null());
+        }
+        if !stdout {
+            self.inner.stdout(Stdio::piped());
+        }
+        if !stderr {
+            self.inner.stderr(Stdio::piped());
+        }
+        let child = self.inner.spawn();
+        // As it is when nothing is set.
+        if !stdin {
+            self.inner.stdin(Stdio::inherit());
+        }
+        if !stdout {
+            self.inner.stdout(Stdio::inherit());
+        }
+        if !stderr {
+            self.inner.stderr(Stdio::inherit());
+        }
+        Ok(Child::new(child?, true))
+    }
+
+    /// The program. See [`std::process::Command::get_program`].
+    pub fn get_program(&self) -> &OsStr {
+        self.inner.get_program()
+    }
+
+    /// The arguments. See [`std::process::Command::get_args`].
+    pub fn get_args(&self) -> CommandArgs<'_> {
+        self.inner.get_args()
+    }
+
+    /// The environment variables that were set or taken away. See [`std::process::Command::get_envs`].
+    pub fn get_envs(&self) -> CommandEnvs<'_> {
+        self.inner.get_envs()
+    }
+
+    /// The working directory, if it was set. See [`std::process::Command::get_current_dir`].
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.inner.get_current_dir()
+    }
+
+    /// The command as std knows it.
+    pub fn as_std(&self) -> &std::process::Command {
+        &self.inner
+    }
+
+    /// The command as std knows it, to be changed, for instance by [`std::os::unix::process::CommandExt`]. Set the standard
+    /// streams here, on [`Command`] itself, or [`output`](Command::output) does not know of that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    /// use std::os::unix::process::CommandExt;
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo $0"]).as_std_mut().arg0("another name");
+    /// assert_eq!(command.output()?.stdout, b"another name\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn as_std_mut(&mut self) -> &mut std::process::Command {
+        &mut self.inner
+    }
+}
+
+/// With the standard streams as if none had been set.
+impl From<std::process::Command> for Command {
+    fn from(inner: std::process::Command) -> Command {
+        Command { inner, set: [false; 3], kill_on_drop: false }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(formatter)
+    }
+}
