@@ -514,3 +514,93 @@ impl From<RecvError> for RecvTimeoutError {
         RecvTimeoutError::Disconnected
     }
 }
+
+/// A queue did not take an item, as [`Ordered::put`](crate::queue::Ordered::put) and its forms tell; the item comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+pub enum PutError<T> {
+    /// There was no room, or none before the time was over. Without a time limit `put` never says so.
+    #[error("putting into a full queue")]
+    Full(T),
+    /// The queue was shut down.
+    #[error("putting into a queue that was shut down")]
+    ShutDown(T),
+}
+
+impl<T> PutError<T> {
+    /// The item that was not put.
+    ///
+    /// ```
+    /// let queue = greenloop::queue::Queue::unbounded();
+    /// queue.shutdown();
+    /// assert_eq!(queue.put("back").unwrap_err().into_inner(), "back");
+    /// ```
+    pub fn into_inner(self) -> T {
+        match self {
+            PutError::Full(item) | PutError::ShutDown(item) => item,
+        }
+    }
+
+    /// Whether there was no room.
+    ///
+    /// ```
+    /// let queue = greenloop::queue::Queue::bounded(1);
+    /// queue.put(1).unwrap();
+    /// assert!(queue.try_put(2).unwrap_err().is_full());
+    /// ```
+    pub fn is_full(&self) -> bool {
+        matches!(self, PutError::Full(_))
+    }
+
+    /// Whether the queue was shut down.
+    ///
+    /// ```
+    /// let queue = greenloop::queue::Queue::unbounded();
+    /// queue.shutdown();
+    /// assert!(queue.put(1).unwrap_err().is_shut_down());
+    /// ```
+    pub fn is_shut_down(&self) -> bool {
+        matches!(self, PutError::ShutDown(_))
+    }
+}
+
+impl<T> fmt::Debug for PutError<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.is_full() { "Full(..)" } else { "ShutDown(..)" })
+    }
+}
+
+/// A queue gave no item, as [`Ordered::get`](crate::queue::Ordered::get), [`Ordered::peek`](crate::queue::Ordered::peek) and
+/// their forms tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum GetError {
+    /// There was no item, or none before the time was over, that is not promised to another. Without a time limit `get` never
+    /// says so.
+    #[error("getting from an empty queue")]
+    Empty,
+    /// The queue is empty and was shut down.
+    #[error("getting from an empty queue that was shut down")]
+    ShutDown,
+}
+
+impl GetError {
+    /// Whether there was no item yet.
+    ///
+    /// ```
+    /// let queue = greenloop::queue::Queue::<u32>::unbounded();
+    /// assert!(queue.try_get().unwrap_err().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        matches!(self, GetError::Empty)
+    }
+
+    /// Whether the queue was shut down.
+    ///
+    /// ```
+    /// let queue = greenloop::queue::Queue::<u32>::unbounded();
+    /// queue.shutdown();
+    /// assert!(queue.get().unwrap_err().is_shut_down());
+    /// ```
+    pub fn is_shut_down(&self) -> bool {
+        matches!(self, GetError::ShutDown)
+    }
+}

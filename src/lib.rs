@@ -31,7 +31,7 @@
 //! | the root | green threads: [`spawn`], [`JoinHandle`], [`scope`], [`sleep`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
 //! | [`greenlet`] | explicit coroutines: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator) |
 //! | [`hub`] | the run loop's settings and its end |
-//! | [`sync`], [`event`], [`channel`] | locks, events, results, channels: between green threads, hubs and plain OS threads |
+//! | [`sync`], [`event`], [`channel`], [`queue`] | locks, events, results, channels, queues: between green threads, hubs and plain OS threads |
 //! | [`io`] | waiting for any descriptor; pipes |
 //! | [`net`] | sockets of TCP, UDP and Unix, names |
 //! | [`pool`] | green threads that belong together, or of which a number run at a time |
@@ -71,6 +71,7 @@ pub mod io;
 pub mod net;
 pub mod pool;
 pub mod process;
+pub mod queue;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;

@@ -12,19 +12,11 @@ use std::time::{Duration, Instant};
 
 use greenloop::event::{AsyncResult, Event, TimedOut};
 use greenloop::{JoinHandle, Waitable, idle, iwait, spawn, wait, wait_any, wait_timeout, with_timeout};
-use support::{Random, within};
+use support::{Random, spawn_parked, within};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 type Log<T> = Rc<RefCell<Vec<T>>>;
-
-/// Spawns, and lets it run until it waits.
-fn spawn_parked<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    let task = spawn(run);
-    idle();
-    assert!(!task.is_finished(), "it was to wait");
-    task
-}
 
 /// A green thread that waits for the event and tells `log` its number.
 fn waiter(event: &Arc<Event>, log: &Log<usize>, number: usize) -> JoinHandle<()> {

@@ -82,8 +82,10 @@ pub(crate) struct HubState {
     budget: Cell<u32>,
     /// Green threads that are parked while they unwind.
     parked_unwinding: Cell<usize>,
-    /// The hub's own code runs: nothing may wait.
+    /// The hub's own code runs, or code of others under a primitive's lock: nothing may wait.
     in_callback: Cell<bool>,
+    /// The latter.
+    under_lock: Cell<bool>,
     next_number: Cell<u64>,
     /// Green threads spawned here that have not ended.
     alive: Cell<usize>,
@@ -115,6 +117,7 @@ impl HubState {
             budget: Cell::new(BUDGET),
             parked_unwinding: Cell::new(0),
             in_callback: Cell::new(false),
+            under_lock: Cell::new(false),
             next_number: Cell::new(0),
             alive: Cell::new(0),
             joiner: Cell::new(None),
@@ -244,10 +247,15 @@ impl HubState {
 
     #[inline]
     fn assert_may_wait(&self) {
-        assert!(
-            !(self.in_callback.get() && self.thread.on_main()),
-            "nothing may wait in a hub callback: spawn a green thread there"
-        );
+        if self.in_callback.get() {
+            self.assert_outside_callback();
+        }
+    }
+
+    #[cold]
+    fn assert_outside_callback(&self) {
+        assert!(!self.under_lock.get(), "nothing may wait in a comparison or a clone that a queue makes");
+        assert!(!self.thread.on_main(), "nothing may wait in a hub callback: spawn a green thread there");
     }
 
     /// The OS thread ends.
@@ -265,6 +273,21 @@ impl HubState {
         }
         self.door.close(self.generation.get());
     }
+}
+
+/// Runs code of others that has to run under a primitive's lock. A wait in there would stop all who come to the lock, so it
+/// panics.
+pub(crate) fn without_waiting<R>(run: impl FnOnce() -> R) -> R {
+    struct Restore(HubRef, bool, bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            self.0.in_callback.set(self.1);
+            self.0.under_lock.set(self.2);
+        }
+    }
+    let _restore =
+        local_hub().map(|hub| Restore(hub, hub.in_callback.replace(true), hub.under_lock.replace(true)));
+    run()
 }
 
 /// Lets everybody who is ready run before the current greenlet goes on.

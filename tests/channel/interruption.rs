@@ -6,8 +6,8 @@ use greenloop::channel::{TryRecvError, bounded, unbounded};
 use greenloop::event::Event;
 use greenloop::{idle, killall, with_timeout};
 
-use super::support::within;
-use super::{Counted, LIMIT, Log, receiving, sending, spawn_parked, spin_past, two_deadlines};
+use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::{Counted, LIMIT, Log, receiving, sending};
 
 #[test]
 fn a_receiver_killed_in_line_gets_nothing() {

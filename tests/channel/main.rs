@@ -18,14 +18,14 @@ mod rendezvous;
 mod traits;
 
 use std::cell::RefCell;
-use std::hint::spin_loop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use greenloop::JoinHandle;
 use greenloop::channel::{Receiver, Sender};
-use greenloop::{JoinHandle, idle, spawn};
+use support::spawn_parked;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -60,14 +60,6 @@ impl Drop for Counted {
     }
 }
 
-/// Spawns, and lets it run until it waits.
-fn spawn_parked<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    let task = spawn(run);
-    idle();
-    assert!(!task.is_finished(), "it was to wait");
-    task
-}
-
 /// A green thread that waits for a value, and tells `log` its name with what it got.
 fn receiving<T: ToString + 'static>(receiver: &Receiver<T>, log: &Log, name: &'static str) -> JoinHandle<()> {
     let (receiver, log) = (receiver.clone(), log.clone());
@@ -87,17 +79,4 @@ fn sending<T: ToString + 'static>(sender: &Sender<T>, log: &Log, value: T) -> Jo
             Err(error) => log.add(format!("kept {}", error.into_inner().to_string())),
         }
     })
-}
-
-/// Uses the processor until `deadline` is well past, so that the hub finds all that was due before at once.
-fn spin_past(deadline: Instant) {
-    while Instant::now() < deadline + Duration::from_millis(2) {
-        spin_loop();
-    }
-}
-
-/// Two deadlines of which the first is due before the second, both soon.
-fn two_deadlines() -> (Instant, Instant) {
-    let second = Instant::now() + Duration::from_millis(20);
-    (second - Duration::from_millis(5), second)
 }

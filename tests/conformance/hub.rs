@@ -33,7 +33,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 
 /// Has `run` run by the hub itself, where nothing may wait: as the destructor of a closure that another OS thread kills
 /// before it has begun.
-fn run_in_a_callback(run: impl FnMut() + 'static) {
+pub(crate) fn run_in_a_callback(run: impl FnMut() + 'static) {
     let guard = OnDrop(run);
     let unstarted = spawn_later(LONG, move || drop(guard));
     thread::scope(|scope| {

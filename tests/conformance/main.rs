@@ -8,6 +8,7 @@ mod context;
 mod greenlet;
 mod hub;
 mod pool;
+mod queue;
 mod sets;
 mod table;
 mod task;

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary takes what it needs")]
 
+pub(crate) mod conveyor;
+pub(crate) mod hammer;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -54,6 +57,32 @@ fn bounded<T: Send + 'static>(limit: Duration, run: impl FnOnce() -> T + Send + 
         }
         Err(RecvTimeoutError::Timeout) => panic!("still running after {limit:?}"),
     }
+}
+
+/// Spawns, and lets it run until it waits.
+pub(crate) fn spawn_parked<T: 'static>(run: impl FnOnce() -> T + 'static) -> greenloop::JoinHandle<T> {
+    let task = greenloop::spawn(run);
+    greenloop::idle();
+    assert!(!task.is_finished(), "it was to wait");
+    task
+}
+
+/// Uses the processor until `deadline` is well past, so that the hub finds all that was due before at once.
+pub(crate) fn spin_past(deadline: Instant) {
+    while Instant::now() < deadline + Duration::from_millis(2) {
+        std::hint::spin_loop();
+    }
+}
+
+/// Two deadlines of which the first is due before the second, both soon.
+pub(crate) fn two_deadlines() -> (Instant, Instant) {
+    let second = Instant::now() + Duration::from_millis(20);
+    (second - Duration::from_millis(5), second)
+}
+
+/// An OS thread that ends while a green thread of its waits; that one never runs again.
+pub(crate) fn end_with_one_parked(wait: impl FnOnce() + Send + 'static) {
+    thread::spawn(|| drop(spawn_parked(wait))).join().unwrap();
 }
 
 /// Every open file descriptor of this process with what it refers to.

@@ -6,8 +6,8 @@ use greenloop::event::Event;
 use greenloop::sync::{Condvar, Mutex};
 use greenloop::{JoinHandle, idle, with_timeout};
 
-use super::support::within;
-use super::{LIMIT, Log, spawn_parked, spin_past, two_deadlines};
+use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::{LIMIT, Log};
 
 type Pair = Arc<(Mutex<()>, Condvar)>;
 

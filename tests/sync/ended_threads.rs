@@ -1,21 +1,9 @@
 use std::sync::Arc;
-use std::thread;
 
 use greenloop::sync::{Condvar, Mutex, Semaphore};
-use greenloop::{idle, spawn};
 
-use super::support::within;
-use super::{LIMIT, spawn_parked};
-
-/// An OS thread that ends while a green thread of its waits; that one never runs again.
-fn end_with_one_parked(wait: impl FnOnce() + Send + 'static) {
-    let thread = thread::spawn(move || {
-        let parked = spawn(wait);
-        idle();
-        assert!(!parked.is_finished());
-    });
-    thread.join().unwrap();
-}
+use super::LIMIT;
+use super::support::{end_with_one_parked, spawn_parked, within};
 
 #[test]
 fn a_mutex_is_not_handed_to_who_never_runs_again() {

@@ -1,82 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenloop::sync::{Condvar, Mutex, Semaphore};
-use greenloop::{JoinHandle, sleep, spawn, with_timeout, yield_now};
+use greenloop::{sleep, spawn, with_timeout, yield_now};
 
 use super::LIMIT;
-use super::support::{Random, within};
-
-/// How long each hammer falls.
-const DURATION: Duration = Duration::from_millis(400);
-/// Green threads of each of the two hubs.
-const GREEN_THREADS: usize = 12;
-
-/// Lets `blow` be repeated until the time is over: by green threads of two hubs, some of which are killed and replaced all
-/// the time, and by two plain threads. Returns when all have ended.
-fn hammer(blow: impl Fn(&mut Random) + Send + Sync + 'static) {
-    let blow = Arc::new(blow);
-    let end = Instant::now() + DURATION;
-    let plain = (1..=2).map(|seed| {
-        let blow = blow.clone();
-        thread::spawn(move || {
-            let mut random = Random::new(seed);
-            while Instant::now() < end {
-                blow(&mut random);
-            }
-        })
-    });
-    let hubs = (3..=4).map(|seed| {
-        let blow = blow.clone();
-        thread::spawn(move || supervise(&blow, seed, end))
-    });
-    let threads: Vec<_> = plain.chain(hubs).collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-}
-
-fn supervise(blow: &Arc<impl Fn(&mut Random) + 'static>, seed: u64, end: Instant) {
-    let mut random = Random::new(seed);
-    let start = |seed| {
-        let blow = blow.clone();
-        spawn(move || {
-            let mut random = Random::new(seed);
-            while Instant::now() < end {
-                blow(&mut random);
-                yield_now();
-            }
-        })
-    };
-    let mut tasks: Vec<JoinHandle<()>> = (0..GREEN_THREADS).map(|_| start(random.next())).collect();
-    let mut killed = Vec::new();
-    while Instant::now() < end {
-        let victim = random.below(tasks.len());
-        let victim = std::mem::replace(&mut tasks[victim], start(random.next()));
-        victim.try_kill();
-        killed.push(victim);
-        match random.below(4) {
-            0 => sleep(Duration::from_micros(random.below(200) as u64)),
-            _ => yield_now(),
-        }
-    }
-    for task in tasks.into_iter().chain(killed) {
-        let ended = task.join();
-        assert!(ended.as_ref().err().is_none_or(|error| error.is_killed()), "{ended:?}");
-    }
-}
-
-/// Runs `wait` under a limit that is over sooner or later than it, or under none.
-fn perhaps_limited(random: &mut Random, wait: impl FnOnce()) {
-    match random.below(3) {
-        0 => _ = with_timeout(Duration::from_micros(random.below(300) as u64), wait),
-        _ => wait(),
-    }
-}
-
-fn short(random: &mut Random) -> Duration {
-    Duration::from_micros(random.below(200) as u64)
-}
+use super::support::hammer::{hammer, perhaps_limited, short};
+use super::support::within;
 
 #[test]
 fn a_mutex_is_never_held_twice_nor_lost() {

@@ -14,11 +14,8 @@ mod semaphore;
 mod traits;
 
 use std::cell::RefCell;
-use std::hint::spin_loop;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-
-use greenloop::{JoinHandle, idle, spawn};
+use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -34,25 +31,4 @@ impl Log {
     fn take(&self) -> Vec<String> {
         self.0.take()
     }
-}
-
-/// Spawns, and lets it run until it waits.
-fn spawn_parked<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    let task = spawn(run);
-    idle();
-    assert!(!task.is_finished(), "it was to wait");
-    task
-}
-
-/// Uses the processor until `deadline` is well past, so that the hub finds all that was due before at once.
-fn spin_past(deadline: Instant) {
-    while Instant::now() < deadline + Duration::from_millis(2) {
-        spin_loop();
-    }
-}
-
-/// Two deadlines of which the first is due before the second, both soon.
-fn two_deadlines() -> (Instant, Instant) {
-    let second = Instant::now() + Duration::from_millis(20);
-    (second - Duration::from_millis(5), second)
 }

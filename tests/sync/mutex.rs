@@ -7,8 +7,8 @@ use greenloop::event::Event;
 use greenloop::sync::{Mutex, MutexGuard};
 use greenloop::{idle, sleep, spawn, with_timeout, yield_now};
 
-use super::support::within;
-use super::{LIMIT, Log, spawn_parked, spin_past, two_deadlines};
+use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::{LIMIT, Log};
 
 /// A green thread that waits for the mutex, tells `log` its name when it has it, and unlocks.
 fn contender(mutex: &Arc<Mutex<()>>, log: &Log, name: &'static str) -> greenloop::JoinHandle<()> {

@@ -6,8 +6,8 @@ use greenloop::event::Event;
 use greenloop::sync::{Semaphore, TimedOut};
 use greenloop::{JoinHandle, Waitable, idle, killall, spawn, wait, wait_any, wait_timeout, with_timeout};
 
-use super::support::within;
-use super::{LIMIT, Log, spawn_parked, spin_past, two_deadlines};
+use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::{LIMIT, Log};
 
 /// A green thread that waits for a permit, tells `log` its name when it has one, and keeps it.
 fn taker(semaphore: &Arc<Semaphore>, log: &Log, name: &'static str) -> JoinHandle<()> {

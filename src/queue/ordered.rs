@@ -1,0 +1,896 @@
+//! The queue, in whatever order.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::mem;
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
+
+use super::line::Line;
+use super::order::{Items, Order};
+use crate::error::{GetError, PutError};
+use crate::hub::line::{self, Ended};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn};
+use crate::hub::waitlist::WaitList;
+use crate::hub::without_waiting;
+use crate::sys::clock::Time;
+use crate::sys::lock::{Lock, LockGuard};
+
+/// What [`Queue`](super::Queue), [`LifoQueue`](super::LifoQueue) and [`PriorityQueue`](super::PriorityQueue) are: a queue
+/// of `T` that gives its items out in the order `O`.
+///
+/// It holds any number of items, or up to a capacity; then who puts waits for room. It counts the items that were put and
+/// for which nobody has called [`task_done`](Ordered::task_done) yet, which who does not use [`join`](Ordered::join) need
+/// not care about.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::queue::{PutError, Queue};
+/// use greenloop::spawn;
+/// use std::sync::Arc;
+///
+/// let queue = Arc::new(Queue::bounded(1));
+/// queue.put("first").unwrap();
+/// assert_eq!(queue.try_put("second"), Err(PutError::Full("second")));
+/// let producer = spawn({ let queue = Arc::clone(&queue); move || queue.put("second") });
+/// assert_eq!(queue.get(), Ok("first"));
+/// assert_eq!(queue.get(), Ok("second"));
+/// # producer.join().unwrap().unwrap();
+/// ```
+///
+/// It is `Send` and `Sync` when `T` is `Send`:
+///
+/// ```compile_fail
+/// fn is_sync<T: Sync>() {}
+/// is_sync::<greenloop::queue::Queue<std::rc::Rc<u32>>>();
+/// ```
+pub struct Ordered<T, O: Order<T>> {
+    state: Lock<State<O::Items>>,
+    /// `usize::MAX` if there is no bound.
+    capacity: usize,
+}
+
+/// A queue's state, locked.
+type Locked<'a, T, O> = LockGuard<'a, State<<O as Order<T>>::Items>>;
+
+struct State<I> {
+    items: I,
+    /// Each who was called is promised one of the items.
+    getters: Line,
+    /// Each who was called is promised room for one more.
+    putters: Line,
+    /// Woken when there is nothing unfinished.
+    joiners: WaitList<Notify>,
+    unfinished: usize,
+    shut_down: bool,
+}
+
+// What is inside is seen only in whole steps, each under the lock.
+impl<T, O: Order<T>> UnwindSafe for Ordered<T, O> {}
+impl<T, O: Order<T>> RefUnwindSafe for Ordered<T, O> {}
+
+impl<T, O: Order<T>> Ordered<T, O> {
+    /// Makes a queue for any number of items: putting never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::queue::Queue;
+    ///
+    /// static LINES: Queue<String> = Queue::unbounded();
+    /// LINES.put("one".to_owned()).unwrap();
+    /// assert_eq!(LINES.get().unwrap(), "one");
+    /// ```
+    pub const fn unbounded() -> Ordered<T, O> {
+        Ordered::bounded(usize::MAX)
+    }
+
+    /// Makes a queue for up to `capacity` items. One that is promised to somebody who waits for it does not count.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `capacity` is 0. A [`channel::bounded(0)`](crate::channel::bounded) hands over without room in between.
+    ///
+    /// # Examples
+    ///
+    /// See [`Ordered`].
+    #[doc(alias = "maxsize")]
+    pub const fn bounded(capacity: usize) -> Ordered<T, O> {
+        assert!(capacity > 0, "a queue without room");
+        let state = State {
+            items: O::Items::EMPTY,
+            getters: Line::new(),
+            putters: Line::new(),
+            joiners: WaitList::new(),
+            unfinished: 0,
+            shut_down: false,
+        };
+        Ordered { state: Lock::new(state), capacity }
+    }
+
+    // ---- putting ----
+
+    /// Puts an item in, and waits for room if it must.
+    ///
+    /// If there is room, this does not yield. Otherwise the calling green thread yields, and who gets an item wakes it, in
+    /// order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; the item
+    /// is dropped then.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::ShutDown`] if the queue is, or while it waits: the item comes back.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait; or as a comparison of a
+    /// [`PriorityQueue`](super::PriorityQueue) does, and the item was not put then.
+    ///
+    /// # Examples
+    ///
+    /// See [`Ordered`].
+    #[inline]
+    pub fn put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_until(item, || None)
+    }
+
+    /// Puts an item in if there is room. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Full`] if there is no room, [`PutError::ShutDown`] if the queue is: the item comes back.
+    ///
+    /// # Panics
+    ///
+    /// As a comparison of a [`PriorityQueue`](super::PriorityQueue) does; the item was not put then.
+    ///
+    /// # Examples
+    ///
+    /// See [`Ordered`].
+    #[doc(alias = "put_nowait")]
+    #[inline]
+    pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
+        self.put_at_once(item).map_err(|(state, item)| {
+            if state.shut_down { PutError::ShutDown(item) } else { PutError::Full(item) }
+        })
+    }
+
+    /// Like [`put`](Ordered::put), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Full`] if the time is over, [`PutError::ShutDown`] if the queue is: the item comes back.
+    ///
+    /// # Panics
+    ///
+    /// As [`put`](Ordered::put).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::queue::{PutError, Queue};
+    ///
+    /// let queue = Queue::bounded(1);
+    /// queue.put(1).unwrap();
+    /// assert_eq!(queue.put_timeout(2, Duration::from_millis(1)), Err(PutError::Full(2)));
+    /// ```
+    pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
+        self.put_until(item, || Some(Time::after(timeout)))
+    }
+
+    /// Like [`put`](Ordered::put), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_timeout`](Ordered::put_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`put`](Ordered::put).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::queue::Queue;
+    ///
+    /// let queue = Queue::bounded(1);
+    /// assert!(queue.put_deadline(1, Instant::now()).is_ok());
+    /// assert!(queue.put_deadline(2, Instant::now()).is_err());
+    /// ```
+    pub fn put_deadline(&self, item: T, deadline: Instant) -> Result<(), PutError<T>> {
+        self.put_until(item, || Some(Time::from_instant(deadline)))
+    }
+
+    #[inline]
+    fn put_until(&self, item: T, deadline: impl FnOnce() -> Option<Time>) -> Result<(), PutError<T>> {
+        match self.put_at_once(item) {
+            Ok(()) => Ok(()),
+            Err((state, item)) if state.shut_down => Err(PutError::ShutDown(item)),
+            Err((state, item)) => {
+                // A look at the clock takes too long for the lock.
+                drop(state);
+                self.put_in_turn(item, deadline())
+            }
+        }
+    }
+
+    #[inline]
+    fn put_at_once(&self, item: T) -> Result<(), (Locked<'_, T, O>, T)> {
+        let state = self.state.lock();
+        if state.shut_down || !self.has_room(&state) {
+            return Err((state, item));
+        }
+        self.push(state, item);
+        Ok(())
+    }
+
+    /// Waits for its turn.
+    #[cold]
+    fn put_in_turn(&self, item: T, deadline: Option<Time>) -> Result<(), PutError<T>> {
+        let (mut state, item) = match self.put_at_once(item) {
+            Err((state, item)) if !state.shut_down => (state, item),
+            done => return done.map_err(|(_, item)| PutError::ShutDown(item)),
+        };
+        let waiter = Waiter::new(WaitingOn::Other("Queue::put"));
+        let ticket = state.putters.stand(waiter.wake());
+        drop(state);
+        let called = |state: &mut State<O::Items>| state.putters.is_called(ticket).then_some(());
+        let (mut state, ended) = waiter.stand(&self.state, deadline, called);
+        let called = state.putters.leave(ticket);
+        if let Err(Ended::Interrupted(interrupt)) = ended {
+            self.call(state);
+            drop(item);
+            interrupt.raise();
+        }
+        if state.shut_down {
+            return Err(PutError::ShutDown(item));
+        }
+        if !called {
+            return Err(PutError::Full(item));
+        }
+        self.push(state, item);
+        Ok(())
+    }
+
+    /// Whether there is room that is promised to nobody.
+    #[inline]
+    fn has_room(&self, state: &State<O::Items>) -> bool {
+        state.items.len() + state.putters.called() < self.capacity.saturating_add(state.getters.called())
+    }
+
+    /// Takes an item in, and calls who is to have it.
+    #[inline]
+    fn push(&self, mut state: Locked<'_, T, O>, item: T) {
+        let pushed = state.items.push(item);
+        state.unfinished += usize::from(pushed.is_ok());
+        self.call(state);
+        if let Err(payload) = pushed {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Calls everybody for whom there is something that is promised to nobody.
+    #[inline]
+    fn call<'a>(&'a self, state: Locked<'a, T, O>) {
+        line::notify_all(&self.state, state, |state| {
+            if state.items.len() > state.getters.called()
+                && let Some(getter) = state.getters.call()
+            {
+                return Some(getter);
+            }
+            if self.has_room(state) { state.putters.call() } else { None }
+        });
+    }
+
+    // ---- getting ----
+
+    /// Takes the next item out, and waits for one if it must.
+    ///
+    /// If there is one that is promised to nobody, this does not yield. Otherwise the calling green thread yields, and who
+    /// puts an item wakes it, in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the
+    /// wait by unwinding and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::ShutDown`] if the queue is empty and shut down.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// See [`Ordered`].
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_until(|| None, O::Items::pop)
+    }
+
+    /// Takes the next item out if there is one that is promised to nobody. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Empty`] if there is none, [`GetError::ShutDown`] if there will be none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::queue::{GetError, Queue};
+    ///
+    /// let queue: Queue<u32> = [1].into_iter().collect();
+    /// assert_eq!(queue.try_get(), Ok(1));
+    /// assert_eq!(queue.try_get(), Err(GetError::Empty));
+    /// queue.shutdown();
+    /// assert_eq!(queue.try_get(), Err(GetError::ShutDown));
+    /// ```
+    #[doc(alias = "get_nowait")]
+    #[inline]
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_at_once(O::Items::pop).map_err(|state| state.nothing())
+    }
+
+    /// Like [`get`](Ordered::get), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Empty`] if the time is over, [`GetError::ShutDown`] if the queue is empty and shut down.
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](Ordered::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::queue::{GetError, LifoQueue};
+    ///
+    /// let queue = LifoQueue::<u32>::unbounded();
+    /// assert_eq!(queue.get_timeout(Duration::from_millis(1)), Err(GetError::Empty));
+    /// ```
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_until(|| Some(Time::after(timeout)), O::Items::pop)
+    }
+
+    /// Like [`get`](Ordered::get), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Ordered::get_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](Ordered::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::queue::Queue;
+    ///
+    /// let queue: Queue<u32> = [1].into_iter().collect();
+    /// assert_eq!(queue.get_deadline(Instant::now()), Ok(1));
+    /// assert!(queue.get_deadline(Instant::now()).is_err());
+    /// ```
+    pub fn get_deadline(&self, deadline: Instant) -> Result<T, GetError> {
+        self.get_until(|| Some(Time::from_instant(deadline)), O::Items::pop)
+    }
+
+    /// A clone of the next item, which stays; waits for one if it must, in the line of [`get`](Ordered::get).
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Ordered::get).
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](Ordered::get), or as the cloning does. It is done under the queue's own lock: one that waits panics, and
+    /// one that uses the same queue never ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::queue::PriorityQueue;
+    ///
+    /// let queue: PriorityQueue<u32> = [2, 1].into_iter().collect();
+    /// assert_eq!(queue.peek(), Ok(1));
+    /// assert_eq!(queue.len(), 2);
+    /// ```
+    pub fn peek(&self) -> Result<T, GetError>
+    where
+        T: Clone,
+    {
+        self.get_until(|| None, look)
+    }
+
+    /// Like [`peek`](Ordered::peek), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Ordered::try_get).
+    ///
+    /// # Panics
+    ///
+    /// As the cloning does; see [`peek`](Ordered::peek).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(greenloop::queue::Queue::<u32>::unbounded().try_peek().is_err());
+    /// ```
+    #[doc(alias = "peek_nowait")]
+    pub fn try_peek(&self) -> Result<T, GetError>
+    where
+        T: Clone,
+    {
+        self.get_at_once(look).map_err(|state| state.nothing())
+    }
+
+    /// Like [`peek`](Ordered::peek), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Ordered::get_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`peek`](Ordered::peek).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let queue = greenloop::queue::Queue::<u32>::unbounded();
+    /// assert!(queue.peek_timeout(Duration::from_millis(1)).is_err());
+    /// ```
+    pub fn peek_timeout(&self, timeout: Duration) -> Result<T, GetError>
+    where
+        T: Clone,
+    {
+        self.get_until(|| Some(Time::after(timeout)), look)
+    }
+
+    /// Like [`peek`](Ordered::peek), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Ordered::get_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`peek`](Ordered::peek).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let queue = greenloop::queue::Queue::<u32>::unbounded();
+    /// assert!(queue.peek_deadline(Instant::now()).is_err());
+    /// ```
+    pub fn peek_deadline(&self, deadline: Instant) -> Result<T, GetError>
+    where
+        T: Clone,
+    {
+        self.get_until(|| Some(Time::from_instant(deadline)), look)
+    }
+
+    #[inline]
+    fn get_until(
+        &self,
+        deadline: impl FnOnce() -> Option<Time>,
+        attempt: fn(&mut O::Items) -> Option<T>,
+    ) -> Result<T, GetError> {
+        match self.get_at_once(attempt) {
+            Ok(item) => Ok(item),
+            Err(state) if state.shut_down => Err(GetError::ShutDown),
+            Err(state) => {
+                // A look at the clock takes too long for the lock.
+                drop(state);
+                self.get_in_turn(deadline(), attempt)
+            }
+        }
+    }
+
+    #[inline]
+    fn get_at_once(&self, attempt: fn(&mut O::Items) -> Option<T>) -> Result<T, Locked<'_, T, O>> {
+        let mut state = self.state.lock();
+        // After a shutdown nothing comes that a promise could stand for.
+        if state.items.len() <= state.getters.called() && !state.shut_down {
+            return Err(state);
+        }
+        let Some(item) = attempt(&mut state.items) else { return Err(state) };
+        self.call(state);
+        Ok(item)
+    }
+
+    /// Waits for its turn.
+    #[cold]
+    fn get_in_turn(
+        &self,
+        deadline: Option<Time>,
+        attempt: fn(&mut O::Items) -> Option<T>,
+    ) -> Result<T, GetError> {
+        let mut state = match self.get_at_once(attempt) {
+            Ok(item) => return Ok(item),
+            Err(state) if state.shut_down => return Err(GetError::ShutDown),
+            Err(state) => state,
+        };
+        let waiter = Waiter::new(WaitingOn::Other("Queue::get"));
+        let ticket = state.getters.stand(waiter.wake());
+        drop(state);
+        let called = |state: &mut State<O::Items>| state.getters.is_called(ticket).then_some(());
+        let (mut state, ended) = waiter.stand(&self.state, deadline, called);
+        let called = state.getters.leave(ticket);
+        if let Err(Ended::Interrupted(interrupt)) = ended {
+            self.call(state);
+            interrupt.raise();
+        }
+        // Called by a shutdown, perhaps, with nothing left. Who fails to clone an item leaves it to the next.
+        let attempt = || if called { attempt(&mut state.items) } else { None };
+        let item = catch_unwind(AssertUnwindSafe(attempt));
+        let nothing = state.nothing();
+        self.call(state);
+        item.unwrap_or_else(|payload| resume_unwind(payload)).ok_or(nothing)
+    }
+
+    // ---- finishing ----
+
+    /// Tells that the work for one item that was got is done; wakes who [`join`](Ordered::join)s with the last. Never
+    /// yields.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is called more often than items were put.
+    ///
+    /// # Examples
+    ///
+    /// See [`join`](Ordered::join).
+    pub fn task_done(&self) {
+        let mut state = self.state.lock();
+        state.unfinished = state.unfinished.checked_sub(1).expect("more tasks done than items put");
+        self.tell_joiners(state);
+    }
+
+    /// How many items were put for which [`task_done`](Ordered::task_done) has not been called.
+    ///
+    /// # Examples
+    ///
+    /// See [`join`](Ordered::join).
+    #[doc(alias = "unfinished_tasks")]
+    pub fn unfinished(&self) -> usize {
+        self.state.lock().unfinished
+    }
+
+    /// Waits until every item that was put has been got and is [done](Ordered::task_done).
+    ///
+    /// If that is so, this does not yield. Otherwise the calling green thread yields, and the last `task_done` wakes it. A
+    /// kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::queue::JoinableQueue;
+    /// use greenloop::spawn;
+    ///
+    /// let jobs: Arc<JoinableQueue<u32>> = Arc::new((1..=3).collect());
+    /// let worker = spawn({
+    ///     let jobs = Arc::clone(&jobs);
+    ///     move || {
+    ///         for _job in jobs.iter() {
+    ///             jobs.task_done();
+    ///         }
+    ///     }
+    /// });
+    /// assert_eq!(jobs.unfinished(), 3);
+    /// jobs.join();
+    /// assert_eq!(jobs.unfinished(), 0);
+    /// # jobs.shutdown();
+    /// # worker.join().unwrap();
+    /// ```
+    pub fn join(&self) {
+        self.join_until(None);
+    }
+
+    /// Like [`join`](Ordered::join), but no longer than `timeout`. Returns whether all was done.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Ordered::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::queue::Queue;
+    ///
+    /// let queue: Queue<u32> = [1].into_iter().collect();
+    /// assert!(!queue.join_timeout(Duration::from_millis(1)));
+    /// ```
+    pub fn join_timeout(&self, timeout: Duration) -> bool {
+        self.join_until(Some(Time::after(timeout)))
+    }
+
+    /// Like [`join`](Ordered::join), but no longer than until `deadline`. Returns whether all was done.
+    ///
+    /// # Panics
+    ///
+    /// As [`join`](Ordered::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use greenloop::queue::Queue;
+    ///
+    /// assert!(Queue::<u32>::unbounded().join_deadline(Instant::now()));
+    /// ```
+    pub fn join_deadline(&self, deadline: Instant) -> bool {
+        self.join_until(Some(Time::from_instant(deadline)))
+    }
+
+    fn join_until(&self, deadline: Option<Time>) -> bool {
+        let mut state = self.state.lock();
+        if state.unfinished == 0 {
+            return true;
+        }
+        let waiter = Waiter::new(WaitingOn::Other("Queue::join"));
+        let ticket = state.joiners.push(waiter.notify());
+        drop(state);
+        let told = |state: &mut State<O::Items>| (!state.joiners.contains(ticket)).then_some(());
+        let (mut state, ended) = waiter.stand(&self.state, deadline, told);
+        let told = state.joiners.remove(ticket).is_none();
+        drop(state);
+        match ended {
+            Err(Ended::Interrupted(interrupt)) => interrupt.raise(),
+            _ => told,
+        }
+    }
+
+    fn tell_joiners<'a>(&'a self, state: Locked<'a, T, O>) {
+        let mut left = if state.unfinished == 0 { state.joiners.len() } else { 0 };
+        line::notify_all(&self.state, state, |state| {
+            left = left.checked_sub(1)?;
+            state.joiners.pop()
+        });
+    }
+
+    /// Ends the queue: from now on it takes nothing, and gives out what is in it. Never yields.
+    ///
+    /// Who waits to put gets its item back; who waits to get, and finds the queue empty, is told so, and iterations end
+    /// there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::queue::{GetError, Queue};
+    ///
+    /// let queue: Queue<u32> = [1].into_iter().collect();
+    /// queue.shutdown();
+    /// assert!(queue.put(2).is_err());
+    /// assert_eq!(queue.get(), Ok(1));
+    /// assert_eq!(queue.get(), Err(GetError::ShutDown));
+    /// ```
+    pub fn shutdown(&self) {
+        self.end(self.state.lock());
+    }
+
+    /// Like [`shutdown`](Ordered::shutdown), and drops what is in the queue as if it were [done](Ordered::task_done): who
+    /// [`join`](Ordered::join)s waits only for those that were got. gevent's `shutdown(immediate=True)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::queue::Queue;
+    ///
+    /// let queue: Queue<u32> = [1, 2].into_iter().collect();
+    /// queue.shutdown_now();
+    /// assert!(queue.get().is_err());
+    /// queue.join();
+    /// ```
+    pub fn shutdown_now(&self) {
+        let mut state = self.state.lock();
+        let items = mem::replace(&mut state.items, O::Items::EMPTY);
+        // Less than that if `task_done` was called for some that nobody had got.
+        state.unfinished = state.unfinished.saturating_sub(items.len());
+        self.end(state);
+        self.tell_joiners(self.state.lock());
+        drop(items);
+    }
+
+    fn end<'a>(&'a self, mut state: Locked<'a, T, O>) {
+        state.shut_down = true;
+        line::notify_all(&self.state, state, |state| state.getters.call().or_else(|| state.putters.call()));
+    }
+
+    // ---- looking ----
+
+    /// Whether it was shut down.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = greenloop::queue::Queue::<u32>::unbounded();
+    /// queue.shutdown();
+    /// assert!(queue.is_shut_down());
+    /// ```
+    pub fn is_shut_down(&self) -> bool {
+        self.state.lock().shut_down
+    }
+
+    /// The items in it that are promised to nobody.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue: greenloop::queue::Queue<u32> = (0..3).collect();
+    /// assert_eq!(queue.len(), 3);
+    /// ```
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> usize {
+        let state = self.state.lock();
+        state.items.len().saturating_sub(state.getters.called())
+    }
+
+    /// Whether there is no item that is promised to nobody.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(greenloop::queue::Queue::<u32>::unbounded().is_empty());
+    /// ```
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there is no room that is promised to nobody.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue = greenloop::queue::Queue::bounded(1);
+    /// queue.put(1).unwrap();
+    /// assert!(queue.is_full());
+    /// ```
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> bool {
+        !self.has_room(&self.state.lock())
+    }
+
+    /// For how many items it has room in all; `None` if for any number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::queue::Queue;
+    ///
+    /// assert_eq!(Queue::<u32>::bounded(5).capacity(), Some(5));
+    /// assert_eq!(Queue::<u32>::unbounded().capacity(), None);
+    /// ```
+    pub fn capacity(&self) -> Option<usize> {
+        (self.capacity != usize::MAX).then_some(self.capacity)
+    }
+
+    /// Gets items, waiting for each, until the queue is shut down and empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue: greenloop::queue::Queue<u32> = (0..3).collect();
+    /// queue.shutdown();
+    /// assert_eq!(queue.iter().sum::<u32>(), 3);
+    /// ```
+    pub fn iter(&self) -> Iter<'_, T, O> {
+        Iter { queue: self }
+    }
+
+    /// Gets items for as long as there are some, without waiting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let queue: greenloop::queue::Queue<u32> = (0..3).collect();
+    /// assert_eq!(queue.try_iter().sum::<u32>(), 3);
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T, O> {
+        TryIter { queue: self }
+    }
+}
+
+impl<I> State<I> {
+    /// Why there is nothing to get.
+    fn nothing(&self) -> GetError {
+        if self.shut_down { GetError::ShutDown } else { GetError::Empty }
+    }
+}
+
+fn look<T: Clone, I: Items<T>>(items: &mut I) -> Option<T> {
+    items.peek().map(|item| without_waiting(|| item.clone()))
+}
+
+impl<T, O: Order<T>> Default for Ordered<T, O> {
+    fn default() -> Ordered<T, O> {
+        Ordered::unbounded()
+    }
+}
+
+/// An unbounded queue with these items.
+impl<T, O: Order<T>> FromIterator<T> for Ordered<T, O> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Ordered<T, O> {
+        let queue = Ordered::unbounded();
+        for item in items {
+            let put = queue.try_put(item);
+            debug_assert!(put.is_ok(), "an unbounded queue has room");
+        }
+        queue
+    }
+}
+
+impl<T, O: Order<T>> fmt::Debug for Ordered<T, O> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        let (len, unfinished, shut_down) = (state.items.len(), state.unfinished, state.shut_down);
+        drop(state);
+        let mut debug = formatter.debug_struct("Queue");
+        debug.field("len", &len).field("unfinished", &unfinished).field("shut_down", &shut_down).finish()
+    }
+}
+
+/// What [`Ordered::iter`] returns: the items, as they come.
+pub struct Iter<'a, T, O: Order<T>> {
+    queue: &'a Ordered<T, O>,
+}
+
+/// What [`Ordered::try_iter`] returns: the items that are there.
+pub struct TryIter<'a, T, O: Order<T>> {
+    queue: &'a Ordered<T, O>,
+}
+
+impl<T, O: Order<T>> Iterator for Iter<'_, T, O> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.queue.get().ok()
+    }
+}
+
+// A queue that is empty and shut down stays so.
+impl<T, O: Order<T>> FusedIterator for Iter<'_, T, O> {}
+
+impl<T, O: Order<T>> Iterator for TryIter<'_, T, O> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.queue.try_get().ok()
+    }
+}
+
+impl<'a, T, O: Order<T>> IntoIterator for &'a Ordered<T, O> {
+    type Item = T;
+    type IntoIter = Iter<'a, T, O>;
+
+    fn into_iter(self) -> Iter<'a, T, O> {
+        self.iter()
+    }
+}
+
+impl<T, O: Order<T>> fmt::Debug for Iter<'_, T, O> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Iter { .. }")
+    }
+}
+
+impl<T, O: Order<T>> fmt::Debug for TryIter<'_, T, O> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TryIter { .. }")
+    }
+}
