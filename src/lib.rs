@@ -36,7 +36,7 @@
 //! | [`net`] | sockets of TCP, UDP and Unix, names |
 //! | [`pool`] | green threads that belong together, or of which a number run at a time |
 //! | [`process`] | child processes |
-//! | [`threadpool`] | blocking work on other OS threads |
+//! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
 //! | [`error`] | every error type |
 //! | [`design`] | how it works, and why |
 //!

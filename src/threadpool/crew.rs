@@ -11,9 +11,6 @@ use crate::hub::remote::BYSTANDERS;
 use crate::hub::waiter::{Notify, Waiter};
 use crate::hub::waitlist::{Ticket, WaitList};
 
-/// How long a thread without work stays.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// At most 15 bytes, which is what the kernel shows.
 const THREAD_NAME: &str = "greenloop-pool";
 
@@ -54,6 +51,8 @@ struct State {
     quiet: WaitList<Notify>,
     /// Whether the pool is gone, so that nothing more will come.
     closed: bool,
+    /// How long a thread without work stays.
+    patience: Duration,
 }
 
 impl State {
@@ -80,7 +79,7 @@ impl State {
 }
 
 impl Crew {
-    pub(super) fn new(size: usize) -> Crew {
+    pub(super) fn new(size: usize, patience: Duration) -> Crew {
         let state = State {
             size,
             threads: 0,
@@ -91,6 +90,7 @@ impl Crew {
             outside: WaitList::new(),
             quiet: WaitList::new(),
             closed: false,
+            patience,
         };
         Crew { state: Mutex::new(state), call: Condvar::new() }
     }
@@ -252,8 +252,9 @@ impl Crew {
         state.idle += 1;
         BYSTANDERS.add();
         loop {
+            let patience = state.patience;
             let (locked, waited) =
-                self.call.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+                self.call.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
             state = locked;
             if state.called > 0 {
                 state.called -= 1;

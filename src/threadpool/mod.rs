@@ -1,7 +1,9 @@
 //! OS threads for work that would stop the hub: blocking calls that cannot be told not to, and long computations.
 //!
 //! [`unblock`] runs a closure on a thread of the process-wide pool while the calling green thread waits; a [`ThreadPool`]
-//! is a pool of one's own, whose [`spawn`](ThreadPool::spawn) gives a [`Job`] to be waited for later.
+//! is a pool of one's own, whose [`spawn`](ThreadPool::spawn) gives a [`Job`] to be waited for later, and whose
+//! [`map`](ThreadPool::map) and [`imap`](ThreadPool::imap) take many items at a time. By [`default`](ThreadPool::default) it has
+//! a thread for each processor: what Python's multiprocessing.Pool and the executors of concurrent.futures are for.
 //!
 //! ```
 //! use greenloop::threadpool::unblock;
@@ -10,7 +12,8 @@
 //! assert_eq!(sum, 500_500);
 //! ```
 //!
-//! Threads are made when there is work for them, and end when there has been none for ten seconds. After a fork the child's
+//! Threads are made when there is work for them, and end when there has been none for ten seconds, or for a pool's own
+//! [time](ThreadPool::idle_timeout). After a fork the child's
 //! pools begin anew, with threads of their own. Idle ones do not hide a deadlock:
 //!
 //! ```
@@ -23,6 +26,7 @@
 
 mod crew;
 mod job;
+mod map;
 
 use std::fmt;
 use std::io;
@@ -30,15 +34,21 @@ use std::panic::resume_unwind;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use self::crew::{Crew, Task};
 pub use self::job::Job;
 use crate::error::Unwinding;
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
+pub use crate::task::Imap;
 
 /// How many jobs of [`unblock`] run at a time. They mostly wait, for a disk or for a library's own connection, so there
 /// may be many more of them than processors.
 const SIZE: usize = 64;
+
+/// How long a thread without work stays, unless the pool is told otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pool of [`unblock`].
 static SHARED: ThreadPool = ThreadPool::new(SIZE);
@@ -99,6 +109,7 @@ pub(crate) fn detach(f: impl FnOnce() + Send + 'static) -> io::Result<()> {
 /// ```
 pub struct ThreadPool {
     size: AtomicUsize,
+    patience: Duration,
     crew: OnceLock<Box<Generation>>,
 }
 
@@ -120,7 +131,24 @@ impl ThreadPool {
     /// assert_eq!(pool.size(), 4);
     /// ```
     pub const fn new(size: usize) -> ThreadPool {
-        ThreadPool { size: AtomicUsize::new(size), crew: OnceLock::new() }
+        ThreadPool { size: AtomicUsize::new(size), patience: PATIENCE, crew: OnceLock::new() }
+    }
+
+    /// Lets a thread end when it has had no work for `timeout`, in place of ten seconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::threadpool::ThreadPool;
+    ///
+    /// static RARE: ThreadPool = ThreadPool::new(2).idle_timeout(Duration::from_millis(100));
+    ///
+    /// assert_eq!(RARE.unblock(|| 1), 1);
+    /// ```
+    pub const fn idle_timeout(mut self, timeout: Duration) -> ThreadPool {
+        self.patience = timeout;
+        self
     }
 
     /// How many threads it may have.
@@ -174,7 +202,7 @@ impl ThreadPool {
         if crew::is_worker() || is_unwinding() {
             return f();
         }
-        self.try_unblock(f).unwrap_or_else(|error| panic!("no OS thread for the pool: {error}"))
+        self.try_unblock(f).unwrap_or_else(no_thread)
     }
 
     /// As [`unblock`](ThreadPool::unblock), but always on another thread, and with what prevents that as an error.
@@ -215,7 +243,7 @@ impl ThreadPool {
         T: Send + 'static,
     {
         let (job, task) = Job::detached_by_drop(f);
-        self.admit(task).unwrap_or_else(|error| panic!("no OS thread for the pool: {error}"));
+        self.admit(task).unwrap_or_else(no_thread);
         job
     }
 
@@ -280,7 +308,7 @@ impl ThreadPool {
             let generation = slot.get_or_init(|| {
                 Box::new(Generation {
                     process,
-                    crew: Arc::new(Crew::new(self.size())),
+                    crew: Arc::new(Crew::new(self.size(), self.patience)),
                     next: OnceLock::new(),
                 })
             });
@@ -290,6 +318,23 @@ impl ThreadPool {
             slot = &generation.next;
         }
     }
+}
+
+/// A pool with as many threads as there are processors for this process.
+///
+/// ```
+/// assert!(greenloop::threadpool::ThreadPool::default().size() >= 1);
+/// ```
+impl Default for ThreadPool {
+    fn default() -> ThreadPool {
+        // Where that cannot be told, one thread is always right.
+        ThreadPool::new(thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+/// For a call that has no error for that.
+fn no_thread<T>(error: io::Error) -> T {
+    panic!("no OS thread for the pool: {error}")
 }
 
 impl Drop for ThreadPool {

@@ -29,8 +29,12 @@ fn a_child_has_pools_that_work() {
                 // keeps its allocator and its pthreads usable, and the pools are what is tested. It ends by `_exit`.
                 match unsafe { libc::fork() } {
                     0 => {
-                        let values =
-                            [pool.unblock(|| 1), unblock(|| 2), pool.spawn(slow).join().unwrap_or(0)];
+                        let values = [
+                            pool.unblock(|| 1),
+                            unblock(|| 2),
+                            pool.spawn(slow).join().unwrap_or(0),
+                            pool.imap(0..5, |number| number).flatten().sum(),
+                        ];
                         let mut writer = &writer;
                         let _ = std::io::Write::write_all(&mut writer, &values);
                         // SAFETY: takes no pointers, and runs nothing of the parent's.
@@ -45,7 +49,7 @@ fn a_child_has_pools_that_work() {
         drop(writer);
         let mut values = Vec::new();
         reader.read_to_end(&mut values).unwrap();
-        assert_eq!(values, [1, 2, 3]);
+        assert_eq!(values, [1, 2, 3, 10]);
         // The parent's pools go on as before.
         assert_eq!(unblock(|| 4), 4);
         gate.open();

@@ -5,6 +5,8 @@ mod support;
 
 /// A pool in the child of a fork.
 mod fork;
+/// Many items at a time.
+mod map;
 /// Pools of one's own: size, queue, jobs.
 mod pool;
 /// The pool that everybody shares.
