@@ -37,13 +37,14 @@
 //! | [`pool`] | green threads that belong together, or of which a number run at a time |
 //! | [`process`] | child processes |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
+//! | `monkey` | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
 //! | [`design`] | how it works, and why |
 //!
 //! # What can go wrong
 //!
 //! - **A blocking call that greenloop does not know**, in C or in `std::net`, stops every green thread of its OS thread until
-//!   it returns.
+//!   it returns. The feature `monkey` makes most of them known.
 //! - **A stack is small**: 128 KiB by default, 512 KiB in debug builds. One that needs more ends the process with a line that
 //!   names it; give it more with [`Builder::stack_size`], or all with
 //!   [`set_default_stack_size`](greenlet::set_default_stack_size).
@@ -68,6 +69,9 @@ pub mod event;
 pub mod greenlet;
 pub mod hub;
 pub mod io;
+#[cfg(feature = "monkey")]
+#[expect(unsafe_code, reason = "the C library's interface, from the other side")]
+pub mod monkey;
 pub mod net;
 pub mod pool;
 pub mod process;

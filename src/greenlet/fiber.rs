@@ -149,6 +149,21 @@ pub(crate) struct Interrupt {
     pub(crate) payload: Box<dyn Any + Send>,
     /// Which time limit it comes from, so that its end can take it back; 0 for a kill.
     pub(crate) timeout: u64,
+    /// A call in which nothing may unwind has failed for it.
+    #[cfg(feature = "monkey")]
+    pub(crate) told: bool,
+}
+
+impl Interrupt {
+    /// An interrupt that raises `payload`, and comes from the time limit of this number, or with 0 from a kill.
+    pub(crate) fn new(payload: Box<dyn Any + Send>, timeout: u64) -> Interrupt {
+        Interrupt {
+            payload,
+            timeout,
+            #[cfg(feature = "monkey")]
+            told: false,
+        }
+    }
 }
 
 /// A stack with a place to resume, and what goes with it while something runs there. The thread's own stack is one too.

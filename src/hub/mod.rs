@@ -7,6 +7,8 @@
 mod configuration;
 mod current;
 mod deadlock;
+#[cfg(feature = "monkey")]
+pub(crate) mod foreign;
 mod handle;
 pub(crate) mod line;
 pub(crate) mod reactor;

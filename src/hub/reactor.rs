@@ -99,6 +99,9 @@ struct Core {
     next_id: u64,
     /// Entries that the current poll has to look at again; kept for its memory.
     unsettled: Vec<Key>,
+    /// The ids of watches whose number was closed, until they end.
+    #[cfg(feature = "monkey")]
+    closed: Vec<u64>,
 }
 
 impl Reactor {
@@ -117,6 +120,8 @@ impl Reactor {
             next_generation: 0,
             next_id: 1,
             unsettled: Vec::new(),
+            #[cfg(feature = "monkey")]
+            closed: Vec::new(),
         };
         Ok(Reactor {
             // Relaxed: the numbers only have to differ.
@@ -246,10 +251,35 @@ impl Reactor {
         Ok(watch)
     }
 
+    /// Wakes those who watch `fd`, which is about to be closed and belongs to no source; they find it
+    /// [closed](Reactor::is_closed).
+    #[cfg(feature = "monkey")]
+    pub(crate) fn closing(&self, fd: RawFd) {
+        let mut woken = self.woken.take();
+        // Borrowed: the reactor's own descriptor, or one of a notice that is being dropped.
+        if let Ok(mut core) = self.core.try_borrow_mut()
+            && let Some(entry) = core.entry_of(fd).filter(|entry| !entry.owned)
+        {
+            let key = entry.key;
+            let ids: Vec<_> = entry.watching().collect();
+            core.closed.extend(ids);
+            core.remove(key, &mut woken);
+        }
+        self.notify(woken);
+    }
+
+    /// Whether the number that is watched was closed meanwhile.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn is_closed(&self, watch: &Watch) -> bool {
+        self.core.borrow().closed.contains(&watch.id)
+    }
+
     pub(crate) fn unwatch(&self, watch: &Watch) {
         self.waiting.update(|waiting| waiting - 1);
         let untold = {
             let core = &mut *self.core.borrow_mut();
+            #[cfg(feature = "monkey")]
+            core.closed.retain(|&id| id != watch.id);
             let untold = core.entry(watch.key).and_then(|entry| entry.unwatch(watch.id));
             // An error comes again when the next one asks, who hears of it.
             let _ = core.refresh(watch.key);

@@ -201,10 +201,7 @@ impl HubState {
                 }
                 Alarm::Wake { .. } => {}
                 Alarm::Timeout { fiber, run, id, limit } if fiber.runs.get() == run => {
-                    self.interrupt(
-                        fiber,
-                        Interrupt { payload: Box::new(Elapsed { limit, id }), timeout: id },
-                    );
+                    self.interrupt(fiber, Interrupt::new(Box::new(Elapsed { limit, id }), id));
                 }
                 Alarm::Timeout { .. } => {}
                 Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),

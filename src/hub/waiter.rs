@@ -185,7 +185,7 @@ impl std::fmt::Debug for Interrupt {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     hub: HubRef,
-    fiber: FiberRef,
+    pub(super) fiber: FiberRef,
     generation: u64,
     /// The wait in whose middle this one began, if any: user code that waits while its caller registers.
     outer: u64,
@@ -272,7 +272,7 @@ impl Waiter {
     }
 
     /// Parks, but for a deadline, until a wake. Returns whether it ended before the deadline.
-    fn park_deaf(&self, deadline: Option<Time>) -> bool {
+    pub(super) fn park_deaf(&self, deadline: Option<Time>) -> bool {
         let in_time = match deadline {
             _ if self.fiber.woken.replace(false) => true,
             None => {
@@ -289,7 +289,7 @@ impl Waiter {
 
     /// Some green thread of this OS thread unwinds: the calling one, or one that has parked meanwhile.
     #[cold]
-    fn park_amid_unwinding(&self, deadline: Option<Time>) -> Wakeup {
+    pub(super) fn park_amid_unwinding(&self, deadline: Option<Time>) -> Wakeup {
         let hub = self.hub;
         if !hub.is_unwinding(self.fiber) {
             return self.park_interruptibly(deadline);
@@ -359,14 +359,14 @@ fn defer_arrival(fiber: FiberRef) {
         Arrival::Exit => Box::new(InvalidSwitch),
         Arrival::Value => return,
     };
-    fiber.interrupts.borrow_mut().push(Raised { payload, timeout: 0 });
+    fiber.interrupts.borrow_mut().push(Raised::new(payload, 0));
 }
 
 /// A deadline that runs: of a greenlet's scope, see [`with_timeout`](crate::with_timeout).
 #[derive(Debug)]
 pub(crate) struct ArmedTimeout {
     key: TimerKey,
-    fiber: FiberRef,
+    pub(super) fiber: FiberRef,
     pub(crate) id: u64,
 }
 

@@ -3,9 +3,9 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::SystemCall;
 use super::poll::check;
 use super::readiness::Interest;
+use super::{SystemCall, original};
 
 /// The largest number of slices that the kernel takes in one call.
 const SLICES: usize = 1024;
@@ -26,7 +26,7 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 #[inline]
 pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `buffer` is valid for its length of bytes to be written.
-    let count = unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let count = unsafe { original::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
     count.check().map(|count| count as usize)
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 pub(crate) fn read_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let count = buffers.len().min(SLICES) as libc::c_int;
     // SAFETY: an IoSliceMut is guaranteed to be an iovec that is valid for writes, and there are at least `count` of them.
-    let count = unsafe { libc::readv(fd.as_raw_fd(), buffers.as_mut_ptr().cast(), count) };
+    let count = unsafe { original::readv(fd.as_raw_fd(), buffers.as_mut_ptr().cast(), count) };
     count.check().map(|count| count as usize)
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn read_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) 
 #[inline]
 pub(crate) fn write(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
     // SAFETY: `buffer` is valid for its length of bytes to be read.
-    let count = unsafe { libc::write(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len()) };
+    let count = unsafe { original::write(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len()) };
     count.check().map(|count| count as usize)
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn write(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
 pub(crate) fn write_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
     let count = buffers.len().min(SLICES) as libc::c_int;
     // SAFETY: an IoSlice is guaranteed to be an iovec that is valid for reads, and there are at least `count` of them.
-    let count = unsafe { libc::writev(fd.as_raw_fd(), buffers.as_ptr().cast(), count) };
+    let count = unsafe { original::writev(fd.as_raw_fd(), buffers.as_ptr().cast(), count) };
     count.check().map(|count| count as usize)
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn closed() -> io::Result<OwnedFd> {
 /// its owner still has a descriptor to close.
 pub(crate) fn close_over(fd: BorrowedFd<'_>, substitute: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes no pointers. The number stays open, so whoever borrows or owns it still has a descriptor.
-    unsafe { libc::dup3(substitute.as_raw_fd(), fd.as_raw_fd(), libc::O_CLOEXEC) }.check()?;
+    unsafe { original::dup3(substitute.as_raw_fd(), fd.as_raw_fd(), libc::O_CLOEXEC) }.check()?;
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::SystemCall;
 use super::readiness::{Event, Interest, timespec};
+use super::{SystemCall, original};
 
 /// Events fetched by one wait; more stay in the kernel for the next.
 const EVENTS: usize = 1024;
@@ -84,7 +84,7 @@ impl Epoll {
         let capacity = self.events.len() as libc::c_int;
         // SAFETY: `events` is valid for `capacity` events to be written; the descriptor is open as long as `self.set` lives.
         let count = unsafe {
-            libc::epoll_wait(self.set.fd.as_raw_fd(), self.events.as_mut_ptr(), capacity, milliseconds)
+            original::epoll_wait(self.set.fd.as_raw_fd(), self.events.as_mut_ptr(), capacity, milliseconds)
         };
         count.check().map(|count| count as usize)
     }

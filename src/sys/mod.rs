@@ -5,6 +5,9 @@ pub(crate) mod descriptor;
 pub(crate) mod epoll;
 pub(crate) mod lock;
 pub(crate) mod memory;
+#[cfg(feature = "monkey")]
+#[expect(unreachable_pub, reason = "`monkey` makes it public under another name")]
+pub mod original;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod readiness;
@@ -13,6 +16,10 @@ pub(crate) mod socket;
 pub(crate) mod wake;
 
 use std::io;
+
+/// Without `monkey` the names mean the C library's own functions.
+#[cfg(not(feature = "monkey"))]
+use libc as original;
 
 /// Turns the result of a system call into an `io::Result`: the one place where errno is read.
 pub(crate) trait SystemCall: Sized {

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use super::SystemCall;
 use super::readiness::{Event, Interest, timespec};
+use super::{SystemCall, original};
 
 /// POLLNVAL counts as ready for everything: the call that follows gets EBADF.
 const READABLE: libc::c_short = libc::POLLIN | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
@@ -115,7 +115,7 @@ fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize
     // SAFETY: `set` is valid for its length, `timeout` is null or points to a timespec that outlives the call, and a null
     // signal mask leaves the mask alone.
     let count =
-        unsafe { libc::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, std::ptr::null()) };
+        unsafe { original::ppoll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout, std::ptr::null()) };
     count.check().map(|count| count as usize)
 }
 

@@ -14,7 +14,7 @@ use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::Path;
 use std::{fmt, ptr, slice};
 
-use super::SystemCall;
+use super::{SystemCall, original};
 
 /// How many buffers the kernel takes in one call (UIO_MAXIOV).
 const MAX_BUFFERS: usize = 1024;
@@ -43,7 +43,7 @@ const SENDING: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], taking: Taking) -> io::Result<usize> {
     // SAFETY: `buffer` is valid for writes of its length.
     let count =
-        unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), taking.flags()) }
+        unsafe { original::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), taking.flags()) }
             .check()?;
     Ok(count as usize)
 }
@@ -53,7 +53,7 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], taking: Taking) -> 
 pub(crate) fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
     // SAFETY: `buffer` is valid for reads of its length.
     let count =
-        unsafe { libc::send(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), SENDING) }.check()?;
+        unsafe { original::send(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), SENDING) }.check()?;
     Ok(count as usize)
 }
 
@@ -64,7 +64,8 @@ pub(crate) fn receive_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>
     message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
     // SAFETY: an `IoSliceMut` is an iovec (std guarantees it) of memory that is valid for writes; `msg_iovlen` is at
     // most their number; no name and no control memory is given.
-    let count = unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, Taking::Consume.flags()) }.check()?;
+    let count =
+        unsafe { original::recvmsg(fd.as_raw_fd(), &mut message, Taking::Consume.flags()) }.check()?;
     Ok(count as usize)
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::
     message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
     // SAFETY: an `IoSlice` is an iovec (std guarantees it) of memory that is valid for reads, and `sendmsg` writes to
     // none of it; `msg_iovlen` is at most their number; no name and no control memory is given.
-    let count = unsafe { libc::sendmsg(fd.as_raw_fd(), &message, SENDING) }.check()?;
+    let count = unsafe { original::sendmsg(fd.as_raw_fd(), &message, SENDING) }.check()?;
     Ok(count as usize)
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn receive_from(
     let mut length = Address::CAPACITY;
     // SAFETY: `buffer` is valid for writes of its length, and `address.form` for writes of `length` bytes.
     let count = unsafe {
-        libc::recvfrom(
+        original::recvfrom(
             fd.as_raw_fd(),
             buffer.as_mut_ptr().cast(),
             buffer.len(),
@@ -113,7 +114,7 @@ pub(crate) fn receive_from(
 pub(crate) fn send_to(fd: BorrowedFd<'_>, buffer: &[u8], address: &Address) -> io::Result<usize> {
     // SAFETY: `buffer` is valid for reads of its length, and `address.form` for reads of `address.length` bytes.
     let count = unsafe {
-        libc::sendto(
+        original::sendto(
             fd.as_raw_fd(),
             buffer.as_ptr().cast(),
             buffer.len(),
@@ -132,7 +133,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     let mut length = Address::CAPACITY;
     // SAFETY: `address.form` is valid for writes of `length` bytes.
     let accepted = unsafe {
-        libc::accept4(fd.as_raw_fd(), (&raw mut address.form).cast(), &mut length, libc::SOCK_CLOEXEC)
+        original::accept4(fd.as_raw_fd(), (&raw mut address.form).cast(), &mut length, libc::SOCK_CLOEXEC)
     }
     .check()?;
     address.length = length;
@@ -146,7 +147,7 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
 /// is being made, its failure once. For a Unix socket `WouldBlock` means that the listener's backlog is full.
 pub(crate) fn connect(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
     // SAFETY: `address.form` is valid for reads of `address.length` bytes.
-    match unsafe { libc::connect(fd.as_raw_fd(), address.as_pointer(), address.length) }.check() {
+    match unsafe { original::connect(fd.as_raw_fd(), address.as_pointer(), address.length) }.check() {
         Ok(_) => Ok(()),
         Err(error) => match error.raw_os_error() {
             // EINTR: a signal ended the call, not the making of the connection.
@@ -170,7 +171,7 @@ pub(crate) fn stream(address: &Address) -> io::Result<OwnedFd> {
 pub(crate) fn is_shut_down(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
     // SAFETY: `poll` is valid for reads and writes as the one element that it is said to be.
-    unsafe { libc::poll(&mut poll, 1, 0) }.check()?;
+    unsafe { original::poll(&mut poll, 1, 0) }.check()?;
     Ok(poll.revents & libc::POLLRDHUP != 0)
 }
 

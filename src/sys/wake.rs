@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::SystemCall;
+use super::{SystemCall, original};
 
 /// An eventfd: readable from [`notify`](Wake::notify) until [`clear`](Wake::clear).
 #[derive(Debug)]
@@ -21,14 +21,14 @@ impl Wake {
     pub(crate) fn notify(&self) {
         let one = 1u64.to_ne_bytes();
         // SAFETY: `one` is valid for the 8 bytes that are read from it.
-        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        unsafe { original::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
     /// Stops the ringing. The only failure possible is that it does not ring.
     pub(crate) fn clear(&self) {
         let mut count = [0u8; 8];
         // SAFETY: `count` is valid for the 8 bytes that are written to it.
-        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        unsafe { original::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
 }
 

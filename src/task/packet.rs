@@ -387,7 +387,7 @@ pub(super) fn kill(task: Arc<dyn Kill>, payload: Box<dyn Any + Send>) {
 
 pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + Send>) {
     if let Some(fiber) = task.core().fiber.get() {
-        hub.interrupt(fiber, Interrupt { payload, timeout: 0 });
+        hub.interrupt(fiber, Interrupt::new(payload, 0));
     } else if !task.core().has_ended() {
         // Neither running nor ended: it has not begun, or it is publishing its end, which comes first then.
         let _ = task.end_unstarted(JoinError::from_payload(payload));

@@ -35,6 +35,9 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
     let mut timeout = Timeout::new(limit);
     timeout.arm();
     match panic::catch_unwind(AssertUnwindSafe(function)) {
+        // A C call inside has failed for it; what the code made of that is not the value that was asked for.
+        #[cfg(feature = "monkey")]
+        Ok(_) if timeout.was_told() => Err(Elapsed { limit, id: timeout.id }),
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast::<Elapsed>() {
             Ok(elapsed) if timeout.owns(&*elapsed) => Err(*elapsed),
@@ -115,6 +118,11 @@ impl Timeout {
     /// Whether it has been started, and not cancelled since.
     pub fn is_started(&self) -> bool {
         self.armed.is_some()
+    }
+
+    #[cfg(feature = "monkey")]
+    fn was_told(&self) -> bool {
+        self.armed.as_ref().is_some_and(crate::hub::foreign::was_told)
     }
 
     /// Whether `payload` is what this limit unwound with.

@@ -214,9 +214,18 @@ impl ThreadPool {
         if is_unwinding() {
             return Err(Unwinding.into());
         }
+        Ok(self.try_submit(f)?.take().unwrap_or_else(|payload| resume_unwind(payload)))
+    }
+
+    /// Queues `f`, however much is queued already. Dropped before it has begun, it never runs.
+    pub(crate) fn try_submit<F, T>(&self, f: F) -> io::Result<Job<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
         let (job, task) = Job::cancelled_by_drop(f);
         self.crew().submit(task)?;
-        Ok(job.take().unwrap_or_else(|payload| resume_unwind(payload)))
+        Ok(job)
     }
 
     /// Queues `f` for a thread of this pool.

@@ -88,6 +88,12 @@ impl Entry {
         self.watchers.push(Watcher { id, interest, notify });
     }
 
+    /// The ids of those who watch.
+    #[cfg(feature = "monkey")]
+    pub(super) fn watching(&self) -> impl Iterator<Item = u64> {
+        self.watchers.iter().map(|watcher| watcher.id)
+    }
+
     /// Hands out whom it would have told, if it has not.
     pub(super) fn unwatch(&mut self, id: u64) -> Option<Notify> {
         let place = self.watchers.iter().position(|watcher| watcher.id == id)?;

@@ -1,0 +1,95 @@
+//! Waiting inside a call from C, or from code that takes it for one: nothing may unwind there.
+//!
+//! A kill or a time limit makes such a call fail, and each further one until it is raised: at the next wait of greenloop's
+//! own, or when the time limit's scope ends.
+
+use super::waiter::{ArmedTimeout, Waiter, Wakeup, is_unwinding};
+use super::{HubRef, HubState, State, local_hub, run};
+use crate::greenlet::FiberRef;
+use crate::sys::clock::Time;
+
+/// Why a call must fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hindrance {
+    /// A kill; or the green thread unwinds, and must not yield.
+    Killed,
+    /// A time limit.
+    Elapsed,
+}
+
+/// The calling thread's hub, if what runs is a greenlet's code, and not the hub's own, which may not wait.
+#[inline]
+pub(crate) fn hub_of_greenlet() -> Option<HubRef> {
+    local_hub().filter(|hub| hub.thread.current().state.get() == State::Running && !hub.in_callback.get())
+}
+
+impl HubState {
+    /// Lets everybody who is ready run, but for a green thread that unwinds. A kill or a time limit waits.
+    pub(crate) fn yield_in_call(&self) {
+        if is_unwinding() {
+            return;
+        }
+        let fiber = self.thread.current();
+        fiber.state.set(State::Ready);
+        self.ready.borrow_mut().push_woken(fiber);
+        self.leave(fiber);
+    }
+
+    /// [`spend_budget`](super::spend_budget) for a call.
+    #[inline]
+    pub(crate) fn spend_budget_in_call(&self) {
+        let left = self.budget.get();
+        if left > 1 {
+            self.budget.set(left - 1);
+        } else {
+            self.unlooked.set(run::SWITCHES_PER_LOOK);
+            self.yield_in_call();
+        }
+    }
+}
+
+impl Waiter {
+    /// [`park`](Waiter::park), but for a call in which nothing may unwind. Returns whether it ended before the deadline.
+    ///
+    /// # Errors
+    ///
+    /// Why the call must fail now, without having waited any longer.
+    pub(crate) fn park_in_call(&self, deadline: Option<Time>) -> Result<bool, Hindrance> {
+        if is_unwinding() {
+            return Err(Hindrance::Killed);
+        }
+        self.check_in_call()?;
+        let in_time = self.park_deaf(deadline);
+        self.check_in_call()?;
+        Ok(in_time)
+    }
+
+    /// Parks for a call that cannot fail: a kill or a time limit ends the park, for no reason as the caller sees it, and waits
+    /// for the next one of greenloop's own. Returns whether it ended before the deadline.
+    pub(crate) fn park_in_infallible_call(&self, deadline: Option<Time>) -> bool {
+        if is_unwinding() {
+            return !matches!(self.park_amid_unwinding(deadline), Wakeup::TimedOut);
+        }
+        self.park_deaf(deadline)
+    }
+
+    /// Whether the call may go on.
+    fn check_in_call(&self) -> Result<(), Hindrance> {
+        if self.fiber.disturbed.get() { tell(self.fiber) } else { Ok(()) }
+    }
+}
+
+#[cold]
+fn tell(fiber: FiberRef) -> Result<(), Hindrance> {
+    let mut interrupts = fiber.interrupts.borrow_mut();
+    fiber.disturbed.set(!interrupts.is_empty());
+    let Some(oldest) = interrupts.first_mut() else { return Ok(()) };
+    oldest.told = true;
+    Err(if oldest.timeout == 0 { Hindrance::Killed } else { Hindrance::Elapsed })
+}
+
+/// Whether a call has failed because of this time limit, which was not raised since.
+pub(crate) fn was_told(armed: &ArmedTimeout) -> bool {
+    let interrupts = armed.fiber.interrupts.borrow();
+    interrupts.iter().any(|interrupt| interrupt.timeout == armed.id && interrupt.told)
+}

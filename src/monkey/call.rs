@@ -1,0 +1,228 @@
+//! A call that may yield, and what all of them have in common: the try, the wait, the retry.
+//!
+//! What a descriptor is, is its owner's affair: it is never made O_NONBLOCK but for the instant of a `connect` or an
+//! `accept`, for which the kernel has no other way. Whether its owner did that, and what time limits he gave it, is asked
+//! only when a call would wait.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use libc::{c_int, ssize_t};
+
+use super::parts::{Parts, patched};
+use crate::hub::HubRef;
+use crate::hub::foreign::{Hindrance, hub_of_greenlet};
+use crate::hub::waiter::{Waiter, WaitingOn};
+use crate::io::Interest;
+use crate::sys::clock::Time;
+
+/// A number from errno(3).
+pub(super) type Errno = c_int;
+
+/// A call from a greenlet's code, of a part that is patched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    pub(super) hub: HubRef,
+}
+
+/// Why a wait did not end with what was waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// The deadline has passed.
+    Late,
+    /// It is of a kind that never makes anybody wait, as the kernel sees it: a regular file.
+    Unwaitable,
+    /// The call fails with this.
+    Failed(Errno),
+}
+
+/// What a try said that did not go through.
+enum Refusal {
+    /// It would have to wait.
+    WouldBlock,
+    Failed(Errno),
+}
+
+impl Call {
+    /// `None` if the call is the C library's alone: nothing of `part` is patched, or there is no hub, or its own code calls.
+    #[inline]
+    pub(super) fn enter(part: Parts) -> Option<Call> {
+        if !patched().contains(part) {
+            return None;
+        }
+        Some(Call { hub: hub_of_greenlet()? })
+    }
+
+    /// Waits until `fd` may be ready for `interest`. The number is open: a call on it has just said EAGAIN.
+    pub(super) fn wait_for(self, fd: RawFd, interest: Interest, deadline: Option<Time>) -> Result<(), Ended> {
+        let on = if interest.is_readable() { WaitingOn::Readable(fd) } else { WaitingOn::Writable(fd) };
+        self.wait_for_any(on, &[(fd, interest)], deadline)
+    }
+
+    /// Waits until one of several descriptors may be ready.
+    pub(super) fn wait_for_any(
+        self,
+        on: WaitingOn,
+        descriptors: &[(RawFd, Interest)],
+        deadline: Option<Time>,
+    ) -> Result<(), Ended> {
+        let reactor = self.hub.try_reactor().map_err(|error| Ended::Failed(errno_of(&error)))?;
+        let waiter = Waiter::new(on);
+        let mut watches = Vec::with_capacity(descriptors.len());
+        let mut refused = None;
+        for &(fd, interest) in descriptors {
+            match reactor.watch(fd, interest, waiter.notify()) {
+                Ok(watch) => watches.push(watch),
+                Err((error, _)) => {
+                    refused = Some(match errno_of(&error) {
+                        libc::EPERM => Ended::Unwaitable,
+                        errno => Ended::Failed(errno),
+                    });
+                    break;
+                }
+            }
+        }
+        let parked = if refused.is_none() { waiter.park_in_call(deadline) } else { Ok(true) };
+        let closed = watches.iter().any(|watch| reactor.is_closed(watch));
+        watches.iter().for_each(|watch| reactor.unwatch(watch));
+        match (refused, parked) {
+            (Some(refused), _) => Err(refused),
+            (None, Err(hindrance)) => Err(Ended::Failed(errno_of_hindrance(hindrance))),
+            (None, Ok(_)) if closed => Err(Ended::Failed(libc::EBADF)),
+            (None, Ok(true)) => Ok(()),
+            (None, Ok(false)) => Err(Ended::Late),
+        }
+    }
+
+    /// Waits until the deadline, or for a while that ends for no reason.
+    ///
+    /// # Errors
+    ///
+    /// With what the call must fail, without having waited any longer.
+    pub(super) fn sleep_until(self, deadline: Time) -> Result<(), Errno> {
+        let waiter = Waiter::new(WaitingOn::Sleep);
+        while waiter.park_in_call(Some(deadline)).map_err(errno_of_hindrance)? {}
+        Ok(())
+    }
+
+    /// Does `attempt`, which never waits, until it goes through or must not be tried again. `budgeted` calls that need no
+    /// wait still yield once in a while.
+    ///
+    /// What a blocking call says when SO_RCVTIMEO or SO_SNDTIMEO has passed, is EAGAIN.
+    pub(super) fn until_done(
+        self,
+        fd: RawFd,
+        interest: Interest,
+        mut attempt: impl FnMut() -> ssize_t,
+    ) -> Result<ssize_t, Ended> {
+        self.hub.spend_budget_in_call();
+        let mut deadline = None;
+        loop {
+            match tried(attempt()) {
+                Ok(count) => return Ok(count),
+                Err(Refusal::Failed(errno)) => return Err(Ended::Failed(errno)),
+                Err(Refusal::WouldBlock) => {}
+            }
+            let deadline = match deadline {
+                Some(deadline) => deadline,
+                None if is_nonblocking(fd) => return Err(Ended::Failed(libc::EAGAIN)),
+                None => *deadline.insert(time_limit(fd, interest).map(Time::after)),
+            };
+            match self.wait_for(fd, interest, deadline) {
+                Err(Ended::Late) => return Err(Ended::Failed(libc::EAGAIN)),
+                result => result?,
+            }
+        }
+    }
+
+    /// Does `attempt`, which is given how many bytes have gone, until all `length` have, as a blocking call does. If it
+    /// fails when some have, these are its result.
+    pub(super) fn until_all_gone(
+        self,
+        fd: RawFd,
+        length: usize,
+        mut attempt: impl FnMut(usize) -> ssize_t,
+    ) -> Result<ssize_t, Ended> {
+        let mut gone = 0;
+        loop {
+            match self.until_done(fd, Interest::WRITABLE, || attempt(gone)) {
+                Ok(0) => return Ok(gone as ssize_t),
+                Ok(count) => gone += count as usize,
+                Err(_) if gone > 0 => return Ok(gone as ssize_t),
+                Err(ended) => return Err(ended),
+            }
+            if gone >= length {
+                return Ok(gone as ssize_t);
+            }
+        }
+    }
+}
+
+fn tried(result: ssize_t) -> Result<ssize_t, Refusal> {
+    if result >= 0 {
+        return Ok(result);
+    }
+    match errno() {
+        libc::EAGAIN => Err(Refusal::WouldBlock),
+        other => Err(Refusal::Failed(other)),
+    }
+}
+
+pub(super) fn errno_of_hindrance(hindrance: Hindrance) -> Errno {
+    match hindrance {
+        Hindrance::Killed => libc::ECANCELED,
+        Hindrance::Elapsed => libc::ETIMEDOUT,
+    }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// The calling thread's errno.
+pub(super) fn errno() -> Errno {
+    errno_of(&io::Error::last_os_error())
+}
+
+pub(super) fn set_errno(errno: Errno) {
+    // SAFETY: takes nothing, and returns a valid pointer to the calling thread's own errno.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    unsafe { *place = errno };
+}
+
+/// `-1`, with errno.
+pub(super) fn failed(errno: Errno) -> c_int {
+    set_errno(errno);
+    -1
+}
+
+/// What C is told of a result: a count, or -1 with errno. `unwaitable` does the call after all.
+pub(super) fn answer(result: Result<ssize_t, Ended>, unwaitable: impl FnOnce() -> ssize_t) -> ssize_t {
+    match result {
+        Ok(count) => count,
+        Err(Ended::Unwaitable) => unwaitable(),
+        Err(Ended::Late) => failed(libc::EAGAIN) as ssize_t,
+        Err(Ended::Failed(errno)) => failed(errno) as ssize_t,
+    }
+}
+
+/// Whether the owner wants EAGAIN rather than a wait.
+pub(super) fn is_nonblocking(fd: RawFd) -> bool {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags != -1 && flags & libc::O_NONBLOCK != 0
+}
+
+/// SO_RCVTIMEO or SO_SNDTIMEO, if it is a socket and its owner has set that.
+pub(super) fn time_limit(fd: RawFd, interest: Interest) -> Option<Duration> {
+    let option = if interest.is_readable() { libc::SO_RCVTIMEO } else { libc::SO_SNDTIMEO };
+    let mut limit = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let mut length = size_of::<libc::timeval>() as libc::socklen_t;
+    // SAFETY: `limit` is valid for writes of `length` bytes.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut limit).cast(), &mut length) };
+    let limit = Duration::new(limit.tv_sec as u64, limit.tv_usec as u32 * 1000);
+    (result == 0 && !limit.is_zero()).then_some(limit)
+}

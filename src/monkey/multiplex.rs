@@ -1,0 +1,290 @@
+//! Waiting for many descriptors at once: `poll`, `select`, `epoll_wait` and their siblings.
+//!
+//! Each is asked for what is ready now; if nothing is, the hub waits for the same descriptors, and it is asked again.
+
+use std::os::fd::RawFd;
+use std::ptr;
+use std::slice;
+use std::time::Duration;
+
+use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
+
+use super::call::{Call, Ended, failed};
+use super::parts::Parts;
+use crate::hub::waiter::WaitingOn;
+use crate::io::Interest;
+use crate::sys::clock::Time;
+use crate::sys::original;
+
+/// How often a descriptor is asked whose events the hub does not wait for, such as urgent data.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Asks with `look` until it says other than 0 or the deadline has passed.
+fn until_some(
+    call: Call,
+    on: &'static str,
+    deadline: Option<Time>,
+    mut look: impl FnMut() -> c_int,
+    descriptors: impl Fn() -> Option<Vec<(RawFd, Interest)>>,
+) -> c_int {
+    call.hub.spend_budget_in_call();
+    loop {
+        let count = look();
+        if count != 0 || deadline.is_some_and(|deadline| deadline <= Time::now()) {
+            return count;
+        }
+        let waited = match descriptors() {
+            Some(descriptors) => call.wait_for_any(WaitingOn::Other(on), &descriptors, deadline),
+            None => Err(Ended::Unwaitable),
+        };
+        match waited {
+            Ok(()) => {}
+            Err(Ended::Late) => return look(),
+            Err(Ended::Unwaitable) => {
+                let pause = Time::after(PAUSE);
+                let pause = deadline.map_or(pause, |deadline| deadline.min(pause));
+                if let Err(errno) = call.sleep_until(pause) {
+                    return failed(errno);
+                }
+            }
+            // Closed under the wait: the next look tells, as natively.
+            Err(Ended::Failed(libc::EBADF)) => return look(),
+            Err(Ended::Failed(errno)) => return failed(errno),
+        }
+    }
+}
+
+fn deadline_of_milliseconds(timeout: c_int) -> Option<Time> {
+    u64::try_from(timeout).ok().map(|timeout| Time::after(Duration::from_millis(timeout)))
+}
+
+/// `Err` for what the kernel refuses.
+///
+/// # Safety
+///
+/// `timeout` must be null or valid for reads.
+unsafe fn deadline_of_timespec(timeout: *const timespec) -> Result<Option<Time>, ()> {
+    // SAFETY: the caller's contract.
+    let Some(timeout) = (unsafe { timeout.as_ref() }) else { return Ok(None) };
+    let seconds = u64::try_from(timeout.tv_sec).map_err(drop)?;
+    let nanoseconds = u32::try_from(timeout.tv_nsec).map_err(drop)?;
+    if nanoseconds >= 1_000_000_000 {
+        return Err(());
+    }
+    Ok(Some(Time::after(Duration::new(seconds, nanoseconds))))
+}
+
+/// What the hub has to wait for; `None` if it cannot.
+fn watched(set: &[pollfd]) -> Option<Vec<(RawFd, Interest)>> {
+    let of = |asked: &pollfd| {
+        let readable = asked.events & (libc::POLLIN | libc::POLLRDNORM | libc::POLLRDHUP) != 0;
+        let writable = asked.events & (libc::POLLOUT | libc::POLLWRNORM) != 0;
+        match (readable, writable) {
+            (true, true) => Some((asked.fd, Interest::BOTH)),
+            (true, false) => Some((asked.fd, Interest::READABLE)),
+            (false, true) => Some((asked.fd, Interest::WRITABLE)),
+            (false, false) => None,
+        }
+    };
+    set.iter().filter(|asked| asked.fd >= 0).map(of).collect()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn poll(set: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
+    let call = match Call::enter(Parts::SELECT) {
+        Some(call) if timeout != 0 => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::poll(set, count, timeout) },
+    };
+    // SAFETY: as above.
+    unsafe { poll_until(call, set, count, deadline_of_milliseconds(timeout)) }
+}
+
+/// # Safety
+///
+/// As for `poll`.
+unsafe fn poll_until(call: Call, set: *mut pollfd, count: nfds_t, deadline: Option<Time>) -> c_int {
+    // SAFETY: the caller's contract.
+    let look = || unsafe { original::poll(set, count, 0) };
+    let descriptors = || {
+        // SAFETY: the set is valid for its length, and a look has just used it. Null with no element is a null pointer.
+        let set = if count == 0 { &[] } else { unsafe { slice::from_raw_parts(set, count as usize) } };
+        watched(set)
+    };
+    until_some(call, "poll", deadline, look, descriptors)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ppoll(
+    set: *mut pollfd,
+    count: nfds_t,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    match (Call::enter(Parts::SELECT), unsafe { deadline_of_timespec(timeout) }) {
+        // With a mask it is the signals that are waited for.
+        // SAFETY: as above.
+        (Some(call), Ok(deadline)) if mask.is_null() => unsafe { poll_until(call, set, count, deadline) },
+        // SAFETY: as above.
+        _ => unsafe { original::ppoll(set, count, timeout, mask) },
+    }
+}
+
+/// The sets of a `select`, as they came: each look writes over them.
+struct Sets {
+    count: c_int,
+    places: [*mut fd_set; 3],
+    asked: [Option<fd_set>; 3],
+}
+
+impl Sets {
+    /// # Safety
+    ///
+    /// Each place must be null or valid for reads and writes as long as this lives.
+    unsafe fn new(count: c_int, places: [*mut fd_set; 3]) -> Sets {
+        // SAFETY: the caller's contract.
+        Sets { count, places, asked: places.map(|place| unsafe { place.as_ref() }.copied()) }
+    }
+
+    fn look(&self) -> c_int {
+        for (&place, asked) in self.places.iter().zip(self.asked) {
+            if let Some(asked) = asked {
+                // SAFETY: not null, so valid by the contract of `new`.
+                unsafe { *place = asked };
+            }
+        }
+        let [readable, writable, exceptional] = self.places;
+        let mut at_once = timeval { tv_sec: 0, tv_usec: 0 };
+        // SAFETY: each place is null or valid.
+        unsafe { original::select(self.count, readable, writable, exceptional, &mut at_once) }
+    }
+
+    fn watched(&self) -> Option<Vec<(RawFd, Interest)>> {
+        let contains = |set: &Option<fd_set>, fd| {
+            // SAFETY: `fd` is below FD_SETSIZE, since `count` is.
+            set.as_ref().is_some_and(|set| unsafe { libc::FD_ISSET(fd, ptr::from_ref(set)) })
+        };
+        let [readable, writable, exceptional] = &self.asked;
+        let mut watched = Vec::new();
+        for fd in 0..self.count.min(libc::FD_SETSIZE as c_int) {
+            match (contains(readable, fd), contains(writable, fd)) {
+                (true, true) => watched.push((fd, Interest::BOTH)),
+                (true, false) => watched.push((fd, Interest::READABLE)),
+                (false, true) => watched.push((fd, Interest::WRITABLE)),
+                (false, false) if contains(exceptional, fd) => return None,
+                (false, false) => {}
+            }
+        }
+        Some(watched)
+    }
+
+    fn until(self, call: Call, deadline: Option<Time>) -> c_int {
+        until_some(call, "select", deadline, || self.look(), || self.watched())
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn select(
+    count: c_int,
+    readable: *mut fd_set,
+    writable: *mut fd_set,
+    exceptional: *mut fd_set,
+    timeout: *mut timeval,
+) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let given = unsafe { timeout.as_ref() }
+        .map(|timeout| timespec { tv_sec: timeout.tv_sec, tv_nsec: timeout.tv_usec.saturating_mul(1000) });
+    // SAFETY: null, or from a reference.
+    let deadline = unsafe { deadline_of_timespec(given.as_ref().map_or(ptr::null(), ptr::from_ref)) };
+    let (Some(call), Ok(deadline)) = (Call::enter(Parts::SELECT), deadline) else {
+        // SAFETY: the caller's contract.
+        return unsafe { original::select(count, readable, writable, exceptional, timeout) };
+    };
+    // SAFETY: as above.
+    let ready = unsafe { Sets::new(count, [readable, writable, exceptional]) }.until(call, deadline);
+    if let Some(deadline) = deadline {
+        // Linux tells how much of the time is left.
+        let left = Time::now().until(deadline);
+        // SAFETY: there is a deadline because it is not null.
+        unsafe { *timeout = timeval { tv_sec: left.as_secs() as _, tv_usec: left.subsec_micros().into() } };
+    }
+    ready
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pselect(
+    count: c_int,
+    readable: *mut fd_set,
+    writable: *mut fd_set,
+    exceptional: *mut fd_set,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    match (Call::enter(Parts::SELECT), unsafe { deadline_of_timespec(timeout) }) {
+        (Some(call), Ok(deadline)) if mask.is_null() => {
+            // SAFETY: as above.
+            unsafe { Sets::new(count, [readable, writable, exceptional]) }.until(call, deadline)
+        }
+        // SAFETY: as above.
+        _ => unsafe { original::pselect(count, readable, writable, exceptional, timeout, mask) },
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn epoll_wait(set: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int {
+    let call = match Call::enter(Parts::SELECT) {
+        Some(call) if timeout != 0 => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::epoll_wait(set, events, count, timeout) },
+    };
+    // SAFETY: as above.
+    let look = || unsafe { original::epoll_wait(set, events, count, 0) };
+    let descriptors = || Some(vec![(set, Interest::READABLE)]);
+    until_some(call, "epoll_wait", deadline_of_milliseconds(timeout), look, descriptors)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn epoll_pwait(
+    set: c_int,
+    events: *mut epoll_event,
+    count: c_int,
+    timeout: c_int,
+    mask: *const sigset_t,
+) -> c_int {
+    if mask.is_null() {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { epoll_wait(set, events, count, timeout) };
+    }
+    // SAFETY: as above.
+    unsafe { original::epoll_pwait(set, events, count, timeout, mask) }
+}
+
+/// See `__recv_chk`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __poll_chk(set: *mut pollfd, count: nfds_t, timeout: c_int, room: size_t) -> c_int {
+    if count as usize > room / size_of::<pollfd>() {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::__poll_chk(set, count, timeout, room) };
+    }
+    // SAFETY: as above; the set is in bounds.
+    unsafe { poll(set, count, timeout) }
+}
+
+/// See `__recv_chk`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __ppoll_chk(
+    set: *mut pollfd,
+    count: nfds_t,
+    timeout: *const timespec,
+    mask: *const sigset_t,
+    room: size_t,
+) -> c_int {
+    if count as usize > room / size_of::<pollfd>() {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::__ppoll_chk(set, count, timeout, mask, room) };
+    }
+    // SAFETY: as above; the set is in bounds.
+    unsafe { ppoll(set, count, timeout, mask) }
+}

@@ -1,0 +1,53 @@
+//! Calls that only another OS thread can do without stopping the hub.
+
+use libc::ssize_t;
+
+use super::call::{Errno, errno, errno_of_hindrance, set_errno};
+use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
+use crate::task::{Notice, Waitable};
+use crate::threadpool::{Job, ThreadPool};
+
+/// As many as wait for disks or names at a time.
+const SIZE: usize = 64;
+
+static POOL: ThreadPool = ThreadPool::new(SIZE);
+
+/// Runs a call that uses memory of the caller's on another OS thread; its errno comes along. Nothing interrupts the wait,
+/// for the memory must stay: the kernel ends it in a moment.
+pub(super) fn off_hub(run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ssize_t {
+    if is_unwinding() {
+        return run();
+    }
+    // No thread can be made: then rather stop this one than leave it undone.
+    let Ok(job) = POOL.try_submit(move || (run(), errno())) else { return run() };
+    let waiter = Waiter::new(WaitingOn::Other("a file"));
+    let subscription = job.subscribe(Notice(waiter.notify()));
+    while !job.is_finished() {
+        waiter.park_uninterrupted();
+    }
+    job.unsubscribe(subscription);
+    let (result, errno) = job.join().expect("a call into C does not panic");
+    set_errno(errno);
+    result
+}
+
+/// Runs something that owns all that it uses on another OS thread.
+///
+/// # Errors
+///
+/// Why the call must fail; `run` goes on then, and its value is dropped. EAGAIN if no thread can be made.
+pub(super) fn detachable<T: Send + 'static>(
+    on: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Errno> {
+    let job: Job<T> = POOL.try_submit(run).map_err(|_| libc::EAGAIN)?;
+    let waiter = Waiter::new(WaitingOn::Other(on));
+    let subscription = job.subscribe(Notice(waiter.notify()));
+    let mut parked = Ok(true);
+    while !job.is_finished() && parked.is_ok() {
+        parked = waiter.park_in_call(None);
+    }
+    job.unsubscribe(subscription);
+    parked.map_err(errno_of_hindrance)?;
+    Ok(job.join().expect("a call into C does not panic"))
+}

@@ -1,0 +1,112 @@
+//! What can be patched, and what is.
+
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign, Sub};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Groups of the C library's functions, each of which can be patched or left alone: a set.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::monkey::Parts;
+///
+/// let parts = Parts::ALL - Parts::DNS;
+/// assert!(parts.contains(Parts::TIME | Parts::SOCKET));
+/// assert!(!parts.contains(Parts::DNS));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Parts(u8);
+
+impl Parts {
+    /// No part.
+    pub const NONE: Parts = Parts(0);
+    /// `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield`: `std::thread::sleep` and `yield_now`.
+    pub const TIME: Parts = Parts(1);
+    /// `connect`, `accept` and everything that sends and receives, `read` and `write` on pipes and terminals included.
+    pub const SOCKET: Parts = Parts(2);
+    /// `poll`, `select`, `epoll_wait` and their siblings.
+    pub const SELECT: Parts = Parts(4);
+    /// `getaddrinfo`.
+    pub const DNS: Parts = Parts(8);
+    /// `waitpid`, `waitid`: `std::process::Child::wait`.
+    pub const PROCESS: Parts = Parts(16);
+    /// `read` and `write` on regular files, on another OS thread.
+    pub const FILES: Parts = Parts(32);
+    /// `futex` and `pthread_join`: the locks of std, and the end of its threads.
+    pub const THREADS: Parts = Parts(64);
+    /// Every part.
+    pub const ALL: Parts = Parts(127);
+
+    const NAMES: [(Parts, &'static str); 7] = [
+        (Parts::TIME, "TIME"),
+        (Parts::SOCKET, "SOCKET"),
+        (Parts::SELECT, "SELECT"),
+        (Parts::DNS, "DNS"),
+        (Parts::PROCESS, "PROCESS"),
+        (Parts::FILES, "FILES"),
+        (Parts::THREADS, "THREADS"),
+    ];
+
+    /// Whether every part of `other` is in it.
+    #[inline]
+    pub const fn contains(self, other: Parts) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether no part is in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for Parts {
+    type Output = Parts;
+    fn bitor(self, other: Parts) -> Parts {
+        Parts(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Parts {
+    fn bitor_assign(&mut self, other: Parts) {
+        *self = *self | other;
+    }
+}
+
+impl Sub for Parts {
+    type Output = Parts;
+    fn sub(self, other: Parts) -> Parts {
+        Parts(self.0 & !other.0)
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Parts::NAMES
+            .iter()
+            .filter(|(part, _)| self.contains(*part))
+            .map(|(_, name)| format_args!("{name}").to_string());
+        formatter.write_str("Parts(")?;
+        formatter.write_str(&names.collect::<Vec<_>>().join(" | "))?;
+        formatter.write_str(")")
+    }
+}
+
+static PATCHED: AtomicU8 = AtomicU8::new(0);
+
+/// The parts that are patched now.
+#[inline]
+pub(super) fn patched() -> Parts {
+    // Relaxed: a thread that sees a patch a little later has called what was there before.
+    Parts(PATCHED.load(Ordering::Relaxed))
+}
+
+pub(super) fn add(parts: Parts) {
+    // Relaxed: as above.
+    PATCHED.fetch_or(parts.0, Ordering::Relaxed);
+}
+
+pub(super) fn remove(parts: Parts) {
+    // Relaxed: as above.
+    PATCHED.fetch_and(!parts.0, Ordering::Relaxed);
+}

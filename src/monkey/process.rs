@@ -1,0 +1,99 @@
+//! Waiting for child processes.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use libc::{c_int, id_t, idtype_t, pid_t, siginfo_t};
+
+use super::call::{Call, Ended, Errno, failed};
+use super::parts::Parts;
+use crate::io::Interest;
+use crate::sys::clock::Time;
+use crate::sys::original;
+
+/// The longest pause between two looks at children that no descriptor stands for.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Lets `child`, or without one some child, change its state before the next look.
+struct Children {
+    descriptor: Option<OwnedFd>,
+    pause: Duration,
+}
+
+impl Children {
+    fn new(child: Option<pid_t>) -> Children {
+        let descriptor = child.and_then(|child| {
+            // SAFETY: takes no pointers.
+            let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+            // SAFETY: the kernel has just made it, and nothing else owns it.
+            (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as c_int) })
+        });
+        Children { descriptor, pause: Duration::from_millis(1) }
+    }
+
+    fn wait(&mut self, call: Call) -> Result<(), Errno> {
+        if let Some(descriptor) = &self.descriptor {
+            return match call.wait_for(descriptor.as_raw_fd(), Interest::READABLE, None) {
+                Err(Ended::Failed(errno)) => Err(errno),
+                _ => Ok(()),
+            };
+        }
+        let pause = self.pause;
+        self.pause = (2 * pause).min(LONGEST_PAUSE);
+        call.sleep_until(Time::after(pause))
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t {
+    let call = match Call::enter(Parts::PROCESS) {
+        Some(call) if options & libc::WNOHANG == 0 => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::waitpid(child, status, options) },
+    };
+    // A descriptor tells of the end, and of nothing else.
+    let one = (child > 0 && options & (libc::WUNTRACED | libc::WCONTINUED) == 0).then_some(child);
+    let mut children: Option<Children> = None;
+    loop {
+        // SAFETY: as above.
+        let changed = unsafe { original::waitpid(child, status, options | libc::WNOHANG) };
+        if changed != 0 {
+            return changed;
+        }
+        let children = children.get_or_insert_with(|| Children::new(one));
+        if let Err(errno) = children.wait(call) {
+            return failed(errno);
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn waitid(
+    kind: idtype_t,
+    child: id_t,
+    information: *mut siginfo_t,
+    options: c_int,
+) -> c_int {
+    let call = match Call::enter(Parts::PROCESS) {
+        Some(call) if options & libc::WNOHANG == 0 && !information.is_null() => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::waitid(kind, child, information, options) },
+    };
+    let ends_only = options & (libc::WSTOPPED | libc::WCONTINUED) == 0;
+    let one = (kind == libc::P_PID && ends_only).then_some(child as pid_t);
+    let mut children: Option<Children> = None;
+    loop {
+        // SAFETY: not null, so the caller's to write. Only that tells "none" from a child.
+        unsafe { (*information).si_signo = 0 };
+        // SAFETY: the caller's contract.
+        let result = unsafe { original::waitid(kind, child, information, options | libc::WNOHANG) };
+        // SAFETY: as above.
+        if result != 0 || unsafe { (*information).si_signo } != 0 {
+            return result;
+        }
+        let children = children.get_or_insert_with(|| Children::new(one));
+        if let Err(errno) = children.wait(call) {
+            return failed(errno);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The slices of memory that a vectored call names.
+
+use libc::{c_int, iovec};
+
+/// The slices that C names by their first one and their number.
+///
+/// # Safety
+///
+/// `first` must be valid for reads of `count` elements as long as the result lives; it may be null with none.
+pub(super) unsafe fn named<'a>(first: *const iovec, count: usize) -> &'a [iovec] {
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's contract; from C, it is aligned.
+    unsafe { std::slice::from_raw_parts(first, count) }
+}
+
+/// How many bytes they hold together.
+pub(super) fn length(slices: &[iovec]) -> usize {
+    slices.iter().map(|slice| slice.iov_len).fold(0, usize::saturating_add)
+}
+
+/// What is left of them without their first `done` bytes, of which there are at least as many.
+pub(super) fn rest(slices: &[iovec], mut done: usize) -> Vec<iovec> {
+    let cut = |slice: &iovec| {
+        let skipped = done.min(slice.iov_len);
+        done -= skipped;
+        iovec { iov_base: slice.iov_base.wrapping_byte_add(skipped), iov_len: slice.iov_len - skipped }
+    };
+    slices.iter().map(cut).filter(|slice| slice.iov_len > 0).collect()
+}
+
+/// The number of slices, for a call.
+pub(super) fn count(slices: &[iovec]) -> c_int {
+    slices.len() as c_int
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(bytes: &[u8]) -> iovec {
+        iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+    }
+
+    #[test]
+    fn the_rest_begins_where_the_first_part_ended() {
+        let bytes = *b"abcdefghi";
+        let slices = [slice(&bytes[..3]), slice(&[]), slice(&bytes[3..5]), slice(&bytes[5..])];
+        assert_eq!(length(&slices), 9);
+        let rest_after = |done| {
+            rest(&slices, done)
+                .iter()
+                .map(|slice| (slice.iov_base.addr() - bytes.as_ptr().addr(), slice.iov_len))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rest_after(0), [(0, 3), (3, 2), (5, 4)]);
+        assert_eq!(rest_after(3), [(3, 2), (5, 4)]);
+        assert_eq!(rest_after(4), [(4, 1), (5, 4)]);
+        assert_eq!(rest_after(8), [(8, 1)]);
+        assert_eq!(rest_after(9), []);
+    }
+}

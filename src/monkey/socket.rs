@@ -1,0 +1,336 @@
+//! Sockets: everything that receives and sends, `connect`, `accept`.
+
+use std::mem;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use libc::{c_int, c_void, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+
+use super::call::{Call, Ended, answer, errno, failed, is_nonblocking, set_errno, time_limit};
+use super::parts::Parts;
+use super::slices;
+use crate::io::Interest;
+use crate::sys::clock::Time;
+use crate::sys::original;
+
+/// Unless the caller has said himself that he does not wait.
+fn enter(flags: c_int) -> Option<Call> {
+    if flags & libc::MSG_DONTWAIT != 0 { None } else { Call::enter(Parts::SOCKET) }
+}
+
+/// Receives into a buffer of `length` bytes: once, or with MSG_WAITALL until it is full. `attempt` is given how many bytes
+/// have come, and the flags.
+fn receive(
+    call: Call,
+    fd: RawFd,
+    length: usize,
+    flags: c_int,
+    mut attempt: impl FnMut(usize, c_int) -> ssize_t,
+) -> ssize_t {
+    let flags = flags | libc::MSG_DONTWAIT;
+    // A peek takes nothing, and readiness does not tell how much is there: it gets what there is.
+    let whole = flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
+    let mut come = 0;
+    loop {
+        match call.until_done(fd, Interest::READABLE, || attempt(come, flags)) {
+            Ok(count) => {
+                come += count as usize;
+                if count == 0 || !whole || come >= length {
+                    return come as ssize_t;
+                }
+            }
+            Err(_) if come > 0 => return come as ssize_t,
+            Err(ended) => return answer(Err(ended), || -1),
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t {
+    let Some(call) = enter(flags) else {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::recv(fd, buffer, length, flags) };
+    };
+    receive(call, fd, length, flags, |come, flags| {
+        // SAFETY: the caller gave `length` bytes, of which `come` are filled.
+        unsafe { original::recv(fd, buffer.wrapping_byte_add(come), length - come, flags) }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvfrom(
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    flags: c_int,
+    address: *mut sockaddr,
+    address_length: *mut socklen_t,
+) -> ssize_t {
+    let Some(call) = enter(flags) else {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::recvfrom(fd, buffer, length, flags, address, address_length) };
+    };
+    receive(call, fd, length, flags, |come, flags| {
+        // SAFETY: the caller gave `length` bytes, of which `come` are filled, and room for the address or null.
+        unsafe {
+            original::recvfrom(
+                fd,
+                buffer.wrapping_byte_add(come),
+                length - come,
+                flags,
+                address,
+                address_length,
+            )
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+    let call = match enter(flags) {
+        Some(call) if !message.is_null() => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::recvmsg(fd, message, flags) },
+    };
+    // SAFETY: not null, and the caller's to read by the contract of `recvmsg`.
+    let whole = unsafe { *message };
+    // SAFETY: a message has as many slices as it says, until the call returns.
+    let all = unsafe { slices::named(whole.msg_iov, whole.msg_iovlen) };
+    receive(call, fd, slices::length(all), flags, |come, flags| {
+        if come == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { original::recvmsg(fd, message, flags) };
+        }
+        let mut rest = slices::rest(all, come);
+        let mut part = msghdr { msg_iov: rest.as_mut_ptr(), msg_iovlen: rest.len() as _, ..nameless() };
+        // SAFETY: what is left of the caller's slices; no name and no control memory.
+        unsafe { original::recvmsg(fd, &mut part, flags) }
+    })
+}
+
+/// A message header that points to nothing.
+fn nameless() -> msghdr {
+    // SAFETY: zeros are a valid msghdr: null pointers with no lengths.
+    unsafe { mem::zeroed() }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
+    let Some(call) = enter(flags) else {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::send(fd, buffer, length, flags) };
+    };
+    let sent = call.until_all_gone(fd, length, |sent| {
+        // SAFETY: the caller gave `length` bytes, of which `sent` are gone.
+        unsafe {
+            original::send(fd, buffer.wrapping_byte_add(sent), length - sent, flags | libc::MSG_DONTWAIT)
+        }
+    });
+    answer(sent, || -1)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendto(
+    fd: c_int,
+    buffer: *const c_void,
+    length: size_t,
+    flags: c_int,
+    address: *const sockaddr,
+    address_length: socklen_t,
+) -> ssize_t {
+    let Some(call) = enter(flags) else {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::sendto(fd, buffer, length, flags, address, address_length) };
+    };
+    let flags = flags | libc::MSG_DONTWAIT;
+    let sent = call.until_all_gone(fd, length, |sent| {
+        // SAFETY: the caller gave `length` bytes, of which `sent` are gone, and an address or null.
+        unsafe {
+            original::sendto(
+                fd,
+                buffer.wrapping_byte_add(sent),
+                length - sent,
+                flags,
+                address,
+                address_length,
+            )
+        }
+    });
+    answer(sent, || -1)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+    let call = match enter(flags) {
+        Some(call) if !message.is_null() => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::sendmsg(fd, message, flags) },
+    };
+    let flags = flags | libc::MSG_DONTWAIT;
+    // SAFETY: not null, and the caller's to read by the contract of `sendmsg`.
+    let whole = unsafe { *message };
+    // SAFETY: a message has as many slices as it says, until the call returns.
+    let all = unsafe { slices::named(whole.msg_iov, whole.msg_iovlen) };
+    let sent = call.until_all_gone(fd, slices::length(all), |sent| {
+        if sent == 0 {
+            // SAFETY: the caller's contract.
+            return unsafe { original::sendmsg(fd, message, flags) };
+        }
+        let mut rest = slices::rest(all, sent);
+        // Control data went with the first bytes. A name is for those that need one with each call.
+        let part = msghdr {
+            msg_name: whole.msg_name,
+            msg_namelen: whole.msg_namelen,
+            msg_iov: rest.as_mut_ptr(),
+            msg_iovlen: rest.len() as _,
+            ..nameless()
+        };
+        // SAFETY: what is left of the caller's slices, and his name.
+        unsafe { original::sendmsg(fd, &part, flags) }
+    });
+    answer(sent, || -1)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length: socklen_t) -> c_int {
+    let call = match Call::enter(Parts::SOCKET) {
+        Some(call) if !is_nonblocking(fd) => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::connect(fd, address, address_length) },
+    };
+    let attempt = || {
+        // SAFETY: the caller's contract.
+        without_waiting(fd, || unsafe { original::connect(fd, address, address_length) })
+    };
+    if attempt() == 0 {
+        return 0;
+    }
+    let deadline = time_limit(fd, Interest::WRITABLE).map(Time::after);
+    match errno() {
+        libc::EINPROGRESS => finish_connecting(call, fd, deadline),
+        // A Unix listener's backlog is full, and the kernel tells nobody when there is room.
+        libc::EAGAIN => retry(call, deadline, attempt),
+        other => failed(other),
+    }
+}
+
+fn finish_connecting(call: Call, fd: RawFd, deadline: Option<Time>) -> c_int {
+    match call.wait_for(fd, Interest::WRITABLE, deadline) {
+        Ok(()) => {}
+        // What the kernel says when SO_SNDTIMEO has passed.
+        Err(Ended::Late) => return failed(libc::EINPROGRESS),
+        Err(Ended::Unwaitable) => return failed(libc::ENOTSOCK),
+        Err(Ended::Failed(errno)) => return failed(errno),
+    }
+    let mut error: c_int = 0;
+    let mut length = size_of::<c_int>() as socklen_t;
+    // SAFETY: `error` is valid for writes of `length` bytes.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &mut length)
+    };
+    match (result, error) {
+        (0, 0) => 0,
+        (0, error) => failed(error),
+        _ => -1,
+    }
+}
+
+fn retry(call: Call, deadline: Option<Time>, attempt: impl Fn() -> c_int) -> c_int {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let next = Time::after(pause);
+        if deadline.is_some_and(|deadline| deadline <= next) {
+            return failed(libc::EAGAIN);
+        }
+        if let Err(errno) = call.sleep_until(next) {
+            return failed(errno);
+        }
+        if attempt() == 0 {
+            return 0;
+        }
+        if errno() != libc::EAGAIN {
+            return -1;
+        }
+        pause = (2 * pause).min(Duration::from_millis(50));
+    }
+}
+
+/// Does a call for which the kernel has no MSG_DONTWAIT, with O_NONBLOCK set as long as it takes. Calls that come in between
+/// from other processes, which share the open file, get an EAGAIN; those of this program come through here.
+fn without_waiting(fd: RawFd, run: impl FnOnce() -> c_int) -> c_int {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    if flags == -1 {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    let result = run();
+    let errno = errno();
+    // SAFETY: as above.
+    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+    set_errno(errno);
+    result
+}
+
+/// `accept`, with `run` for the C library's.
+fn accept_with(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
+    let call = match Call::enter(Parts::SOCKET) {
+        Some(call) if !is_nonblocking(fd) => call,
+        _ => return run(),
+    };
+    let accepted = call.until_done(fd, Interest::READABLE, || without_waiting(fd, &run) as ssize_t);
+    answer(accepted, || -1) as c_int
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept(fd: c_int, address: *mut sockaddr, address_length: *mut socklen_t) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    accept_with(fd, || unsafe { original::accept(fd, address, address_length) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn accept4(
+    fd: c_int,
+    address: *mut sockaddr,
+    address_length: *mut socklen_t,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    accept_with(fd, || unsafe { original::accept4(fd, address, address_length, flags) })
+}
+
+/// A length that is larger than the room is what the C library ends the program for: it is left to do so.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __recv_chk(
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    room: size_t,
+    flags: c_int,
+) -> ssize_t {
+    if length > room {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::__recv_chk(fd, buffer, length, room, flags) };
+    }
+    // SAFETY: as above; the length is in bounds.
+    unsafe { recv(fd, buffer, length, flags) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __recvfrom_chk(
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    room: size_t,
+    flags: c_int,
+    address: *mut sockaddr,
+    address_length: *mut socklen_t,
+) -> ssize_t {
+    if length > room {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::__recvfrom_chk(fd, buffer, length, room, flags, address, address_length) };
+    }
+    // SAFETY: as above; the length is in bounds.
+    unsafe { recvfrom(fd, buffer, length, flags, address, address_length) }
+}

@@ -1,0 +1,220 @@
+//! `read` and `write` and their vectored forms, on whatever a descriptor names.
+//!
+//! The kernel is asked for what does not wait (RWF_NOWAIT); where it cannot promise that, as for terminals, it is asked
+//! first whether the descriptor is ready. A regular file makes nobody wait for readiness, only for the disk: that is done on
+//! another OS thread.
+
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+
+use libc::{c_int, c_short, c_void, iovec, size_t, ssize_t};
+
+use super::call::{Call, answer, errno, failed};
+use super::off_hub::off_hub;
+use super::parts::{Parts, patched};
+use super::slices;
+use crate::io::Interest;
+use crate::sys::original;
+
+/// The descriptors of standard output and error. A green thread that is in the midst of a line holds std's lock on them.
+fn is_exempt(fd: RawFd) -> bool {
+    fd == libc::STDOUT_FILENO || fd == libc::STDERR_FILENO
+}
+
+/// `readv` or `writev`, whichever `interest` means.
+///
+/// # Safety
+///
+/// What the slices name must be valid for writes or for reads.
+unsafe fn wait_in_kernel(fd: RawFd, slices: &[iovec], interest: Interest) -> ssize_t {
+    match interest.is_readable() {
+        // SAFETY: the caller's contract.
+        true => unsafe { original::readv(fd, slices.as_ptr(), slices::count(slices)) },
+        // SAFETY: as above.
+        false => unsafe { original::writev(fd, slices.as_ptr(), slices::count(slices)) },
+    }
+}
+
+/// The same on a regular file: the disk is waited for on another OS thread.
+///
+/// # Safety
+///
+/// As for [`wait_in_kernel`].
+unsafe fn on_disk(fd: RawFd, slices: &[iovec], interest: Interest) -> ssize_t {
+    if !patched().contains(Parts::FILES) {
+        // SAFETY: the caller's contract.
+        return unsafe { wait_in_kernel(fd, slices, interest) };
+    }
+    let (first, count) = (slices.as_ptr().expose_provenance(), slices.len());
+    off_hub(move || {
+        // SAFETY: the caller waits until this has returned, so the slices are still there.
+        let slices = unsafe { slices::named(std::ptr::with_exposed_provenance(first), count) };
+        // SAFETY: the caller's contract.
+        unsafe { wait_in_kernel(fd, slices, interest) }
+    })
+}
+
+fn is_regular_file(fd: RawFd) -> bool {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `status` is valid for writes of a stat.
+    if unsafe { libc::fstat(fd, status.as_mut_ptr()) } == -1 {
+        return false;
+    }
+    // SAFETY: the call has filled it.
+    let status = unsafe { status.assume_init() };
+    status.st_mode & libc::S_IFMT == libc::S_IFREG
+}
+
+/// Whether poll(2) says that a call would not wait.
+fn is_ready(fd: RawFd, events: c_short) -> bool {
+    let mut asked = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: `asked` is valid for reads and writes as the one element that it is said to be.
+    unsafe { original::poll(&mut asked, 1, 0) != 0 }
+}
+
+/// A try to read, which waits at most for a disk.
+///
+/// # Safety
+///
+/// As for `readv`.
+unsafe fn read_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
+    // SAFETY: the caller's contract.
+    let come = unsafe { libc::preadv2(fd, slices.as_ptr(), slices::count(slices), -1, libc::RWF_NOWAIT) };
+    if come > 0 && (come as usize) < slices::length(slices) && is_regular_file(fd) {
+        // What of a file is in memory is not all: its end is where nothing more comes.
+        let rest = slices::rest(slices, come as usize);
+        // SAFETY: what is left of the caller's slices.
+        let more = unsafe { on_disk(fd, &rest, Interest::READABLE) };
+        return come + more.max(0);
+    }
+    match errno() {
+        // SAFETY: the caller's contract.
+        libc::EAGAIN | libc::EOPNOTSUPP if come == -1 && is_regular_file(fd) => unsafe {
+            on_disk(fd, slices, Interest::READABLE)
+        },
+        libc::EOPNOTSUPP if come == -1 && !is_ready(fd, libc::POLLIN) => failed(libc::EAGAIN) as ssize_t,
+        // SAFETY: as above.
+        libc::EOPNOTSUPP if come == -1 => unsafe { wait_in_kernel(fd, slices, Interest::READABLE) },
+        _ => come,
+    }
+}
+
+/// A try to write, which waits at most for a disk. Where the kernel cannot promise not to wait, it writes no more than a pipe
+/// with any room takes.
+///
+/// # Safety
+///
+/// As for `writev`.
+unsafe fn write_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
+    // SAFETY: the caller's contract.
+    let gone = unsafe { libc::pwritev2(fd, slices.as_ptr(), slices::count(slices), -1, libc::RWF_NOWAIT) };
+    match errno() {
+        // SAFETY: the caller's contract.
+        libc::EAGAIN | libc::EOPNOTSUPP if gone == -1 && is_regular_file(fd) => unsafe {
+            on_disk(fd, slices, Interest::WRITABLE)
+        },
+        libc::EOPNOTSUPP if gone == -1 && !is_ready(fd, libc::POLLOUT) => failed(libc::EAGAIN) as ssize_t,
+        libc::EOPNOTSUPP if gone == -1 => {
+            let Some(first) = slices.iter().find(|slice| slice.iov_len > 0) else { return 0 };
+            // SAFETY: a part of a slice of the caller's.
+            unsafe { original::write(fd, first.iov_base, first.iov_len.min(libc::PIPE_BUF)) }
+        }
+        _ => gone,
+    }
+}
+
+/// `readv`.
+///
+/// # Safety
+///
+/// As for `readv`.
+unsafe fn read_slices(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
+    // SAFETY: the caller's contract.
+    let come = call.until_done(fd, Interest::READABLE, || unsafe { read_now(fd, slices) });
+    // SAFETY: as above.
+    answer(come, || unsafe { wait_in_kernel(fd, slices, Interest::READABLE) })
+}
+
+/// `writev`.
+///
+/// # Safety
+///
+/// As for `writev`.
+unsafe fn write_slices(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
+    let gone = call.until_all_gone(fd, slices::length(slices), |gone| match gone {
+        // SAFETY: the caller's contract.
+        0 => unsafe { write_now(fd, slices) },
+        // SAFETY: what is left of the caller's slices.
+        _ => unsafe { write_now(fd, &slices::rest(slices, gone)) },
+    });
+    // SAFETY: the caller's contract.
+    answer(gone, || unsafe { wait_in_kernel(fd, slices, Interest::WRITABLE) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t {
+    let Some(call) = Call::enter(Parts::SOCKET) else {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::read(fd, buffer, length) };
+    };
+    let slice = iovec { iov_base: buffer, iov_len: length };
+    // SAFETY: one slice, which is the caller's buffer.
+    unsafe { read_slices(call, fd, &[slice]) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn readv(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t {
+    match Call::enter(Parts::SOCKET) {
+        Some(call) if is_count(count) => {
+            // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
+            let slices = unsafe { slices::named(slices, count as usize) };
+            // SAFETY: as above.
+            unsafe { read_slices(call, fd, slices) }
+        }
+        // SAFETY: as above.
+        _ => unsafe { original::readv(fd, slices, count) },
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
+    match Call::enter(Parts::SOCKET) {
+        Some(call) if !is_exempt(fd) => {
+            let slice = iovec { iov_base: buffer.cast_mut(), iov_len: length };
+            // SAFETY: one slice, which is the caller's buffer, and nothing writes to it.
+            unsafe { write_slices(call, fd, &[slice]) }
+        }
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => unsafe { original::write(fd, buffer, length) },
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn writev(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t {
+    match Call::enter(Parts::SOCKET) {
+        Some(call) if !is_exempt(fd) && is_count(count) => {
+            // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
+            let slices = unsafe { slices::named(slices, count as usize) };
+            // SAFETY: as above.
+            unsafe { write_slices(call, fd, slices) }
+        }
+        // SAFETY: as above.
+        _ => unsafe { original::writev(fd, slices, count) },
+    }
+}
+
+/// Whether the kernel would take so many slices; what it refuses, it is left to refuse.
+fn is_count(count: c_int) -> bool {
+    (0..=1024).contains(&count)
+}
+
+/// See `__recv_chk`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t) -> ssize_t {
+    if length > room {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::__read_chk(fd, buffer, length, room) };
+    }
+    // SAFETY: as above; the length is in bounds.
+    unsafe { read(fd, buffer, length) }
+}

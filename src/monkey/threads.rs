@@ -1,0 +1,261 @@
+//! Futexes, on which std's locks wait, and the end of OS threads.
+//!
+//! A wait from a green thread stands in a table here; a wake looks there first and then in the kernel. So std's Mutex,
+//! RwLock, Condvar, Once and Barrier work between green threads of one hub, of several, and with plain OS threads.
+
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+use std::time::Duration;
+
+use libc::{c_int, c_long, pthread_t, size_t, timespec};
+
+use super::call::{Call, failed};
+use super::off_hub::off_hub;
+use super::parts::{Parts, patched};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn};
+use crate::sys::clock::Time;
+use crate::sys::lock::Lock;
+use crate::sys::original;
+
+const BUCKETS: usize = 256;
+
+static TABLE: [Bucket; BUCKETS] = [const { Bucket::new() }; BUCKETS];
+
+/// Names a wait in its bucket.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+/// Those who wait for words of one hash.
+struct Bucket {
+    /// How many wait, or are about to look whether they must: none, and a wake need not look.
+    count: AtomicUsize,
+    waiters: Lock<VecDeque<Waiting>>,
+}
+
+struct Waiting {
+    id: usize,
+    word: usize,
+    bits: u32,
+    notify: Notify,
+}
+
+impl Bucket {
+    const fn new() -> Bucket {
+        Bucket { count: AtomicUsize::new(0), waiters: Lock::new(VecDeque::new()) }
+    }
+
+    fn of(word: usize) -> &'static Bucket {
+        // Words of four bytes, mostly far apart: a multiplicative hash.
+        let hash = (word / 4).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as usize);
+        &TABLE[hash >> (usize::BITS - BUCKETS.ilog2())]
+    }
+
+    /// Wakes up to `count` of those who wait for `word`, in their order.
+    fn wake(&self, word: usize, bits: u32, count: usize) -> usize {
+        // The word was changed before: whoever counts himself in after this load sees the change.
+        fence(Ordering::SeqCst);
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return 0;
+        }
+        let mut woken = 0;
+        while woken < count {
+            let mut waiters = self.waiters.lock();
+            let position =
+                waiters.iter().position(|waiting| waiting.word == word && waiting.bits & bits != 0);
+            let waiting = position.and_then(|position| waiters.remove(position));
+            drop(waiters);
+            let Some(waiting) = waiting else { break };
+            waiting.notify.notify();
+            woken += 1;
+        }
+        woken
+    }
+}
+
+/// Who counts in a bucket, until dropped.
+struct Counted(&'static Bucket);
+
+impl Counted {
+    fn new(bucket: &'static Bucket) -> Counted {
+        bucket.count.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Counted(bucket)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Waits while the word at `word` is `expected`.
+///
+/// # Safety
+///
+/// `word` must be valid for atomic reads.
+unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Option<Time>) -> c_long {
+    let address = word.addr();
+    let counted = Counted::new(Bucket::of(address));
+    let waiter = Waiter::new(WaitingOn::Other("futex"));
+    // Relaxed: only uniqueness counts.
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    {
+        let mut waiters = counted.0.waiters.lock();
+        // SAFETY: the caller's contract.
+        if unsafe { &*word }.load(Ordering::SeqCst) != expected {
+            drop(waiters);
+            return failed(libc::EAGAIN).into();
+        }
+        waiters.push_back(Waiting { id, word: address, bits, notify: waiter.notify() });
+    }
+    let in_time = waiter.park_in_infallible_call(deadline);
+    let mut waiters = counted.0.waiters.lock();
+    let position = waiters.iter().position(|waiting| waiting.id == id);
+    let left = position.and_then(|position| waiters.remove(position));
+    drop(waiters);
+    // Still in line: nobody woke it.
+    match left {
+        Some(_) if !in_time => failed(libc::ETIMEDOUT).into(),
+        _ => 0,
+    }
+}
+
+/// Whether `word` lies in a thread-local variable of the calling OS thread. Green threads have those in common: what waits
+/// there, such as the queue of parking_lot, knows one waiter per thread.
+fn is_thread_local(word: usize) -> bool {
+    struct Search {
+        word: usize,
+        found: bool,
+    }
+    unsafe extern "C" fn look(module: *mut libc::dl_phdr_info, _: size_t, search: *mut c_void) -> c_int {
+        // SAFETY: `dl_iterate_phdr` passes a valid record of a module.
+        let module = unsafe { &*module };
+        // SAFETY: it passes on the pointer that it was given below, which nothing else uses meanwhile.
+        let search = unsafe { &mut *search.cast::<Search>() };
+        let start = module.dlpi_tls_data.addr();
+        // SAFETY: a module has as many program headers as it says.
+        let headers = unsafe { std::slice::from_raw_parts(module.dlpi_phdr, module.dlpi_phnum.into()) };
+        let length =
+            headers.iter().find(|header| header.p_type == libc::PT_TLS).map_or(0, |header| header.p_memsz);
+        search.found |= start != 0 && (start..start + length as usize).contains(&search.word);
+        search.found.into()
+    }
+    let mut search = Search { word, found: false };
+    // SAFETY: `look` keeps to its types, and `search` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+    search.found
+}
+
+/// When a wait ends at the latest; `Err` for what the kernel is left to refuse.
+///
+/// # Safety
+///
+/// `timeout` must be null or valid for reads.
+unsafe fn deadline(timeout: *const timespec, absolute: bool, realtime: bool) -> Result<Option<Time>, ()> {
+    // SAFETY: the caller's contract.
+    let Some(timeout) = (unsafe { timeout.as_ref() }) else { return Ok(None) };
+    let seconds = u64::try_from(timeout.tv_sec).map_err(drop)?;
+    let nanoseconds = u32::try_from(timeout.tv_nsec).map_err(drop)?;
+    let given = Duration::new(seconds, nanoseconds);
+    if !absolute {
+        return Ok(Some(Time::after(given)));
+    }
+    let clock = if realtime { libc::CLOCK_REALTIME } else { libc::CLOCK_MONOTONIC };
+    let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is valid for writes, and both clocks exist.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    let now = Duration::new(now.tv_sec as u64, now.tv_nsec as u32);
+    Ok(Some(Time::after(given.saturating_sub(now))))
+}
+
+/// The futex call, if it is one that the table knows.
+///
+/// # Safety
+///
+/// As for futex(2).
+unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits: u32) -> Option<c_long> {
+    if operation & libc::FUTEX_PRIVATE_FLAG == 0 {
+        return None;
+    }
+    let realtime = operation & libc::FUTEX_CLOCK_REALTIME != 0;
+    let plain = operation & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
+    match plain {
+        libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
+            Call::enter(Parts::THREADS)?;
+            if is_thread_local(word) {
+                return None;
+            }
+            let absolute = plain == libc::FUTEX_WAIT_BITSET;
+            let timeout = std::ptr::with_exposed_provenance(timeout);
+            // SAFETY: the caller's contract.
+            let deadline = unsafe { deadline(timeout, absolute, realtime) }.ok()?;
+            let bits = if absolute { bits } else { u32::MAX };
+            // SAFETY: as above.
+            Some(unsafe { wait(std::ptr::with_exposed_provenance(word), value, bits, deadline) })
+        }
+        libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
+            let bits = if plain == libc::FUTEX_WAKE_BITSET { bits } else { u32::MAX };
+            let wanted = value as usize;
+            let woken = Bucket::of(word).wake(word, bits, wanted);
+            if woken == 0 {
+                return None;
+            }
+            let left = wanted - woken;
+            if left == 0 {
+                return Some(woken as c_long);
+            }
+            // SAFETY: the caller's contract; no timeout and no second word are looked at.
+            let more = unsafe {
+                original::syscall(
+                    libc::SYS_futex,
+                    word as c_long,
+                    operation.into(),
+                    left as c_long,
+                    0,
+                    0,
+                    bits.into(),
+                )
+            };
+            Some(woken as c_long + more.max(0))
+        }
+        _ => None,
+    }
+}
+
+/// In C it takes as many arguments as the call needs; with the calling conventions of Linux the rest is not looked at.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn syscall(
+    number: c_long,
+    first: c_long,
+    second: c_long,
+    third: c_long,
+    fourth: c_long,
+    fifth: c_long,
+    sixth: c_long,
+) -> c_long {
+    if number == libc::SYS_futex && patched().contains(Parts::THREADS) {
+        // SAFETY: the caller's contract is that of the C library's function.
+        let known =
+            unsafe { futex(first as usize, second as c_int, third as u32, fourth as usize, sixth as u32) };
+        if let Some(result) = known {
+            return result;
+        }
+    }
+    // SAFETY: as above.
+    unsafe { original::syscall(number, first, second, third, fourth, fifth, sixth) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
+    let Some(_) = Call::enter(Parts::THREADS) else {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::pthread_join(thread, result) };
+    };
+    let result = result.expose_provenance();
+    let join = move || {
+        // SAFETY: as above; the caller waits, so `result` is still there.
+        unsafe { original::pthread_join(thread, std::ptr::with_exposed_provenance_mut(result)) as isize }
+    };
+    off_hub(join) as c_int
+}

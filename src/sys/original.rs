@@ -1,0 +1,163 @@
+//! The C library's own functions, where `monkey` has put others of the same names into the program.
+//!
+//! The dynamic linker looks a name up in the program first, and there finds the one of `monkey`. These are what it would have
+//! found next.
+
+use std::ffi::CStr;
+use std::mem;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use libc::{
+    addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec,
+    msghdr, nfds_t, pid_t, pollfd, pthread_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t,
+    timespec, timeval, useconds_t,
+};
+
+macro_rules! name {
+    ($name:ident) => {
+        const {
+            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                Ok(name) => name,
+                Err(_) => panic!("a name has no zero byte"),
+            }
+        }
+    };
+}
+
+macro_rules! originals {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        $(
+            #[doc = concat!("The C library's `", stringify!($name), "`.")]
+            ///
+            /// It knows nothing of green threads: where it waits, it stops its OS thread.
+            ///
+            /// # Safety
+            ///
+            /// As its manual page says.
+            #[inline]
+            #[expect(clippy::disallowed_methods, reason = "a function of a name that is found while the program runs")]
+            pub unsafe fn $name($($argument: $type),*) -> $result {
+                static FOUND: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+                let function = find(&FOUND, name!($name));
+                // SAFETY: the C library's function of this name has this type, by its manual page.
+                let function: unsafe extern "C" fn($($type),*) -> $result = unsafe { mem::transmute(function) };
+                // SAFETY: the caller keeps its contract.
+                unsafe { function($($argument),*) }
+            }
+        )*
+
+        /// Every name that `monkey` puts into the program, with the address that this crate was linked to.
+        pub(crate) fn linked() -> Vec<(&'static CStr, *const c_void)> {
+            vec![$({
+                unsafe extern "C" {
+                    fn $name($($argument: $type),*) -> $result;
+                }
+                (name!($name), $name as *const c_void)
+            }),*]
+        }
+    };
+}
+
+originals! {
+    fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t;
+    fn recvfrom(
+        fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int, address: *mut sockaddr,
+        address_length: *mut socklen_t
+    ) -> ssize_t;
+    fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t;
+    fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t;
+    fn sendto(
+        fd: c_int, buffer: *const c_void, length: size_t, flags: c_int, address: *const sockaddr,
+        address_length: socklen_t
+    ) -> ssize_t;
+    fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t;
+    fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t;
+    fn readv(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t;
+    fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t;
+    fn writev(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t;
+    fn connect(fd: c_int, address: *const sockaddr, address_length: socklen_t) -> c_int;
+    fn accept(fd: c_int, address: *mut sockaddr, address_length: *mut socklen_t) -> c_int;
+    fn accept4(fd: c_int, address: *mut sockaddr, address_length: *mut socklen_t, flags: c_int) -> c_int;
+    fn poll(set: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int;
+    fn ppoll(set: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t) -> c_int;
+    fn select(
+        count: c_int, readable: *mut fd_set, writable: *mut fd_set, exceptional: *mut fd_set, timeout: *mut timeval
+    ) -> c_int;
+    fn pselect(
+        count: c_int, readable: *mut fd_set, writable: *mut fd_set, exceptional: *mut fd_set,
+        timeout: *const timespec, mask: *const sigset_t
+    ) -> c_int;
+    fn epoll_wait(set: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int;
+    fn epoll_pwait(
+        set: c_int, events: *mut epoll_event, count: c_int, timeout: c_int, mask: *const sigset_t
+    ) -> c_int;
+    fn nanosleep(duration: *const timespec, left: *mut timespec) -> c_int;
+    fn clock_nanosleep(
+        clock: clockid_t, flags: c_int, duration: *const timespec, left: *mut timespec
+    ) -> c_int;
+    fn usleep(microseconds: useconds_t) -> c_int;
+    fn sleep(seconds: c_uint) -> c_uint;
+    fn sched_yield() -> c_int;
+    fn getaddrinfo(
+        node: *const c_char, service: *const c_char, hints: *const addrinfo, found: *mut *mut addrinfo
+    ) -> c_int;
+    fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t;
+    fn waitid(kind: idtype_t, child: id_t, information: *mut siginfo_t, options: c_int) -> c_int;
+    fn close(fd: c_int) -> c_int;
+    fn dup2(from: c_int, to: c_int) -> c_int;
+    fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int;
+    fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    fn syscall(
+        number: c_long, first: c_long, second: c_long, third: c_long, fourth: c_long, fifth: c_long, sixth: c_long
+    ) -> c_long;
+    fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t) -> ssize_t;
+    fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t, flags: c_int) -> ssize_t;
+    fn __recvfrom_chk(
+        fd: c_int, buffer: *mut c_void, length: size_t, room: size_t, flags: c_int, address: *mut sockaddr,
+        address_length: *mut socklen_t
+    ) -> ssize_t;
+    fn __poll_chk(set: *mut pollfd, count: nfds_t, timeout: c_int, room: size_t) -> c_int;
+    fn __ppoll_chk(
+        set: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, room: size_t
+    ) -> c_int;
+}
+
+#[inline]
+fn find(found: &AtomicPtr<c_void>, name: &'static CStr) -> *mut c_void {
+    // Relaxed: every thread that looks finds the same address, and the code there was mapped before any of them began.
+    let function = found.load(Ordering::Relaxed);
+    if function.is_null() { look_up(found, name) } else { function }
+}
+
+#[cold]
+fn look_up(found: &AtomicPtr<c_void>, name: &'static CStr) -> *mut c_void {
+    // SAFETY: `name` is a C string.
+    let function = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    if function.is_null() {
+        // There is no error that each of these calls could return, and nothing may unwind into C.
+        // SAFETY: takes nothing.
+        unsafe { libc::abort() };
+    }
+    // Relaxed: as above.
+    found.store(function, Ordering::Relaxed);
+    function
+}
+
+/// The address that shared libraries are linked to under this name.
+pub(crate) fn found_by_libraries(name: &CStr) -> *const c_void {
+    // SAFETY: `name` is a C string.
+    unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
+}
+
+/// Whether `address` lies in the program or library that this code is in.
+pub(crate) fn is_ours(address: *const c_void) -> bool {
+    let base = |address: *const c_void| {
+        let mut information = mem::MaybeUninit::<libc::Dl_info>::uninit();
+        // SAFETY: `information` is valid for writes; any address may be asked for.
+        let found = unsafe { libc::dladdr(address, information.as_mut_ptr()) } != 0;
+        // SAFETY: the call has filled it.
+        found.then(|| unsafe { information.assume_init() }.dli_fbase)
+    };
+    base(address).is_some_and(|found| Some(found) == base(is_ours as *const c_void))
+}

@@ -1,0 +1,72 @@
+//! Unmodified blocking code under `patch_all`: std's own types, and C calls as a C library makes them.
+
+#![expect(unsafe_code, reason = "C calls, as a C library makes them")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod coverage;
+mod interruption;
+mod locks;
+mod multiplex;
+mod process;
+mod sockets;
+mod streams;
+mod time;
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use greenloop::monkey::patch_all;
+use support::within;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs `run` on an OS thread of its own, patched.
+fn patched<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    patch_all();
+    within(LIMIT, run)
+}
+
+/// Runs `run` in a process of its own, in which nothing is patched: this program again, with the one test `name`, which calls
+/// this. What it prints is returned here.
+fn in_a_child(name: &str, run: impl FnOnce()) -> Vec<u8> {
+    const MARK: &str = "GREENLOOP_TEST_CHILD";
+    if std::env::var_os(MARK).is_some() {
+        run();
+        return Vec::new();
+    }
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a child");
+    // Late, so that what it prints fills the pipe meanwhile.
+    let mut printed = Vec::new();
+    let mut stdout = child.stdout.take().expect("a pipe");
+    stdout.read_exact(&mut [0]).expect("it prints something");
+    std::thread::sleep(Duration::from_millis(100));
+    stdout.read_to_end(&mut printed).expect("it prints text");
+    assert!(child.wait().expect("its status").success(), "{}", String::from_utf8_lossy(&printed));
+    printed
+}
+
+/// Runs `run` in a green thread while another one counts how often it could run, which it asserts to be more than once: the
+/// OS thread was not stopped.
+fn yields<T: 'static>(run: impl FnOnce() -> T + 'static) -> T {
+    let turns = std::rc::Rc::new(std::cell::Cell::new(0));
+    let count = turns.clone();
+    let counter = greenloop::spawn(move || {
+        loop {
+            count.set(count.get() + 1);
+            greenloop::sleep(Duration::from_millis(1));
+        }
+    });
+    let value = greenloop::spawn(run).join().expect("no panic");
+    counter.kill();
+    assert!(turns.get() > 1, "the OS thread was stopped");
+    value
+}

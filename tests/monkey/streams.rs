@@ -1,0 +1,116 @@
+//! Pipes, files, terminals.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use greenloop::{spawn, yield_now};
+
+use crate::{in_a_child, patched};
+
+/// Conformance 143: more than a pipe holds, to a reader that comes late.
+#[test]
+fn a_megabyte_goes_through_a_pipe() {
+    patched(|| {
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|number| (number / 3) as u8).collect();
+        let expected = sent.clone();
+        let producer = spawn(move || assert_eq!(writer.write(&sent).unwrap(), sent.len()));
+        yield_now();
+        assert!(!producer.is_finished());
+        let mut received = Vec::new();
+        reader.read_to_end(&mut received).unwrap();
+        producer.join().unwrap();
+        assert!(received == expected);
+    });
+}
+
+#[test]
+fn a_reader_of_a_pipe_waits_beside_others() {
+    patched(|| {
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        let word = spawn(move || {
+            let mut word = [0; 5];
+            reader.read_exact(&mut word).unwrap();
+            word
+        });
+        yield_now();
+        assert!(!word.is_finished());
+        writer.write_all(b"hello").unwrap();
+        assert_eq!(&word.join().unwrap(), b"hello");
+    });
+}
+
+/// A FIFO and a terminal, for which the kernel has no call that promises not to wait.
+#[test]
+fn what_the_kernel_must_be_asked_about_first_works_too() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    patched(|| {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let mut master = File::from(master);
+        let reader = spawn(move || {
+            let mut line = [0; 6];
+            (&terminal).read_exact(&mut line).unwrap();
+            (line, terminal)
+        });
+        yield_now();
+        assert!(!reader.is_finished());
+        master.write_all(b"typed\n").unwrap();
+        assert_eq!(&reader.join().unwrap().0, b"typed\n");
+    });
+}
+
+#[test]
+fn a_file_is_read_and_written_whole() {
+    patched(|| {
+        let path = std::env::temp_dir().join(format!("greenloop-monkey-file-{}", std::process::id()));
+        let contents: Vec<u8> = (0..300_000_u32).map(|number| (number / 7) as u8).collect();
+        let (expected, place) = (contents.clone(), path.clone());
+        spawn(move || {
+            let mut file =
+                File::options().read(true).write(true).create(true).truncate(true).open(&place).unwrap();
+            assert_eq!(file.write(&contents).unwrap(), contents.len());
+            file.seek(SeekFrom::Start(0)).unwrap();
+            let mut read = vec![0; 400_000];
+            assert_eq!(file.read(&mut read).unwrap(), expected.len());
+            assert!(read[..expected.len()] == expected);
+            assert_eq!(file.read(&mut read).unwrap(), 0);
+            drop(file);
+            assert!(fs::read(&place).unwrap() == expected);
+        })
+        .join()
+        .unwrap();
+        fs::remove_file(path).unwrap();
+    });
+}
+
+/// Conformance 173.
+#[test]
+fn many_print_at_once_through_a_full_pipe() {
+    let printed = in_a_child("streams::many_print_at_once_through_a_full_pipe", || {
+        greenloop::monkey::patch_all();
+        let printers: Vec<_> = (0..10)
+            .map(|number| {
+                spawn(move || {
+                    for _ in 0..20 {
+                        println!("{}", format!("{number}").repeat(1000));
+                        yield_now();
+                    }
+                })
+            })
+            .collect();
+        printers.into_iter().for_each(|printer| printer.join().unwrap());
+    });
+    if printed.is_empty() {
+        return; // The child.
+    }
+    let printed = String::from_utf8(printed).unwrap();
+    for number in 0..10 {
+        // The test harness has begun the first line.
+        let line = format!("{number}").repeat(1000);
+        assert_eq!(printed.lines().filter(|printed| printed.ends_with(&line)).count(), 20);
+    }
+}
