@@ -32,7 +32,8 @@
 //! | [`greenlet`] | explicit coroutines: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator) |
 //! | [`hub`] | the run loop's settings and its end |
 //! | [`sync`], [`event`], [`channel`], [`queue`] | locks, events, results, channels, queues: between green threads, hubs and plain OS threads |
-//! | [`io`] | waiting for any descriptor; pipes |
+//! | [`io`] | waiting for any descriptor; pipes, the standard input |
+//! | [`fs`] | files and folders |
 //! | [`net`] | sockets of TCP, UDP and Unix, names |
 //! | [`pool`] | green threads that belong together, or of which a number run at a time |
 //! | [`process`] | child processes |
@@ -66,6 +67,7 @@ pub mod channel;
 pub mod design {}
 pub mod error;
 pub mod event;
+pub mod fs;
 pub mod greenlet;
 pub mod hub;
 pub mod io;

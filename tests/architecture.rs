@@ -16,20 +16,20 @@ const FLOORS: &[(&str, u8)] = &[
     ("task", 3),
     ("sync", 4),
     ("channel", 4),
-    ("io", 4),
     ("threadpool", 4),
-    ("net", 5),
-    ("fs", 5),
-    ("process", 5),
-    ("signal", 5),
-    ("select", 5),
-    ("event", 5),
-    ("queue", 5),
-    ("pool", 5),
-    ("server", 6),
-    ("workers", 6),
-    ("inspect", 6),
-    ("monkey", 7),
+    ("io", 5),
+    ("net", 6),
+    ("fs", 6),
+    ("process", 6),
+    ("signal", 6),
+    ("select", 6),
+    ("event", 6),
+    ("queue", 6),
+    ("pool", 6),
+    ("server", 7),
+    ("workers", 7),
+    ("inspect", 7),
+    ("monkey", 8),
 ];
 
 /// Files beside the rooms: the front door, and pages that are all prose.
@@ -42,7 +42,7 @@ const CONFINED: &[(&str, &[&str])] = &[("libc", &["sys", "monkey"]), ("corosense
 const UNSAFE_ROOMS: &[&str] = &["sys", "greenlet", "monkey"];
 
 /// Floors where even a single leaf file may not be unsafe.
-const SAFE_FLOORS: &[u8] = &[0, 5];
+const SAFE_FLOORS: &[u8] = &[0, 6];
 
 /// What the library depends on, no more and no less.
 const DEPENDENCIES: &[&str] = &["corosensei", "libc", "slab", "thiserror"];
@@ -418,7 +418,7 @@ mod seen_to_fail {
             (
                 "src/net/tcp.rs",
                 "\nuse crate::process::Command;",
-                "src/net/tcp.rs:2: `net` on floor 5 imports `process`",
+                "src/net/tcp.rs:2: `net` on floor 6 imports `process`",
             ),
             ("src/error.rs", "use crate::sys::clock::Time;", "`error` on floor 0 imports `sys`"),
             ("src/sync/mutex.rs", "use crate::{hub::{waiter, ready}, channel::Sender};", "imports `channel`"),

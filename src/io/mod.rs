@@ -1,4 +1,4 @@
-//! Waiting for file descriptors, and pipes.
+//! Waiting for file descriptors, pipes, and the standard input.
 //!
 //! The types here and in [`net`](crate::net) have std's names and signatures. They block the calling green thread only:
 //! each operation is tried first, and if it would block, the green thread yields until the hub hears that the descriptor is
@@ -19,16 +19,22 @@
 //!
 //! For descriptors of other origin there are [`wait_readable`], [`wait_writable`] and [`wait_fd`].
 
+mod file;
 pub(crate) mod operation;
+mod pauses;
 mod pipe;
 pub(crate) mod socket;
 pub(crate) mod source;
+mod stdin;
 mod wait;
 mod watches;
 
 pub use crate::sys::readiness::Interest;
+pub(crate) use file::AnyFile;
 pub(crate) use operation::{Direction, Operation};
+pub(crate) use pauses::Pauses;
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use source::Source;
+pub use stdin::{Stdin, StdinLock, stdin};
 pub use wait::{wait_fd, wait_readable, wait_writable};
 pub(crate) use watches::Watches;

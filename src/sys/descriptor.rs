@@ -1,6 +1,7 @@
 //! What any file descriptor can do: bytes in and out, its mode, and being closed while others still hold its number.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::poll::check;
@@ -28,6 +29,26 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: `buffer` is valid for its length of bytes to be written.
     let count = unsafe { original::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
     count.check().map(|count| count as usize)
+}
+
+/// pread(2).
+pub(crate) fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let offset = offset_of(offset)?;
+    // SAFETY: `buffer` is valid for its length of bytes to be written.
+    let count = unsafe { libc::pread64(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) };
+    count.check().map(|count| count as usize)
+}
+
+/// pwrite(2).
+pub(crate) fn write_at(fd: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> io::Result<usize> {
+    let offset = offset_of(offset)?;
+    // SAFETY: `buffer` is valid for its length of bytes to be read.
+    let count = unsafe { libc::pwrite64(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), offset) };
+    count.check().map(|count| count as usize)
+}
+
+fn offset_of(offset: u64) -> io::Result<libc::off64_t> {
+    libc::off64_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 /// readv(2).
@@ -131,6 +152,24 @@ pub(crate) fn would_block() -> io::Error {
 #[cold]
 pub(crate) fn bad_descriptor() -> io::Error {
     io::Error::from_raw_os_error(libc::EBADF)
+}
+
+/// Whether `error` says that the descriptor is not open.
+pub(crate) fn is_bad_descriptor(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBADF)
+}
+
+/// Whether a descriptor may have to be waited for, and can be: not a regular file, a folder, or a disk.
+pub(crate) fn tells_readiness(fd: BorrowedFd<'_>) -> bool {
+    let mut status = MaybeUninit::<libc::stat64>::uninit();
+    // SAFETY: `status` is valid to be written to.
+    if unsafe { libc::fstat64(fd.as_raw_fd(), status.as_mut_ptr()) }.check().is_err() {
+        // It is not open: a call says so at once.
+        return true;
+    }
+    // SAFETY: the call has succeeded, so it is written.
+    let kind = unsafe { status.assume_init() }.st_mode & libc::S_IFMT;
+    !matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
 }
 
 /// Whether `error` says that a descriptor cannot be waited for, because it is always ready: a regular file.

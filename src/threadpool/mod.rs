@@ -82,6 +82,18 @@ where
     SHARED.unblock(f)
 }
 
+/// [`unblock`] for a call to the system, whose errors include that no thread can be made.
+pub(crate) fn offload<F, T>(f: F) -> io::Result<T>
+where
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    if crew::is_worker() || is_unwinding() {
+        return f();
+    }
+    SHARED.try_unblock(f)?
+}
+
 /// Runs `f` on a thread of the process-wide pool some time, and waits for nothing.
 ///
 /// # Errors

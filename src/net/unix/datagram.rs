@@ -8,9 +8,8 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::pauses::Pauses;
 use crate::io::socket::{Receive, ReceiveFrom, Send, SendTo, Short, UntilShutDown};
-use crate::io::{Direction, Source};
+use crate::io::{Direction, Pauses, Source};
 use crate::net::socket::adopt;
 use crate::sys::clock::Time;
 use crate::sys::socket::{Address, Taking};

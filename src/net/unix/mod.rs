@@ -16,7 +16,6 @@
 
 mod datagram;
 mod listener;
-mod pauses;
 mod stream;
 
 pub use self::datagram::UnixDatagram;

@@ -8,9 +8,8 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::pauses::Pauses;
 use crate::io::socket::{Receive, ReceiveVectored, Send, SendVectored, Short};
-use crate::io::{Direction, Source};
+use crate::io::{Direction, Pauses, Source};
 use crate::net::socket::adopt;
 use crate::sys::clock::Time;
 use crate::sys::socket::{self, Address, Taking};

@@ -1,4 +1,5 @@
-//! Waiting for room in a Unix socket that is not one's own, of which the kernel tells nobody: only trying again shows it.
+//! Waiting for what the kernel tells nobody, and only trying again shows: room in a Unix socket that is not one's own, the end of
+//! a lock on a file.
 
 use std::time::Duration;
 
@@ -10,19 +11,19 @@ const FIRST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// The pauses between attempts, each twice as long as the one before.
-pub(super) struct Pauses {
+pub(crate) struct Pauses {
     next: Duration,
     deadline: Time,
 }
 
 impl Pauses {
-    pub(super) fn until(deadline: Time) -> Pauses {
+    pub(crate) fn until(deadline: Time) -> Pauses {
         Pauses { next: FIRST, deadline }
     }
 
     /// Sleeps for the next pause; `false` at once if the deadline has passed. A green thread that unwinds must not wait: to
     /// it, every deadline has passed.
-    pub(super) fn pause(&mut self) -> bool {
+    pub(crate) fn pause(&mut self) -> bool {
         let left = Time::now().until(self.deadline);
         if left.is_zero() || is_unwinding() {
             return false;

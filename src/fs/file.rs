@@ -1,0 +1,400 @@
+//! An open file.
+
+use std::fmt;
+use std::fs::{FileTimes, Metadata, Permissions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::OpenOptions;
+use crate::error::Unwinding;
+use crate::io::{AnyFile, Pauses};
+use crate::sys::clock::Time;
+
+/// An open file: [`std::fs::File`], whose operations let other green threads run while they wait.
+///
+/// It is shared by reference, and [`Read`], [`Write`], [`Seek`] and [`FileExt`] work on `&File` too. A pipe, a terminal or a
+/// device works as well; nobody waits for those on another OS thread, and they stay in the mode in which they came. See
+/// [the module](crate::fs) for what a kill does.
+///
+/// Each read and write of a regular file is a trip to another OS thread, a hundred times as dear as the system call itself:
+/// [`BufReader`](io::BufReader) and [`BufWriter`](io::BufWriter) save as many as they save elsewhere, and more.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::fs::{self, File};
+/// use std::io::{Read, Seek, SeekFrom, Write};
+///
+/// let path = std::env::temp_dir().join(format!("greenloop-file-{}", std::process::id()));
+/// let mut file = File::options().read(true).write(true).create_new(true).open(&path)?;
+/// file.write_all(b"hello, world")?;
+/// file.seek(SeekFrom::Start(7))?;
+/// let mut text = String::new();
+/// file.read_to_string(&mut text)?;
+/// assert_eq!(text, "world");
+/// fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct File {
+    file: AnyFile<std::fs::File>,
+}
+
+/// One of std's operations on an open file, sent off.
+macro_rules! operation {
+    ($(#[$documentation:meta])* $name:ident($($argument:ident: $Argument:ty)?) -> $Result:ty) => {
+        $(#[$documentation])*
+        #[doc = ""]
+        #[doc = concat!(
+            "This is [`std::fs::File::", stringify!($name), "`] on another OS thread; see [the module](crate::fs)."
+        )]
+        pub fn $name(&self $(, $argument: $Argument)?) -> io::Result<$Result> {
+            self.file.offload(move |file| file.$name($($argument)?))
+        }
+    };
+}
+
+impl File {
+    /// Opens a file to read from. See [`OpenOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::open`].
+    pub fn open<P: AsRef<Path>>(path: P) -> io::Result<File> {
+        File::options().read(true).open(path)
+    }
+
+    /// Opens a file to write to, which is created if it is not there, and emptied if it is. See [`OpenOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::create`].
+    pub fn create<P: AsRef<Path>>(path: P) -> io::Result<File> {
+        File::options().write(true).create(true).truncate(true).open(path)
+    }
+
+    /// Creates a file to read from and write to, which must not be there. See [`OpenOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::create_new`].
+    pub fn create_new<P: AsRef<Path>>(path: P) -> io::Result<File> {
+        File::options().read(true).write(true).create_new(true).open(path)
+    }
+
+    /// How a file is to be opened, with everything off.
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    operation! {
+        /// Waits until all that was written, and what is known of the file, is on its device.
+        #[doc(alias = "fsync")]
+        sync_all() -> ()
+    }
+    operation! {
+        /// Waits until all that was written is on its device.
+        #[doc(alias = "fdatasync")]
+        sync_data() -> ()
+    }
+    operation! {
+        /// Cuts the file off, or fills it up with zeros.
+        #[doc(alias = "ftruncate")]
+        set_len(size: u64) -> ()
+    }
+    operation! {
+        /// What is known of the file.
+        #[doc(alias = "fstat")]
+        metadata() -> Metadata
+    }
+    operation! {
+        /// Changes the permissions of the file.
+        #[doc(alias = "fchmod")]
+        set_permissions(perm: Permissions) -> ()
+    }
+    operation! {
+        /// Changes when the file was last read and written.
+        set_times(times: FileTimes) -> ()
+    }
+    operation! {
+        /// Changes when the file was last written.
+        set_modified(time: SystemTime) -> ()
+    }
+    operation! {
+        /// Releases the lock of [`lock`](File::lock) and its siblings.
+        unlock() -> ()
+    }
+
+    /// Makes a second handle on the open file, with which it has the position and locks in common. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// Those of fcntl(2), for instance when no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<File> {
+        Ok(File::from(self.file.get_ref().try_clone()?))
+    }
+
+    /// Locks the file for this handle and its clones alone: [`std::fs::File::lock`].
+    ///
+    /// While others hold it, the calling green thread sleeps for 1 to 50 ms at a time and tries again: the kernel tells nobody
+    /// when it is free, but who waits for that in a system call. A kill or an enclosing [`with_timeout`](crate::with_timeout)
+    /// ends that by unwinding, and does not leave it locked.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::lock`]. [`Unwinding`] if it would have to wait while the green thread unwinds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File, TryLockError};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-lock-{}", std::process::id()));
+    /// let (one, other) = (File::create(&path)?, File::create(&path)?);
+    /// one.lock()?;
+    /// assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+    /// let waiter = greenloop::spawn(move || other.lock());
+    /// one.unlock()?;
+    /// waiter.join().unwrap()?;
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "flock")]
+    pub fn lock(&self) -> io::Result<()> {
+        self.lock_with(std::fs::File::try_lock)
+    }
+
+    /// Locks the file against [`lock`](File::lock), for this handle and others that share it. Waits as that does.
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](File::lock).
+    pub fn lock_shared(&self) -> io::Result<()> {
+        self.lock_with(std::fs::File::try_lock_shared)
+    }
+
+    /// Locks the file as [`lock`](File::lock) does, if nobody else has. See [the module](crate::fs) for how it waits for
+    /// the answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`std::fs::File::try_lock`]: [`WouldBlock`](TryLockError::WouldBlock) if somebody has.
+    pub fn try_lock(&self) -> Result<(), TryLockError> {
+        self.try_lock_with(std::fs::File::try_lock)
+    }
+
+    /// Locks the file as [`lock_shared`](File::lock_shared) does, if nobody keeps it for himself.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_lock`](File::try_lock).
+    pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.try_lock_with(std::fs::File::try_lock_shared)
+    }
+
+    fn lock_with(&self, take: TryLock) -> io::Result<()> {
+        let mut pauses = Pauses::until(Time::NEVER);
+        loop {
+            match self.try_lock_with(take) {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if pauses.pause() => {}
+                Err(TryLockError::WouldBlock) => return Err(Unwinding.into()),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn try_lock_with(&self, take: TryLock) -> Result<(), TryLockError> {
+        let file = self.file.share();
+        let taken = crate::threadpool::offload(move || {
+            let taken = take(&file);
+            Ok(taken.map(|()| Taken(Some(file))))
+        });
+        taken.map_err(TryLockError::Error)??.keep();
+        Ok(())
+    }
+}
+
+type TryLock = fn(&std::fs::File) -> Result<(), TryLockError>;
+
+/// A lock on its way to who asked for it. If he is gone, it is undone.
+struct Taken(Option<Arc<std::fs::File>>);
+
+impl Taken {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(file) = &self.0 {
+            // Nobody is there to hear of an error.
+            let _ = file.unlock();
+        }
+    }
+}
+
+impl Read for &File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+
+    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        if self.file.tells_readiness() {
+            return io::Read::read_to_end(&mut Plain(self), bytes);
+        }
+        // In one trip.
+        let (mut more, result) = self.file.offload(|mut file| {
+            let mut more = Vec::new();
+            let result = file.read_to_end(&mut more);
+            Ok((more, result))
+        })?;
+        bytes.append(&mut more);
+        result
+    }
+
+    fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        self.read_to_end(&mut bytes)?;
+        let more =
+            String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        text.push_str(&more);
+        Ok(more.len())
+    }
+}
+
+/// A file read with nothing but `read`.
+struct Plain<'a>(&'a File);
+
+impl Read for Plain<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.file.read(buffer)
+    }
+}
+
+impl Read for File {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_to_end(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        (&*self).read_to_end(bytes)
+    }
+
+    fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        (&*self).read_to_string(text)
+    }
+}
+
+impl Write for &File {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.file.write(buffer)
+    }
+
+    /// Of no effect: nothing is kept back. For the device, see [`File::sync_all`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for File {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        (&*self).write(buffer)
+    }
+
+    /// Of no effect: nothing is kept back. For the device, see [`File::sync_all`].
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for &File {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        // Not here: it would wait for a read that is under way.
+        self.file.offload(move |mut file| file.seek(position))
+    }
+}
+
+impl Seek for File {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        (&*self).seek(position)
+    }
+}
+
+impl FileExt for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buffer, offset)
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_fd().as_raw_fd()
+    }
+}
+
+/// Waits for nothing.
+impl From<std::fs::File> for File {
+    fn from(file: std::fs::File) -> File {
+        File { file: AnyFile::new(file) }
+    }
+}
+
+impl From<OwnedFd> for File {
+    fn from(fd: OwnedFd) -> File {
+        std::fs::File::from(fd).into()
+    }
+}
+
+/// If an operation that was given up is still under way, a duplicate: the descriptor itself closes after that.
+///
+/// # Panics
+///
+/// If there is no descriptor left for the duplicate.
+impl From<File> for std::fs::File {
+    fn from(file: File) -> std::fs::File {
+        let file = file.file.into_inner();
+        Arc::try_unwrap(file).unwrap_or_else(|shared| {
+            shared.try_clone().unwrap_or_else(|error| panic!("no duplicate of a file in use: {error}"))
+        })
+    }
+}
+
+impl From<File> for OwnedFd {
+    fn from(file: File) -> OwnedFd {
+        std::fs::File::from(file).into()
+    }
+}
+
+impl IntoRawFd for File {
+    fn into_raw_fd(self) -> RawFd {
+        OwnedFd::from(self).into_raw_fd()
+    }
+}
+
+impl From<File> for Stdio {
+    fn from(file: File) -> Stdio {
+        std::fs::File::from(file).into()
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("File").field("fd", &self.as_raw_fd()).finish_non_exhaustive()
+    }
+}

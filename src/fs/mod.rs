@@ -1,0 +1,45 @@
+//! Files and folders, with std's names and signatures.
+//!
+//! No operation stops the hub. The calling green thread waits while a thread of the pool that
+//! [`unblock`](crate::threadpool::unblock) has too makes the system call, and others run; a [`File`] that is a pipe, a terminal or
+//! a device is waited for as [`io`](crate::io) does it.
+//!
+//! ```
+//! use greenloop::fs;
+//!
+//! let folder = std::env::temp_dir().join(format!("greenloop-fs-{}", std::process::id()));
+//! fs::create_dir(&folder)?;
+//! fs::write(folder.join("greeting"), "hello")?;
+//! assert_eq!(fs::read_to_string(folder.join("greeting"))?, "hello");
+//! fs::copy(folder.join("greeting"), folder.join("copy"))?;
+//! fs::rename(folder.join("copy"), folder.join("greeting"))?;
+//! let names: Vec<_> = fs::read_dir(&folder)?.map(|entry| entry.unwrap().file_name()).collect();
+//! assert_eq!(names, ["greeting"]);
+//! fs::remove_dir_all(&folder)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A kill or an enclosing [`with_timeout`](crate::with_timeout) frees the caller of any of these at once. What has not begun by
+//! then is not done; what has begun is done to its end. While a green thread unwinds, an operation runs on its own thread, and
+//! stops the hub, rather than not at all.
+//!
+//! # Differences from std
+//!
+//! - [`read_dir`] reads all the names before it returns.
+//! - There is no `FromRawFd` for [`File`]: `From<OwnedFd>` says the same without `unsafe`.
+//! - Symbolic links are made by [`std::os::unix::fs::symlink`]. What std marks as deprecated or not yet stable is left out.
+
+mod directory;
+mod file;
+mod open_options;
+mod path;
+
+pub use std::fs::{FileTimes, FileType, Metadata, Permissions, TryLockError};
+
+pub use self::directory::{DirBuilder, DirEntry, ReadDir, create_dir, create_dir_all, read_dir};
+pub use self::file::File;
+pub use self::open_options::OpenOptions;
+pub use self::path::{
+    canonicalize, copy, exists, hard_link, metadata, read, read_link, read_to_string, remove_dir,
+    remove_dir_all, remove_file, rename, set_permissions, symlink_metadata, write,
+};
