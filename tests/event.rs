@@ -5,8 +5,9 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -111,12 +112,14 @@ fn a_waiter_that_was_killed_or_timed_out_is_out_of_the_line() {
 #[test]
 fn a_set_between_the_deadline_and_the_run_counts() {
     within(LIMIT, || {
-        let second = Instant::now() + Duration::from_millis(20);
+        // Late enough for both to have parked, on a busy machine too.
+        let first = Instant::now() + Duration::from_millis(250);
+        let second = first + Duration::from_millis(5);
         let event = Arc::new(Event::new());
         let setter = spawn_parked({
             let event = event.clone();
             move || {
-                Event::new().wait_deadline(second - Duration::from_millis(5));
+                Event::new().wait_deadline(first);
                 event.set();
                 event.clear();
             }
@@ -125,9 +128,7 @@ fn a_set_between_the_deadline_and_the_run_counts() {
             let event = event.clone();
             move || event.wait_deadline(second)
         });
-        while Instant::now() < second + Duration::from_millis(2) {
-            std::hint::spin_loop();
-        }
+        thread::sleep(second.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
         assert!(waiter.join().unwrap());
         setter.join().unwrap();
     });
@@ -197,6 +198,36 @@ fn a_set_wakes_across_threads_both_ways_again_and_again() {
             pair.1.clear();
         }
         other.join().unwrap();
+    });
+}
+
+/// Each hub here is new, and has yet to open what it sleeps with. All stay until the last is woken, so that none takes over
+/// what an earlier one has left.
+#[test]
+fn a_set_wakes_a_hub_that_is_about_to_sleep_for_the_first_time() {
+    const HUBS: usize = 64;
+    within(LIMIT, || {
+        let end = Arc::new(Barrier::new(HUBS));
+        let mut random = Random::new(1);
+        let hubs = (0..HUBS).map(|_| {
+            let (event, end) = (Arc::new(Event::new()), end.clone());
+            let (waits, (tell, told)) = (event.clone(), channel());
+            let hub = thread::spawn(move || {
+                tell.send(()).unwrap();
+                let start = Instant::now();
+                waits.wait_timeout(LIMIT / 2);
+                end.wait();
+                start.elapsed()
+            });
+            told.recv().unwrap();
+            let start = Instant::now();
+            let pause = Duration::from_nanos(random.below(60_000) as u64);
+            while start.elapsed() < pause {}
+            event.set();
+            hub
+        });
+        let hubs: Vec<_> = hubs.collect();
+        assert!(hubs.into_iter().all(|hub| hub.join().unwrap() < LIMIT / 2), "by its timer alone");
     });
 }
 

@@ -155,19 +155,17 @@ impl Reactor {
     }
 
     /// Waits until some descriptor is ready or the bell rings, for `timeout` at most (`None`: for ever), and makes those
-    /// ready whom that concerns. A signal may end the wait early.
+    /// ready whom that concerns. A signal may end the wait early. Returns whether the bell rings.
     ///
     /// # Panics
     ///
     /// If the kernel refuses to wait: then no wait of this hub can end well.
-    pub(crate) fn poll(&self, timeout: Option<Duration>) {
+    pub(crate) fn poll(&self, timeout: Option<Duration>) -> bool {
         let mut woken = self.woken.take();
         let timeout = if woken.is_empty() { timeout } else { Some(Duration::ZERO) };
         let result = self.core.borrow_mut().poll(timeout, &mut woken);
         self.notify(woken);
-        if let Err(error) = result {
-            cannot_wait(error);
-        }
+        result.unwrap_or_else(|error| cannot_wait(error))
     }
 
     #[inline]
@@ -312,12 +310,14 @@ impl Core {
         self.next_id - 1
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Notify>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Notify>) -> io::Result<bool> {
         // The wait borrows the poller, so an entry for which it has to be asked again is looked at afterwards.
         let Core { poller, entries, unsettled, .. } = self;
         let tells_edges = poller.tells_edges();
+        let mut rings = false;
         poller.wait(timeout, |Event { token, ready, marked }| {
             if token == BELL {
+                rings = true;
                 return;
             }
             let key = Key(token);
@@ -331,7 +331,7 @@ impl Core {
         while let Some(key) = self.unsettled.pop() {
             self.settle(key, woken);
         }
-        Ok(())
+        Ok(rings)
     }
 
     /// After an event for an entry whose driver may have to be asked again.

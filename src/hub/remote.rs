@@ -146,6 +146,7 @@ impl Door {
 
     /// Called by the hub before it blocks: from now on a letter rings. `false` if one is there already.
     pub(crate) fn prepare_to_sleep(&self) -> bool {
+        debug_assert!(self.bell.get().is_some(), "a letter that comes now could not ring");
         self.sleeping.store(true, Ordering::SeqCst);
         if self.pending.load(Ordering::SeqCst) {
             self.end_sleep();
@@ -154,11 +155,14 @@ impl Door {
         true
     }
 
-    /// Called by the hub when it has blocked: silences the bell if it was rung.
+    /// Called by the hub when it has blocked. Who has seen it asleep may ring even after this.
     pub(crate) fn end_sleep(&self) {
-        if !self.sleeping.swap(false, Ordering::SeqCst)
-            && let Some(bell) = self.bell.get()
-        {
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    /// Called by the hub when it hears the bell.
+    pub(crate) fn silence(&self) {
+        if let Some(bell) = self.bell.get() {
             bell.clear();
         }
     }
@@ -175,6 +179,7 @@ mod tests {
         let wait = |fiber| Wait::new(fiber, epoch, generation);
         assert!(door.send(epoch, Letter::Wake(wait(1))));
         assert!(door.send(epoch, Letter::Wake(wait(2))));
+        door.bell().unwrap();
         assert!(!door.prepare_to_sleep());
         let waits: Vec<_> = door
             .take_letters()

@@ -107,6 +107,8 @@ impl HubState {
             longest = Some(LONELY_SLEEP.saturating_mul(1 << sleeps.min(20)));
             self.lonely_sleeps.set(sleeps + 1);
         }
+        // With its bell, before anybody is told to ring that.
+        self.reactor();
         if self.spin_for_events(longest) || !self.door.prepare_to_sleep() {
             self.lonely_sleeps.set(0);
             return;
@@ -145,7 +147,11 @@ impl HubState {
 
     fn poll(&self, timeout: Option<Duration>) {
         let reactor = self.reactor();
-        self.callback(|| reactor.poll(timeout));
+        self.callback(|| {
+            if reactor.poll(timeout) {
+                self.door.silence();
+            }
+        });
     }
 
     /// The reactor, made when a descriptor is first waited for, or the hub first blocks.
