@@ -369,6 +369,8 @@ pub(crate) struct Thread {
     pub(crate) end_hub: Cell<Option<fn()>>,
     /// Takes a fiber out of the hub's ready queue.
     pub(crate) withdraw: Cell<Option<fn(FiberRef)>>,
+    /// Puts a fiber that is about to be switched out into the hub's ready queue, for an interrupt that it has not had yet.
+    pub(crate) recall: Cell<Option<fn(FiberRef)>>,
     pub(super) tracing: Cell<bool>,
     pub(super) tracer: RefCell<Option<Rc<Tracer>>>,
     /// The greenlet that has just ended, for the trace of its last switch.
@@ -424,6 +426,7 @@ fn make_thread() -> Local<Thread> {
         wait_in_hub: Cell::new(None),
         end_hub: Cell::new(None),
         withdraw: Cell::new(None),
+        recall: Cell::new(None),
         tracing: Cell::new(false),
         tracer: RefCell::new(None),
         departed: RefCell::new(None),

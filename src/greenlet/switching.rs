@@ -207,6 +207,12 @@ fn wait_for_parcel<T: 'static>(
     let mut slot: Option<T> = None;
     // The slot is written through this pointer by whoever switches back, and read below.
     current.inbox.set(Some(Inbox { value_type: TypeId::of::<T>(), slot: NonNull::from(&mut slot).cast() }));
+    if current.disturbed.get()
+        && let Some(recall) = thread.recall.get()
+    {
+        // An interrupt came while it ran, or a value overtook it.
+        recall(current);
+    }
     thread.leave(target);
     current.inbox.set(None);
     if current.disturbed.get() {

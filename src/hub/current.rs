@@ -42,6 +42,7 @@ fn make_hub() -> HubRef {
     thread.withdraw.set(Some(|fiber| {
         hub().ready.borrow_mut().withdraw(&fiber);
     }));
+    thread.recall.set(Some(|fiber| hub().recall(fiber)));
     thread.end_hub.set(Some(end_hub));
     HUB.set(Box::into_raw(Box::new(HubState::new(thread))));
     hub()

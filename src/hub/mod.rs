@@ -164,6 +164,16 @@ impl HubState {
         }
     }
 
+    /// The current fiber, which has interrupts left, is about to be switched out: they are raised when its turn comes.
+    #[cold]
+    fn recall(&self, fiber: FiberRef) {
+        if fiber.interrupts.borrow().is_empty() || waiter::is_unwinding() {
+            return;
+        }
+        fiber.state.set(State::Ready);
+        self.ready.borrow_mut().push_woken(fiber);
+    }
+
     /// Leaves the stack of the current fiber until it is made ready.
     #[inline(always)]
     fn park(&self, fiber: FiberRef) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use greenloop::event::Event;
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current};
 use greenloop::hub::Hub;
-use greenloop::{GreenletExit, Timeout, sleep, spawn, with_timeout, yield_now};
+use greenloop::{GreenletExit, JoinHandle, Timeout, sleep, spawn, with_timeout, yield_now};
 
 use crate::support::within;
 use crate::{Counted, LIMIT, LONG, Log, SHORT, raise, raised};
@@ -45,7 +45,7 @@ fn a_time_limit_ends_the_pull_and_the_next_one_goes_on() {
         let ended = Rc::new(Cell::new(0));
         let mut generator = ticks(&ended);
         let mut seen = Vec::new();
-        let late = with_timeout(10 * SHORT, || {
+        let late = with_timeout(100 * SHORT, || {
             for tick in &mut generator {
                 seen.push(tick);
                 sleep(SHORT);
@@ -150,6 +150,43 @@ fn a_value_that_overtakes_a_kill_arrives_and_the_kill_at_the_next_wait() {
         // Nobody switches back.
         assert!(!by_hand.is_finished());
         by_hand.kill();
+    });
+}
+
+/// A kill that comes while it runs, and one that a value overtakes: both are raised though it never waits in the hub.
+#[test]
+fn a_kill_of_who_only_switches() {
+    within(LIMIT, || {
+        let own: Rc<RefCell<Option<JoinHandle<()>>>> = Rc::default();
+        let ended = Rc::new(Cell::new(0));
+        let (seen, generator) = (own.clone(), ticks(&ended));
+        let puller = spawn(move || {
+            assert!(!seen.borrow().as_ref().expect("put there before it began").try_kill());
+            generator.for_each(drop);
+        });
+        *own.borrow_mut() = Some(puller);
+        let puller = own.clone();
+        spawn(move || puller.borrow().as_ref().unwrap().wait()).join().unwrap();
+        assert!(own.take().unwrap().join().unwrap_err().is_killed());
+
+        let turn = Arc::new(Event::new());
+        let waits = turn.clone();
+        let generator = Generator::new(move |generator, ()| {
+            loop {
+                waits.wait();
+                waits.clear();
+                generator.yield_(());
+            }
+        });
+        let pulled = Rc::new(Cell::new(0));
+        let count = pulled.clone();
+        let puller = spawn(move || generator.for_each(|()| count.set(count.get() + 1)));
+        yield_now();
+        // The body is ready, with a value for it, before the kill is.
+        turn.set();
+        puller.kill();
+        assert_eq!(pulled.get(), 1);
+        assert!(puller.join().unwrap_err().is_killed());
     });
 }
 
