@@ -6,7 +6,7 @@ use greenloop::channel::{TryRecvError, bounded, unbounded};
 use greenloop::event::Event;
 use greenloop::{idle, killall, with_timeout};
 
-use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::support::{block_past, spawn_parked, two_deadlines, within};
 use super::{Counted, LIMIT, Log, receiving, sending};
 
 #[test]
@@ -127,7 +127,7 @@ fn a_deadline_after_the_call_receives_all_the_same() {
                 Event::new().wait();
             });
             let receiving = spawn_parked(move || receiver.recv_deadline(second));
-            spin_past(second);
+            block_past(second);
             assert_eq!(receiving.join().unwrap(), Ok(1));
         }
     });
@@ -146,7 +146,7 @@ fn a_deadline_after_the_value_was_taken_is_no_timeout() {
                 receiver.try_iter().count()
             });
             let sending = spawn_parked(move || sender.send_deadline(7, second));
-            spin_past(second);
+            block_past(second);
             assert_eq!(sending.join().unwrap(), Ok(()), "taken means sent");
             assert_eq!(taking.join().unwrap(), capacity);
         }
@@ -169,7 +169,7 @@ fn a_time_limit_after_the_call_leaves_the_value_to_the_next() {
             move || with_timeout(second.duration_since(Instant::now()), || receiver.recv().is_ok()).is_err()
         });
         let next = receiving(&receiver, &log, "next");
-        spin_past(second);
+        block_past(second);
         assert!(limited.join().unwrap());
         next.join().unwrap();
         assert_eq!(log.take(), ["next 1"]);

@@ -87,14 +87,17 @@ fn case_44_a_failure() {
 #[test]
 fn case_46_a_result_that_is_not_there_yet() {
     within(LIMIT, || {
-        let task = spawn(|| {
-            sleep(SHORT);
+        let go = Arc::new(Event::new());
+        let waits = go.clone();
+        let task = spawn(move || {
+            waits.wait();
             7
         });
         let task = task.join_timeout(Duration::ZERO).unwrap_err();
         let task = task.join_timeout(Duration::from_micros(1)).unwrap_err();
         assert!(!task.wait_timeout(Duration::ZERO));
         assert!(!task.is_finished());
+        go.set();
         assert_eq!(task.join_timeout(LONG).unwrap().unwrap(), 7);
     });
 }

@@ -126,22 +126,6 @@ both_drivers! {
         spinner.kill();
     }
 
-    /// Conformance 92.
-    fn a_timer_is_on_time_beside_a_waiting_reader() {
-        let (reader, writer) = readable();
-        let waiting = spawn(move || read_byte(&reader));
-        let mut late = 0;
-        for _ in 0..150 {
-            let start = Instant::now();
-            sleep(Duration::from_millis(1));
-            assert!(start.elapsed() >= Duration::from_millis(1));
-            late += usize::from(start.elapsed() > Duration::from_millis(11));
-        }
-        assert!(late < 15, "{late} of 150 timers were more than 10 ms late");
-        put(&writer, b"x");
-        waiting.join().unwrap();
-    }
-
     fn an_idle_reader_costs_others_nothing() {
         let (idle, _writer) = readable();
         let waiting = spawn(move || read_byte(&idle));

@@ -11,7 +11,7 @@ use greenloop::net::{TcpListener, TcpStream, UdpSocket};
 use greenloop::spawn;
 
 use crate::support::{both_drivers, leaves_nothing_open};
-use crate::{pair, settle, unix_address};
+use crate::{pair, secluded_listener, settle, unix_address};
 
 fn assert_closed<T>(what: &str, result: io::Result<T>) {
     match result {
@@ -93,7 +93,7 @@ both_drivers! {
 
     /// Conformance 137.
     fn every_call_on_another_closed_socket_says_so() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = secluded_listener();
         let address = listener.local_addr().unwrap();
         listener.close().unwrap();
         assert_all_closed!(listener: close() accept() local_addr() try_clone() take_error() ttl() set_ttl(1));
@@ -131,7 +131,7 @@ both_drivers! {
     }
 
     fn a_closed_name_is_free_again() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = secluded_listener();
         let address = listener.local_addr().unwrap();
         listener.close().unwrap();
         let again = TcpListener::bind(address).unwrap();

@@ -3,14 +3,22 @@ use std::time::Duration;
 
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::{joinall, sleep, spawn};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::pair;
 use crate::support::{Random, both_drivers};
 
 const CONNECTIONS: usize = 1_000;
 
+/// For two tests at once, with two descriptors for each connection.
+fn raise_the_limit_of_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the soft limit can be raised");
+}
+
 both_drivers! {
     fn a_thousand_connections_at_once() {
+        raise_the_limit_of_files();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 4096).unwrap();
         let address = listener.local_addr().unwrap();

@@ -20,7 +20,7 @@ mod parity;
 /// Reading and writing connections.
 mod streams;
 
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown};
 use std::os::linux::net::SocketAddrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -58,16 +58,22 @@ fn unresponsive() -> (TcpListener, Vec<TcpStream>) {
     rustix::net::listen(&listener, 0).expect("a shorter backlog");
     let address = listener.local_addr().expect("an address");
     let mut inside = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(20)) {
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
         inside.push(stream);
     }
     (listener, inside)
 }
 
-/// An address of this machine at which nobody listens.
+/// An address of this machine at which nobody listens: its port is none that the kernel gives out.
 fn deaf() -> greenloop::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    listener.local_addr().expect("an address")
+    ([127, 0, 0, 77], 1).into()
+}
+
+/// A listener at an address of this machine that no other test uses: its port stays free when it is closed.
+fn secluded_listener() -> TcpListener {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let [.., high, low] = NUMBER.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+    TcpListener::bind((Ipv4Addr::new(127, 77, high, low), 0)).expect("a listener")
 }
 
 /// Ends a connection in both directions, whoever holds it.

@@ -138,7 +138,12 @@ same_as_std! {
         log.note("accept", listener.accept().map(|_| ()));
         log.note("incoming", listener.incoming().next().unwrap().map(|_| ()));
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let accepted = listener.accept().unwrap().0;
+        // The kernel may be a moment behind.
+        let accepted = loop {
+            if let Ok((accepted, _)) = listener.accept() {
+                break accepted;
+            }
+        };
         stream.set_nonblocking(true).unwrap();
         log.note("read", stream.read(&mut [0; 4]));
         let full = loop {
@@ -208,7 +213,8 @@ same_as_std! {
     }
 
     fn errors_of_connecting(log) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Where no other test binds, so that the port is nobody's afterwards.
+        let listener = TcpListener::bind("127.0.0.78:0").unwrap();
         let address = listener.local_addr().unwrap();
         log.note("bind", TcpListener::bind(address).map(|_| ()));
         drop(listener);
@@ -229,7 +235,7 @@ same_as_std! {
     fn one_of_several_addresses(log) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let deaf = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let deaf = SocketAddr::from(([127, 0, 0, 77], 1));
         let stream = TcpStream::connect(&[deaf, address][..]).unwrap();
         log.note("connected", stream.peer_addr().map(|peer| peer == address));
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -238,7 +244,8 @@ same_as_std! {
     }
 
     fn datagrams(log) {
-        let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Where no other test binds, so that the port is nobody's afterwards.
+        let one = UdpSocket::bind("127.0.0.78:0").unwrap();
         let other = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (from, to) = (one.local_addr().unwrap(), other.local_addr().unwrap());
         log.note("send", one.send(b"x"));
@@ -303,7 +310,7 @@ same_as_std! {
     }
 
     fn unix_listeners(log) {
-        let folder = std::env::temp_dir().join(format!("greenloop-{:?}", std::thread::current().id()));
+        let folder = std::env::temp_dir().join(format!("greenloop-{}-{:?}", std::process::id(), std::thread::current().id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("socket");
         let listener = unix::UnixListener::bind(&path).unwrap();
@@ -326,7 +333,7 @@ same_as_std! {
     }
 
     fn unix_datagrams(log) {
-        let folder = std::env::temp_dir().join(format!("greenloop-{:?}-d", std::thread::current().id()));
+        let folder = std::env::temp_dir().join(format!("greenloop-{}-{:?}-d", std::process::id(), std::thread::current().id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (here, there) = (folder.join("here"), folder.join("there"));
         let one = unix::UnixDatagram::bind(&here).unwrap();

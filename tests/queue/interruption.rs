@@ -7,7 +7,7 @@ use greenloop::queue::{GetError, PriorityQueue, PutError, Queue};
 use greenloop::{JoinHandle, killall, spawn, with_timeout};
 
 use super::LIMIT;
-use super::support::{end_with_one_parked, spawn_parked, spin_past, two_deadlines, within};
+use super::support::{block_past, end_with_one_parked, spawn_parked, two_deadlines, within};
 
 fn getter(queue: &Arc<Queue<u32>>) -> JoinHandle<Result<u32, GetError>> {
     let queue = queue.clone();
@@ -103,7 +103,7 @@ fn a_deadline_between_the_put_and_the_run_loses_nothing() {
                 queue.put(2).unwrap();
             }
         });
-        spin_past(second);
+        block_past(second);
         assert_eq!(waits.join().unwrap(), Ok(1));
         assert!(limited.join().unwrap(), "the limit wins");
         assert_eq!(next.join().unwrap(), Ok(2));

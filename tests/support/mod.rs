@@ -67,17 +67,15 @@ pub(crate) fn spawn_parked<T: 'static>(run: impl FnOnce() -> T + 'static) -> gre
     task
 }
 
-/// Uses the processor until `deadline` is well past, so that the hub finds all that was due before at once.
-pub(crate) fn spin_past(deadline: Instant) {
-    while Instant::now() < deadline + Duration::from_millis(2) {
-        std::hint::spin_loop();
-    }
+/// Keeps the OS thread until `deadline` is past, so that the hub finds all that was due before at once.
+pub(crate) fn block_past(deadline: Instant) {
+    thread::sleep(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
 }
 
-/// Two deadlines of which the first is due before the second, both soon.
+/// Two deadlines of which the first is due before the second, and both after everybody has parked, on a busy machine too.
 pub(crate) fn two_deadlines() -> (Instant, Instant) {
-    let second = Instant::now() + Duration::from_millis(20);
-    (second - Duration::from_millis(5), second)
+    let first = Instant::now() + Duration::from_millis(250);
+    (first, first + Duration::from_millis(5))
 }
 
 /// An OS thread that ends while a green thread of its waits; that one never runs again.

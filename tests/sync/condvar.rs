@@ -6,7 +6,7 @@ use greenloop::event::Event;
 use greenloop::sync::{Condvar, Mutex};
 use greenloop::{JoinHandle, idle, with_timeout};
 
-use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::support::{block_past, spawn_parked, two_deadlines, within};
 use super::{LIMIT, Log};
 
 type Pair = Arc<(Mutex<()>, Condvar)>;
@@ -163,7 +163,7 @@ fn a_deadline_between_notification_and_run_is_no_timeout() {
             let pair = pair.clone();
             move || pair.1.wait_deadline(pair.0.lock().unwrap(), second).unwrap().1.timed_out()
         });
-        spin_past(second);
+        block_past(second);
         assert!(!waiter.join().unwrap(), "the notification was for it");
     });
 }
@@ -186,7 +186,7 @@ fn a_time_limit_between_notification_and_run_passes_it_on() {
             move || with_timeout(limit, || drop(pair.1.wait(pair.0.lock().unwrap()))).is_err()
         });
         let next = waiter(&pair, &log, "next");
-        spin_past(second);
+        block_past(second);
         assert!(limited.join().unwrap());
         next.join().unwrap();
         assert_eq!(log.take(), ["next"]);

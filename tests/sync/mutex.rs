@@ -7,7 +7,7 @@ use greenloop::event::Event;
 use greenloop::sync::{Mutex, MutexGuard};
 use greenloop::{idle, sleep, spawn, with_timeout, yield_now};
 
-use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::support::{block_past, spawn_parked, two_deadlines, within};
 use super::{LIMIT, Log};
 
 /// A green thread that waits for the mutex, tells `log` its name when it has it, and unlocks.
@@ -151,7 +151,7 @@ fn a_deadline_between_hand_over_and_run_loses_nothing() {
             let mutex = mutex.clone();
             move || mutex.lock_deadline(second).map(drop).is_ok()
         });
-        spin_past(second);
+        block_past(second);
         assert!(waiter.join().unwrap(), "it was locked for it");
         holder.join().unwrap();
         assert!(mutex.try_lock().is_ok());
@@ -175,7 +175,7 @@ fn a_time_limit_between_hand_over_and_run_passes_it_on() {
             move || with_timeout(second.duration_since(Instant::now()), || drop(mutex.lock())).is_err()
         });
         let next = contender(&mutex, &log, "next");
-        spin_past(second);
+        block_past(second);
         assert!(limited.join().unwrap(), "the limit wins");
         next.join().unwrap();
         holder.join().unwrap();
@@ -268,12 +268,13 @@ fn a_destructor_may_wait_for_a_mutex_while_it_unwinds() {
     within(LIMIT, || {
         let mutex = Arc::new(Mutex::new(Vec::new()));
         let other = Arc::new(Mutex::new(()));
+        let all_wait = Arc::new(Event::new());
         let holder = spawn_parked({
-            let (mutex, other) = (mutex.clone(), other.clone());
+            let (mutex, other, all_wait) = (mutex.clone(), other.clone(), all_wait.clone());
             move || {
                 let mut lines = mutex.lock().unwrap();
                 let _other = other.lock().unwrap();
-                sleep(Duration::from_millis(10));
+                all_wait.wait();
                 assert!(thread::panicking(), "the destructor is parked");
                 let start = Instant::now();
                 sleep(Duration::from_millis(10));
@@ -297,6 +298,7 @@ fn a_destructor_may_wait_for_a_mutex_while_it_unwinds() {
         for owner in &owners {
             assert!(!owner.try_kill(), "it waits for the mutex, undisturbed");
         }
+        all_wait.set();
         for owner in owners {
             assert!(owner.join().unwrap_err().is_killed());
         }

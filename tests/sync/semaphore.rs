@@ -6,7 +6,7 @@ use greenloop::event::Event;
 use greenloop::sync::{Semaphore, TimedOut};
 use greenloop::{JoinHandle, Waitable, idle, killall, spawn, wait, wait_any, wait_timeout, with_timeout};
 
-use super::support::{spawn_parked, spin_past, two_deadlines, within};
+use super::support::{block_past, spawn_parked, two_deadlines, within};
 use super::{LIMIT, Log};
 
 /// A green thread that waits for a permit, tells `log` its name when it has one, and keeps it.
@@ -159,7 +159,7 @@ fn a_deadline_between_release_and_run_takes_the_permit() {
             let semaphore = semaphore.clone();
             move || semaphore.acquire_deadline(second).is_ok()
         });
-        spin_past(second);
+        block_past(second);
         assert!(taker.join().unwrap());
         assert_eq!(semaphore.available_permits(), 1);
     });
@@ -184,7 +184,7 @@ fn a_time_limit_between_release_and_run_leaves_the_permit_to_the_next() {
             move || with_timeout(limit, || drop(semaphore.acquire())).is_err()
         });
         let next = taker(&semaphore, &log, "next");
-        spin_past(second);
+        block_past(second);
         assert!(limited.join().unwrap());
         next.join().unwrap();
         assert_eq!(semaphore.available_permits(), 0);

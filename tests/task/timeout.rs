@@ -69,7 +69,7 @@ fn a_limit_that_comes_with_the_wake_is_told_or_forgotten() {
 #[test]
 fn nested_limits_keep_their_identity() {
     within(LIMIT, || {
-        for (outer, inner, expected) in [(1, 100, "outer"), (100, 1, "inner"), (1, 1, "outer")] {
+        for (outer, inner, expected) in [(1, 10_000, "outer"), (10_000, 1, "inner"), (1, 1, "outer")] {
             let (outer, inner) = (outer * SHORT, inner * SHORT);
             let mut ended_by = "nobody";
             let outcome = with_timeout(outer, || {

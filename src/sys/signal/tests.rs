@@ -1,6 +1,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use std::{env, hint, thread};
 
@@ -41,10 +42,17 @@ impl Ended {
 #[track_caller]
 pub(crate) fn in_child_after<B: FnOnce()>(prelude: &str, body: B) -> Ended {
     if env::var_os(CHILD).is_some() {
-        thread::spawn(|| {
-            thread::sleep(BOUND);
-            std::process::exit(OUT_OF_TIME);
+        // It has all that a thread maps at its start before the body looks at mappings.
+        let started = Arc::new(Barrier::new(2));
+        thread::spawn({
+            let started = Arc::clone(&started);
+            move || {
+                started.wait();
+                thread::sleep(BOUND);
+                std::process::exit(OUT_OF_TIME);
+            }
         });
+        started.wait();
         body();
         std::process::exit(0);
     }
