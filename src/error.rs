@@ -604,3 +604,23 @@ impl GetError {
         matches!(self, GetError::ShutDown)
     }
 }
+
+/// [`Select::try_select`](crate::select::Select::try_select) found nothing that could be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("all operations in select would block")]
+pub struct TrySelectError;
+
+/// The time of [`Select::select_timeout`](crate::select::Select::select_timeout) was over before anything could be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("timed out waiting on select")]
+pub struct SelectTimeoutError;
+
+/// [`Select::try_ready`](crate::select::Select::try_ready) found nothing that could be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("all operations in ready would block")]
+pub struct TryReadyError;
+
+/// The time of [`Select::ready_timeout`](crate::select::Select::ready_timeout) was over before anything could be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("timed out waiting on ready")]
+pub struct ReadyTimeoutError;

@@ -32,6 +32,7 @@
 //! | [`greenlet`] | explicit coroutines: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator) |
 //! | [`hub`] | the run loop's settings and its end |
 //! | [`sync`], [`event`], [`channel`], [`queue`] | locks, events, results, channels, queues: between green threads, hubs and plain OS threads |
+//! | [`mod@select`] | the first of several: [`select!`] over channels, times and descriptors |
 //! | [`io`] | waiting for any descriptor; pipes, the standard input |
 //! | [`fs`] | files and folders |
 //! | [`net`] | sockets of TCP, UDP and Unix, names |
@@ -78,6 +79,7 @@ pub mod net;
 pub mod pool;
 pub mod process;
 pub mod queue;
+pub mod select;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;

@@ -5,12 +5,15 @@
 //! A receiver that finds nothing waits in `receivers`. For each value that comes, one of them is called, and the value is
 //! promised to it: others leave it alone until it has run. No value belongs to a parked receiver, so there is nothing to
 //! give back when one is killed: the promise alone goes to the next in line.
+//!
+//! Who waits for several things at once stands in lines of its own, see `choosers`, which most channels never have.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::choosers::Choosers;
 use super::clock::Clock;
 use crate::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::hub::line::{self, Ended};
@@ -21,40 +24,46 @@ use crate::sys::lock::{Lock, LockGuard};
 
 /// A channel, as both of its ends see it.
 pub(super) struct Core<T> {
-    state: Lock<State<T>>,
+    pub(super) state: Lock<State<T>>,
     /// How many values `queue` takes; `usize::MAX` if there is no bound, 0 for a rendezvous.
-    capacity: usize,
+    pub(super) capacity: usize,
     senders: AtomicUsize,
     receivers: AtomicUsize,
 }
 
-struct State<T> {
+pub(super) struct State<T> {
     /// Older than all `offers`. At most the capacity and `called`, but for values that were promised to a receiver that
     /// was killed.
-    queue: VecDeque<T>,
+    pub(super) queue: VecDeque<T>,
     /// Senders that wait, with their values, in order of arrival.
-    offers: WaitList<Offer<T>>,
-    receivers: WaitList<Wake>,
+    pub(super) offers: WaitList<Offer<T>>,
+    pub(super) receivers: WaitList<Wake>,
     /// Receivers that were popped and have not run since: each is promised one of the oldest values.
-    called: usize,
-    has_senders: bool,
-    has_receivers: bool,
+    pub(super) called: usize,
+    /// The capacity, less the room that is kept.
+    pub(super) limit: usize,
+    /// For how many values room is kept, because a sender has chosen to send them.
+    pub(super) kept: usize,
+    pub(super) has_senders: bool,
+    pub(super) has_receivers: bool,
     /// Makes the values, in a channel without senders; `queue` and the lines stay empty then.
-    clock: Option<Box<Clock<T>>>,
+    pub(super) clock: Option<Box<Clock<T>>>,
+    /// Made by the first that chooses among several things.
+    pub(super) choosers: Option<Box<Choosers<T>>>,
 }
 
 /// A value whose sender waits in `offers`; popped, it has been sent.
-struct Offer<T> {
+pub(super) struct Offer<T> {
     /// `None` only when nobody will look: the last receiver has gone, and the sender does not wait.
-    value: Option<T>,
+    pub(super) value: Option<T>,
     /// `None` if the sender does not wait: it met a waiting receiver, which was called. Or if it was told that the last
     /// receiver has gone.
-    sender: Option<Wake>,
+    pub(super) sender: Option<Wake>,
 }
 
 impl<T> State<T> {
     #[inline]
-    fn available(&self) -> usize {
+    pub(super) fn available(&self) -> usize {
         self.queue.len() + self.offers.len()
     }
 
@@ -71,24 +80,29 @@ impl<T> State<T> {
 
     /// Whether there is a value that is promised to nobody. Without senders there will be no other: promises do not count.
     #[inline]
-    fn has_free(&self) -> bool {
+    pub(super) fn has_free(&self) -> bool {
         self.queue.len() > self.called || self.available() > self.called || !self.has_senders
+    }
+
+    /// Whether the values, without those that were promised to receivers or would be, are less than the capacity.
+    pub(super) fn has_room_beyond(&self, capacity: usize) -> bool {
+        self.available() + self.kept < capacity.saturating_add(self.called + self.receivers.len())
     }
 
     /// Takes the value of the clock that is due.
     #[cold]
-    fn take_time(&mut self) -> Option<T> {
+    pub(super) fn take_time(&mut self) -> Option<T> {
         self.clock.as_mut()?.take(Instant::now())
     }
 
     /// The oldest value where there are offers, and the sender who goes on: that of the value, or of the one that takes its
     /// place in the queue.
-    fn take_beside_offers(&mut self, capacity: usize) -> (Option<T>, Option<Wake>) {
+    pub(super) fn take_beside_offers(&mut self, capacity: usize) -> (Option<T>, Option<Wake>) {
         let Some(value) = self.queue.pop_front() else {
             let offer = self.offers.pop();
             return offer.map_or((None, None), |offer| (offer.value, offer.sender));
         };
-        let room = self.queue.len() < capacity.saturating_add(self.called);
+        let room = self.choosers.is_none() && self.queue.len() < capacity.saturating_add(self.called);
         let offer = if room { self.offers.pop() } else { None };
         let sender = offer.and_then(|offer| {
             self.queue.extend(offer.value);
@@ -106,9 +120,12 @@ impl<T> Core<T> {
             offers: WaitList::new(),
             receivers: WaitList::new(),
             called: 0,
+            limit: capacity,
+            kept: 0,
             has_senders: true,
             has_receivers: true,
             clock: None,
+            choosers: None,
         };
         Core {
             state: Lock::new(state),
@@ -131,7 +148,9 @@ impl<T> Core<T> {
     pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         match self.send_at_once(value, false) {
             Ok(()) => Ok(()),
-            Err((state, value)) if state.has_receivers => Err(TrySendError::Full(value)),
+            Err((state, value)) if state.has_receivers => {
+                self.meet_chooser(state, value).map_err(TrySendError::Full)
+            }
             Err((_, value)) => Err(TrySendError::Disconnected(value)),
         }
     }
@@ -151,8 +170,7 @@ impl<T> Core<T> {
     #[inline]
     fn send_at_once(&self, value: T, may_wait: bool) -> Result<(), (LockGuard<'_, State<T>>, T)> {
         let mut state = self.state.lock();
-        if state.queue.len() >= self.capacity && !self.has_room_beyond(&state, may_wait)
-            || !state.has_receivers
+        if state.queue.len() >= state.limit && !self.has_room_beyond(&state, may_wait) || !state.has_receivers
         {
             return Err((state, value));
         }
@@ -161,19 +179,27 @@ impl<T> Core<T> {
         } else {
             state.queue.push_back(value);
         }
+        self.announce(state);
+        Ok(())
+    }
+
+    /// Releases the lock, and calls whom the change that was made under it concerns.
+    #[inline]
+    pub(super) fn announce(&self, mut state: LockGuard<'_, State<T>>) {
+        if state.choosers.is_some() {
+            return self.announce_to_choosers(state);
+        }
         let receiver = state.call_receiver();
         drop(state);
         if let Some(receiver) = receiver {
             receiver.wake();
         }
-        Ok(())
     }
 
     /// Whether there is room in a channel that is full: what was promised to receivers, or would be, does not count.
     #[cold]
     fn has_room_beyond(&self, state: &State<T>, may_wait: bool) -> bool {
-        let room = self.capacity.saturating_add(state.called + state.receivers.len());
-        state.available() < room && !(may_wait && self.capacity == 0)
+        !(may_wait && self.capacity == 0) && state.has_room_beyond(self.capacity)
     }
 
     /// Waits with the value in `offers`.
@@ -185,11 +211,7 @@ impl<T> Core<T> {
     ) -> Result<(), SendTimeoutError<T>> {
         let waiter = Waiter::new(WaitingOn::Other("Sender::send"));
         let ticket = state.offers.push(Offer { value: Some(value), sender: Some(waiter.wake()) });
-        let receiver = state.call_receiver();
-        drop(state);
-        if let Some(receiver) = receiver {
-            receiver.wake();
-        }
+        self.announce(state);
         let settle = |state: &mut State<T>| {
             let over = !state.has_receivers || !state.offers.contains(ticket);
             over.then(|| state.offers.remove(ticket))
@@ -237,8 +259,11 @@ impl<T> Core<T> {
 
     /// Takes the oldest value, promised or not, and tells the sender whom that lets go on. Without one gives the lock back.
     #[inline]
-    fn take<'a>(&'a self, mut state: LockGuard<'a, State<T>>) -> Result<T, LockGuard<'a, State<T>>> {
-        if state.offers.is_empty() {
+    pub(super) fn take<'a>(
+        &'a self,
+        mut state: LockGuard<'a, State<T>>,
+    ) -> Result<T, LockGuard<'a, State<T>>> {
+        if state.offers.is_empty() && state.choosers.is_none() {
             return state.queue.pop_front().ok_or(state);
         }
         self.take_beside_offers(state)
@@ -251,7 +276,11 @@ impl<T> Core<T> {
     ) -> Result<T, LockGuard<'a, State<T>>> {
         let (value, sender) = state.take_beside_offers(self.capacity);
         let Some(value) = value else { return Err(state) };
-        drop(state);
+        if state.choosers.is_some() {
+            self.announce_to_choosers(state);
+        } else {
+            drop(state);
+        }
         if let Some(sender) = sender {
             sender.wake();
         }
@@ -271,12 +300,14 @@ impl<T> Core<T> {
             return self.await_time(&waiter, deadline);
         }
         let ticket = state.receivers.push(waiter.wake());
-        drop(state);
+        self.admit_receiver(state);
         loop {
-            let called = |state: &mut State<T>| (!state.receivers.contains(ticket)).then_some(());
+            let called = |state: &mut State<T>| {
+                (!state.receivers.contains(ticket) && !state.is_engaged(ticket)).then_some(())
+            };
             let (mut state, ended) = waiter.stand(&self.state, deadline, called);
             if let Err(ended) = ended {
-                return self.leave(state, ticket, ended);
+                return self.leave(&waiter, state, ticket, ended);
             }
             state.called -= 1;
             state = match self.take(state) {
@@ -288,6 +319,15 @@ impl<T> Core<T> {
             }
             // The offer that it was called for has been withdrawn.
             state.receivers.restore(ticket, waiter.wake());
+            self.admit_receiver(state);
+        }
+    }
+
+    /// Releases the lock after a receiver has come into the line.
+    #[inline]
+    fn admit_receiver(&self, state: LockGuard<'_, State<T>>) {
+        if state.choosers.is_some() {
+            self.announce_to_choosers(state);
         }
     }
 
@@ -295,10 +335,16 @@ impl<T> Core<T> {
     #[cold]
     fn leave<'a>(
         &'a self,
+        waiter: &Waiter,
         mut state: LockGuard<'a, State<T>>,
         ticket: Ticket,
         ended: Ended,
     ) -> Result<T, RecvTimeoutError> {
+        while state.is_engaged(ticket) {
+            drop(state);
+            waiter.park_uninterrupted();
+            state = self.state.lock();
+        }
         let called = state.receivers.remove(ticket).is_none();
         state.called -= usize::from(called);
         if called && matches!(ended, Ended::TimedOut) {
@@ -308,11 +354,7 @@ impl<T> Core<T> {
             };
         }
         let disconnected = !state.has_senders;
-        let next = state.call_receiver();
-        drop(state);
-        if let Some(next) = next {
-            next.wake();
-        }
+        self.announce(state);
         match ended {
             Ended::Interrupted(interrupt) => interrupt.raise(),
             Ended::TimedOut if disconnected => Err(RecvTimeoutError::Disconnected),
@@ -353,6 +395,7 @@ impl<T> Core<T> {
         let state = self.state.lock();
         match &state.clock {
             Some(clock) => usize::from(clock.due().is_some_and(|due| due <= Instant::now())),
+            None if self.capacity == 0 => 0,
             None => state.queue.len().saturating_sub(state.called),
         }
     }
@@ -386,7 +429,9 @@ impl<T> Core<T> {
         let mut state = self.state.lock();
         state.has_senders = false;
         line::notify_all(&self.state, state, |state| {
-            let receiver = state.receivers.pop()?;
+            let Some(receiver) = state.receivers.pop() else {
+                return state.choosers.as_mut()?.next_receiver_to_look();
+            };
             state.called += 1;
             Some(Notify::Wake(receiver))
         });
@@ -402,7 +447,8 @@ impl<T> Core<T> {
         let mut state = self.state.lock();
         state.has_receivers = false;
         let queue = mem::take(&mut state.queue);
-        let mut senders = Vec::new();
+        let mut senders =
+            state.choosers.as_mut().map_or_else(Vec::new, |choosers| choosers.senders_to_look());
         let mut unattended = Vec::new();
         for offer in state.offers.iter_mut() {
             match offer.sender.take() {

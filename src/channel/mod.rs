@@ -40,6 +40,7 @@
 //! no receiver has taken it. When `send` returns, no matter how, the value was either sent or not: a value that was taken is
 //! never reported as not taken.
 
+mod choosers;
 mod clock;
 mod core;
 mod receiver;
@@ -47,6 +48,7 @@ mod sender;
 
 use std::sync::Arc;
 
+pub(crate) use choosers::{Arm, Choice, Grant};
 pub use clock::{after, at, never, tick};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;

@@ -43,7 +43,7 @@ use crate::sys::clock::Time;
 /// is_send::<greenloop::channel::Receiver<std::rc::Rc<u32>>>();
 /// ```
 pub struct Receiver<T> {
-    core: Arc<Core<T>>,
+    pub(super) core: Arc<Core<T>>,
 }
 
 // What is inside is seen only in whole steps, each under the lock.

@@ -33,7 +33,7 @@ use crate::sys::clock::Time;
 /// is_send::<greenloop::channel::Sender<std::rc::Rc<u32>>>();
 /// ```
 pub struct Sender<T> {
-    core: Arc<Core<T>>,
+    pub(super) core: Arc<Core<T>>,
 }
 
 // What is inside is seen only in whole steps, each under the lock.

@@ -67,14 +67,30 @@ impl<E> WaitList<E> {
     /// Puts `value` behind all others. The ticket is its way out before its turn.
     #[inline]
     pub(crate) fn push(&mut self, value: E) -> Ticket {
-        let ticket = Ticket(self.next);
-        self.next += 1;
+        let ticket = self.reserve();
         if self.is_empty() {
             self.first = Some(Entry { ticket, value });
         } else {
             self.rest.push_back((ticket, Some(value)));
         }
         ticket
+    }
+
+    /// The ticket of the one that has waited longest.
+    pub(crate) fn front(&self) -> Option<Ticket> {
+        let rest = || self.rest.front().map(|&(ticket, _)| ticket);
+        self.first.as_ref().map(|entry| entry.ticket).or_else(rest)
+    }
+
+    /// The ticket that the next one gets.
+    pub(crate) fn next_ticket(&self) -> Ticket {
+        Ticket(self.next)
+    }
+
+    /// A place behind all others, to be filled by [`restore`](WaitList::restore).
+    pub(crate) fn reserve(&mut self) -> Ticket {
+        self.next += 1;
+        Ticket(self.next - 1)
     }
 
     /// Takes the one that has waited longest.
@@ -129,7 +145,8 @@ impl<E> WaitList<E> {
         place.is_ok_and(|index| self.rest[index].1.is_some())
     }
 
-    /// Puts back one that was popped and found nothing: before all who came after it, as if it had never left.
+    /// Puts back one that was popped and found nothing, or fills a reserved place: before all who came after it, as if it
+    /// had never left.
     pub(crate) fn restore(&mut self, ticket: Ticket, value: E) {
         debug_assert!(ticket.0 < self.next && !self.contains(ticket), "only what was popped comes back");
         if self.is_empty() {

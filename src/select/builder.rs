@@ -1,0 +1,609 @@
+//! A list of operations of which one is to be done.
+
+use std::cell::Cell;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::channel::{Arm, Choice, Grant, Receiver, Sender};
+use crate::error::{
+    ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError, Unwinding,
+};
+use crate::hub::reactor::Watch;
+use crate::hub::waiter::{Interrupt, Waiter, WaitingOn, Wakeup, is_unwinding};
+use crate::hub::waitlist::Ticket;
+use crate::hub::{hub, spend_budget};
+use crate::io::Interest;
+use crate::sys::clock::Time;
+use crate::sys::{descriptor, poll};
+
+/// Several operations, of which the first that can be done is chosen.
+///
+/// What [`select!`](crate::select!) is for a fixed number of operations, this is for a list. The names are those of
+/// crossbeam-channel's `Select`. First every operation is added, and gets an index; then [`select`](Select::select) or one of its
+/// siblings chooses one, which the [`SelectedOperation`] carries out. The list can be used again.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::channel::unbounded;
+/// use greenloop::select::Select;
+///
+/// let channels: Vec<_> = (0..10).map(|_| unbounded()).collect();
+/// channels[7].0.send("hello").unwrap();
+///
+/// let mut select = Select::new();
+/// for (_, receiver) in &channels {
+///     select.recv(receiver);
+/// }
+/// let operation = select.select();
+/// let index = operation.index();
+/// assert_eq!((index, operation.recv(&channels[index].1)), (7, Ok("hello")));
+/// ```
+#[derive(Clone, Default)]
+pub struct Select<'a> {
+    entries: Vec<Entry<'a>>,
+    next_index: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    index: usize,
+    what: What<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Receive(&'a dyn Arm),
+    Send(&'a dyn Arm),
+    Descriptor(BorrowedFd<'a>, Interest),
+}
+
+/// What an entry gives that was chosen.
+enum Chosen {
+    Granted(Grant),
+    Descriptor(io::Result<()>),
+    /// It is ready, and no more was asked.
+    Ready,
+}
+
+impl<'a> Select<'a> {
+    /// An empty list.
+    pub fn new() -> Select<'a> {
+        Select::default()
+    }
+
+    /// Adds a receive. Returns its index: the first is 0, and each that is added gets the next.
+    pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
+        self.add(What::Receive(receiver))
+    }
+
+    /// Adds a send. The value comes when it has been chosen.
+    pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
+        self.add(What::Send(sender))
+    }
+
+    /// Adds a wait until a read from `fd` would not block.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::Select;
+    ///
+    /// let (reader, writer) = std::io::pipe()?;
+    /// let mut select = Select::new();
+    /// select.readable(&reader);
+    /// assert!(select.try_select().is_err());
+    /// let index = select.writable(&writer);
+    /// let operation = select.select();
+    /// assert_eq!(operation.index(), index);
+    /// operation.readiness()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn readable(&mut self, fd: &'a impl AsFd) -> usize {
+        self.add(What::Descriptor(fd.as_fd(), Interest::READABLE))
+    }
+
+    /// Adds a wait until a write to `fd` would not block.
+    pub fn writable(&mut self, fd: &'a impl AsFd) -> usize {
+        self.add(What::Descriptor(fd.as_fd(), Interest::WRITABLE))
+    }
+
+    fn add(&mut self, what: What<'a>) -> usize {
+        let index = self.next_index;
+        self.next_index += 1;
+        self.entries.push(Entry { index, what });
+        index
+    }
+
+    /// Takes an operation out of the list. The others keep their indices, and its own is not given again.
+    ///
+    /// # Panics
+    ///
+    /// If there is none with this index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{bounded, never};
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, _receiver) = bounded(1);
+    /// let silent = never::<u32>();
+    /// let mut select = Select::new();
+    /// let (send, recv) = (select.send(&sender), select.recv(&silent));
+    /// select.remove(recv);
+    /// assert_eq!(select.ready(), send);
+    /// # sender.send(1).unwrap();
+    /// ```
+    pub fn remove(&mut self, index: usize) {
+        let place = self.entries.iter().position(|entry| entry.index == index);
+        self.entries.remove(place.expect("no operation with this index"));
+    }
+
+    /// Chooses an operation that can be done now.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
+        let found = self.look(Entry::attempt).ok_or(TrySelectError);
+        found.map(SelectedOperation::new)
+    }
+
+    /// Chooses an operation that can be done, and waits until there is one.
+    ///
+    /// Yields only if it has to wait. Who sends, receives or disconnects wakes it, or the hub at a time or for a descriptor. A
+    /// kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing has been done then.
+    ///
+    /// # Panics
+    ///
+    /// If nothing has been added. If it must wait inside a hub callback, where nothing may wait.
+    pub fn select(&mut self) -> SelectedOperation<'a> {
+        self.assert_any();
+        let found = self.choose(Entry::attempt, Entry::accept, None);
+        SelectedOperation::new(found.expect("without a deadline it waits"))
+    }
+
+    /// Like [`select`](Select::select), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over.
+    ///
+    /// # Panics
+    ///
+    /// If it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::never;
+    /// use greenloop::select::Select;
+    /// use std::time::Duration;
+    ///
+    /// let silent = never::<u32>();
+    /// let mut select = Select::new();
+    /// select.recv(&silent);
+    /// assert!(select.select_timeout(Duration::from_millis(1)).is_err());
+    /// ```
+    pub fn select_timeout(&mut self, timeout: Duration) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        self.select_until(Time::after(timeout))
+    }
+
+    /// Like [`select`](Select::select), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`select_timeout`](Select::select_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`select_timeout`](Select::select_timeout).
+    pub fn select_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        self.select_until(Time::from_instant(deadline))
+    }
+
+    fn select_until(&mut self, deadline: Time) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        let found = self.choose(Entry::attempt, Entry::accept, Some(deadline));
+        found.map(SelectedOperation::new).ok_or(SelectTimeoutError)
+    }
+
+    /// The index of an operation that could be done now, which is not done.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
+        self.look(Entry::find_ready).map(|(entry, _)| entry.index).ok_or(TryReadyError)
+    }
+
+    /// The index of an operation that can be done, which is not done: another may be faster. Waits until there is one.
+    ///
+    /// Yields, ends and panics as [`select`](Select::select).
+    ///
+    /// # Panics
+    ///
+    /// As [`select`](Select::select).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// sender.send(1).unwrap();
+    /// let mut select = Select::new();
+    /// let index = select.recv(&receiver);
+    /// assert_eq!(select.ready(), index);
+    /// assert_eq!(receiver.try_recv(), Ok(1));
+    /// ```
+    pub fn ready(&mut self) -> usize {
+        self.assert_any();
+        let found = self.choose(Entry::find_ready, Entry::decline, None);
+        found.expect("without a deadline it waits").0.index
+    }
+
+    /// Like [`ready`](Select::ready), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over.
+    ///
+    /// # Panics
+    ///
+    /// As [`select_timeout`](Select::select_timeout).
+    pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
+        self.ready_until(Time::after(timeout))
+    }
+
+    /// Like [`ready`](Select::ready), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over.
+    ///
+    /// # Panics
+    ///
+    /// As [`select_timeout`](Select::select_timeout).
+    pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
+        self.ready_until(Time::from_instant(deadline))
+    }
+
+    fn ready_until(&mut self, deadline: Time) -> Result<usize, ReadyTimeoutError> {
+        let found = self.choose(Entry::find_ready, Entry::decline, Some(deadline));
+        found.map(|(entry, _)| entry.index).ok_or(ReadyTimeoutError)
+    }
+
+    fn assert_any(&self) {
+        assert!(!self.entries.is_empty(), "no operations have been added to `Select`");
+    }
+
+    /// Asks each entry, in random order, until one can be chosen.
+    fn look(&mut self, attempt: Attempt<'a>) -> Option<(Entry<'a>, Chosen)> {
+        for place in 0..self.entries.len() {
+            let other = place + random_below(self.entries.len() - place);
+            self.entries.swap(place, other);
+            let entry = self.entries[place];
+            if let Some(chosen) = attempt(&entry) {
+                return Some((entry, chosen));
+            }
+        }
+        None
+    }
+
+    /// Looks and waits in turn until an entry is chosen or the deadline has passed.
+    fn choose(
+        &mut self,
+        attempt: Attempt<'a>,
+        accept: Attempt<'a>,
+        deadline: Option<Time>,
+    ) -> Option<(Entry<'a>, Chosen)> {
+        if let Some(found) = self.look(attempt) {
+            return Some(found);
+        }
+        let waiter = Waiter::new(WaitingOn::Other("Select::select"));
+        loop {
+            let found = match self.wait(&waiter, accept, deadline) {
+                Ok(found) => found,
+                Err(interrupt) => {
+                    drop(waiter);
+                    interrupt.raise()
+                }
+            };
+            let found = found.or_else(|| self.look(attempt));
+            if found.is_some() || deadline.is_some_and(|deadline| deadline <= Time::now()) {
+                return found;
+            }
+        }
+    }
+
+    /// Stands in all lines until one of them calls, or there is a reason to look again.
+    fn wait(
+        &self,
+        waiter: &Waiter,
+        accept: Attempt<'a>,
+        deadline: Option<Time>,
+    ) -> Result<Option<(Entry<'a>, Chosen)>, Interrupt> {
+        let mut lines = Lines::new(&self.entries, Choice::new(waiter.wake()));
+        let failed = lines.stand(waiter);
+        let mut wakeup = Wakeup::Woken;
+        if lines.choice.is_open() {
+            let due = self.entries.iter().filter_map(Entry::due).min().map(Time::from_instant);
+            wakeup = waiter.park(due.into_iter().chain(deadline).min());
+        }
+        lines.choice.close();
+        let called = lines.settle(waiter);
+        drop(lines);
+        if let Wakeup::Interrupted(interrupt) = wakeup {
+            called.as_ref().and_then(Entry::decline);
+            return Err(interrupt);
+        }
+        Ok(called.map_or(failed, |entry| accept(&entry).map(|chosen| (entry, chosen))))
+    }
+}
+
+/// One of the ways in which an entry can be chosen.
+type Attempt<'a> = fn(&Entry<'a>) -> Option<Chosen>;
+
+impl<'a> Entry<'a> {
+    fn attempt(&self) -> Option<Chosen> {
+        match self.what {
+            What::Receive(arm) | What::Send(arm) => arm.attempt().map(Chosen::Granted),
+            What::Descriptor(fd, interest) => match poll::check(fd, interest) {
+                Ok(ready) if ready.is_none() => None,
+                checked => {
+                    spend_budget();
+                    Some(Chosen::Descriptor(checked.map(drop)))
+                }
+            },
+        }
+    }
+
+    fn find_ready(&self) -> Option<Chosen> {
+        match self.what {
+            What::Receive(arm) | What::Send(arm) => arm.is_ready().then_some(Chosen::Ready),
+            What::Descriptor(..) => self.attempt(),
+        }
+    }
+
+    /// Claims what it was called for.
+    fn accept(&self) -> Option<Chosen> {
+        self.arm()?.accept().map(Chosen::Granted)
+    }
+
+    /// Leaves to the next what it was called for.
+    fn decline(&self) -> Option<Chosen> {
+        self.arm()?.refuse();
+        Some(Chosen::Ready)
+    }
+
+    fn give_back(&self, chosen: Chosen) {
+        if let (Chosen::Granted(grant), Some(arm)) = (chosen, self.arm()) {
+            arm.give_back(grant);
+        }
+    }
+
+    fn arm(&self) -> Option<&'a dyn Arm> {
+        match self.what {
+            What::Receive(arm) | What::Send(arm) => Some(arm),
+            What::Descriptor(..) => None,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.arm()?.due()
+    }
+}
+
+/// A green thread's places in the lines of its entries, which it leaves however the wait ends.
+struct Lines<'s, 'a> {
+    entries: &'s [Entry<'a>],
+    choice: Arc<Choice>,
+    places: Vec<Place<'a>>,
+}
+
+enum Place<'a> {
+    Line(&'a dyn Arm, Ticket),
+    Watch(Watch),
+}
+
+impl<'s, 'a> Lines<'s, 'a> {
+    fn new(entries: &'s [Entry<'a>], choice: Choice) -> Lines<'s, 'a> {
+        Lines { entries, choice: Arc::new(choice), places: Vec::with_capacity(entries.len()) }
+    }
+
+    /// Gets in line everywhere, until an entry is worth looking at. Returns one whose descriptor cannot be waited for.
+    fn stand(&mut self, waiter: &Waiter) -> Option<(Entry<'a>, Chosen)> {
+        for (number, entry) in self.entries.iter().enumerate() {
+            let place = match entry.what {
+                What::Receive(arm) | What::Send(arm) => {
+                    Ok(arm.register(&self.choice, number).map(|ticket| Place::Line(arm, ticket)))
+                }
+                What::Descriptor(fd, interest) => watch(fd, interest, waiter),
+            };
+            match place {
+                Ok(Some(place)) => self.places.push(place),
+                Ok(None) => {
+                    self.choice.close();
+                    return None;
+                }
+                Err(error) => {
+                    self.choice.close();
+                    return Some((*entry, Chosen::Descriptor(Err(error))));
+                }
+            }
+        }
+        None
+    }
+
+    /// The entry that was called, when what it was called for is there.
+    fn settle(&self, waiter: &Waiter) -> Option<Entry<'a>> {
+        loop {
+            let entry = self.entries[self.choice.called()?];
+            if !entry.arm()?.is_engaged(&self.choice) {
+                return self.choice.called().map(|_| entry);
+            }
+            waiter.park_uninterrupted();
+        }
+    }
+}
+
+impl Drop for Lines<'_, '_> {
+    fn drop(&mut self) {
+        for place in self.places.drain(..) {
+            match place {
+                Place::Line(arm, ticket) => arm.unregister(ticket),
+                Place::Watch(watch) => hub().reactor().unwatch(&watch),
+            }
+        }
+    }
+}
+
+/// Has the waiter woken when `fd` is ready. `None` if it always is.
+fn watch<'a>(fd: BorrowedFd<'_>, interest: Interest, waiter: &Waiter) -> io::Result<Option<Place<'a>>> {
+    if is_unwinding() {
+        return Err(Unwinding.into());
+    }
+    match hub().try_reactor()?.watch(fd.as_raw_fd(), interest, waiter.notify()) {
+        Ok(watch) => Ok(Some(Place::Watch(watch))),
+        Err((error, _)) if descriptor::is_always_ready(&error) => Ok(None),
+        Err((error, _)) => Err(error),
+    }
+}
+
+/// An operation that was chosen, and has to be carried out.
+///
+/// Dropped instead, it is not done: the value that was to be received, or the room for the one to be sent, goes to the next in
+/// line.
+#[must_use]
+pub struct SelectedOperation<'a> {
+    entry: Entry<'a>,
+    chosen: Option<Chosen>,
+}
+
+impl<'a> SelectedOperation<'a> {
+    fn new((entry, chosen): (Entry<'a>, Chosen)) -> SelectedOperation<'a> {
+        SelectedOperation { entry, chosen: Some(chosen) }
+    }
+
+    /// Its index in the list.
+    pub fn index(&self) -> usize {
+        self.entry.index
+    }
+
+    /// Receives. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// If the channel is empty and all senders have gone.
+    ///
+    /// # Panics
+    ///
+    /// If `receiver` is not the very one that was added under this index.
+    pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
+        let selected = matches!(self.entry.what, What::Receive(arm) if std::ptr::addr_eq(arm, receiver));
+        assert!(selected, "passed a receiver that wasn't selected");
+        match self.chosen.take() {
+            Some(Chosen::Granted(grant)) => receiver.take_granted(grant),
+            _ => Err(RecvError),
+        }
+    }
+
+    /// Sends. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// If all receivers have gone; the error contains the value.
+    ///
+    /// # Panics
+    ///
+    /// If `sender` is not the very one that was added under this index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::bounded;
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// let mut select = Select::new();
+    /// select.send(&sender);
+    /// select.select().send(&sender, 1).unwrap();
+    /// assert_eq!(receiver.recv(), Ok(1));
+    /// drop(select.select()); // not sent
+    /// assert!(receiver.is_empty());
+    /// ```
+    pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
+        let selected = matches!(self.entry.what, What::Send(arm) if std::ptr::addr_eq(arm, sender));
+        assert!(selected, "passed a sender that wasn't selected");
+        match self.chosen.take() {
+            Some(Chosen::Granted(grant)) => sender.send_granted(grant, value),
+            _ => Err(SendError(value)),
+        }
+    }
+
+    /// How the wait for a descriptor ended.
+    ///
+    /// # Errors
+    ///
+    /// EBADF if it is not open. What epoll_ctl(2) says. [`Unwinding`], in an error of kind `Other`, if it would have to wait while the
+    /// green thread unwinds.
+    ///
+    /// # Panics
+    ///
+    /// If it is no wait for a descriptor.
+    pub fn readiness(mut self) -> io::Result<()> {
+        match self.chosen.take() {
+            Some(Chosen::Descriptor(result)) => result,
+            other => {
+                self.chosen = other;
+                panic!("the selected operation is no wait for a descriptor")
+            }
+        }
+    }
+}
+
+impl Drop for SelectedOperation<'_> {
+    fn drop(&mut self) {
+        if let Some(chosen) = self.chosen.take() {
+            self.entry.give_back(chosen);
+        }
+    }
+}
+
+impl fmt::Debug for Select<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Select").field("len", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SelectedOperation<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SelectedOperation").field("index", &self.index()).finish_non_exhaustive()
+    }
+}
+
+/// A random number from 0 up to `end`, not included: xorshift64*, seeded by what the thread's hash maps are.
+fn random_below(end: usize) -> usize {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
+    }
+    let number = STATE.with(|state| {
+        let mut number = state.get();
+        number ^= number >> 12;
+        number ^= number << 25;
+        number ^= number >> 27;
+        state.set(number);
+        number.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    });
+    // The high half of the product: no modulo, whose low bits are the weak ones.
+    ((u128::from(number) * end as u128) >> 64) as usize
+}
