@@ -41,6 +41,7 @@
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
 //! | `monkey` | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
+//! | [`guide`] | for those who come from gevent, or from OS threads |
 //! | [`design`] | how it works, and why |
 //!
 //! # What can go wrong
@@ -70,6 +71,7 @@ pub mod error;
 pub mod event;
 pub mod fs;
 pub mod greenlet;
+pub mod guide;
 pub mod hub;
 pub mod io;
 #[cfg(feature = "monkey")]
