@@ -38,6 +38,9 @@ use crate::sys::{memory, signal};
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
 const IDLE_FIBERS: usize = 16 * 1024;
 
+/// Fibers made at a time, so that none of them has an allocation's overhead.
+const CHUNK: usize = 16;
+
 /// Bytes that a suspended fiber needs below `live`'s own frame.
 const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
 
@@ -204,11 +207,9 @@ pub(crate) struct Fiber {
     pub(crate) locals: RefCell<Option<Box<dyn Any>>>,
     /// How many things have run here: tells a time limit of a finished one from the current one's.
     pub(crate) runs: Cell<u64>,
-    class: Cell<SizeClass>,
     /// Its stack's bounds, and how many bytes below the base its frames reach while it is idle.
     extent: Cell<Option<(Extent, usize)>>,
-    retires: Cell<bool>,
-    /// What to run when resumed in state [`Idle`](State::Idle).
+    /// What to run when a stack without work is given some.
     entry: Cell<Entry>,
 }
 
@@ -218,9 +219,13 @@ const _: () = assert!(
     mem::offset_of!(Fiber, waits_on) - size_of::<Option<Swap>>() <= REST_OF_LINE,
     "what each switch touches is one cache line"
 );
+const _: () = assert!(
+    size_of::<Fiber>() <= 256 || size_of::<Option<Swap>>() > 40 || cfg!(not(target_pointer_width = "64")),
+    "each parked green thread takes one"
+);
 
 impl Fiber {
-    fn new(index: u32, class: SizeClass) -> Fiber {
+    fn new(index: u32) -> Fiber {
         Fiber {
             swap: UnsafeCell::new(None),
             yielder: Cell::new(ptr::null()),
@@ -238,10 +243,8 @@ impl Fiber {
             description: Cell::new(None),
             locals: RefCell::new(None),
             runs: Cell::new(1),
-            class: Cell::new(class),
             extent: Cell::new(None),
             index,
-            retires: Cell::new(false),
         }
     }
 
@@ -269,7 +272,7 @@ impl Fiber {
 
     #[inline]
     pub(crate) fn class(&self) -> SizeClass {
-        self.class.get()
+        self.extent.get().map_or_else(SizeClass::default_now, |(extent, _)| extent.class())
     }
 
     /// Says who runs here until the next call.
@@ -357,7 +360,8 @@ pub(crate) struct Thread {
     main: FiberRef,
     /// Where a fiber that suspends wants to go on; itself says that it has nothing more to run.
     directive: Cell<Option<FiberRef>>,
-    /// All fibers ever made here, by index. They are freed with the thread, their stacks earlier.
+    /// All fibers ever made here, by index: main, which is alone, and then chunks of [`CHUNK`]. They are freed with the
+    /// thread, their stacks earlier.
     fibers: RefCell<Vec<FiberRef>>,
     /// Suspended, with a stack and nothing to run, last in first out, by size class.
     idle: [RefCell<Vec<FiberRef>>; CLASSES],
@@ -414,7 +418,7 @@ fn make_thread() -> Local<Thread> {
     unsafe { overflow::set_describe(describe_current) };
     // Where there is no room for it, an overflow ends the process without a report.
     let _ = signal::ensure_alternate_stack();
-    let main = leak(Fiber::new(0, SizeClass::default_now()));
+    let main = leak(Fiber::new(0));
     main.state.set(State::Running);
     let thread = leak(Thread {
         current: Cell::new(main),
@@ -471,10 +475,14 @@ impl Drop for Owner {
             }
             return;
         }
-        for fiber in fibers {
-            // SAFETY: made by `leak`, and this is the only place that frees it; no stack of this thread is left to use it.
-            drop(unsafe { Box::from_raw(fiber.as_ptr()) });
+        for chunk in fibers[1..].chunks(CHUNK) {
+            let chunk = ptr::slice_from_raw_parts_mut(chunk[0].as_ptr(), CHUNK);
+            // SAFETY: made by `add_vacant`, whose first pointer is that of the whole chunk; this is the only place that
+            // frees it, and no stack of this thread is left to use it.
+            drop(unsafe { Box::from_raw(chunk) });
         }
+        // SAFETY: made by `leak`; else as for the chunks.
+        drop(unsafe { Box::from_raw(thread.main.as_ptr()) });
         // SAFETY: as for the fibers; THREAD no longer leads to it.
         drop(unsafe { Box::from_raw(thread.as_ptr()) });
     }
@@ -562,21 +570,29 @@ impl Thread {
     #[cold]
     fn make_fiber(&self, class: SizeClass) -> Result<FiberRef, StackError> {
         let stack = Stack::allocate(class)?;
-        let fiber = match self.vacant.borrow_mut().pop() {
-            Some(fiber) => fiber,
-            None => {
-                let mut fibers = self.fibers.borrow_mut();
-                let fiber = leak(Fiber::new(fibers.len() as u32, class));
-                fibers.push(fiber);
-                fiber
-            }
-        };
-        fiber.class.set(class);
+        if self.vacant.borrow().is_empty() {
+            self.add_vacant();
+        }
+        let fiber = self.vacant.borrow_mut().pop().expect("some were added");
         fiber.extent.set(Some((stack.extent(), 0)));
         let swap = Swap::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| live(fiber, yielder));
         // SAFETY: the fiber had no stack, so no relay uses the cell.
         unsafe { *fiber.swap.get() = Some(swap) };
         Ok(fiber)
+    }
+
+    fn add_vacant(&self) {
+        let mut fibers = self.fibers.borrow_mut();
+        let first = fibers.len() as u32;
+        let chunk: Box<[Fiber]> = (first..first + CHUNK as u32).map(Fiber::new).collect();
+        let start = Box::into_raw(chunk).cast::<Fiber>();
+        let added = (0..CHUNK).map(|index| {
+            let fiber = NonNull::new(start.wrapping_add(index)).expect("not null, as a box is not");
+            // SAFETY: the chunk is freed by `Owner` alone, when the thread ends.
+            unsafe { Local::new(fiber) }
+        });
+        fibers.extend(added);
+        self.vacant.borrow_mut().extend(fibers[first as usize..].iter().rev());
     }
 
     /// Resumes `fiber` and whoever it switches to, until one leaves the choice to the hub or main is to go on. Runs on the
@@ -650,11 +666,10 @@ impl Thread {
         keeps
     }
 
-    /// Gives the stacks of all idle fibers back.
+    /// Gives the stacks of all idle fibers back: one that is resumed while it is idle ends.
     pub(crate) fn retire_idle(&self) {
         for idle in &self.idle {
             for fiber in idle.take() {
-                fiber.retires.set(true);
                 self.resume(fiber);
             }
         }
@@ -663,7 +678,6 @@ impl Thread {
     /// Gives the stack of a fiber back that has returned.
     #[cold]
     fn bury(&self, fiber: FiberRef) {
-        fiber.retires.set(false);
         // SAFETY: we are on the thread's own stack, and the fiber's coroutine has returned: nobody else uses the cell.
         drop(unsafe { (*fiber.swap.get()).take() });
         fiber.extent.set(None);
@@ -675,7 +689,7 @@ impl Thread {
 fn live(fiber: FiberRef, yielder: &Yielder<(), ()>) {
     fiber.yielder.set(yielder);
     fiber.measure_depth((&raw const fiber).addr());
-    while !fiber.retires.get() {
+    while fiber.state.get() != State::Idle {
         let next = (fiber.entry.get())(fiber);
         let thread = thread();
         thread.directive.set(Some(next.unwrap_or(fiber)));

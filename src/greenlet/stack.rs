@@ -223,7 +223,7 @@ impl Extent {
     }
 
     #[inline]
-    fn class(self) -> SizeClass {
+    pub(super) fn class(self) -> SizeClass {
         SizeClass { shift: (self.packed.get() % SHIFTS) as u32 }
     }
 
