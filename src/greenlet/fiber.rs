@@ -120,8 +120,10 @@ pub(crate) enum State {
 }
 
 /// What came with the control when it came back to a fiber.
+#[derive(Default)]
 pub(crate) enum Arrival {
     /// Nothing but, in a switch, the value in the inbox.
+    #[default]
     Value,
     /// The greenlet whose result was to come has exited.
     Exit,
@@ -169,6 +171,17 @@ impl Interrupt {
     }
 }
 
+/// What few fibers ever have.
+#[derive(Default)]
+struct Extras {
+    /// What came with the control.
+    arrival: Arrival,
+    /// What is to be raised, the oldest first.
+    interrupts: Vec<Interrupt>,
+    /// What runs here keeps its own values here: greenlet-local storage.
+    locals: Option<Box<dyn Any>>,
+}
+
 /// A stack with a place to resume, and what goes with it while something runs there. The thread's own stack is one too.
 ///
 /// What each switch touches comes first and fills one cache line: with many thousands of fibers in turn, each further line
@@ -186,25 +199,22 @@ pub(crate) struct Fiber {
     pub(crate) state: Cell<State>,
     /// A wake came for the wait before it parked.
     pub(crate) woken: Cell<bool>,
-    /// Whether `interrupts` has something, or an arrival or a value was brought by hand: looked at after every park.
+    /// Whether there is an interrupt, or an arrival or a value was brought by hand: looked at after every park.
     pub(crate) disturbed: Cell<bool>,
     /// An interrupt was raised in it, or it parked while it unwound, and it has not parked since in the ordinary way.
     pub(crate) unwinding: Cell<bool>,
     index: u32,
     /// What it waits on, for reports: words, and a number that belongs to them.
     pub(crate) waits_on: Cell<(&'static str, u64)>,
-    /// What came with the control, see [`Arrival`].
-    pub(super) arrival: Cell<Arrival>,
     pub(super) inbox: Cell<Option<Inbox>>,
     /// The greenlet that runs here, once somebody asked.
     pub(super) greenlet: RefCell<Option<Rc<Header>>>,
-    pub(crate) interrupts: RefCell<Vec<Interrupt>>,
     /// Whose record describes what runs here.
     /// # Invariant
     /// Valid while set: who sets it keeps the target alive until it is unset.
     description: Cell<Option<NonNull<dyn Describe>>>,
-    /// What runs here keeps its own values here: greenlet-local storage.
-    pub(crate) locals: RefCell<Option<Box<dyn Any>>>,
+    /// Made when first needed, and kept then. Never borrowed while something of others is dropped.
+    extras: RefCell<Option<Box<Extras>>>,
     /// How many things have run here: tells a time limit of a finished one from the current one's.
     pub(crate) runs: Cell<u64>,
     /// Its stack's bounds, and how many bytes below the base its frames reach while it is idle.
@@ -220,7 +230,7 @@ const _: () = assert!(
     "what each switch touches is one cache line"
 );
 const _: () = assert!(
-    size_of::<Fiber>() <= 256 || size_of::<Option<Swap>>() > 40 || cfg!(not(target_pointer_width = "64")),
+    size_of::<Fiber>() <= 192 || size_of::<Option<Swap>>() > 40 || cfg!(not(target_pointer_width = "64")),
     "each parked green thread takes one"
 );
 
@@ -236,12 +246,10 @@ impl Fiber {
             disturbed: Cell::new(false),
             unwinding: Cell::new(false),
             waits_on: Cell::new(("", 0)),
-            arrival: Cell::new(Arrival::Value),
             inbox: Cell::new(None),
             greenlet: RefCell::new(None),
-            interrupts: RefCell::new(Vec::new()),
             description: Cell::new(None),
-            locals: RefCell::new(None),
+            extras: RefCell::new(None),
             runs: Cell::new(1),
             extent: Cell::new(None),
             index,
@@ -292,14 +300,55 @@ impl Fiber {
 
     /// Has `payload` raised when the fiber goes on.
     pub(crate) fn throw(&self, payload: Box<dyn Any + Send>) {
-        self.arrival.set(Arrival::Thrown(payload));
+        self.arrive(Arrival::Thrown(payload));
+    }
+
+    /// Something to be looked at when the fiber goes on.
+    #[cold]
+    pub(super) fn arrive(&self, arrival: Arrival) {
+        let former = self.with_extras(|extras| mem::replace(&mut extras.arrival, arrival));
+        drop(former);
         self.disturbed.set(true);
     }
 
+    /// Whether something to raise came with the control.
+    pub(super) fn is_thrown_at(&self) -> bool {
+        self.extras.borrow().as_ref().is_some_and(|extras| matches!(extras.arrival, Arrival::Thrown(_)))
+    }
+
     /// Takes what came with the control.
-    #[inline]
     pub(crate) fn take_arrival(&self) -> Arrival {
-        self.arrival.replace(Arrival::Value)
+        self.extras.borrow_mut().as_mut().map(|extras| mem::take(&mut extras.arrival)).unwrap_or_default()
+    }
+
+    /// Has something raised at the next park.
+    pub(crate) fn push_interrupt(&self, interrupt: Interrupt) {
+        self.with_interrupts(|interrupts| interrupts.push(interrupt));
+        self.disturbed.set(true);
+    }
+
+    /// Takes the oldest interrupt. [`update_disturbed`](Fiber::update_disturbed) is due afterwards.
+    pub(crate) fn take_interrupt(&self) -> Option<Interrupt> {
+        self.with_interrupts(|interrupts| (!interrupts.is_empty()).then(|| interrupts.remove(0)))
+    }
+
+    /// What arrived has been looked at: the interrupts are what is left.
+    pub(crate) fn update_disturbed(&self) {
+        self.disturbed.set(self.with_interrupts(|interrupts| !interrupts.is_empty()));
+    }
+
+    /// Looks at what is to be raised, the oldest first; `function` runs nothing of others.
+    pub(crate) fn with_interrupts<R>(&self, function: impl FnOnce(&mut Vec<Interrupt>) -> R) -> R {
+        self.with_extras(|extras| function(&mut extras.interrupts))
+    }
+
+    /// Looks at what runs here keeps for itself; `function` runs nothing of others.
+    pub(crate) fn with_locals<R>(&self, function: impl FnOnce(&mut Option<Box<dyn Any>>) -> R) -> R {
+        self.with_extras(|extras| function(&mut extras.locals))
+    }
+
+    fn with_extras<R>(&self, function: impl FnOnce(&mut Extras) -> R) -> R {
+        function(self.extras.borrow_mut().get_or_insert_default())
     }
 
     /// Ends what ran here: frees its locals, forgets its interrupts.
@@ -309,7 +358,8 @@ impl Fiber {
         self.runs.set(self.runs.get() + 1);
         self.unwinding.set(false);
         if self.disturbed.replace(false) {
-            self.interrupts.borrow_mut().clear();
+            let interrupts = self.with_interrupts(mem::take);
+            drop(interrupts);
         }
         if self.greenlet.borrow().is_some() {
             self.end_greenlet();
@@ -330,7 +380,7 @@ impl Fiber {
     /// Frees what runs here keeps for itself. What the destructors raise is reported.
     #[inline]
     pub(crate) fn free_locals(&self) {
-        if self.locals.borrow().is_some() {
+        if self.extras.borrow().is_some() {
             self.drop_locals();
         }
     }
@@ -339,7 +389,7 @@ impl Fiber {
     fn drop_locals(&self) {
         // A destructor may use a local again, which makes a fresh one: a few rounds, as std does for thread-locals.
         for _ in 0..5 {
-            let Some(locals) = self.locals.borrow_mut().take() else { return };
+            let Some(locals) = self.with_locals(Option::take) else { return };
             super::unraisable::catch("a greenlet-local's destructor", || drop(locals));
         }
     }

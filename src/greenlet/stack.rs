@@ -17,7 +17,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use corosensei::stack::StackPointer;
 
@@ -51,8 +51,8 @@ const HEADER: usize = 64;
 const WARM_PAGES: usize = 4;
 
 /// The smallest and the largest slot: 16 KiB (four pages, if pages are larger) and 1 GiB.
-const SMALLEST_SHIFT: u32 = 14;
-const LARGEST_SHIFT: u32 = 30;
+const SMALLEST_SHIFT: u8 = 14;
+const LARGEST_SHIFT: u8 = 30;
 pub(super) const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
 
 /// More than any shift, and a divisor of any page's size.
@@ -62,16 +62,16 @@ const SHIFTS: usize = 32;
 ///
 /// A fetch over HTTPS needs 38 KiB, and 47 with a long chain of large certificates; built without optimisation, 134 and
 /// 158: the default leaves twice as much. What is never touched costs no memory, only the room for its page tables.
-const DEFAULT_SHIFT: u32 = if cfg!(debug_assertions) { 19 } else { 17 };
+const DEFAULT_SHIFT: u8 = if cfg!(debug_assertions) { 19 } else { 17 };
 
-static DEFAULT: AtomicU32 = AtomicU32::new(DEFAULT_SHIFT);
+static DEFAULT: AtomicU8 = AtomicU8::new(DEFAULT_SHIFT);
 
 static POOL: Pool = Pool::new(Guards::Installed);
 
 /// How large a stack's slot is, guard included: a power of two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SizeClass {
-    shift: u32,
+    shift: u8,
 }
 
 impl SizeClass {
@@ -81,9 +81,9 @@ impl SizeClass {
     ///
     /// [`StackError::TooLarge`] if none has.
     pub(crate) fn fitting(bytes: usize) -> Result<SizeClass, StackError> {
-        let smallest = SMALLEST_SHIFT.max((4 * memory::page_size()).trailing_zeros());
+        let smallest = SMALLEST_SHIFT.max((4 * memory::page_size()).trailing_zeros() as u8);
         let slot = bytes.checked_add(SizeClass::overhead()).and_then(usize::checked_next_power_of_two);
-        let shift = slot.map_or(usize::BITS, usize::trailing_zeros).max(smallest);
+        let shift = slot.map_or(u8::MAX, |slot| slot.trailing_zeros() as u8).max(smallest);
         if shift > LARGEST_SHIFT {
             let limit = SizeClass { shift: LARGEST_SHIFT }.usable();
             return Err(StackError::TooLarge { requested: bytes, limit });
@@ -224,7 +224,7 @@ impl Extent {
 
     #[inline]
     pub(super) fn class(self) -> SizeClass {
-        SizeClass { shift: (self.packed.get() % SHIFTS) as u32 }
+        SizeClass { shift: (self.packed.get() % SHIFTS) as u8 }
     }
 
     #[inline]

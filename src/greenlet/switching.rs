@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 
-use super::fiber::{Arrival, Fiber, FiberRef, Inbox, Local, State, Thread, existing_thread, thread};
+use super::fiber::{Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, thread};
 use super::handle::AnyGreenlet;
 use super::header::{Kind, Life, Parent};
 use super::{trace, unraisable};
@@ -140,16 +140,16 @@ impl AnyGreenlet {
                 }
                 Some(inbox) if inbox.value_type == TypeId::of::<Discarded>() => {
                     drop(value);
-                    disturb(&fiber, Arrival::Exit);
+                    fiber.arrive(Arrival::Exit);
                 }
                 Some(_) => return Err(Refusal::WrongType(value)),
                 None => {
                     drop(value);
-                    disturb(&fiber, Arrival::Thrown(Box::new(InvalidSwitch)));
+                    fiber.arrive(Arrival::Thrown(Box::new(InvalidSwitch)));
                 }
             },
-            Parcel::Exit => disturb(&fiber, Arrival::Exit),
-            Parcel::Thrown(payload) => disturb(&fiber, Arrival::Thrown(payload)),
+            Parcel::Exit => fiber.arrive(Arrival::Exit),
+            Parcel::Thrown(payload) => fiber.arrive(Arrival::Thrown(payload)),
         }
         Ok(fiber)
     }
@@ -175,13 +175,6 @@ impl AnyGreenlet {
         self.header.life.set(Life::Active);
         Ok(fiber)
     }
-}
-
-/// Something to be looked at when the fiber goes on.
-#[cold]
-fn disturb(fiber: &Fiber, arrival: Arrival) {
-    fiber.arrival.set(arrival);
-    fiber.disturbed.set(true);
 }
 
 /// A switch that ends where it began: to itself, or to a dead greenlet whose heir is the current one.
@@ -236,13 +229,11 @@ fn woken_by_force<T: 'static>(
         current.state.set(State::Running);
     }
     let arrival = current.take_arrival();
-    let mut interrupts = current.interrupts.borrow_mut();
     let interrupt = match (&arrival, &value) {
-        (Arrival::Value, None) if !interrupts.is_empty() => Some(interrupts.remove(0)),
+        (Arrival::Value, None) => current.take_interrupt(),
         _ => None,
     };
-    current.disturbed.set(!interrupts.is_empty());
-    drop(interrupts);
+    current.update_disturbed();
     match (arrival, value, interrupt) {
         (Arrival::Thrown(payload), ..) => panic::resume_unwind(payload),
         (Arrival::Exit, ..) => Err(SwitchError::Exit(GreenletExit)),
@@ -319,7 +310,7 @@ impl AnyGreenlet {
 
     fn throw_exit(&self, thread: Local<Thread>, fiber: FiberRef) {
         self.set_dropper(&AnyGreenlet::of_fiber(thread.current(), &thread));
-        disturb(&fiber, Arrival::Thrown(Box::new(GreenletExit)));
+        fiber.arrive(Arrival::Thrown(Box::new(GreenletExit)));
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             wait_for_parcel::<Discarded>(thread, thread.current(), Some(fiber))
         }));

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::fiber::{Arrival, FiberRef, State, Thread, thread};
+use super::fiber::{FiberRef, State, Thread, thread};
 use super::handle::AnyGreenlet;
 
 /// How control passed.
@@ -58,9 +58,7 @@ pub(super) fn emit(thread: &Thread, origin: FiberRef, target: FiberRef) {
     if origin == target {
         return;
     }
-    let arrival = target.take_arrival();
-    let event = if let Arrival::Thrown(_) = arrival { Event::Throw } else { Event::Switch };
-    target.arrival.set(arrival);
+    let event = if target.is_thrown_at() { Event::Throw } else { Event::Switch };
     call(thread, event, origin, target);
 }
 

@@ -5,7 +5,7 @@
 
 use super::waiter::{ArmedTimeout, Waiter, Wakeup, is_unwinding};
 use super::{HubRef, HubState, State, local_hub, run};
-use crate::greenlet::FiberRef;
+use crate::greenlet::{FiberRef, Interrupt};
 use crate::sys::clock::Time;
 
 /// Why a call must fail.
@@ -81,15 +81,16 @@ impl Waiter {
 
 #[cold]
 fn tell(fiber: FiberRef) -> Result<(), Hindrance> {
-    let mut interrupts = fiber.interrupts.borrow_mut();
-    fiber.disturbed.set(!interrupts.is_empty());
-    let Some(oldest) = interrupts.first_mut() else { return Ok(()) };
-    oldest.told = true;
-    Err(if oldest.timeout == 0 { Hindrance::Killed } else { Hindrance::Elapsed })
+    fiber.update_disturbed();
+    fiber.with_interrupts(|interrupts| {
+        let Some(oldest) = interrupts.first_mut() else { return Ok(()) };
+        oldest.told = true;
+        Err(if oldest.timeout == 0 { Hindrance::Killed } else { Hindrance::Elapsed })
+    })
 }
 
 /// Whether a call has failed because of this time limit, which was not raised since.
 pub(crate) fn was_told(armed: &ArmedTimeout) -> bool {
-    let interrupts = armed.fiber.interrupts.borrow();
-    interrupts.iter().any(|interrupt| interrupt.timeout == armed.id && interrupt.told)
+    let told = |interrupt: &Interrupt| interrupt.timeout == armed.id && interrupt.told;
+    armed.fiber.with_interrupts(|interrupts| interrupts.iter().any(told))
 }

@@ -71,7 +71,7 @@ pub(crate) enum Alarm {
 pub(crate) struct HubState {
     pub(crate) thread: Local<Thread>,
     pub(crate) door: &'static Door,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: u32,
     ready: RefCell<Ready<FiberRef, Arc<dyn Job>>>,
     /// What a fiber finds to begin with.
     starting: Cell<Option<Arc<dyn Job>>>,
@@ -155,8 +155,7 @@ impl HubState {
 
     /// Raises at the fiber's park, now or when it next comes to one.
     pub(crate) fn interrupt(&self, fiber: FiberRef, interrupt: Interrupt) {
-        fiber.interrupts.borrow_mut().push(interrupt);
-        fiber.disturbed.set(true);
+        fiber.push_interrupt(interrupt);
         let state = fiber.state.get();
         if state == State::Parked || (state == State::Running && fiber.is_switched_out()) {
             fiber.state.set(State::Ready);
@@ -167,7 +166,7 @@ impl HubState {
     /// The current fiber, which has interrupts left, is about to be switched out: they are raised when its turn comes.
     #[cold]
     fn recall(&self, fiber: FiberRef) {
-        if fiber.interrupts.borrow().is_empty() || waiter::is_unwinding() {
+        if fiber.with_interrupts(|interrupts| interrupts.is_empty()) || waiter::is_unwinding() {
             return;
         }
         fiber.state.set(State::Ready);

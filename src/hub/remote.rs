@@ -4,7 +4,7 @@
 //! was meant for a hub that is gone is told by its epoch, or by its generation, and thrown away.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::waiter::Wait;
 use crate::sys::lock::Lock;
@@ -53,10 +53,10 @@ pub(crate) enum Letter {
 #[derive(Debug)]
 pub(crate) struct Door {
     /// Which hub stands behind it: a new number for each.
-    epoch: AtomicU64,
+    epoch: AtomicU32,
     /// The next generation of a wait; kept here so that no number comes twice from one door.
     generation: AtomicU64,
-    letters: Lock<Vec<(u64, Letter)>>,
+    letters: Lock<Vec<(u32, Letter)>>,
     /// Whether there are letters.
     pending: AtomicBool,
     /// Whether the hub sleeps, or is about to, and wants the bell rung.
@@ -75,7 +75,7 @@ impl Door {
     pub(crate) fn open() -> (&'static Door, u64) {
         let door = CLOSED.lock().pop().unwrap_or_else(|| {
             Box::leak(Box::new(Door {
-                epoch: AtomicU64::new(1),
+                epoch: AtomicU32::new(1),
                 generation: AtomicU64::new(1),
                 letters: Lock::new(Vec::new()),
                 pending: AtomicBool::new(false),
@@ -97,7 +97,7 @@ impl Door {
     }
 
     /// Which hub stands behind it now.
-    pub(crate) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u32 {
         self.epoch.load(Ordering::SeqCst)
     }
 
@@ -107,7 +107,7 @@ impl Door {
     }
 
     /// Leaves a letter for the hub of that epoch, and rings if it sleeps. `false` if that hub is gone.
-    pub(crate) fn send(&self, epoch: u64, letter: Letter) -> bool {
+    pub(crate) fn send(&self, epoch: u32, letter: Letter) -> bool {
         if self.epoch() != epoch {
             return false;
         }
@@ -130,7 +130,7 @@ impl Door {
     }
 
     /// All letters, in the order in which they came.
-    pub(crate) fn take_letters(&self) -> Vec<(u64, Letter)> {
+    pub(crate) fn take_letters(&self) -> Vec<(u32, Letter)> {
         self.pending.store(false, Ordering::SeqCst);
         std::mem::take(&mut *self.letters.lock())
     }

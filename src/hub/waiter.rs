@@ -87,12 +87,12 @@ pub(crate) struct Wait(u64);
 
 impl Wait {
     const GENERATION: u64 = (1 << 24) - 1;
-    const EPOCH: u64 = (1 << 12) - 1;
+    const EPOCH: u32 = (1 << 12) - 1;
 
     #[inline]
-    pub(super) fn new(fiber: u32, epoch: u64, generation: u64) -> Wait {
+    pub(super) fn new(fiber: u32, epoch: u32, generation: u64) -> Wait {
         debug_assert!(fiber < 1 << 28, "more green threads than memory can hold");
-        Wait(u64::from(fiber) << 36 | (epoch & Wait::EPOCH) << 24 | generation & Wait::GENERATION)
+        Wait(u64::from(fiber) << 36 | u64::from(epoch & Wait::EPOCH) << 24 | generation & Wait::GENERATION)
     }
 
     #[inline]
@@ -101,8 +101,8 @@ impl Wait {
     }
 
     #[inline]
-    fn epoch(self) -> u64 {
-        self.0 >> 24 & Wait::EPOCH
+    fn epoch(self) -> u32 {
+        (self.0 >> 24) as u32 & Wait::EPOCH
     }
 
     #[inline]
@@ -334,16 +334,15 @@ pub(super) fn interrupted(fiber: FiberRef) -> Wakeup {
     let payload = match fiber.take_arrival() {
         Arrival::Thrown(payload) => payload,
         Arrival::Exit => Box::new(InvalidSwitch),
-        Arrival::Value => {
-            let mut interrupts = fiber.interrupts.borrow_mut();
-            if interrupts.is_empty() {
+        Arrival::Value => match fiber.take_interrupt() {
+            Some(interrupt) => interrupt.payload,
+            None => {
                 fiber.disturbed.set(false);
                 return Wakeup::Woken;
             }
-            interrupts.remove(0).payload
-        }
+        },
     };
-    fiber.disturbed.set(!fiber.interrupts.borrow().is_empty());
+    fiber.update_disturbed();
     Wakeup::Interrupted(Interrupt(payload))
 }
 
@@ -359,7 +358,7 @@ fn defer_arrival(fiber: FiberRef) {
         Arrival::Exit => Box::new(InvalidSwitch),
         Arrival::Value => return,
     };
-    fiber.interrupts.borrow_mut().push(Raised::new(payload, 0));
+    fiber.push_interrupt(Raised::new(payload, 0));
 }
 
 /// A deadline that runs: of a greenlet's scope, see [`with_timeout`](crate::with_timeout).
@@ -386,12 +385,9 @@ pub(crate) fn disarm_timeout(armed: ArmedTimeout) {
     if hub.disarm(key) {
         return;
     }
-    let mut interrupts = fiber.interrupts.borrow_mut();
-    interrupts.retain(|interrupt| interrupt.timeout != id);
-    let left = interrupts.is_empty();
-    drop(interrupts);
+    fiber.with_interrupts(|interrupts| interrupts.retain(|interrupt| interrupt.timeout != id));
     // One that is not running looks for itself when it goes on: something else may have come for it.
-    if left && fiber == hub.thread.current() {
-        fiber.disturbed.set(false);
+    if fiber == hub.thread.current() {
+        fiber.update_disturbed();
     }
 }

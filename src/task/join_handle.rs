@@ -242,7 +242,7 @@ impl<T> JoinHandle<T> {
 
     /// The name given by [`Builder::name`](crate::Builder::name).
     pub fn name(&self) -> Option<&str> {
-        self.task.core().name.as_deref()
+        self.task.core().name()
     }
 
     /// Its number.

@@ -58,10 +58,12 @@ impl<T: 'static> LocalKey<T> {
 
     fn find(&'static self) -> Option<Rc<T>> {
         let fiber = greenlet::thread().current();
-        let locals = fiber.locals.borrow();
-        let values = locals.as_ref()?.downcast_ref::<Values>()?;
-        let (_, value) = values.iter().find(|(address, _)| *address == self.address())?;
-        value.clone().downcast().ok()
+        let value = fiber.with_locals(|locals| {
+            let values = locals.as_ref()?.downcast_ref::<Values>()?;
+            let (_, value) = values.iter().find(|(address, _)| *address == self.address())?;
+            Some(value.clone())
+        });
+        value?.downcast().ok()
     }
 
     #[cold]
@@ -69,9 +71,10 @@ impl<T: 'static> LocalKey<T> {
         // The initialiser is user code: it may use other locals, or yield.
         let value = Rc::new((self.make)());
         let fiber = greenlet::thread().current();
-        let mut locals = fiber.locals.borrow_mut();
-        let values = locals.get_or_insert_with(|| Box::new(Values::new())).downcast_mut::<Values>();
-        values.expect("a greenlet's locals are `Values`").push((self.address(), value.clone()));
+        fiber.with_locals(|locals| {
+            let values = locals.get_or_insert_with(|| Box::new(Values::new())).downcast_mut::<Values>();
+            values.expect("a greenlet's locals are `Values`").push((self.address(), value.clone()));
+        });
         value
     }
 }

@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -27,19 +28,27 @@ pub(super) type LinkFunction = Box<dyn FnOnce(Outcome) + Send>;
 
 const NEW: u8 = 0;
 const RUNNING: u8 = 1;
-const ENDED: u8 = 2;
+/// From here on it has ended, and the state says how.
+const RETURNED: u8 = 2;
+const KILLED: u8 = 3;
+const PANICKED: u8 = 4;
+/// With its OS thread, parked: as if killed, but it has left no result.
+const LEAKED: u8 = 5;
 
 /// The part of a green thread that does not depend on its types.
 pub(super) struct Core {
     pub(super) id: u64,
-    pub(super) name: Option<Box<str>>,
+    /// Few have one: it takes a word, and the text lies elsewhere.
+    name: Option<Box<Box<str>>>,
     pub(super) place: &'static Location<'static>,
-    stack: SizeClass,
     /// The hub that it belongs to.
     door: &'static Door,
-    epoch: u64,
-    /// NEW, RUNNING or ENDED; the result is written before ENDED is.
+    epoch: u32,
+    stack: SizeClass,
+    /// NEW, RUNNING or one of those that tell an end; the result is written before that is.
     state: AtomicU8,
+    /// A scoped handle has taken the result. Home thread only.
+    taken: Cell<bool>,
     /// Where it runs. Home thread only.
     fiber: Cell<Option<FiberRef>>,
     followers: Lock<Followers>,
@@ -49,11 +58,6 @@ pub(super) struct Core {
 struct Followers {
     first: Option<Notify>,
     more: Option<Box<More>>,
-    outcome: Outcome,
-    /// A scoped handle has taken the result.
-    taken: bool,
-    /// It has ended with its OS thread, parked, and left no result.
-    leaked: bool,
 }
 
 #[derive(Default)]
@@ -63,6 +67,7 @@ struct More {
 }
 
 impl Core {
+    #[inline]
     pub(super) fn new(
         hub: HubRef,
         name: Option<Box<str>>,
@@ -71,45 +76,51 @@ impl Core {
     ) -> Core {
         Core {
             id: hub.count_spawned(),
-            name,
+            name: name.map(Box::new),
             place,
             stack,
             door: hub.door,
             epoch: hub.epoch,
             state: AtomicU8::new(NEW),
+            taken: Cell::new(false),
             fiber: Cell::new(None),
-            followers: Lock::new(Followers {
-                first: None,
-                more: None,
-                outcome: Outcome::Returned,
-                taken: false,
-                leaked: false,
-            }),
+            followers: Lock::new(Followers { first: None, more: None }),
         }
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| &***name)
     }
 
     #[inline]
     pub(super) fn has_ended(&self) -> bool {
-        // Acquire: the result, written before the Release store of ENDED, is seen by who sees ENDED.
-        self.state.load(Ordering::Acquire) == ENDED
+        self.outcome().is_some()
     }
 
     /// How it ended, if it has.
+    #[inline]
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.has_ended().then(|| self.followers.lock().outcome)
+        // Acquire: the result, written before the Release store of an end, is seen by who sees that.
+        match self.state.load(Ordering::Acquire) {
+            NEW | RUNNING => None,
+            RETURNED => Some(Outcome::Returned),
+            PANICKED => Some(Outcome::Panicked),
+            _ => Some(Outcome::Killed),
+        }
     }
 
     /// Whether its scoped handle was joined, so that the scope need not care how it ended.
     pub(super) fn is_taken(&self) -> bool {
-        self.followers.lock().taken
+        self.taken.get()
     }
 
     pub(super) fn set_taken(&self) {
-        self.followers.lock().taken = true;
+        self.taken.set(true);
     }
 
     fn is_leaked(&self) -> bool {
-        self.followers.lock().leaked
+        // Acquire: as in `outcome`.
+        self.state.load(Ordering::Acquire) == LEAKED
     }
 
     /// The hub it belongs to, if that is the calling thread's.
@@ -168,8 +179,8 @@ impl Core {
     /// Has `function` called at the end; it comes back, with the outcome, if that has come.
     pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, (LinkFunction, Outcome)> {
         let mut followers = self.followers.lock();
-        if self.has_ended() {
-            return Err((function, followers.outcome));
+        if let Some(outcome) = self.outcome() {
+            return Err((function, outcome));
         }
         Ok(followers.more.get_or_insert_default().links.push(function))
     }
@@ -180,18 +191,17 @@ impl Core {
     }
 
     /// Publishes the end, once the result is in its place, and tells everybody.
-    fn end(&self, outcome: Outcome) {
+    fn end(&self, state: u8) {
         let (first, more) = {
             let mut followers = self.followers.lock();
-            // Release: publishes the result to the Acquire load in `has_ended`.
-            self.state.store(ENDED, Ordering::Release);
-            followers.outcome = outcome;
+            // Release: publishes the result to the Acquire load in `outcome`.
+            self.state.store(state, Ordering::Release);
             (followers.first.take(), followers.more.take())
         };
         if let Some(notice) = first {
             notice.notify();
         }
-        if let Some(more) = more {
+        if let Some((more, outcome)) = more.zip(self.outcome()) {
             more.tell(outcome);
         }
         if let Some(hub) = self.home() {
@@ -214,7 +224,7 @@ impl More {
 
 impl Describe for Core {
     fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name()
     }
 
     fn spawned_at(&self) -> &'static Location<'static> {
@@ -222,8 +232,7 @@ impl Describe for Core {
     }
 
     fn leak(&self) {
-        self.followers.lock().leaked = true;
-        self.end(Outcome::Killed);
+        self.end(LEAKED);
     }
 }
 
@@ -244,35 +253,57 @@ pub(super) trait Join<T>: Kill {
     unsafe fn take_result(&self) -> Option<Result<T, JoinError>>;
 }
 
-/// A green thread: closure and result.
+/// A green thread: its closure, and later its result.
 pub(super) struct Task<F, T> {
     core: Core,
     /// # Invariant
-    /// Touched on the home thread only: taken when it begins, or when it ends without having begun.
-    closure: UnsafeCell<Option<F>>,
-    /// # Invariant
-    /// Written on the home thread before the state is ENDED, afterwards touched by the handle only, or by `drop`.
-    result: UnsafeCell<Option<Result<T, JoinError>>>,
+    /// Touched on the home thread only before the state tells an end, afterwards by the handle only, or by `drop`.
+    work: UnsafeCell<Work<F, T>>,
+}
+
+enum Work<F, T> {
+    Due(F),
+    /// Under way, or the result was taken.
+    Nothing,
+    Done(Result<T, JoinError>),
 }
 
 impl<F, T> Task<F, T>
 where
     F: FnOnce() -> T,
 {
+    #[inline]
     pub(super) fn new(core: Core, closure: F) -> Task<F, T> {
-        Task { core, closure: UnsafeCell::new(Some(closure)), result: UnsafeCell::new(None) }
+        Task { core, work: UnsafeCell::new(Work::Due(closure)) }
+    }
+
+    /// The closure, if it has neither begun nor ended: now it has begun. Home thread only.
+    #[inline]
+    fn begin(&self) -> Option<F> {
+        // Relaxed: it is this thread that makes a new one anything else.
+        if self.core.state.load(Ordering::Relaxed) != NEW {
+            return None;
+        }
+        // Relaxed: other threads ask for ends only.
+        self.core.state.store(RUNNING, Ordering::Relaxed);
+        // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it.
+        match mem::replace(unsafe { &mut *self.work.get() }, Work::Nothing) {
+            Work::Due(closure) => Some(closure),
+            _ => None,
+        }
     }
 
     /// Keeps the result and tells everybody. Home thread only, once.
+    #[inline]
     fn finish(&self, result: Result<T, JoinError>) {
-        let outcome = match &result {
-            Ok(_) => Outcome::Returned,
-            Err(JoinError::Killed) => Outcome::Killed,
-            Err(_) => Outcome::Panicked,
+        let state = match &result {
+            Ok(_) => RETURNED,
+            Err(JoinError::Killed) => KILLED,
+            Err(_) => PANICKED,
         };
-        // SAFETY: not ENDED yet, and on the home thread: by the invariant nobody else touches it.
-        unsafe { *self.result.get() = Some(result) };
-        self.core.end(outcome);
+        // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it.
+        unsafe { *self.work.get() = Work::Done(result) };
+        self.core.end(state);
     }
 }
 
@@ -285,8 +316,7 @@ where
     }
 
     fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError> {
-        // SAFETY: home thread only, by the trait's rule.
-        match unsafe { (*self.closure.get()).take() } {
+        match self.begin() {
             Some(closure) => {
                 greenlet::catch("the destructor of a closure that never ran", || drop(closure));
                 self.finish(Err(error));
@@ -302,9 +332,11 @@ where
     F: FnOnce() -> T,
 {
     unsafe fn take_result(&self) -> Option<Result<T, JoinError>> {
-        // SAFETY: ENDED, and the one handle calls: by the invariant nobody else touches it.
-        let result = unsafe { (*self.result.get()).take() };
-        result.or_else(|| self.core.is_leaked().then_some(Err(JoinError::Killed)))
+        // SAFETY: it has ended, and the one handle calls: by the invariant nobody else touches it.
+        match mem::replace(unsafe { &mut *self.work.get() }, Work::Nothing) {
+            Work::Done(result) => Some(result),
+            _ => self.core.is_leaked().then_some(Err(JoinError::Killed)),
+        }
     }
 }
 
@@ -313,10 +345,7 @@ where
     F: FnOnce() -> T,
 {
     fn run(self: Arc<Self>, fiber: FiberRef) {
-        // SAFETY: a job is run on its home thread.
-        let Some(closure) = (unsafe { (*self.closure.get()).take() }) else { return };
-        // Relaxed: read on this thread only, except for ENDED.
-        self.core.state.store(RUNNING, Ordering::Relaxed);
+        let Some(closure) = self.begin() else { return };
         self.core.fiber.set(Some(fiber));
         // SAFETY: `self` keeps the core alive until the description is taken back below.
         unsafe { fiber.describe(Some(self.core.as_description())) };
@@ -356,7 +385,7 @@ impl JoinError {
 
 impl<F, T> Drop for Task<F, T> {
     fn drop(&mut self) {
-        if let Some(Err(JoinError::Panicked(payload))) = self.result.get_mut() {
+        if let Work::Done(Err(JoinError::Panicked(payload))) = self.work.get_mut() {
             // Nobody has taken it, and nobody can any more.
             greenlet::report(&self.core.words(), &**payload);
         }
@@ -366,7 +395,7 @@ impl<F, T> Drop for Task<F, T> {
 impl Core {
     #[cold]
     fn words(&self) -> String {
-        format!("green thread '{}', spawned at {},", self.name.as_deref().unwrap_or("<unnamed>"), self.place)
+        format!("green thread '{}', spawned at {},", self.name().unwrap_or("<unnamed>"), self.place)
     }
 }
 

@@ -11,7 +11,7 @@ const SIGABRT: i32 = 6;
 const KIB: usize = 1024;
 
 fn class_of_slot(bytes: usize) -> SizeClass {
-    SizeClass { shift: bytes.trailing_zeros() }
+    SizeClass { shift: bytes.trailing_zeros() as u8 }
 }
 
 /// How many memory mappings begin in the range.

@@ -16,7 +16,7 @@ pub(crate) struct Registration {
     key: Key,
     fd: RawFd,
     door: &'static Door,
-    epoch: u64,
+    epoch: u32,
     set: Weak<EpollSet>,
 }
 
