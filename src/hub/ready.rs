@@ -51,11 +51,11 @@ impl<W: PartialEq, F> Ready<W, F> {
         place.is_some_and(|place| self.woken.remove(place).is_some())
     }
 
-    /// Begins a pass: how many woken ones it runs. Who becomes ready meanwhile runs in the next.
+    /// Begins a pass: how many fresh and how many woken ones it runs. Who becomes ready meanwhile runs in the next.
     #[inline]
-    pub(super) fn begin_pass(&mut self) -> usize {
+    pub(super) fn begin_pass(&mut self) -> (usize, usize) {
         self.fresh_left = self.fresh.len().min(FRESH_PER_PASS);
-        self.woken.len().min(WOKEN_PER_PASS)
+        (self.fresh_left, self.woken.len().min(WOKEN_PER_PASS))
     }
 
     /// The next fresh one of this pass.
@@ -94,11 +94,11 @@ mod tests {
         let mut ready = Ready::<u32, usize>::new();
         (0..FRESH_PER_PASS + 10).for_each(|number| ready.push_fresh(number));
         ready.push_woken(7);
-        assert_eq!(ready.begin_pass(), 1);
+        assert_eq!(ready.begin_pass(), (FRESH_PER_PASS, 1));
         let first: Vec<_> = std::iter::from_fn(|| ready.pop_fresh()).collect();
         assert_eq!(first, (0..FRESH_PER_PASS).collect::<Vec<_>>());
         assert_eq!(ready.pop_woken(), Some(7));
-        assert_eq!(ready.begin_pass(), 0);
+        assert_eq!(ready.begin_pass(), (10, 0));
         assert_eq!(std::iter::from_fn(|| ready.pop_fresh()).count(), 10);
         assert!(ready.is_empty());
     }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_pass_leaves_who_comes_later_to_the_next() {
         let mut ready = Ready::<u32, u32>::new();
-        assert_eq!(ready.begin_pass(), 0);
+        assert_eq!(ready.begin_pass(), (0, 0));
         ready.push_fresh(1);
         assert_eq!(ready.pop_fresh(), None);
         ready.begin_pass();

@@ -24,13 +24,17 @@ impl HubState {
     /// thread's own stack.
     pub(super) fn run(&self) {
         loop {
+            let (fresh, woken) = self.ready.borrow_mut().begin_pass();
             // First, not last: a main greenlet that only yields returns from every pass.
-            if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
+            if self.unlooked.get() >= SWITCHES_PER_LOOK || fresh + woken == 0 {
                 self.thread.back_in_hub();
                 self.look();
+                continue;
             }
-            let woken = self.ready.borrow_mut().begin_pass();
-            if self.begin_fresh() == Stopped::Main || self.run_woken(woken) == Stopped::Main {
+            if fresh > 0 && self.begin_fresh() == Stopped::Main {
+                return;
+            }
+            if self.run_woken(woken) == Stopped::Main {
                 return;
             }
         }

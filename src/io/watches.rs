@@ -19,7 +19,7 @@ pub(crate) struct Watches(Lock<WaitList<Place>>);
 struct Place {
     watch: Watch,
     door: &'static Door,
-    epoch: u64,
+    epoch: u32,
 }
 
 impl Watches {

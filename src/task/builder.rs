@@ -2,7 +2,6 @@
 
 use std::io;
 use std::panic::Location;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::join_handle::JoinHandle;
@@ -34,7 +33,7 @@ where
 {
     let hub = hub();
     let core = Core::new(hub, None, Location::caller(), SizeClass::default_now());
-    let task = Arc::new(Task::new(core, function));
+    let task = Task::new(core, function);
     hub.push_fresh(task.clone());
     JoinHandle::new(task)
 }
@@ -128,7 +127,7 @@ impl Builder {
     {
         let hub = hub();
         let core = Core::new(hub, self.name.map(String::into_boxed_str), Location::caller(), stack);
-        let task = Arc::new(Task::new(core, function));
+        let task = Task::new(core, function);
         match self.delay {
             None => hub.push_fresh(task.clone()),
             Some(delay) => {

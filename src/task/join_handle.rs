@@ -14,7 +14,6 @@ use std::time::Duration;
 use super::packet::{Join, TaskRef, kill};
 use super::wait::{Notice, Subscription, Waitable};
 use crate::error::{GreenletExit, JoinError};
-use crate::hub::waiter::Notify;
 use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
 
@@ -56,8 +55,6 @@ pub struct Link(Option<Ticket>);
 /// It is also a [`Future`] of what [`join`](JoinHandle::join) returns.
 pub struct JoinHandle<T> {
     task: Arc<dyn Join<T>>,
-    /// The waker of the last poll.
-    polled: Option<Ticket>,
 }
 
 // SAFETY: of what is behind the handle, other threads touch the state and the waiters, which are made for it, and the
@@ -70,7 +67,7 @@ impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     pub(super) fn new(task: Arc<dyn Join<T>>) -> JoinHandle<T> {
-        JoinHandle { task, polled: None }
+        JoinHandle { task }
     }
 
     /// Waits until the green thread has ended, and returns its result.
@@ -262,7 +259,7 @@ impl<T> Waitable for JoinHandle<T> {
     }
 
     fn subscribe(&self, notice: Notice) -> Subscription {
-        match self.task.core().subscribe(notice.0) {
+        match self.task.core().subscribe_notice(notice.0) {
             Ok(ticket) => Subscription::new(ticket),
             Err(notice) => {
                 notice.notify();
@@ -281,18 +278,12 @@ impl<T> Waitable for JoinHandle<T> {
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(ticket) = self.polled.take() {
-            self.task.core().unsubscribe(ticket);
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.task.core().poll(context.waker().clone()) {
+            return Poll::Pending;
         }
-        match self.task.core().subscribe(Notify::Task(context.waker().clone())) {
-            Ok(ticket) => {
-                self.polled = Some(ticket);
-                Poll::Pending
-            }
-            // SAFETY: `subscribe` refuses when the green thread has ended; this is its one handle.
-            Err(_) => Poll::Ready(unsafe { self.task.take_result() }.expect("polled again after its end")),
-        }
+        // SAFETY: the green thread has ended, and this is its one handle.
+        Poll::Ready(unsafe { self.task.take_result() }.expect("polled again after its end"))
     }
 }
 

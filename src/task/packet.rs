@@ -11,6 +11,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
 
 use crate::error::{GreenletExit, JoinError, StackError};
 use crate::greenlet::{self, Describe, FiberRef, Interrupt, SizeClass};
@@ -54,16 +55,60 @@ pub(super) struct Core {
     followers: Lock<Followers>,
 }
 
-/// Who is told of the end. Most green threads have one follower, who joins; the rest of the room is made when needed.
-struct Followers {
-    first: Option<Notify>,
-    more: Option<Box<More>>,
+/// Who is told of the end. Most green threads have one follower, who joins.
+#[derive(Default)]
+enum Followers {
+    #[default]
+    None,
+    /// Under the ticket [`BESIDE`](Ticket::BESIDE).
+    One(Notify),
+    /// The task that polled the handle last.
+    Poller(Waker),
+    More(Box<More>),
 }
 
 #[derive(Default)]
 struct More {
+    /// The one who was alone.
+    first: Option<Notify>,
     notices: WaitList<Notify>,
+    poller: Option<Waker>,
     links: WaitList<LinkFunction>,
+}
+
+impl Followers {
+    /// Each way makes its own notice where that goes: moved there, it would be written in parts and read as a whole, which
+    /// stalls.
+    #[inline]
+    fn add(&mut self, notice: impl FnOnce() -> Notify) -> Ticket {
+        if let Followers::None = self {
+            *self = Followers::One(notice());
+            return Ticket::BESIDE;
+        }
+        self.add_behind(notice)
+    }
+
+    #[inline(never)]
+    fn add_behind(&mut self, notice: impl FnOnce() -> Notify) -> Ticket {
+        self.more().notices.push(notice())
+    }
+
+    /// The room for several, made if it is not there.
+    fn more(&mut self) -> &mut More {
+        if !matches!(self, Followers::More(_)) {
+            let mut more = Box::<More>::default();
+            match mem::take(self) {
+                Followers::One(first) => more.first = Some(first),
+                Followers::Poller(poller) => more.poller = Some(poller),
+                Followers::None | Followers::More(_) => {}
+            }
+            *self = Followers::More(more);
+        }
+        match self {
+            Followers::More(more) => more,
+            _ => unreachable!("it has just been made"),
+        }
+    }
 }
 
 impl Core {
@@ -84,7 +129,7 @@ impl Core {
             state: AtomicU8::new(NEW),
             taken: Cell::new(false),
             fiber: Cell::new(None),
-            followers: Lock::new(Followers { first: None, more: None }),
+            followers: Lock::new(Followers::None),
         }
     }
 
@@ -94,7 +139,8 @@ impl Core {
 
     #[inline]
     pub(super) fn has_ended(&self) -> bool {
-        self.outcome().is_some()
+        // Acquire: as in `outcome`.
+        self.state.load(Ordering::Acquire) >= RETURNED
     }
 
     /// How it ended, if it has.
@@ -128,27 +174,56 @@ impl Core {
         local_hub().filter(|hub| hub.door.is(self.door) && hub.epoch == self.epoch)
     }
 
-    /// Has `notice` given at the end; `None`, and the notice back, if that has come.
+    /// Has `waiter` woken at the end; `None` if that has come.
     #[inline]
-    pub(super) fn subscribe(&self, notice: Notify) -> Result<Ticket, Notify> {
+    pub(super) fn subscribe(&self, waiter: &Waiter) -> Option<Ticket> {
+        let mut followers = self.followers.lock();
+        if self.has_ended() {
+            return None;
+        }
+        Some(followers.add(|| waiter.notify()))
+    }
+
+    /// Has `notice` given at the end; it comes back if that has come.
+    pub(super) fn subscribe_notice(&self, notice: Notify) -> Result<Ticket, Notify> {
         let mut followers = self.followers.lock();
         if self.has_ended() {
             return Err(notice);
         }
-        if followers.first.is_none() && followers.more.is_none() {
-            followers.first = Some(notice);
-            return Ok(Ticket::BESIDE);
+        Ok(followers.add(|| notice))
+    }
+
+    /// Has `poller` woken at the end, in place of the one that was to be woken so far; `false` if that has come.
+    pub(super) fn poll(&self, poller: Waker) -> bool {
+        let mut followers = self.followers.lock();
+        if self.has_ended() {
+            return false;
         }
-        Ok(followers.more.get_or_insert_default().notices.push(notice))
+        let former = match &mut *followers {
+            Followers::None => {
+                *followers = Followers::Poller(poller);
+                None
+            }
+            Followers::Poller(former) => Some(mem::replace(former, poller)),
+            several => several.more().poller.replace(poller),
+        };
+        drop(followers);
+        drop(former);
+        true
     }
 
     #[inline]
     pub(super) fn unsubscribe(&self, ticket: Ticket) {
         let mut followers = self.followers.lock();
-        let notice = match &mut followers.more {
-            _ if ticket == Ticket::BESIDE => followers.first.take(),
-            Some(more) => more.notices.remove(ticket),
-            None => None,
+        let notice = match &mut *followers {
+            Followers::None | Followers::Poller(_) => None,
+            // Nobody else can be the one.
+            one @ Followers::One(_) => match mem::take(one) {
+                Followers::One(notice) => Some(notice),
+                _ => None,
+            },
+            Followers::More(more) if ticket == Ticket::BESIDE => more.first.take(),
+            Followers::More(more) => more.notices.remove(ticket),
         };
         drop(followers);
         drop(notice);
@@ -162,7 +237,7 @@ impl Core {
         }
         let waiter = Waiter::new(WaitingOn::Join(self.id));
         loop {
-            let Ok(ticket) = self.subscribe(waiter.notify()) else { return true };
+            let Some(ticket) = self.subscribe(&waiter) else { return true };
             let wakeup = waiter.park(deadline);
             if self.has_ended() && matches!(wakeup, Wakeup::Woken) {
                 return true;
@@ -182,27 +257,30 @@ impl Core {
         if let Some(outcome) = self.outcome() {
             return Err((function, outcome));
         }
-        Ok(followers.more.get_or_insert_default().links.push(function))
+        Ok(followers.more().links.push(function))
     }
 
     pub(super) fn unlink(&self, ticket: Ticket) -> bool {
-        let function = self.followers.lock().more.as_mut().and_then(|more| more.links.remove(ticket));
+        let function = match &mut *self.followers.lock() {
+            Followers::More(more) => more.links.remove(ticket),
+            _ => None,
+        };
         function.is_some()
     }
 
     /// Publishes the end, once the result is in its place, and tells everybody.
     fn end(&self, state: u8) {
-        let (first, more) = {
+        let followers = {
             let mut followers = self.followers.lock();
             // Release: publishes the result to the Acquire load in `outcome`.
             self.state.store(state, Ordering::Release);
-            (followers.first.take(), followers.more.take())
+            mem::take(&mut *followers)
         };
-        if let Some(notice) = first {
-            notice.notify();
-        }
-        if let Some((more, outcome)) = more.zip(self.outcome()) {
-            more.tell(outcome);
+        match followers {
+            Followers::None => {}
+            Followers::One(notice) => notice.notify(),
+            Followers::Poller(poller) => Notify::Task(poller).notify(),
+            Followers::More(more) => self.tell(*more),
         }
         if let Some(hub) = self.home() {
             hub.count_ended();
@@ -210,13 +288,20 @@ impl Core {
     }
 }
 
-impl More {
+impl Core {
     #[cold]
-    fn tell(mut self, outcome: Outcome) {
-        while let Some(notice) = self.notices.pop() {
+    fn tell(&self, mut more: More) {
+        if let Some(first) = more.first {
+            first.notify();
+        }
+        while let Some(notice) = more.notices.pop() {
             notice.notify();
         }
-        while let Some(link) = self.links.pop() {
+        if let Some(poller) = more.poller {
+            Notify::Task(poller).notify();
+        }
+        let Some(outcome) = self.outcome() else { return };
+        while let Some(link) = more.links.pop() {
             drop(super::spawn(move || link(outcome)));
         }
     }
@@ -273,8 +358,14 @@ where
     F: FnOnce() -> T,
 {
     #[inline]
-    pub(super) fn new(core: Core, closure: F) -> Task<F, T> {
-        Task { core, work: UnsafeCell::new(Work::Due(closure)) }
+    pub(super) fn new(core: Core, closure: F) -> Arc<Task<F, T>> {
+        // Made in its place, as a follower is, see there.
+        let task = Arc::<Task<F, T>>::new_uninit();
+        let place = Arc::as_ptr(&task).cast_mut().cast::<Task<F, T>>();
+        // SAFETY: the one reference to it has just been made, and it is made for writing a task.
+        unsafe { place.write(Task { core, work: UnsafeCell::new(Work::Due(closure)) }) };
+        // SAFETY: it has just been written.
+        unsafe { task.assume_init() }
     }
 
     /// The closure, if it has neither begun nor ended: now it has begun. Home thread only.

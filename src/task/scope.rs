@@ -94,7 +94,7 @@ impl<'scope> Scope<'scope, '_> {
     {
         let hub = hub();
         let core = Core::new(hub, None, Location::caller(), SizeClass::default_now());
-        let task = Arc::new(Task::new(core, function));
+        let task = Task::new(core, function);
         // SAFETY: `scope` does not return or unwind before every child has ended, by `wait_for_children` or
         // `end_children`; by then closure and result are gone from the hub's reach: the closure was taken, and the hub
         // touches the result before the end is published only.
@@ -186,7 +186,7 @@ fn has_failed(child: &dyn Kill) -> bool {
 
 fn wait_uninterrupted(core: &Core) {
     let waiter = Waiter::new(WaitingOn::Join(core.id));
-    while let Ok(ticket) = core.subscribe(waiter.notify()) {
+    while let Some(ticket) = core.subscribe(&waiter) {
         waiter.park_uninterrupted();
         core.unsubscribe(ticket);
     }

@@ -199,14 +199,16 @@ fn a_handle_is_a_future() {
     });
 }
 
+struct CountsWakes(AtomicU32);
+
+impl std::task::Wake for CountsWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn a_handle_polled_and_given_up_goes_on() {
-    struct CountsWakes(AtomicU32);
-    impl std::task::Wake for CountsWakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
     within(LIMIT, || {
         let counter = Arc::new(CountsWakes(AtomicU32::new(0)));
         let waker = Waker::from(counter.clone());
@@ -228,5 +230,30 @@ fn a_handle_polled_and_given_up_goes_on() {
         yield_now();
         assert!(!given_up.try_kill());
         assert!(given_up.join().unwrap_err().is_killed());
+    });
+}
+
+#[test]
+fn polls_and_links_are_told_of_one_end_in_whatever_order_they_came() {
+    within(LIMIT, || {
+        for order in ["poll link", "link poll", "poll link poll", "poll link link poll poll"] {
+            let (counter, links) = (Arc::new(CountsWakes(AtomicU32::new(0))), Arc::new(AtomicU32::new(0)));
+            let waker = Waker::from(counter.clone());
+            let mut task = spawn(|| ());
+            for follower in order.split(' ') {
+                if follower == "poll" {
+                    assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+                } else {
+                    let links = links.clone();
+                    task.link(move |_| {
+                        links.fetch_add(1, Ordering::SeqCst);
+                    });
+                }
+            }
+            task.wait();
+            yield_now();
+            assert_eq!(counter.0.load(Ordering::SeqCst), 1, "{order}");
+            assert_eq!(links.load(Ordering::SeqCst) as usize, order.matches("link").count(), "{order}");
+        }
     });
 }
