@@ -38,8 +38,11 @@ const SPARED: usize = 32;
 
 /// Stacks at one page offset would have their tops, the part that is always in use, in the same few sets of the
 /// processor's first cache. So the base of slot i is lowered by `i % COLOURS` times `COLOUR_STEP` bytes.
+///
+/// What all that leaves of the top page, 2,560 bytes, is enough for one that waits for a socket with a buffer of 1 KiB: it
+/// has one page.
 const COLOURS: usize = 24;
-const COLOUR_STEP: usize = 128;
+const COLOUR_STEP: usize = 64;
 
 /// Returned stacks of a class that keep their top pages; each thread keeps some beside them.
 const WARM_STACKS: usize = 4096;
