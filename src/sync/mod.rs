@@ -1,8 +1,12 @@
 //! Primitives that park the green thread that must wait, and let the hub go on with the others.
 //!
 //! - [`Mutex`]: mutual exclusion, std's face; its guard may be held across anything that yields.
+//! - [`ReentrantLock`]: the same, and its holder may lock it again. gevent's `RLock`.
+//! - [`RwLock`]: many readers or one writer, std's face; no writer waits for ever.
 //! - [`Condvar`]: waiting, with a mutex released meanwhile, until something has changed.
-//! - [`Semaphore`]: a number of permits, gevent's face with a guard for each permit.
+//! - [`Semaphore`], [`BoundedSemaphore`]: a number of permits, gevent's face with a guard for each permit.
+//! - [`Barrier`]: a number of them wait for one another.
+//! - [`Once`], [`OnceLock`], [`LazyLock`]: what is done once, by who comes first, also if that takes a wait.
 //!
 //! They hold between green threads of one hub, between hubs on several OS threads, and with plain OS threads, which get a
 //! hub of their own when they first wait. Where nobody has to wait nothing yields, and the cost is that of std's types.
@@ -31,12 +35,28 @@
 //! assert_eq!(consumer.join().unwrap(), Some("work"));
 //! ```
 
+mod barrier;
+mod bounded_semaphore;
 mod condvar;
+mod lazy_lock;
 mod mutex;
+mod once;
+mod once_lock;
+mod poison;
+mod raw_mutex;
+mod reentrant_lock;
+mod rwlock;
 mod semaphore;
 
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use bounded_semaphore::BoundedSemaphore;
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceState};
+pub use once_lock::OnceLock;
+pub use reentrant_lock::{ReentrantLock, ReentrantLockGuard};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphorePermit};
 
 #[doc(no_inline)]

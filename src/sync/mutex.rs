@@ -7,23 +7,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
+use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
-use crate::hub::line::{self, Ended};
-use crate::hub::waiter::{Waiter, WaitingOn, Wake, is_unwinding};
-use crate::hub::waitlist::WaitList;
+use super::poison::{Before, Poison};
+use super::raw_mutex::RawMutex;
 use crate::sys::clock::Time;
-use crate::sys::lock::Lock;
 
-/// Nobody holds it, and nobody waits.
-const UNLOCKED: u8 = 0;
-/// Somebody holds it, and nobody waits.
-const LOCKED: u8 = 1;
-/// Somebody holds it, and must look at the list when unlocking it. Set only under the lock of the list. One more than LOCKED:
-/// unlocking takes one away.
-const CONTENDED: u8 = 2;
+/// What reports call a wait for a mutex.
+const WAIT: &str = "Mutex::lock";
 
 /// Mutual exclusion for green threads, in one hub or in several, and for plain OS threads: [`std::sync::Mutex`], but who
 /// must wait parks alone, and the hub goes on with the others.
@@ -70,10 +62,8 @@ const CONTENDED: u8 = 2;
 /// is_sync::<greenloop::sync::Mutex<std::rc::Rc<u32>>>();
 /// ```
 pub struct Mutex<T: ?Sized> {
-    state: AtomicU8,
-    poisoned: AtomicBool,
-    /// Touched only when contended.
-    waiters: Lock<WaitList<Wake>>,
+    raw: RawMutex,
+    poison: Poison,
     value: UnsafeCell<T>,
 }
 
@@ -98,12 +88,7 @@ impl<T> Mutex<T> {
     /// assert_eq!(*TOTAL.lock().unwrap(), 7);
     /// ```
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex {
-            state: AtomicU8::new(UNLOCKED),
-            poisoned: AtomicBool::new(false),
-            waiters: Lock::new(WaitList::new()),
-            value: UnsafeCell::new(value),
-        }
+        Mutex { raw: RawMutex::new(), poison: Poison::new(), value: UnsafeCell::new(value) }
     }
 
     /// Takes the value out. Never waits: nobody else has the mutex.
@@ -120,9 +105,7 @@ impl<T> Mutex<T> {
     /// assert_eq!(Mutex::new("all yours").into_inner().unwrap(), "all yours");
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
-        let poisoned = self.poisoned.into_inner();
-        let value = self.value.into_inner();
-        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
+        self.poison.wrap(self.value.into_inner())
     }
 }
 
@@ -155,8 +138,8 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        if !self.lock_at_once() {
-            self.lock_contended(None);
+        if !self.raw.lock_at_once() {
+            self.raw.lock_contended(WAIT, None);
         }
         MutexGuard::new(self)
     }
@@ -180,7 +163,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
-        if self.lock_at_once() { Ok(MutexGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
+        if self.raw.lock_at_once() { Ok(MutexGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
     /// Like [`lock`](Mutex::lock), but waits no longer than `timeout`.
@@ -236,7 +219,7 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn lock_until(&self, deadline: impl FnOnce() -> Time) -> TryLockResult<MutexGuard<'_, T>> {
-        if self.lock_at_once() || self.lock_contended(Some(deadline())) {
+        if self.raw.lock_at_once() || self.raw.lock_contended(WAIT, Some(deadline())) {
             Ok(MutexGuard::new(self)?)
         } else {
             Err(TryLockError::WouldBlock)
@@ -267,8 +250,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert!(mutex.is_poisoned());
     /// ```
     pub fn is_poisoned(&self) -> bool {
-        // Relaxed: a hint; who must know it locks, and the locking orders.
-        self.poisoned.load(Ordering::Relaxed)
+        self.poison.is_set()
     }
 
     /// Declares the value right again.
@@ -291,8 +273,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(*mutex.lock().unwrap(), 2);
     /// ```
     pub fn clear_poison(&self) {
-        // Relaxed: as in `is_poisoned`.
-        self.poisoned.store(false, Ordering::Relaxed);
+        self.poison.clear();
     }
 
     /// The value, without locking: `&mut self` says that nobody else has the mutex.
@@ -311,77 +292,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(mutex.into_inner().unwrap(), 2);
     /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
-        let poisoned = *self.poisoned.get_mut();
-        let value = self.value.get_mut();
-        if poisoned { Err(PoisonError::new(value)) } else { Ok(value) }
-    }
-
-    #[inline]
-    fn lock_at_once(&self) -> bool {
-        // The look first saves a contender the dearer exchange.
-        // Acquire: sees what the last holder wrote, published by the Release in `unlock`. Relaxed: not locked, nothing seen.
-        self.state.compare_exchange(UNLOCKED, LOCKED, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    /// Waits in line; `false` if the deadline has passed.
-    #[cold]
-    fn lock_contended(&self, deadline: Option<Time>) -> bool {
-        let mut waiters = self.waiters.lock();
-        // Relaxed: CONTENDED says that the unlocking is yet to come; it will look at the list, under this lock, after us.
-        // Acquire: as in `lock_at_once`.
-        if self.state.load(Ordering::Relaxed) != CONTENDED
-            && self.state.swap(CONTENDED, Ordering::Acquire) == UNLOCKED
-        {
-            // The holder has just left, and nobody waited: an unlock with a waiter hands over and stays locked.
-            // Relaxed: only the holder, which we are, or somebody under this lock changes a state that is not UNLOCKED.
-            self.state.store(LOCKED, Ordering::Relaxed);
-            return true;
-        }
-        let waiter = Waiter::new(WaitingOn::Other("Mutex::lock"));
-        let ticket = waiters.push(waiter.wake());
-        drop(waiters);
-        let called = |waiters: &mut WaitList<Wake>| (!waiters.contains(ticket)).then_some(());
-        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, called);
-        match ended {
-            Ok(()) => true,
-            // Called all the same: then it is locked, in the last moment.
-            Err(Ended::TimedOut) => waiters.remove(ticket).is_none(),
-            Err(Ended::Interrupted(interrupt)) => {
-                let called = waiters.remove(ticket).is_none();
-                drop(waiters);
-                if called {
-                    self.unlock();
-                }
-                interrupt.raise()
-            }
-        }
-    }
-
-    #[inline]
-    fn unlock(&self) {
-        // CONTENDED becomes LOCKED by this: still locked, so that nobody gets in between before it is handed over.
-        // Release: publishes what was written under the lock to the next locker.
-        if self.state.fetch_sub(1, Ordering::Release) != LOCKED {
-            self.unlock_contended();
-        }
-    }
-
-    /// Hands the mutex to the first in line; it stays locked meanwhile.
-    #[cold]
-    fn unlock_contended(&self) {
-        let mut waiters = self.waiters.lock();
-        let next = line::call_first(&mut waiters);
-        let state = match next {
-            None => UNLOCKED,
-            Some(_) if waiters.is_empty() => LOCKED,
-            Some(_) => CONTENDED,
-        };
-        // Release: as in `unlock`. One who is handed the mutex sees it through the lock of `waiters` as well.
-        self.state.store(state, Ordering::Release);
-        drop(waiters);
-        if let Some(next) = next {
-            next.wake();
-        }
+        self.poison.wrap(self.value.get_mut())
     }
 }
 
@@ -431,8 +342,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 #[must_use = "if unused the Mutex will immediately unlock"]
 pub struct MutexGuard<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
-    /// Whether the thread was unwinding when it locked: then the unwinding does not poison.
-    unwinding: bool,
+    before: Before,
     not_send: PhantomData<*const ()>,
 }
 
@@ -443,8 +353,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// For the one who has locked.
     #[inline]
     fn new(mutex: &'a Mutex<T>) -> LockResult<MutexGuard<'a, T>> {
-        let guard = MutexGuard { mutex, unwinding: is_unwinding(), not_send: PhantomData };
-        if mutex.is_poisoned() { Err(PoisonError::new(guard)) } else { Ok(guard) }
+        mutex.poison.wrap(MutexGuard { mutex, before: Before::now(), not_send: PhantomData })
     }
 
     /// The mutex that it unlocks: for `Condvar`.
@@ -474,11 +383,8 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.unwinding && is_unwinding() {
-            // Relaxed: the unlock that follows publishes it.
-            self.mutex.poisoned.store(true, Ordering::Relaxed);
-        }
-        self.mutex.unlock();
+        self.mutex.poison.end(&self.before);
+        self.mutex.raw.unlock();
     }
 }
 

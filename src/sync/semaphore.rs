@@ -51,6 +51,8 @@ pub struct Semaphore {
 
 struct State {
     permits: usize,
+    /// There are never more permits than this.
+    bound: usize,
     /// How many have been popped from `waiters` and have not run since. Never more than there are permits when one is
     /// popped, so that each permit calls one.
     called: usize,
@@ -75,14 +77,23 @@ impl Semaphore {
     /// assert_eq!(SLOTS.available_permits(), 3);
     /// ```
     pub const fn new(permits: usize) -> Semaphore {
+        Semaphore::with_bound(permits, usize::MAX)
+    }
+
+    pub(super) const fn with_bound(permits: usize, bound: usize) -> Semaphore {
         Semaphore {
             state: Lock::new(State {
                 permits,
+                bound,
                 called: 0,
                 waiters: WaitList::new(),
                 watchers: WaitList::new(),
             }),
         }
+    }
+
+    pub(super) fn bound(&self) -> usize {
+        self.state.lock().bound
     }
 
     /// Takes a permit, and waits for one if it must.
@@ -190,7 +201,8 @@ impl Semaphore {
     ///
     /// # Panics
     ///
-    /// Panics if there would be more than `usize::MAX` permits.
+    /// Panics if there would be more than `usize::MAX` permits, or more than a
+    /// [`BoundedSemaphore`](super::BoundedSemaphore) began with; none is given then.
     ///
     /// # Examples
     ///
@@ -205,16 +217,26 @@ impl Semaphore {
     #[inline]
     pub fn release(&self, permits: usize) {
         let mut state = self.state.lock();
-        state.permits = state.permits.checked_add(permits).expect("more permits than usize::MAX");
+        let sum = state.permits.checked_add(permits).filter(|&sum| sum <= state.bound);
+        state.permits = sum.expect("more permits than there may be");
         line::notify_all(&self.state, state, State::call);
     }
 
-    /// The permits that are free at this moment.
+    /// Takes back a permit that was lent: unless somebody has made up for it, there is room for it.
+    #[inline]
+    fn take_back(&self) {
+        let mut state = self.state.lock();
+        state.permits += usize::from(state.permits < state.bound);
+        line::notify_all(&self.state, state, State::call);
+    }
+
+    /// The permits that are free at this moment: none, if gevent would call it `locked`.
     ///
     /// # Examples
     ///
     /// See [`acquire`](Semaphore::acquire).
     #[doc(alias = "counter")]
+    #[doc(alias = "locked")]
     pub fn available_permits(&self) -> usize {
         self.state.lock().permits
     }
@@ -424,6 +446,6 @@ impl SemaphorePermit<'_> {
 impl Drop for SemaphorePermit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.semaphore.release(1);
+        self.semaphore.take_back();
     }
 }

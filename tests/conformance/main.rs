@@ -7,6 +7,7 @@ mod support;
 mod context;
 mod greenlet;
 mod hub;
+mod lock;
 mod pool;
 mod queue;
 mod sets;

@@ -3,7 +3,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use greenloop::sync::{Condvar, Mutex, Semaphore};
+use greenloop::sync::{
+    Barrier, BoundedSemaphore, Condvar, Mutex, Once, ReentrantLock, RwLock, RwLockWriteGuard,
+};
 use greenloop::{sleep, spawn, with_timeout, yield_now};
 
 use super::LIMIT;
@@ -45,14 +47,24 @@ fn a_mutex_is_never_held_twice_nor_lost() {
     });
 }
 
+/// While it is there, somebody holds the lock.
+struct Held<'a>(&'a AtomicBool);
+
+impl<'a> Held<'a> {
+    fn new(held: &'a AtomicBool) -> Held<'a> {
+        assert!(!held.swap(true, SeqCst), "held twice");
+        Held(held)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        assert!(self.0.swap(false, SeqCst));
+    }
+}
+
 #[test]
 fn a_mutex_held_across_yields_is_never_held_twice_nor_lost() {
-    struct Held<'a>(&'a AtomicBool);
-    impl Drop for Held<'_> {
-        fn drop(&mut self) {
-            assert!(self.0.swap(false, SeqCst));
-        }
-    }
     within(LIMIT, || {
         let mutex = Arc::new(Mutex::new(()));
         let held = Arc::new(AtomicBool::new(false));
@@ -63,8 +75,7 @@ fn a_mutex_held_across_yields_is_never_held_twice_nor_lost() {
                 perhaps_limited(random, || {
                     // A kill in the middle of the yields poisons, as it should.
                     let _guard = mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    assert!(!held.swap(true, SeqCst), "held twice");
-                    let _held = Held(&held);
+                    let _held = Held::new(&held);
                     (0..turns).for_each(|_| yield_now());
                 });
             }
@@ -78,7 +89,7 @@ fn a_mutex_held_across_yields_is_never_held_twice_nor_lost() {
 fn no_permit_is_lost_or_made() {
     const PERMITS: usize = 3;
     within(LIMIT, || {
-        let semaphore = Arc::new(Semaphore::new(PERMITS));
+        let semaphore = Arc::new(BoundedSemaphore::new(PERMITS));
         let inside = Arc::new(AtomicUsize::new(0));
         struct Inside<'a>(&'a AtomicUsize);
         impl Drop for Inside<'_> {
@@ -110,7 +121,7 @@ fn no_permit_is_lost_or_made() {
             }
         });
         assert_eq!(semaphore.available_permits(), PERMITS);
-        assert_eq!(format!("{semaphore:?}"), "Semaphore { permits: 3, waiting: 0 }");
+        assert_eq!(format!("{:?}", **semaphore), "Semaphore { permits: 3, waiting: 0 }");
     });
 }
 
@@ -164,5 +175,137 @@ fn no_notification_is_lost() {
         tokens.1.notify_all();
         steady.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(taken.load(SeqCst), made.load(SeqCst));
+    });
+}
+
+#[test]
+fn a_reader_writer_lock_keeps_writers_alone_and_is_not_lost() {
+    /// Writers count as many.
+    const WRITER: usize = 1 << 20;
+    struct Inside<'a>(&'a AtomicUsize, usize);
+    impl Drop for Inside<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(self.1, SeqCst);
+        }
+    }
+    within(LIMIT, || {
+        let lock = Arc::new(RwLock::new(()));
+        let inside = Arc::new(AtomicUsize::new(0));
+        hammer({
+            let (lock, inside) = (lock.clone(), inside.clone());
+            move |random| {
+                let patience = short(random);
+                let (how, turns) = (random.below(8), random.below(3));
+                perhaps_limited(random, || {
+                    if how < 5 {
+                        let guard = match how {
+                            0 => lock.try_read().ok(),
+                            1 => lock.read_timeout(patience).ok(),
+                            _ => lock.read().or_else(|poisoned| Ok::<_, ()>(poisoned.into_inner())).ok(),
+                        };
+                        let Some(_guard) = guard else { return };
+                        assert!(inside.fetch_add(1, SeqCst) < WRITER, "beside a writer");
+                        let _inside = Inside(&inside, 1);
+                        (0..turns).for_each(|_| yield_now());
+                    } else {
+                        let guard = match how {
+                            5 => lock.write_timeout(patience).ok(),
+                            _ => lock.write().or_else(|poisoned| Ok::<_, ()>(poisoned.into_inner())).ok(),
+                        };
+                        let Some(guard) = guard else { return };
+                        assert_eq!(inside.fetch_add(WRITER, SeqCst), 0, "not alone");
+                        let writing = Inside(&inside, WRITER);
+                        (0..turns).for_each(|_| yield_now());
+                        drop(writing);
+                        if how == 7 {
+                            let _guard = RwLockWriteGuard::downgrade(guard);
+                            assert!(inside.fetch_add(1, SeqCst) < WRITER, "beside a writer");
+                            let _inside = Inside(&inside, 1);
+                            yield_now();
+                        }
+                    }
+                });
+            }
+        });
+        lock.clear_poison();
+        assert!(lock.try_write().is_ok(), "unlocked in the end");
+    });
+}
+
+#[test]
+fn a_reentrant_lock_is_one_green_threads_and_is_not_lost() {
+    within(LIMIT, || {
+        let (lock, held) = (Arc::new(ReentrantLock::new(())), Arc::new(AtomicBool::new(false)));
+        hammer({
+            let (lock, held) = (lock.clone(), held.clone());
+            move |random| {
+                let (how, patience, turns) = (random.below(3), short(random), random.below(3));
+                perhaps_limited(random, || {
+                    let guard = match how {
+                        0 => lock.try_lock(),
+                        1 => lock.lock_timeout(patience).ok(),
+                        _ => Some(lock.lock()),
+                    };
+                    let Some(_guard) = guard else { return };
+                    let _held = Held::new(&held);
+                    for _ in 0..turns {
+                        let _again = lock.lock();
+                        yield_now();
+                    }
+                });
+            }
+        });
+        assert!(lock.try_lock().is_some(), "unlocked in the end");
+    });
+}
+
+#[test]
+fn what_is_done_once_is_done_once() {
+    within(LIMIT, || {
+        let all: Arc<Vec<_>> = Arc::new((0..300).map(|_| (Once::new(), AtomicUsize::new(0))).collect());
+        hammer({
+            let all = all.clone();
+            move |random| {
+                let (once, done) = &all[random.below(all.len())];
+                let (turns, waits) = (random.below(5), random.below(4) == 0);
+                let limit = short(random);
+                // With a limit always: a wait for what nobody begins never ends.
+                let ended = with_timeout(limit, || match waits {
+                    true => once.wait_force(),
+                    false => once.call_once_force(|_| {
+                        (0..turns).for_each(|_| yield_now());
+                        done.fetch_add(1, SeqCst);
+                    }),
+                });
+                assert!(ended.is_err() || done.load(SeqCst) == 1);
+            }
+        });
+        for (once, done) in &*all {
+            assert_eq!(done.load(SeqCst), usize::from(once.is_completed()));
+            once.call_once_force(|_| assert_eq!(done.fetch_add(1, SeqCst), 0));
+        }
+    });
+}
+
+/// Each leader lets two others go, who may be killed before they run; nobody goes without one.
+#[test]
+fn a_barrier_lets_nobody_through_alone() {
+    within(LIMIT, || {
+        let barrier = Arc::new(Barrier::new(3));
+        let (leaders, others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        hammer({
+            let (barrier, leaders, others) = (barrier.clone(), leaders.clone(), others.clone());
+            move |random| {
+                let patience = short(random);
+                perhaps_limited(random, || match barrier.wait_timeout(patience) {
+                    Ok(result) if result.is_leader() => _ = leaders.fetch_add(1, SeqCst),
+                    Ok(_) => _ = others.fetch_add(1, SeqCst),
+                    Err(_) => {}
+                });
+            }
+        });
+        let (leaders, others) = (leaders.load(SeqCst), others.load(SeqCst));
+        assert!(leaders > 0 && others > 0 && others <= 2 * leaders, "{leaders} leaders, {others} others");
+        assert_eq!(format!("{barrier:?}"), "Barrier { count: 3, waiting: 0 }");
     });
 }

@@ -1,0 +1,176 @@
+//! Waiting for one another.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::{Duration, Instant};
+
+use crate::error::TimedOut;
+use crate::hub::line::Ended;
+use crate::hub::waiter::{Waiter, WaitingOn, Wake};
+use crate::hub::waitlist::WaitList;
+use crate::sys::clock::Time;
+use crate::sys::lock::Lock;
+
+/// Lets a number of green threads, in one hub or in several, and plain OS threads begin something together:
+/// [`std::sync::Barrier`].
+///
+/// Who is killed while it waits, or whose time is over, has not arrived: the others wait for one more.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use greenloop::spawn;
+/// use greenloop::sync::Barrier;
+///
+/// let barrier = Arc::new(Barrier::new(3));
+/// let arrivals: Vec<_> = (0..3)
+///     .map(|_| {
+///         let barrier = Arc::clone(&barrier);
+///         spawn(move || barrier.wait().is_leader())
+///     })
+///     .collect();
+/// let leaders = arrivals.into_iter().map(|task| task.join().unwrap());
+/// assert_eq!(leaders.collect::<Vec<_>>(), [false, false, true]);
+/// ```
+pub struct Barrier {
+    waiters: Lock<WaitList<Wake>>,
+    count: usize,
+}
+
+// No user's value is inside.
+impl UnwindSafe for Barrier {}
+impl RefUnwindSafe for Barrier {}
+
+/// What [`Barrier::wait`] returns: [`std::sync::BarrierWaitResult`], which only std can make.
+///
+/// # Examples
+///
+/// ```
+/// assert!(greenloop::sync::Barrier::new(1).wait().is_leader());
+/// ```
+pub struct BarrierWaitResult(bool);
+
+impl BarrierWaitResult {
+    /// Whether it was the last to arrive, on whom the others waited: one of them is.
+    ///
+    /// # Examples
+    ///
+    /// See [`Barrier`].
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.0
+    }
+}
+
+impl Barrier {
+    /// Makes a barrier for that many. With 0 or 1 nobody waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::Barrier;
+    ///
+    /// static START: Barrier = Barrier::new(1);
+    /// START.wait();
+    /// ```
+    #[must_use]
+    pub const fn new(n: usize) -> Barrier {
+        Barrier { waiters: Lock::new(WaitList::new()), count: n }
+    }
+
+    /// Waits until all have arrived. Then the barrier serves again.
+    ///
+    /// The last to arrive does not yield: it is the leader, and makes the others ready, in order of arrival. A kill or an
+    /// enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; if all had arrived by then, that counts.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// See [`Barrier`].
+    pub fn wait(&self) -> BarrierWaitResult {
+        self.wait_until(None).expect("a wait without a deadline ends when all have arrived")
+    }
+
+    /// Like [`wait`](Barrier::wait), but no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If the time is over; the others then wait for one more.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Barrier::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::sync::{Barrier, TimedOut};
+    ///
+    /// let late = Barrier::new(2).wait_timeout(Duration::from_millis(1));
+    /// assert_eq!(late.unwrap_err(), TimedOut);
+    /// ```
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, TimedOut> {
+        self.wait_until(Some(Time::after(timeout)))
+    }
+
+    /// Like [`wait`](Barrier::wait), but no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_timeout`](Barrier::wait_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Barrier::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// assert!(greenloop::sync::Barrier::new(2).wait_deadline(Instant::now()).is_err());
+    /// ```
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<BarrierWaitResult, TimedOut> {
+        self.wait_until(Some(Time::from_instant(deadline)))
+    }
+
+    fn wait_until(&self, deadline: Option<Time>) -> Result<BarrierWaitResult, TimedOut> {
+        let mut waiters = self.waiters.lock();
+        if waiters.len() + 1 >= self.count {
+            let others = waiters.drain();
+            drop(waiters);
+            others.for_each(Wake::wake);
+            return Ok(BarrierWaitResult(true));
+        }
+        let waiter = Waiter::new(WaitingOn::Other("Barrier::wait"));
+        let ticket = waiters.push(waiter.wake());
+        drop(waiters);
+        let released = |waiters: &mut WaitList<Wake>| (!waiters.contains(ticket)).then_some(());
+        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, released);
+        let released = waiters.remove(ticket).is_none();
+        drop(waiters);
+        match ended {
+            Err(Ended::Interrupted(interrupt)) => interrupt.raise(),
+            _ if released => Ok(BarrierWaitResult(false)),
+            _ => Err(TimedOut),
+        }
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waiting = self.waiters.lock().len();
+        formatter.debug_struct("Barrier").field("count", &self.count).field("waiting", &waiting).finish()
+    }
+}
+
+impl fmt::Debug for BarrierWaitResult {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("BarrierWaitResult").field("is_leader", &self.is_leader()).finish()
+    }
+}

@@ -1,0 +1,615 @@
+//! Many readers or one writer.
+
+#![expect(unsafe_code, reason = "the guards are the rights to the value in an UnsafeCell")]
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::time::{Duration, Instant};
+
+use super::poison::{Before, Poison};
+use crate::hub::line::{self, Ended};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
+use crate::hub::waitlist::WaitList;
+use crate::sys::clock::Time;
+use crate::sys::lock::{Lock, LockGuard};
+
+/// A lock that many may hold to read or one to write, for green threads, in one hub or in several, and for plain OS threads:
+/// [`std::sync::RwLock`], but who must wait parks alone, and the hub goes on with the others.
+///
+/// The guards may be held across anything that yields. Readers and writers wait in one line, in order of arrival, and who
+/// comes while somebody waits stands behind: so no stream of readers keeps a writer waiting for ever. Hence also a green
+/// thread that reads twice at a time may wait for itself, behind a writer, as with std's.
+///
+/// # Poisoning
+///
+/// As in std, it is poisoned when a [`RwLockWriteGuard`] is dropped by unwinding, and not by a reader's. A kill and an
+/// elapsed [`with_timeout`](crate::with_timeout) unwind as a panic does, and poison too; see
+/// [`Mutex`](super::Mutex#poisoning).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::sync::RwLock;
+///
+/// let lock = RwLock::new(5);
+/// {
+///     let (one, two) = (lock.read().unwrap(), lock.read().unwrap());
+///     assert_eq!(*one + *two, 10);
+/// }
+/// *lock.write().unwrap() += 1;
+/// assert_eq!(*lock.read().unwrap(), 6);
+/// ```
+///
+/// It is `Send` when `T` is, and `Sync` when `T` is both, since several threads may read at once:
+///
+/// ```compile_fail
+/// fn is_sync<T: Sync>() {}
+/// is_sync::<greenloop::sync::RwLock<std::cell::Cell<u32>>>();
+/// ```
+pub struct RwLock<T: ?Sized> {
+    state: Lock<State>,
+    poison: Poison,
+    value: UnsafeCell<T>,
+}
+
+struct State {
+    readers: usize,
+    writing: bool,
+    /// Who is popped holds it already.
+    line: WaitList<(Wake, Access)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+// SAFETY: a lock that is sent takes its value along: `T: Send` is what that needs.
+unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
+// SAFETY: a `&RwLock` gives `&mut T` and `T`, to one thread at a time, for which `T: Send` is needed, and `&T` to several at
+// once, for which `T: Sync` is.
+unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
+
+// A value that unwinding left half changed is behind the poison flag.
+impl<T: ?Sized> UnwindSafe for RwLock<T> {}
+impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
+
+impl<T> RwLock<T> {
+    /// Makes an unlocked lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// static LIMIT: RwLock<u32> = RwLock::new(7);
+    /// assert_eq!(*LIMIT.read().unwrap(), 7);
+    /// ```
+    pub const fn new(value: T) -> RwLock<T> {
+        let state = State { readers: 0, writing: false, line: WaitList::new() };
+        RwLock { state: Lock::new(state), poison: Poison::new(), value: UnsafeCell::new(value) }
+    }
+
+    /// Takes the value out. Never waits: nobody else has the lock.
+    ///
+    /// # Errors
+    ///
+    /// If the lock is poisoned; the error contains the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::sync::RwLock::new(1).into_inner().unwrap(), 1);
+    /// ```
+    pub fn into_inner(self) -> LockResult<T> {
+        self.poison.wrap(self.value.into_inner())
+    }
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// Locks to read, together with other readers, and waits for that if it must.
+    ///
+    /// If nobody writes or waits, this does not yield. Otherwise the calling green thread yields, until all before it in
+    /// line have had their turn. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; a
+    /// lock that was given to it at that moment goes to the next in line.
+    ///
+    /// # Errors
+    ///
+    /// If the lock is poisoned; the error contains the guard.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// See [`RwLock`].
+    #[inline]
+    pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
+        self.lock(Access::Read, || None);
+        RwLockReadGuard::new(self)
+    }
+
+    /// Locks to read if nobody writes or waits. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`TryLockError::WouldBlock`] if somebody does; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(1);
+    /// let one = lock.try_read().unwrap();
+    /// assert!(lock.try_read().is_ok());
+    /// assert!(lock.try_write().is_err());
+    /// # drop(one);
+    /// ```
+    pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        let locked = self.state.lock().lock(Access::Read);
+        if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// Like [`read`](RwLock::read), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`TryLockError::WouldBlock`] if the time is over; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    ///
+    /// # Panics
+    ///
+    /// As [`read`](RwLock::read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(1);
+    /// let _writer = lock.write().unwrap();
+    /// assert!(lock.read_timeout(Duration::from_millis(1)).is_err());
+    /// ```
+    pub fn read_timeout(&self, timeout: Duration) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        self.read_until(|| Some(Time::after(timeout)))
+    }
+
+    /// Like [`read`](RwLock::read), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_timeout`](RwLock::read_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`read`](RwLock::read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// assert!(greenloop::sync::RwLock::new(1).read_deadline(Instant::now()).is_ok());
+    /// ```
+    pub fn read_deadline(&self, deadline: Instant) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        self.read_until(|| Some(Time::from_instant(deadline)))
+    }
+
+    fn read_until(&self, deadline: impl FnOnce() -> Option<Time>) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        let locked = self.lock(Access::Read, deadline);
+        if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// Locks to write, alone, and waits for that if it must.
+    ///
+    /// If nobody reads, writes or waits, this does not yield. Otherwise it waits as [`read`](RwLock::read) does.
+    ///
+    /// # Errors
+    ///
+    /// If the lock is poisoned; the error contains the guard.
+    ///
+    /// # Panics
+    ///
+    /// As [`read`](RwLock::read).
+    ///
+    /// # Examples
+    ///
+    /// See [`RwLock`].
+    #[inline]
+    pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
+        self.lock(Access::Write, || None);
+        RwLockWriteGuard::new(self)
+    }
+
+    /// Locks to write if nobody reads, writes or waits. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read`](RwLock::try_read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(1);
+    /// *lock.try_write().unwrap() = 2;
+    /// assert_eq!(*lock.read().unwrap(), 2);
+    /// ```
+    pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        let locked = self.state.lock().lock(Access::Write);
+        if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// Like [`write`](RwLock::write), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_timeout`](RwLock::read_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`read`](RwLock::read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(1);
+    /// let _reader = lock.read().unwrap();
+    /// assert!(lock.write_timeout(Duration::from_millis(1)).is_err());
+    /// ```
+    pub fn write_timeout(&self, timeout: Duration) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        self.write_until(|| Some(Time::after(timeout)))
+    }
+
+    /// Like [`write`](RwLock::write), but waits no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_timeout`](RwLock::read_timeout).
+    ///
+    /// # Panics
+    ///
+    /// As [`read`](RwLock::read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// assert!(greenloop::sync::RwLock::new(1).write_deadline(Instant::now()).is_ok());
+    /// ```
+    pub fn write_deadline(&self, deadline: Instant) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        self.write_until(|| Some(Time::from_instant(deadline)))
+    }
+
+    fn write_until(&self, deadline: impl FnOnce() -> Option<Time>) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        let locked = self.lock(Access::Write, deadline);
+        if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
+    }
+
+    /// Whether a write guard was dropped by unwinding.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!greenloop::sync::RwLock::new(1).is_poisoned());
+    /// ```
+    pub fn is_poisoned(&self) -> bool {
+        self.poison.is_set()
+    }
+
+    /// Declares the value right again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::panic::{catch_unwind, resume_unwind};
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(1);
+    /// let _ = catch_unwind(|| {
+    ///     let _guard = lock.write().unwrap();
+    ///     resume_unwind(Box::new("half done"));
+    /// });
+    /// assert!(lock.read().is_err());
+    /// lock.clear_poison();
+    /// assert!(lock.read().is_ok());
+    /// ```
+    pub fn clear_poison(&self) {
+        self.poison.clear();
+    }
+
+    /// The value, without locking: `&mut self` says that nobody else has the lock.
+    ///
+    /// # Errors
+    ///
+    /// If the lock is poisoned; the error contains the reference.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut lock = greenloop::sync::RwLock::new(1);
+    /// *lock.get_mut().unwrap() += 1;
+    /// assert_eq!(lock.into_inner().unwrap(), 2);
+    /// ```
+    pub fn get_mut(&mut self) -> LockResult<&mut T> {
+        self.poison.wrap(self.value.get_mut())
+    }
+
+    /// Locks; `false` if the deadline has passed.
+    #[inline]
+    fn lock(&self, access: Access, deadline: impl FnOnce() -> Option<Time>) -> bool {
+        // A look at the clock takes too long for the lock, so it is locked twice if need be.
+        self.state.lock().lock(access) || self.stand(access, deadline())
+    }
+
+    /// Waits in line; `false` if the deadline has passed.
+    #[cold]
+    fn stand(&self, access: Access, deadline: Option<Time>) -> bool {
+        let mut state = self.state.lock();
+        if state.lock(access) {
+            return true;
+        }
+        let waiter = Waiter::new(WaitingOn::Other(match access {
+            Access::Read => "RwLock::read",
+            Access::Write => "RwLock::write",
+        }));
+        let ticket = state.line.push((waiter.wake(), access));
+        drop(state);
+        let locked = |state: &mut State| (!state.line.contains(ticket)).then_some(());
+        let (mut state, ended) = waiter.stand(&self.state, deadline, locked);
+        let locked = state.line.remove(ticket).is_none();
+        match ended {
+            Ok(()) => return true,
+            Err(Ended::TimedOut) if locked => return true,
+            // Who stood behind may have waited for this one alone.
+            Err(Ended::TimedOut) => self.call(state),
+            Err(Ended::Interrupted(interrupt)) => {
+                if locked {
+                    state.unlock(access);
+                }
+                self.call(state);
+                interrupt.raise();
+            }
+        }
+        false
+    }
+
+    #[inline]
+    fn unlock(&self, access: Access) {
+        let mut state = self.state.lock();
+        state.unlock(access);
+        self.call(state);
+    }
+
+    /// Gives it to the first in line, as far as that goes.
+    #[inline]
+    fn call<'a>(&'a self, state: LockGuard<'a, State>) {
+        line::notify_all(&self.state, state, State::call);
+    }
+}
+
+impl State {
+    /// Locks if nobody who has come before is against it.
+    #[inline]
+    fn lock(&mut self, access: Access) -> bool {
+        self.line.is_empty() && self.take(access)
+    }
+
+    #[inline]
+    fn take(&mut self, access: Access) -> bool {
+        match access {
+            _ if self.writing => return false,
+            Access::Read => self.readers += 1,
+            Access::Write if self.readers > 0 => return false,
+            Access::Write => self.writing = true,
+        }
+        true
+    }
+
+    #[inline]
+    fn unlock(&mut self, access: Access) {
+        match access {
+            Access::Read => self.readers -= 1,
+            Access::Write => self.writing = false,
+        }
+    }
+
+    /// Locks for the first in line, if it can be.
+    #[inline]
+    fn call(&mut self) -> Option<Notify> {
+        loop {
+            let (wake, access) = *self.line.iter_mut().next()?;
+            let living = wake.is_living();
+            if living && !self.take(access) {
+                return None;
+            }
+            self.line.pop();
+            if living {
+                return Some(Notify::Wake(wake));
+            }
+        }
+    }
+}
+
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> RwLock<T> {
+        RwLock::new(T::default())
+    }
+}
+
+impl<T> From<T> for RwLock<T> {
+    fn from(value: T) -> RwLock<T> {
+        RwLock::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("RwLock");
+        match self.try_read() {
+            Ok(guard) => debug.field("data", &&*guard),
+            Err(TryLockError::Poisoned(error)) => debug.field("data", &&**error.get_ref()),
+            Err(TryLockError::WouldBlock) => debug.field("data", &format_args!("<locked>")),
+        };
+        debug.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+    }
+}
+
+/// The right to read a [`RwLock`]'s value; dropping it unlocks.
+///
+/// It stays in its OS thread, as std's does:
+///
+/// ```compile_fail
+/// fn is_send<T: Send>() {}
+/// is_send::<greenloop::sync::RwLockReadGuard<'static, u32>>();
+/// ```
+///
+/// # Examples
+///
+/// See [`RwLock`].
+#[must_use = "if unused the RwLock will immediately unlock"]
+pub struct RwLockReadGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    not_send: PhantomData<*const ()>,
+}
+
+/// The right to read and write a [`RwLock`]'s value; dropping it unlocks.
+///
+/// It stays in its OS thread, as std's does:
+///
+/// ```compile_fail
+/// fn is_send<T: Send>() {}
+/// is_send::<greenloop::sync::RwLockWriteGuard<'static, u32>>();
+/// ```
+///
+/// # Examples
+///
+/// See [`RwLock`].
+#[must_use = "if unused the RwLock will immediately unlock"]
+pub struct RwLockWriteGuard<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    before: Before,
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a `&RwLockReadGuard` gives `&T` and no more: `T: Sync` is what that needs. The marker only keeps it from being `Send`.
+unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
+// SAFETY: as for `RwLockReadGuard`.
+unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
+
+impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
+    /// For the one who has locked.
+    #[inline]
+    fn new(lock: &'a RwLock<T>) -> LockResult<RwLockReadGuard<'a, T>> {
+        lock.poison.wrap(RwLockReadGuard { lock, not_send: PhantomData })
+    }
+}
+
+impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
+    /// For the one who has locked.
+    #[inline]
+    fn new(lock: &'a RwLock<T>) -> LockResult<RwLockWriteGuard<'a, T>> {
+        lock.poison.wrap(RwLockWriteGuard { lock, before: Before::now(), not_send: PhantomData })
+    }
+
+    /// Goes on as a reader, and lets readers in that wait in front of the next writer. Nobody writes in between.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::sync::{RwLock, RwLockWriteGuard};
+    ///
+    /// let lock = RwLock::new(1);
+    /// let mut writer = lock.write().unwrap();
+    /// *writer = 2;
+    /// let reader = RwLockWriteGuard::downgrade(writer);
+    /// assert_eq!((*reader, *lock.read().unwrap()), (2, 2));
+    /// ```
+    pub fn downgrade(s: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
+        let lock = s.lock;
+        mem::forget(s);
+        let mut state = lock.state.lock();
+        (state.writing, state.readers) = (false, 1);
+        lock.call(state);
+        RwLockReadGuard { lock, not_send: PhantomData }
+    }
+}
+
+impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the pointer is valid while the lock is borrowed; while it is locked to read there is no `&mut`.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the pointer is valid while the lock is borrowed; it is locked for this guard alone, so there is no `&mut`
+        // but by this guard, whose borrow forbids it now.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and `&mut self` makes it the only access by this guard.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.unlock(Access::Read);
+    }
+}
+
+impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.poison.end(&self.before);
+        self.lock.unlock(Access::Write);
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
