@@ -97,6 +97,15 @@ impl From<Unwinding> for io::Error {
     }
 }
 
+/// What [`signal::raise_in_main`](crate::signal::raise_in_main) raises in the main greenlet.
+#[doc(alias = "KeyboardInterrupt")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("signal {signal} came")]
+pub struct Interrupted {
+    /// The signal's number.
+    pub signal: i32,
+}
+
 /// What a process had written when the time was over: in the [`io::Error`] of kind `TimedOut` of
 /// [`Command::output_timeout`](crate::process::Command::output_timeout) and its siblings, where
 /// [`io::Error::downcast`] finds it.

@@ -38,6 +38,7 @@
 //! | [`net`] | sockets of TCP, UDP and Unix, names |
 //! | [`pool`] | green threads that belong together, or of which a number run at a time |
 //! | [`process`] | child processes |
+//! | [`signal`] | signals |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
 //! | `monkey` | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
@@ -82,6 +83,7 @@ pub mod pool;
 pub mod process;
 pub mod queue;
 pub mod select;
+pub mod signal;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;

@@ -15,6 +15,7 @@ pub(crate) mod reactor;
 mod ready;
 pub(crate) mod remote;
 mod run;
+pub(crate) mod signals;
 pub(crate) mod timers;
 pub(crate) mod waiter;
 pub(crate) mod waitlist;
@@ -93,6 +94,8 @@ pub(crate) struct HubState {
     alive: Cell<usize>,
     /// The main greenlet, waiting for `alive` to reach zero.
     joiner: Cell<Option<Wake>>,
+    /// What to do with signals that have come.
+    hear: Cell<Option<fn(u64)>>,
     /// Who waits for the hub to have nothing ready.
     idlers: RefCell<Vec<Wake>>,
     /// Sleeps in a row from which only another OS thread could have woken the hub, and none did.
@@ -123,6 +126,7 @@ impl HubState {
             next_number: Cell::new(0),
             alive: Cell::new(0),
             joiner: Cell::new(None),
+            hear: Cell::new(None),
             idlers: RefCell::new(Vec::new()),
             lonely_sleeps: Cell::new(0),
             spin: Cell::new(configuration::settings().spin),
@@ -282,6 +286,7 @@ impl HubState {
                 job.abandon();
             }
         }
+        self.door.ear.close();
         self.door.close(self.generation.get());
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use super::signals::Ear;
 use super::waiter::Wait;
 use crate::sys::lock::Lock;
 use crate::sys::wake::Wake as Bell;
@@ -62,6 +63,7 @@ pub(crate) struct Door {
     /// Whether the hub sleeps, or is about to, and wants the bell rung.
     sleeping: AtomicBool,
     bell: OnceLock<Bell>,
+    pub(super) ear: Ear,
 }
 
 impl std::fmt::Debug for Letter {
@@ -81,6 +83,7 @@ impl Door {
                 pending: AtomicBool::new(false),
                 sleeping: AtomicBool::new(false),
                 bell: OnceLock::new(),
+                ear: Ear::new(),
             }))
         });
         // Late ones for the hub that is gone.
@@ -112,6 +115,12 @@ impl Door {
             return false;
         }
         self.letters.lock().push((epoch, letter));
+        self.ring();
+        true
+    }
+
+    /// Tells the hub that something is there for it. Async-signal-safe.
+    pub(super) fn ring(&self) {
         // SeqCst with the hub's `sleeping` then `pending` (in `prepare_to_sleep`): one of the two sees the other's store.
         self.pending.store(true, Ordering::SeqCst);
         if self.sleeping.swap(false, Ordering::SeqCst)
@@ -119,7 +128,6 @@ impl Door {
         {
             bell.notify();
         }
-        true
     }
 
     /// Whether there are letters.

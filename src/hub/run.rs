@@ -101,7 +101,7 @@ impl HubState {
         let next = self.timers.borrow().next_deadline();
         let descriptors = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
         let mut longest = next.map(|deadline| Time::now().until(deadline));
-        let lonely = next.is_none() && !descriptors;
+        let lonely = next.is_none() && !descriptors && !self.door.ear.listens();
         if lonely {
             let sleeps = self.lonely_sleeps.get();
             if sleeps > 0 && self.nobody_else() {
@@ -195,6 +195,12 @@ impl HubState {
                 Letter::Run(callback) if epoch == self.epoch => greenlet::catch("a callback", callback),
                 Letter::Run(_) => {}
             }
+        }
+        let heard = self.door.ear.take_heard();
+        if heard != 0
+            && let Some(hear) = self.hear.get()
+        {
+            greenlet::catch("a callback", || hear(heard));
         }
     }
 

@@ -1,4 +1,7 @@
-//! Signals that tell of faults, and what their handlers need: a stack of their own, and a way to say a last word.
+//! Signals that tell of faults, and what their handlers need: a stack of their own, and a way to say a last word. Signals that
+//! somebody listens to are below.
+
+pub(crate) mod listening;
 
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};

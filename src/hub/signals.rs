@@ -1,0 +1,96 @@
+//! Signals on their way to the hubs that listen to them.
+
+#![expect(unsafe_code, reason = "a handler's duties are a contract")]
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::HubState;
+use super::remote::Door;
+use crate::greenlet::Interrupt;
+use crate::sys::signal::listening;
+
+/// The doors of all hubs that have ever listened: a chain that only grows, so that a handler may walk it at any time.
+static FIRST: OnceLock<&'static Door> = OnceLock::new();
+
+/// What a door has to do with signals. Sets of signals are words, with signal 1 in the lowest bit.
+#[derive(Debug)]
+pub(super) struct Ear {
+    wanted: AtomicU64,
+    heard: AtomicU64,
+    next: OnceLock<&'static Door>,
+}
+
+impl Ear {
+    pub(super) const fn new() -> Ear {
+        Ear { wanted: AtomicU64::new(0), heard: AtomicU64::new(0), next: OnceLock::new() }
+    }
+
+    /// Those that have come since it was last asked.
+    pub(super) fn take_heard(&self) -> u64 {
+        self.heard.swap(0, Ordering::SeqCst)
+    }
+
+    /// Whether any signal is listened to.
+    pub(super) fn listens(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst) != 0
+    }
+
+    /// Listens to nothing.
+    pub(super) fn close(&self) {
+        self.wanted.store(0, Ordering::SeqCst);
+        self.heard.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The set of this one signal, or none for what is not the number of one.
+pub(crate) fn set_of(signal: i32) -> u64 {
+    if (1..=64).contains(&signal) { 1 << (signal - 1) } else { 0 }
+}
+
+impl HubState {
+    /// Listens to `signals` from now on, and to no others, and has `hear` called in the hub with those that have come.
+    pub(crate) fn listen_to(&self, signals: u64, hear: fn(u64)) {
+        self.hear.set(Some(hear));
+        self.door.ear.wanted.store(signals, Ordering::SeqCst);
+        let mut place = &FIRST;
+        loop {
+            let door = place.get_or_init(|| self.door);
+            if door.is(self.door) {
+                return;
+            }
+            place = &door.ear.next;
+        }
+    }
+
+    /// Raises `payload` in the main greenlet, where it waits, or at its next wait.
+    pub(crate) fn raise_in_main(&self, payload: Box<dyn std::any::Any + Send>) {
+        self.interrupt(self.thread.main(), Interrupt::new(payload, 0));
+    }
+}
+
+/// Installs the handler for `signal`. What it is to do is asked whenever it comes.
+///
+/// # Errors
+///
+/// `InvalidInput` if it cannot be listened to.
+pub(crate) fn install_handler(signal: i32) -> io::Result<()> {
+    // SAFETY: `tell` loads and stores atomic words, and writes to an eventfd; it is the same each time.
+    unsafe { listening::listen(signal, tell) }
+}
+
+/// Tells every hub that listens to `signal`, and says whether there is one. Async-signal-safe.
+fn tell(signal: i32) -> bool {
+    let mut heard = false;
+    let mut place = &FIRST;
+    while let Some(door) = place.get() {
+        if door.ear.wanted.load(Ordering::SeqCst) & set_of(signal) != 0 {
+            door.ear.heard.fetch_or(set_of(signal), Ordering::SeqCst);
+            door.ring();
+            heard = true;
+        }
+        place = &door.ear.next;
+    }
+    heard
+}

@@ -1,0 +1,139 @@
+//! Closures that run when a signal comes.
+
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+
+use super::listeners::Place;
+use crate::error::{GreenletExit, Interrupted};
+use crate::hub::hub;
+use crate::task::spawn;
+
+/// What [`on`] and [`raise_in_main`] return: the handler is there until this is dropped, on the thread where it was made.
+#[derive(Debug)]
+#[must_use = "a handler that is dropped is gone: keep it, or `detach` it"]
+pub struct Handler {
+    place: Place,
+}
+
+impl Handler {
+    /// Takes the handler away: the same as dropping it. What it has begun runs on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::signal::{self, SIGUSR1};
+    ///
+    /// let handler = signal::on(SIGUSR1, || ())?;
+    /// handler.cancel();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn cancel(self) {
+        drop(self);
+    }
+
+    /// Leaves the handler there as long as its thread lives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::signal::{self, SIGUSR1};
+    ///
+    /// signal::on(SIGUSR1, || println!("still here"))?.detach();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn detach(self) {
+        let Handler { place } = self;
+        std::mem::forget(place);
+    }
+}
+
+/// Runs `handler` in a fresh green thread whenever `signal` comes. gevent's `signal_handler`.
+///
+/// It may wait; if the signal comes again meanwhile, another one runs beside it. What it panics with is raised in the main
+/// greenlet of this OS thread, where it waits or at its next wait, and the handler stays. See [the module](crate::signal) for
+/// when it runs.
+///
+/// # Errors
+///
+/// `InvalidInput` for what is not the number of a signal, for SIGKILL and SIGSTOP, which nobody can listen to, and for those that
+/// the running instruction causes (SIGSEGV, SIGBUS, SIGFPE, SIGILL).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::signal::{self, SIGHUP};
+/// use greenloop::{process::Command, sleep};
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+///
+/// let count = Rc::new(Cell::new(0));
+/// let handler = signal::on(SIGHUP, {
+///     let count = Rc::clone(&count);
+///     move || {
+///         sleep(Duration::from_millis(1)); // a handler may wait
+///         count.set(count.get() + 1);
+///     }
+/// })?;
+/// for expected in 1..=2 {
+///     Command::new("kill").args(["-HUP", &std::process::id().to_string()]).status()?;
+///     while count.get() < expected {
+///         sleep(Duration::from_millis(1));
+///     }
+/// }
+/// handler.cancel();
+/// assert!(signal::on(1000, || ()).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "signal_handler")]
+pub fn on(signal: i32, handler: impl Fn() + 'static) -> io::Result<Handler> {
+    let handler = Rc::new(handler);
+    let tell = move |_| {
+        let handler = Rc::clone(&handler);
+        drop(spawn(move || run(&*handler)));
+    };
+    Ok(Handler { place: Place::take(&[signal], tell)? })
+}
+
+fn run(handler: &dyn Fn()) {
+    match panic::catch_unwind(AssertUnwindSafe(handler)) {
+        Ok(()) => {}
+        Err(killed) if killed.is::<GreenletExit>() => panic::resume_unwind(killed),
+        Err(payload) => hub().raise_in_main(payload),
+    }
+}
+
+/// Raises [`Interrupted`] in the main greenlet of this OS thread whenever `signal` comes: where it waits, or at its next wait.
+/// With SIGINT, this is the KeyboardInterrupt of Python and gevent.
+///
+/// It unwinds, so destructors run, and [`catch_unwind`](std::panic::catch_unwind) tells what came. If nobody catches it, the program
+/// ends, with exit status 101.
+///
+/// Ask for it: without that, Ctrl-C ends the process at once, as it does for every program that is not in Python. A library that
+/// took the signal unasked would leave a main greenlet that computes, or is inside a C library, with no way to be stopped, and
+/// change the status that a shell sees.
+///
+/// # Errors
+///
+/// As [`on`].
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::process::Command;
+/// use greenloop::signal::{self, Interrupted, SIGINT};
+/// use std::panic::catch_unwind;
+/// use std::time::Duration;
+///
+/// let _handler = signal::raise_in_main(SIGINT)?;
+/// Command::new("sh").args(["-c", &format!("sleep 0.1; kill -INT {}", std::process::id())]).spawn()?;
+/// let served = catch_unwind(|| greenloop::sleep(Duration::from_secs(3600)));
+/// assert_eq!(served.unwrap_err().downcast_ref(), Some(&Interrupted { signal: SIGINT }));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "KeyboardInterrupt")]
+pub fn raise_in_main(signal: i32) -> io::Result<Handler> {
+    let tell = |signal| hub().raise_in_main(Box::new(Interrupted { signal }));
+    Ok(Handler { place: Place::take(&[signal], tell)? })
+}

@@ -1,0 +1,89 @@
+//! Who listens in this thread.
+
+use std::cell::RefCell;
+use std::io;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::hub::hub;
+use crate::hub::signals::{install_handler, set_of};
+
+thread_local! {
+    static LISTENERS: RefCell<Listeners> =
+        const { RefCell::new(Listeners { epoch: 0, next: 0, all: Vec::new() }) };
+}
+
+struct Listeners {
+    /// Of the hub that they belong to. In the child of a fork that is another one, to which they mean nothing.
+    epoch: u64,
+    next: u64,
+    all: Vec<Listener>,
+}
+
+#[derive(Clone)]
+struct Listener {
+    number: u64,
+    signals: u64,
+    tell: Rc<dyn Fn(i32)>,
+}
+
+/// A place among those who listen; it ends when this is dropped. It belongs to its thread.
+#[derive(Debug)]
+pub(super) struct Place {
+    number: u64,
+    home: PhantomData<Rc<()>>,
+}
+
+impl Place {
+    /// Has `tell` called with each of `signals` that comes, in the hub, where nothing may wait.
+    pub(super) fn take(signals: &[i32], tell: impl Fn(i32) + 'static) -> io::Result<Place> {
+        signals.iter().try_for_each(|signal| install_handler(*signal))?;
+        let signals = signals.iter().fold(0, |all, signal| all | set_of(*signal));
+        let number = LISTENERS.with_borrow_mut(|listeners| {
+            let epoch = hub().epoch;
+            if listeners.epoch != epoch {
+                listeners.epoch = epoch;
+                // The parent's, of whose things the child of a fork runs nothing, destructors included.
+                std::mem::forget(std::mem::take(&mut listeners.all));
+            }
+            listeners.next += 1;
+            listeners.all.push(Listener { number: listeners.next, signals, tell: Rc::new(tell) });
+            listeners.next
+        });
+        listen();
+        Ok(Place { number, home: PhantomData })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Nobody listens when the thread is at its end.
+        let gone = LISTENERS.try_with(|listeners| {
+            let mut listeners = listeners.borrow_mut();
+            let place = listeners.all.iter().position(|listener| listener.number == self.number)?;
+            Some(listeners.all.remove(place))
+        });
+        if let Ok(Some(gone)) = gone {
+            listen();
+            // Last: what it owns may have a destructor that listens.
+            drop(gone);
+        }
+    }
+}
+
+/// Lets the hub hear what somebody wants to hear.
+fn listen() {
+    let wanted = LISTENERS
+        .with_borrow(|listeners| listeners.all.iter().fold(0, |wanted, listener| wanted | listener.signals));
+    hub().listen_to(wanted, hear);
+}
+
+/// Called by the hub.
+fn hear(heard: u64) {
+    for signal in (1..=64).filter(|signal| heard & set_of(*signal) != 0) {
+        let listeners = LISTENERS.with_borrow(|listeners| listeners.all.clone());
+        for listener in listeners.iter().filter(|listener| listener.signals & set_of(signal) != 0) {
+            (listener.tell)(signal);
+        }
+    }
+}
