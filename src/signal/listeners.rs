@@ -15,7 +15,7 @@ thread_local! {
 
 struct Listeners {
     /// Of the hub that they belong to. In the child of a fork that is another one, to which they mean nothing.
-    epoch: u64,
+    epoch: u32,
     next: u64,
     all: Vec<Listener>,
 }
