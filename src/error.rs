@@ -270,6 +270,29 @@ impl fmt::Display for Parked {
     }
 }
 
+/// What a [server](crate::server) tells its hook; it goes on all the same.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServerError<A> {
+    /// Accepting has failed, and is tried again after a while.
+    #[error("cannot accept: {0}")]
+    Accept(#[source] io::Error),
+    /// The handler, or the wrapper, of what came from this peer has returned an error.
+    #[error("a handler failed: {1}")]
+    Handler(A, #[source] io::Error),
+}
+
+/// A [`Server`](crate::server::Server) was stopped, or has failed. Inside an [`io::Error`] of kind `NotConnected`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
+#[error("the server is closed")]
+pub struct ServerClosed;
+
+impl From<ServerClosed> for io::Error {
+    fn from(error: ServerClosed) -> io::Error {
+        io::Error::new(io::ErrorKind::NotConnected, error)
+    }
+}
+
 /// A [`Pool`](crate::pool::Pool) had no room, in the time allowed; what it was to run.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[error("the pool is full")]

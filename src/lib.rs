@@ -39,6 +39,7 @@
 //! | [`pool`] | green threads that belong together, or of which a number run at a time |
 //! | [`process`] | child processes |
 //! | [`signal`] | signals |
+//! | [`server`] | servers of connections and of datagrams |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
 //! | `monkey` | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
@@ -84,6 +85,7 @@ pub mod process;
 pub mod queue;
 pub mod select;
 pub mod signal;
+pub mod server;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;

@@ -141,6 +141,19 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
     Ok((unsafe { OwnedFd::from_raw_fd(accepted) }, address))
 }
 
+/// `listen`, which may be called again to change how many connections wait at most to be accepted.
+pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    let backlog = libc::c_int::try_from(backlog).unwrap_or(libc::c_int::MAX);
+    // SAFETY: takes no pointers.
+    unsafe { libc::listen(fd.as_raw_fd(), backlog) }.check()?;
+    Ok(())
+}
+
+/// Whether an error of [`accept`] says that no later call can succeed: the descriptor is none, or does not listen.
+pub(crate) fn is_unusable(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK))
+}
+
 /// `connect`, on a socket that is O_NONBLOCK; called again until it says `Ok`.
 ///
 /// On a stream of IP a first call starts the connection, and each further one tells where it stands: `WouldBlock` while it

@@ -10,6 +10,7 @@ mod hub;
 mod lock;
 mod pool;
 mod queue;
+mod server;
 mod sets;
 mod table;
 mod task;

@@ -1,0 +1,41 @@
+//! Servers: a green thread for each connection, or for each datagram. gevent's `gevent.server`.
+//!
+//! [`StreamServer`] takes connections of TCP and of Unix sockets, [`DatagramServer`] datagrams of UDP and of Unix sockets. Each is
+//! bound, set up by its methods, and becomes a [`Server`] by [`handle`](StreamServer::handle).
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use std::time::Duration;
+//! use greenloop::net::TcpStream;
+//! use greenloop::server::StreamServer;
+//!
+//! let server = StreamServer::bind("127.0.0.1:0")?.limit(100).handle(|mut stream, _peer| {
+//!     let mut text = String::new();
+//!     stream.read_to_string(&mut text)?;
+//!     stream.write_all(text.to_uppercase().as_bytes())
+//! });
+//! server.start()?; // a program that does nothing else: `server.serve_forever()`
+//!
+//! let mut client = TcpStream::connect(server.local_addr()?)?;
+//! client.write_all(b"hello")?;
+//! client.shutdown(std::net::Shutdown::Write)?;
+//! assert_eq!(std::io::read_to_string(&client)?, "HELLO");
+//! server.stop(Duration::from_secs(1));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! # When there is too much
+//!
+//! With a [`limit`](StreamServer::limit), no connection is accepted while as many handlers run: those to come wait in the
+//! kernel's [backlog](StreamServer::backlog), and then elsewhere. When accepting fails, for instance because the process has no
+//! descriptor left, the server tells its [hook](StreamServer::on_error) and tries again after 10 ms, then 20, up to a second.
+
+mod datagram;
+mod running;
+mod stream;
+
+pub use self::datagram::{DatagramServer, DatagramSocket};
+pub use self::running::Server;
+pub use self::stream::{Listener, StreamServer};
+#[doc(no_inline)]
+pub use crate::error::{ServerClosed, ServerError};

@@ -1,0 +1,305 @@
+//! A server that is set up: what streams and datagrams have in common.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::error::{ServerClosed, ServerError};
+use crate::event::Event;
+use crate::pool::Pool;
+use crate::sys::socket::is_unusable;
+use crate::task::{self, JoinHandle};
+
+/// How long to wait after accepting has failed for the first time; then twice as long each time.
+const FIRST_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// What is to be done for one connection or one datagram.
+pub(super) type Work = Box<dyn FnOnce() -> io::Result<()>>;
+
+/// Where connections or datagrams come in.
+pub(super) trait Arrivals {
+    type Address;
+
+    /// Begins to let them come.
+    fn open(&self) -> io::Result<()>;
+
+    /// Waits for the next: whom it is from, and what is to be done.
+    fn next(&self) -> io::Result<(Self::Address, Work)>;
+
+    fn local_addr(&self) -> io::Result<Self::Address>;
+}
+
+/// What is told of errors.
+pub(super) type Hook<A> = Rc<dyn Fn(ServerError<A>)>;
+
+/// A server that is set up: it can be started, paused and stopped. Made by
+/// [`StreamServer::handle`](crate::server::StreamServer::handle) and
+/// [`DatagramServer::handle`](crate::server::DatagramServer::handle).
+///
+/// It is a handle, whose clones stand for the same server; it belongs to one OS thread. Dropping the last one lets the server
+/// go on.
+///
+/// # Examples
+///
+/// See the [module](crate::server).
+pub struct Server<A> {
+    shared: Rc<Shared<A>>,
+}
+
+struct Shared<A> {
+    /// `None`: closed.
+    arrivals: RefCell<Option<Rc<dyn Arrivals<Address = A>>>>,
+    handlers: Pool,
+    hook: Hook<A>,
+    /// The green thread that accepts.
+    accepting: RefCell<Option<JoinHandle<()>>>,
+    /// Set when it is over: stopped, or failed.
+    over: Event,
+    /// Why, if it has failed.
+    failure: RefCell<Option<io::Error>>,
+}
+
+impl<A: Clone + 'static> Server<A> {
+    pub(super) fn new(
+        arrivals: impl Arrivals<Address = A> + 'static,
+        limit: usize,
+        hook: Hook<A>,
+    ) -> Server<A> {
+        let shared = Shared {
+            arrivals: RefCell::new(Some(Rc::new(arrivals))),
+            handlers: Pool::new(limit),
+            hook,
+            accepting: RefCell::new(None),
+            over: Event::new(),
+            failure: RefCell::new(None),
+        };
+        Server { shared: Rc::new(shared) }
+    }
+
+    /// Begins to accept, in a green thread of its own, or goes on after [`stop_accepting`](Server::stop_accepting). Never
+    /// yields; nothing happens if it accepts already.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `NotConnected`, with [`ServerClosed`] inside, if the server was stopped or has failed; those of `listen`.
+    ///
+    /// # Examples
+    ///
+    /// See the [module](crate::server).
+    #[doc(alias = "start_accepting")]
+    pub fn start(&self) -> io::Result<()> {
+        let arrivals = self.shared.open_arrivals()?;
+        if self.is_accepting() {
+            return Ok(());
+        }
+        arrivals.open()?;
+        let shared = self.shared.clone();
+        let accepting = task::spawn(move || shared.accept(&*arrivals));
+        self.shared.accepting.replace(Some(accepting));
+        Ok(())
+    }
+
+    /// Accepts no more until [`start`](Server::start). What comes meanwhile waits in the kernel; handlers go on.
+    ///
+    /// Yields for the end of the green thread that accepts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::StreamServer;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// server.start()?;
+    /// server.stop_accepting();
+    /// assert!(!server.is_accepting());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stop_accepting(&self) {
+        let accepting = self.shared.accepting.take();
+        if let Some(task) = accepting {
+            task.kill();
+        }
+    }
+
+    /// Whether it accepts, though it may wait for a handler to end first.
+    ///
+    /// # Examples
+    ///
+    /// See [`stop_accepting`](Server::stop_accepting).
+    pub fn is_accepting(&self) -> bool {
+        self.shared.accepting.borrow().is_some()
+    }
+
+    /// How many handlers run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let server = greenloop::server::StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// assert_eq!(server.handlers(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn handlers(&self) -> usize {
+        self.shared.handlers.len()
+    }
+
+    /// Where it listens: with the port that was chosen, if it was bound to port 0.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `NotConnected`, with [`ServerClosed`] inside, if the server was stopped or has failed.
+    ///
+    /// # Examples
+    ///
+    /// See the [module](crate::server).
+    pub fn local_addr(&self) -> io::Result<A> {
+        self.shared.open_arrivals()?.local_addr()
+    }
+
+    /// Stops: closes the listening socket, so that connections are refused, gives handlers `grace` to end, and kills those that
+    /// still run then.
+    ///
+    /// Yields until all have ended; [`serve_forever`](Server::serve_forever) returns when this does. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the handlers alone. A handler that calls this
+    /// is the last to be killed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::StreamServer;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// server.start()?;
+    /// let address = server.local_addr()?;
+    /// server.stop(Duration::ZERO);
+    /// assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    /// assert!(server.start().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stop(&self, grace: Duration) {
+        let _over = Over(&self.shared.over);
+        drop(self.shared.arrivals.take());
+        self.stop_accepting();
+        if !self.shared.handlers.join_timeout(grace) {
+            self.shared.handlers.kill();
+        }
+    }
+
+    /// Starts, and waits until the server is stopped by another green thread.
+    ///
+    /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding: the listening socket is closed and
+    /// the handlers are killed, without waiting for their end.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Server::start); the error of the socket if it is closed or broken, upon which no accept can succeed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::server::StreamServer;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// let stopping = server.clone();
+    /// greenloop::spawn(move || stopping.stop(Duration::from_secs(1)));
+    /// assert!(server.serve_forever().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn serve_forever(&self) -> io::Result<()> {
+        self.start()?;
+        let abandoned = Abandoned(&self.shared);
+        self.shared.over.wait();
+        std::mem::forget(abandoned);
+        self.shared.failure.take().map_or(Ok(()), Err)
+    }
+}
+
+/// Tells that it is over when dropped: a handler that stops its server is killed, and returns from nothing.
+struct Over<'a>(&'a Event);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// Dropped by who is raised out of serving.
+struct Abandoned<'a, A>(&'a Shared<A>);
+
+impl<A> Drop for Abandoned<'_, A> {
+    fn drop(&mut self) {
+        let _over = Over(&self.0.over);
+        drop(self.0.arrivals.take());
+        if let Some(task) = self.0.accepting.take() {
+            task.try_kill();
+        }
+        self.0.handlers.try_kill();
+    }
+}
+
+impl<A: Clone + 'static> Shared<A> {
+    fn open_arrivals(&self) -> io::Result<Rc<dyn Arrivals<Address = A>>> {
+        let arrivals = self.arrivals.borrow().clone();
+        arrivals.ok_or_else(|| ServerClosed.into())
+    }
+
+    /// The life of the green thread that accepts.
+    fn accept(self: Rc<Shared<A>>, arrivals: &dyn Arrivals<Address = A>) {
+        let mut delay = FIRST_DELAY;
+        loop {
+            // Before, not after: what is not accepted waits in the kernel, where its sender can tell.
+            self.handlers.wait_available();
+            match arrivals.next() {
+                Ok((peer, work)) => {
+                    delay = FIRST_DELAY;
+                    self.begin(peer, work);
+                }
+                Err(error) if is_unusable(&error) => return self.fail(error),
+                Err(error) => {
+                    let hook = self.hook.clone();
+                    // On its own: it may panic, or stop the server.
+                    task::spawn(move || hook(ServerError::Accept(error)));
+                    task::sleep(delay);
+                    delay = LONGEST_DELAY.min(2 * delay);
+                }
+            }
+        }
+    }
+
+    fn begin(&self, peer: A, work: Work) {
+        let hook = self.hook.clone();
+        self.handlers.spawn(move || {
+            if let Err(error) = work() {
+                hook(ServerError::Handler(peer, error));
+            }
+        });
+    }
+
+    fn fail(&self, error: io::Error) {
+        drop(self.arrivals.take());
+        // The handle of the green thread that this is.
+        drop(self.accepting.take());
+        self.failure.replace(Some(error));
+        self.over.set();
+    }
+}
+
+impl<A> Clone for Server<A> {
+    fn clone(&self) -> Server<A> {
+        Server { shared: self.shared.clone() }
+    }
+}
+
+impl<A> fmt::Debug for Server<A> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let accepting = self.shared.accepting.borrow().is_some();
+        let handlers = self.shared.handlers.len();
+        formatter.debug_struct("Server").field("accepting", &accepting).field("handlers", &handlers).finish()
+    }
+}
