@@ -84,8 +84,8 @@ pub mod pool;
 pub mod process;
 pub mod queue;
 pub mod select;
-pub mod signal;
 pub mod server;
+pub mod signal;
 pub mod sync;
 #[expect(unsafe_code, reason = "the kernel's interface")]
 mod sys;
