@@ -28,6 +28,8 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::handle::AnyGreenlet;
 use super::header::Header;
+#[cfg(feature = "monkey")]
+use super::identity::{self, Identity};
 use super::overflow;
 use super::stack::{CLASSES, Extent, SizeClass, Stack};
 use super::trace::Tracer;
@@ -219,6 +221,12 @@ pub(crate) struct Fiber {
     pub(crate) runs: Cell<u64>,
     /// Its stack's bounds, and how many bytes below the base its frames reach while it is idle.
     extent: Cell<Option<(Extent, usize)>>,
+    /// While it is suspended: what std takes it for. While it runs: the same of the OS thread.
+    #[cfg(feature = "monkey")]
+    identity: Cell<Identity>,
+    /// Whether it runs with an identity of its own.
+    #[cfg(feature = "monkey")]
+    has_identity: Cell<bool>,
     /// What to run when a stack without work is given some.
     entry: Cell<Entry>,
 }
@@ -230,7 +238,9 @@ const _: () = assert!(
     "what each switch touches is one cache line"
 );
 const _: () = assert!(
-    size_of::<Fiber>() <= 192 || size_of::<Option<Swap>>() > 40 || cfg!(not(target_pointer_width = "64")),
+    size_of::<Fiber>() <= 192
+        || size_of::<Option<Swap>>() > 40
+        || cfg!(any(feature = "monkey", not(target_pointer_width = "64"))),
     "each parked green thread takes one"
 );
 
@@ -253,6 +263,10 @@ impl Fiber {
             runs: Cell::new(1),
             extent: Cell::new(None),
             index,
+            #[cfg(feature = "monkey")]
+            identity: Cell::default(),
+            #[cfg(feature = "monkey")]
+            has_identity: Cell::new(false),
         }
     }
 
@@ -365,6 +379,10 @@ impl Fiber {
             self.end_greenlet();
         }
         self.description.set(None);
+        #[cfg(feature = "monkey")]
+        if self.has_identity.get() {
+            identity::end();
+        }
     }
 
     #[cold]
@@ -673,7 +691,14 @@ impl Thread {
         // it suspends again; code on the fiber does not touch it, by the field's invariant.
         let swap = unsafe { &mut *fiber.swap.get() };
         let swap = swap.as_mut().expect("a fiber that is resumed has a stack");
-        if let CoroutineResult::Return(()) = swap.resume(()) {
+        #[cfg(feature = "monkey")]
+        fiber.has_identity.set(identity::exchange(&fiber.identity));
+        let result = swap.resume(());
+        #[cfg(feature = "monkey")]
+        if fiber.has_identity.get() {
+            identity::exchange(&fiber.identity);
+        }
+        if let CoroutineResult::Return(()) = result {
             self.bury(fiber);
         }
     }

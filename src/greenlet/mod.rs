@@ -22,6 +22,8 @@ mod fiber;
 mod generator;
 mod handle;
 mod header;
+#[cfg(feature = "monkey")]
+pub(crate) mod identity;
 mod overflow;
 mod plain;
 mod stack;

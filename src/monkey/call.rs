@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use libc::{c_int, ssize_t};
+use libc::{c_int, c_short, ssize_t};
 
 use super::parts::{Parts, patched};
 use crate::hub::HubRef;
@@ -16,6 +16,7 @@ use crate::hub::foreign::{Hindrance, hub_of_greenlet};
 use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::io::Interest;
 use crate::sys::clock::Time;
+use crate::sys::original;
 
 /// A number from errno(3).
 pub(super) type Errno = c_int;
@@ -213,6 +214,13 @@ pub(super) fn is_nonblocking(fd: RawFd) -> bool {
     // SAFETY: takes no pointers.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     flags != -1 && flags & libc::O_NONBLOCK != 0
+}
+
+/// Whether poll(2) says that a call would not wait.
+pub(super) fn is_ready(fd: RawFd, events: c_short) -> bool {
+    let mut asked = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: `asked` is valid for reads and writes as the one element that it is said to be.
+    unsafe { original::poll(&mut asked, 1, 0) != 0 }
 }
 
 /// SO_RCVTIMEO or SO_SNDTIMEO, if it is a socket and its owner has set that.

@@ -20,6 +20,7 @@ use crate::sys::original;
 pub struct Coverage {
     parts: Parts,
     names: Vec<Name>,
+    identity: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -30,13 +31,13 @@ struct Name {
 }
 
 impl Coverage {
-    pub(super) fn look() -> Coverage {
+    pub(super) fn look(identity: bool) -> Coverage {
         let names = original::linked().into_iter().map(|(name, address)| Name {
             name: name.to_str().unwrap_or_default(),
             program: original::is_ours(address),
             libraries: original::is_ours(original::found_by_libraries(name)),
         });
-        Coverage { parts: patched(), names: names.collect() }
+        Coverage { parts: patched(), names: names.collect(), identity }
     }
 
     /// The parts that are patched.
@@ -47,6 +48,12 @@ impl Coverage {
     /// Whether every name leads here, from the program's own code and from shared libraries.
     pub fn is_complete(&self) -> bool {
         self.names.iter().all(|name| name.program && name.libraries)
+    }
+
+    /// Whether each green thread has its own [`std::thread::current`] and its own [`std::thread::panicking`]: with
+    /// [`Parts::THREADS`], if std keeps these where they were looked for.
+    pub fn has_identities(&self) -> bool {
+        self.identity
     }
 
     /// The functions that the program's own code, std and C code that is compiled into it included, finds in the C library.
@@ -74,6 +81,8 @@ impl fmt::Display for Coverage {
             }
             writeln!(formatter)?;
         }
+        let identity = if self.identity { "each green thread's own" } else { "the OS thread's" };
+        writeln!(formatter, "std::thread::current: {identity}")?;
         write!(formatter, "never: system calls without the C library, calls inside it")
     }
 }

@@ -42,11 +42,16 @@
 //!
 //! - System calls without the C library (rustix's default backend, Go), calls inside it (stdio, its own resolver's), and
 //!   programs that are linked with it statically, which do not compile.
-//! - **What is keyed by OS thread**: green threads of one hub have one `thread_local!` and one [`std::thread::Thread`]
-//!   between them. So `std::thread::park` and std's `mpsc` between two green threads of one hub, parking_lot's locks with
-//!   several of them in line, and crates that keep a runtime per thread, such as postgres, stop the OS thread as they do
-//!   unpatched. Use greenloop's [`channel`](crate::channel) and [`sync`](crate::sync) there, or
+//! - **What lies in thread-local variables**: green threads of one hub have these in common. So std's `mpsc` between two
+//!   green threads of one hub, parking_lot's locks with several of them in line, and crates that keep a runtime per
+//!   thread, such as postgres, stop the OS thread as they do unpatched. Use greenloop's [`channel`](crate::channel) and
+//!   [`sync`](crate::sync) there, or [`unblock`](crate::threadpool::unblock). What std itself keeps of a thread, its
+//!   handle, its id and whether it panics, each green thread has of its own: so `std::thread::park` works, and
+//!   [`Coverage::has_identities`] tells if it does not.
+//! - `pthread_mutex_lock` and `pthread_cond_wait`: C's locks belong to an OS thread, so that to them two green threads of one
+//!   hub are one. A C library that holds one across a call that waits needs an OS thread, see
 //!   [`unblock`](crate::threadpool::unblock).
+//! - Opening a FIFO, `pread`, `pwrite`, `fsync` and what else waits for a disk only; `recvmmsg` with a time limit.
 //! - Signals while a call waits: it goes on. `ppoll`, `pselect` and `epoll_pwait` with a signal mask stop the OS thread.
 //! - Two crates that define these names cannot be linked into one program.
 //!
@@ -70,6 +75,7 @@ compile_error!(
 mod call;
 mod coverage;
 mod descriptor;
+mod file_lock;
 mod multiplex;
 mod names;
 mod off_hub;
@@ -80,6 +86,8 @@ mod socket;
 mod stream;
 mod threads;
 mod time;
+
+use crate::greenlet::identity;
 
 pub use coverage::Coverage;
 pub use parts::Parts;
@@ -118,8 +126,9 @@ pub fn patch_all() -> Coverage {
 /// assert!(!is_patched(Parts::DNS));
 /// ```
 pub fn patch(parts: Parts) -> Coverage {
+    let identity = parts.contains(Parts::THREADS) && identity::enable();
     parts::add(parts);
-    Coverage::look()
+    Coverage::look(identity)
 }
 
 /// Takes a patch back: calls of `parts` stop their OS threads again. Those that wait already go on as they began.

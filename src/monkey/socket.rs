@@ -4,9 +4,12 @@ use std::mem;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use libc::{c_int, c_void, msghdr, size_t, sockaddr, socklen_t, ssize_t};
+use libc::{
+    c_int, c_uint, c_void, loff_t, mmsghdr, msghdr, off_t, off64_t, size_t, sockaddr, socklen_t, ssize_t,
+    timespec,
+};
 
-use super::call::{Call, Ended, answer, errno, failed, is_nonblocking, set_errno, time_limit};
+use super::call::{Call, Ended, answer, errno, failed, is_nonblocking, is_ready, set_errno, time_limit};
 use super::parts::Parts;
 use super::slices;
 use crate::io::Interest;
@@ -191,6 +194,129 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
     answer(sent, || -1)
 }
 
+/// Receives into several messages, until all have come, or with MSG_WAITFORONE the first few.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn recvmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    timeout: *mut timespec,
+) -> c_int {
+    let call = match enter(flags) {
+        // The kernel looks at a time limit only when a message has come, which programs do not rely on.
+        Some(call) if timeout.is_null() => call,
+        // SAFETY: the caller's contract is that of the C library's function.
+        _ => return unsafe { original::recvmmsg(fd, messages, count, flags, timeout) },
+    };
+    let first_few = flags & libc::MSG_WAITFORONE != 0;
+    several(call, fd, Interest::READABLE, count, first_few, |done| {
+        // SAFETY: the caller gave `count` messages, of which `done` have come.
+        unsafe {
+            original::recvmmsg(
+                fd,
+                messages.wrapping_add(done as usize),
+                count - done,
+                flags | libc::MSG_DONTWAIT,
+                timeout,
+            )
+        }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
+    let Some(call) = enter(flags) else {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { original::sendmmsg(fd, messages, count, flags) };
+    };
+    several(call, fd, Interest::WRITABLE, count, false, |done| {
+        let rest = messages.wrapping_add(done as usize);
+        // SAFETY: the caller gave `count` messages, of which `done` are gone.
+        unsafe { original::sendmmsg(fd, rest, count - done, flags | libc::MSG_DONTWAIT) }
+    })
+}
+
+/// Does `attempt`, which is given how many messages are done, until all `count` are, or some, if the first few are enough.
+fn several(
+    call: Call,
+    fd: RawFd,
+    interest: Interest,
+    count: c_uint,
+    first_few: bool,
+    attempt: impl Fn(c_uint) -> c_int,
+) -> c_int {
+    let mut done = 0;
+    loop {
+        match call.until_done(fd, interest, || attempt(done) as ssize_t) {
+            Ok(more) => {
+                done += more as c_uint;
+                if more == 0 || first_few || done >= count {
+                    return done as c_int;
+                }
+            }
+            Err(_) if done > 0 => return done as c_int,
+            Err(ended) => return answer(Err(ended), || -1) as c_int,
+        }
+    }
+}
+
+/// `sendfile`, with `run` for the C library's, which is given how much is left.
+fn send_file(to: RawFd, length: size_t, run: impl Fn(size_t) -> ssize_t) -> ssize_t {
+    let call = match Call::enter(Parts::SOCKET) {
+        Some(call) if !is_nonblocking(to) => call,
+        _ => return run(length),
+    };
+    let sent = call.until_all_gone(to, length, |sent| without_waiting(to, || run(length - sent)));
+    answer(sent, || run(length))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: size_t) -> ssize_t {
+    // SAFETY: the caller's contract is that of the C library's function, which moves the offset on.
+    send_file(to, length, |left| unsafe { original::sendfile(to, from, offset, left) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sendfile64(to: c_int, from: c_int, offset: *mut off64_t, length: size_t) -> ssize_t {
+    // SAFETY: as for `sendfile`.
+    send_file(to, length, |left| unsafe { original::sendfile64(to, from, offset, left) })
+}
+
+/// Moves what there is, as natively; which of the two ends is waited for is found out by asking.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn splice(
+    from: c_int,
+    from_offset: *mut loff_t,
+    to: c_int,
+    to_offset: *mut loff_t,
+    length: size_t,
+    flags: c_uint,
+) -> ssize_t {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let run = |flags| unsafe { original::splice(from, from_offset, to, to_offset, length, flags) };
+    let call = match Call::enter(Parts::SOCKET) {
+        Some(call) if flags & libc::SPLICE_F_NONBLOCK == 0 => call,
+        _ => return run(flags),
+    };
+    loop {
+        let moved = without_waiting(from, || without_waiting(to, || run(flags | libc::SPLICE_F_NONBLOCK)));
+        if moved != -1 || errno() != libc::EAGAIN {
+            return moved;
+        }
+        if is_nonblocking(from) || is_nonblocking(to) {
+            return failed(libc::EAGAIN) as ssize_t;
+        }
+        let waited = match is_ready(from, libc::POLLIN) {
+            true => call.wait_for(to, Interest::WRITABLE, None),
+            false => call.wait_for(from, Interest::READABLE, None),
+        };
+        if let Err(Ended::Failed(errno)) = waited {
+            return failed(errno) as ssize_t;
+        }
+    }
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length: socklen_t) -> c_int {
     let call = match Call::enter(Parts::SOCKET) {
@@ -200,7 +326,7 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length
     };
     let attempt = || {
         // SAFETY: the caller's contract.
-        without_waiting(fd, || unsafe { original::connect(fd, address, address_length) })
+        without_waiting(fd, || unsafe { original::connect(fd, address, address_length) } as ssize_t) as c_int
     };
     if attempt() == 0 {
         return 0;
@@ -257,7 +383,7 @@ fn retry(call: Call, deadline: Option<Time>, attempt: impl Fn() -> c_int) -> c_i
 
 /// Does a call for which the kernel has no MSG_DONTWAIT, with O_NONBLOCK set as long as it takes. Calls that come in between
 /// from other processes, which share the open file, get an EAGAIN; those of this program come through here.
-fn without_waiting(fd: RawFd, run: impl FnOnce() -> c_int) -> c_int {
+fn without_waiting(fd: RawFd, run: impl FnOnce() -> ssize_t) -> ssize_t {
     // SAFETY: takes no pointers.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
     if flags == -1 {
@@ -279,7 +405,7 @@ fn accept_with(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
         Some(call) if !is_nonblocking(fd) => call,
         _ => return run(),
     };
-    let accepted = call.until_done(fd, Interest::READABLE, || without_waiting(fd, &run) as ssize_t);
+    let accepted = call.until_done(fd, Interest::READABLE, || without_waiting(fd, || run() as ssize_t));
     answer(accepted, || -1) as c_int
 }
 

@@ -7,9 +7,9 @@
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
-use libc::{c_int, c_short, c_void, iovec, size_t, ssize_t};
+use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
-use super::call::{Call, answer, errno, failed};
+use super::call::{Call, answer, errno, failed, is_ready};
 use super::off_hub::off_hub;
 use super::parts::{Parts, patched};
 use super::slices;
@@ -63,13 +63,6 @@ fn is_regular_file(fd: RawFd) -> bool {
     // SAFETY: the call has filled it.
     let status = unsafe { status.assume_init() };
     status.st_mode & libc::S_IFMT == libc::S_IFREG
-}
-
-/// Whether poll(2) says that a call would not wait.
-fn is_ready(fd: RawFd, events: c_short) -> bool {
-    let mut asked = libc::pollfd { fd, events, revents: 0 };
-    // SAFETY: `asked` is valid for reads and writes as the one element that it is said to be.
-    unsafe { original::poll(&mut asked, 1, 0) != 0 }
 }
 
 /// A try to read, which waits at most for a disk.

@@ -8,7 +8,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
-use libc::{c_int, c_long, pthread_t, size_t, timespec};
+use libc::{c_int, c_long, pthread_t, timespec};
 
 use super::call::{Call, failed};
 use super::off_hub::off_hub;
@@ -17,6 +17,7 @@ use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::sys::original;
+use crate::sys::thread_local::block_around;
 
 const BUCKETS: usize = 256;
 
@@ -124,27 +125,7 @@ unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Optio
 /// Whether `word` lies in a thread-local variable of the calling OS thread. Green threads have those in common: what waits
 /// there, such as the queue of parking_lot, knows one waiter per thread.
 fn is_thread_local(word: usize) -> bool {
-    struct Search {
-        word: usize,
-        found: bool,
-    }
-    unsafe extern "C" fn look(module: *mut libc::dl_phdr_info, _: size_t, search: *mut c_void) -> c_int {
-        // SAFETY: `dl_iterate_phdr` passes a valid record of a module.
-        let module = unsafe { &*module };
-        // SAFETY: it passes on the pointer that it was given below, which nothing else uses meanwhile.
-        let search = unsafe { &mut *search.cast::<Search>() };
-        let start = module.dlpi_tls_data.addr();
-        // SAFETY: a module has as many program headers as it says.
-        let headers = unsafe { std::slice::from_raw_parts(module.dlpi_phdr, module.dlpi_phnum.into()) };
-        let length =
-            headers.iter().find(|header| header.p_type == libc::PT_TLS).map_or(0, |header| header.p_memsz);
-        search.found |= start != 0 && (start..start + length as usize).contains(&search.word);
-        search.found.into()
-    }
-    let mut search = Search { word, found: false };
-    // SAFETY: `look` keeps to its types, and `search` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
-    search.found
+    block_around(word).is_some()
 }
 
 /// When a wait ends at the latest; `Err` for what the kernel is left to refuse.

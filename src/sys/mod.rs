@@ -13,6 +13,8 @@ pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod signal;
 pub(crate) mod socket;
+#[cfg(feature = "monkey")]
+pub(crate) mod thread_local;
 pub(crate) mod wake;
 
 use std::io;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
     addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec,
-    msghdr, nfds_t, pid_t, pollfd, pthread_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t,
-    timespec, timeval, useconds_t,
+    loff_t, mmsghdr, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_t, siginfo_t, sigset_t, size_t,
+    sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
 };
 
 macro_rules! name {
@@ -72,6 +72,16 @@ originals! {
         address_length: socklen_t
     ) -> ssize_t;
     fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t;
+    fn recvmmsg(
+        fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec
+    ) -> c_int;
+    fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int;
+    fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: size_t) -> ssize_t;
+    fn sendfile64(to: c_int, from: c_int, offset: *mut off64_t, length: size_t) -> ssize_t;
+    fn splice(
+        from: c_int, from_offset: *mut loff_t, to: c_int, to_offset: *mut loff_t, length: size_t, flags: c_uint
+    ) -> ssize_t;
+    fn flock(fd: c_int, operation: c_int) -> c_int;
     fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t;
     fn readv(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t;
     fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t;

@@ -7,7 +7,9 @@ mod support;
 
 mod clients;
 mod coverage;
+mod identity;
 mod interruption;
+mod library;
 mod locks;
 mod multiplex;
 mod process;

@@ -269,3 +269,82 @@ fn names_are_looked_up_beside_others() {
         assert_eq!(error.to_string(), plain.join().unwrap().to_string());
     });
 }
+
+#[test]
+fn several_messages_are_sent_and_received_by_one_call() {
+    patched(|| {
+        let (one, other) = UnixDatagram::pair().unwrap();
+        let receiver = spawn(move || {
+            let mut bytes = [[0_u8; 4]; 3];
+            let mut slices =
+                bytes.each_mut().map(|bytes| libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: 4 });
+            // SAFETY: zeros are a valid header: no name, no slices, no control memory.
+            let mut messages: [libc::mmsghdr; 3] = unsafe { std::mem::zeroed() };
+            for (message, slice) in messages.iter_mut().zip(&mut slices) {
+                message.msg_hdr.msg_iov = slice;
+                message.msg_hdr.msg_iovlen = 1;
+            }
+            // SAFETY: three messages of one slice each, and no time limit.
+            let count = unsafe {
+                libc::recvmmsg(other.as_raw_fd(), messages.as_mut_ptr(), 3, 0, std::ptr::null_mut())
+            };
+            (count, messages.map(|message| message.msg_len), bytes)
+        });
+        yield_now();
+        one.send(b"a").unwrap();
+        yield_now();
+        assert!(!receiver.is_finished(), "it waits for all three");
+        one.send(b"bc").unwrap();
+        one.send(b"def").unwrap();
+        assert_eq!(receiver.join().unwrap(), (3, [1, 2, 3], [*b"a\0\0\0", *b"bc\0\0", *b"def\0"]));
+    });
+}
+
+/// `std::io::copy` from a file to a socket is `sendfile`, and from a pipe `splice`.
+#[test]
+fn a_copy_within_the_kernel_yields() {
+    patched(|| {
+        let path = std::env::temp_dir().join(format!("greenloop-monkey-copy-{}", std::process::id()));
+        let contents: Vec<u8> = (0..3_000_000_u32).map(|number| (number / 5) as u8).collect();
+        std::fs::write(&path, &contents).unwrap();
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let length = contents.len();
+        let sender = spawn(move || {
+            // SAFETY: no offset is given.
+            let sent =
+                unsafe { libc::sendfile(one.as_raw_fd(), file.as_raw_fd(), std::ptr::null_mut(), length) };
+            assert_eq!(sent, length as isize);
+            assert_eq!(flags(&one) & libc::O_NONBLOCK, 0);
+        });
+        yield_now();
+        assert!(!sender.is_finished());
+        let mut received = Vec::new();
+        other.read_to_end(&mut received).unwrap();
+        assert!(received == contents);
+        sender.join().unwrap();
+        std::fs::remove_file(path).unwrap();
+
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let mover = spawn(move || {
+            let mut moved = 0;
+            loop {
+                let (from, to) = (reader.as_raw_fd(), one.as_raw_fd());
+                // SAFETY: no offsets are given.
+                match unsafe { libc::splice(from, std::ptr::null_mut(), to, std::ptr::null_mut(), 65_536, 0) }
+                {
+                    0 => return moved,
+                    count => moved += usize::try_from(count).unwrap(),
+                }
+            }
+        });
+        let sent = contents.clone();
+        let source = spawn(move || writer.write_all(&sent).unwrap());
+        let mut received = Vec::new();
+        other.read_to_end(&mut received).unwrap();
+        assert!(received == contents);
+        assert_eq!(mover.join().unwrap(), contents.len());
+        source.join().unwrap();
+    });
+}

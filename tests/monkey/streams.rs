@@ -87,6 +87,21 @@ fn a_file_is_read_and_written_whole() {
     });
 }
 
+#[test]
+fn a_lock_on_a_file_is_waited_for() {
+    patched(|| {
+        let path = std::env::temp_dir().join(format!("greenloop-monkey-lock-{}", std::process::id()));
+        let (first, second) = (File::create(&path).unwrap(), File::create(&path).unwrap());
+        first.lock().unwrap();
+        let waiter = spawn(move || second.lock().unwrap());
+        yield_now();
+        assert!(!waiter.is_finished());
+        first.unlock().unwrap();
+        waiter.join().unwrap();
+        fs::remove_file(path).unwrap();
+    });
+}
+
 /// Conformance 173.
 #[test]
 fn many_print_at_once_through_a_full_pipe() {

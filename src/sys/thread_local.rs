@@ -1,0 +1,57 @@
+//! Where the calling OS thread keeps its thread-local variables.
+
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
+
+/// The block of thread-local variables, of the program or of one of its libraries, in which `address` lies.
+pub(crate) fn block_around(address: usize) -> Option<Range<usize>> {
+    struct Search {
+        address: usize,
+        found: Option<Range<usize>>,
+    }
+    unsafe extern "C" fn look(
+        module: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        search: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `dl_iterate_phdr` passes a valid record of a module.
+        let module = unsafe { &*module };
+        // SAFETY: it passes on the pointer that it was given below, which nothing else uses meanwhile.
+        let search = unsafe { &mut *search.cast::<Search>() };
+        // SAFETY: a module has as many program headers as it says.
+        let headers = unsafe { std::slice::from_raw_parts(module.dlpi_phdr, module.dlpi_phnum.into()) };
+        let length =
+            headers.iter().find(|header| header.p_type == libc::PT_TLS).map_or(0, |header| header.p_memsz);
+        let start = module.dlpi_tls_data.addr();
+        // Null where this thread has not used the module's variables yet.
+        let block = start..start + length as usize;
+        if start != 0 && block.contains(&search.address) {
+            search.found = Some(block);
+        }
+        search.found.is_some().into()
+    }
+    let mut search = Search { address, found: None };
+    // SAFETY: `look` keeps to its types, and `search` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+    search.found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::ptr;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_local_lies_in_a_block_and_a_local_does_not() {
+        thread_local! {
+            static VARIABLE: Cell<u64> = const { Cell::new(0) };
+        }
+        let address = VARIABLE.with(|variable| ptr::from_ref(variable).addr());
+        assert!(block_around(address).is_some_and(|block| block.contains(&address)));
+        let local = 0_u8;
+        assert_eq!(block_around(ptr::from_ref(&local).addr()), None);
+        assert_eq!(block_around(ptr::from_ref(&*Box::new(0_u8)).addr()), None);
+    }
+}
