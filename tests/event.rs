@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use greenloop::event::{AsyncResult, Event, TimedOut};
 use greenloop::{JoinHandle, Waitable, idle, iwait, spawn, wait, wait_any, wait_timeout, with_timeout};
+use support::hammer::{hammer, perhaps_limited, short};
 use support::{Random, spawn_parked, within};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -372,4 +373,73 @@ fn events_and_results_are_shared_between_threads() {
     fn shared<T: Send + Sync + UnwindSafe + RefUnwindSafe>() {}
     shared::<Event>();
     shared::<AsyncResult<u32>>();
+}
+
+/// Conformance 102. Whichever thread sets the event, the function runs in the thread that linked it.
+#[test]
+fn a_link_runs_at_home_whoever_sets() {
+    within(LIMIT, || {
+        let home = thread::current().id();
+        for raw in [false, true] {
+            let (event, ran) = (Arc::new(Event::new()), Arc::new(AsyncResult::new()));
+            let (told, setter) = (ran.clone(), event.clone());
+            let linked = move || told.set(thread::current().id());
+            let _link = if raw { event.rawlink(linked) } else { event.link(linked) };
+            thread::spawn(move || setter.set()).join().unwrap();
+            assert_eq!(ran.get(), home);
+        }
+        // One whose thread has ended runs nowhere.
+        let (nowhere, token) = (Arc::new(Event::new()), Arc::new(()));
+        let (event, kept) = (nowhere.clone(), token.clone());
+        thread::spawn(move || _ = event.link(move || drop(kept))).join().unwrap();
+        nowhere.set();
+        idle();
+        assert_eq!(Arc::strong_count(&token), 1);
+    });
+}
+
+/// Were a wake-up lost, a wait would not end, since each result is set once.
+#[test]
+fn no_set_is_missed_under_the_hammer() {
+    within(LIMIT, || {
+        let results: Arc<Vec<_>> = Arc::new((0..8_000).map(|_| AsyncResult::new()).collect());
+        let (events, next) = (Arc::new([(); 64].map(|()| Event::new())), Arc::new(AtomicUsize::new(0)));
+        let set_next = {
+            let (results, next) = (results.clone(), next.clone());
+            move || {
+                let number = next.fetch_add(1, SeqCst);
+                results.get(number).inspect(|result| result.set(number)).is_some()
+            }
+        };
+        // Goes on when the others have ended, so that no wait is for nothing.
+        let steady = thread::spawn({
+            let set_next = set_next.clone();
+            move || {
+                while set_next() {
+                    thread::sleep(Duration::from_micros(20))
+                }
+            }
+        });
+        hammer({
+            let (results, events) = (results.clone(), events.clone());
+            move |random| {
+                let (how, which, patience) = (random.below(8), random.below(events.len()), short(random));
+                let number = (next.load(SeqCst) + random.below(4)).min(results.len() - 1);
+                perhaps_limited(random, || match how {
+                    0 => _ = set_next(),
+                    1 => events[which].set(),
+                    2 => events[which].clear(),
+                    3 => _ = events[which].wait_timeout(patience),
+                    4 => assert_eq!(results[number].get_timeout(patience).unwrap_or(number), number),
+                    5 => assert_eq!(wait_any([&results[number]]).map(AsyncResult::get), Some(number)),
+                    _ => assert_eq!(results[number].get(), number),
+                });
+            }
+        });
+        steady.join().unwrap();
+        for event in &*events {
+            event.set();
+            assert_eq!(format!("{event:?}"), "Event { set: true, waiting: 0 }");
+        }
+    });
 }

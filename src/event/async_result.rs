@@ -5,13 +5,14 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::link;
 use crate::error::TimedOut;
 use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
-use crate::task::{Notice, Subscription, Waitable};
+use crate::task::{Link, Notice, Subscription, Waitable};
 
 /// A place for a value that any number of green threads and plain OS threads can wait for: gevent's `AsyncResult`.
 ///
@@ -19,7 +20,7 @@ use crate::task::{Notice, Subscription, Waitable};
 /// later, gets a clone. Setting it again replaces the value.
 ///
 /// gevent keeps a value or an exception, which `get` raises. In Rust a result that may fail is an
-/// `AsyncResult<Result<V, E>>`: gevent's `set_exception(error)` is `set(Err(error))`, and every
+/// `AsyncResult<Result<V, E>>`: gevent's `set_exception(error)` is [`set_error`](AsyncResult::set_error), and every
 /// [`get`](AsyncResult::get) returns that same error. An `E` that is no `Clone` goes in as `Arc<E>`.
 ///
 /// # Examples
@@ -48,7 +49,6 @@ use crate::task::{Notice, Subscription, Waitable};
 /// fn is_sync<T: Sync>() {}
 /// is_sync::<greenloop::event::AsyncResult<std::cell::Cell<u32>>>();
 /// ```
-#[doc(alias = "set_exception")]
 pub struct AsyncResult<T> {
     state: Lock<State<T>>,
 }
@@ -180,6 +180,63 @@ impl<T> AsyncResult<T> {
         self.stand(Some(Time::from_instant(deadline))).is_some()
     }
 
+    /// Has `function` called once there is a value, in a green thread of its own; at the caller's next yield, if there is one already.
+    ///
+    /// It is called once, for one set, and runs in the hub of the thread that linked it, whichever thread sets the value; not
+    /// at all, if that thread has ended. Several are called in the order in which they were linked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let (linked, (sender, receiver)) = (AsyncResult::new(), unbounded());
+    /// linked.link(move || sender.send("ready").unwrap());
+    /// linked.set(7);
+    /// assert_eq!(receiver.recv(), Ok("ready"));
+    /// ```
+    pub fn link(&self, function: impl FnOnce() + Send + 'static) -> Link {
+        Link(self.subscribe(link::in_green_thread(function)).0)
+    }
+
+    /// Like [`link`](AsyncResult::link), but the hub itself runs the function, where nothing may wait: a wait in it panics, which is
+    /// reported as any panic that nobody can receive. It costs no green thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let (linked, (sender, receiver)) = (AsyncResult::new(), unbounded());
+    /// linked.rawlink(move || sender.try_send("ready").unwrap());
+    /// linked.set(7);
+    /// assert_eq!(receiver.recv(), Ok("ready"));
+    /// ```
+    pub fn rawlink(&self, function: impl FnOnce() + Send + 'static) -> Link {
+        Link(self.subscribe(link::in_hub(function)).0)
+    }
+
+    /// Takes a function back. Returns whether that was in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let linked = AsyncResult::new();
+    /// let link = linked.link(|| unreachable!());
+    /// assert!(linked.unlink(link));
+    /// linked.set(7);
+    /// # greenloop::yield_now();
+    /// ```
+    pub fn unlink(&self, link: Link) -> bool {
+        // Dropped after the lock: it owns code of others.
+        let removed = link.0.and_then(|ticket| self.state.lock().waiters.remove(ticket));
+        removed.is_some()
+    }
+
     /// The value, if it was set. Never waits: nobody else has the result.
     ///
     /// # Examples
@@ -224,6 +281,22 @@ impl<T> AsyncResult<T> {
                 interrupt.raise()
             }
         }
+    }
+}
+
+impl<V, E> AsyncResult<Result<V, E>> {
+    /// Stores an error: [`set`](AsyncResult::set)`(Err(error))`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let result = greenloop::event::AsyncResult::<Result<u32, &str>>::new();
+    /// result.set_error("no such port");
+    /// assert_eq!(result.get(), Err("no such port"));
+    /// ```
+    #[doc(alias = "set_exception")]
+    pub fn set_error(&self, error: E) {
+        self.set(Err(error));
     }
 }
 

@@ -5,12 +5,13 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::link;
 use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
-use crate::task::{Notice, Subscription, Waitable};
+use crate::task::{Link, Notice, Subscription, Waitable};
 
 /// A flag that is set or not, and that any number of green threads and plain OS threads can wait for: gevent's `Event`.
 ///
@@ -178,6 +179,63 @@ impl Event {
     /// ```
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
         self.is_set() || self.stand(Some(Time::from_instant(deadline)))
+    }
+
+    /// Has `function` called once it is set, in a green thread of its own; at the caller's next yield, if it is set already.
+    ///
+    /// It is called once, for one set, and runs in the hub of the thread that linked it, whichever thread sets the event; not
+    /// at all, if that thread has ended. Several are called in the order in which they were linked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::event::Event;
+    ///
+    /// let (linked, (sender, receiver)) = (Event::new(), unbounded());
+    /// linked.link(move || sender.send("ready").unwrap());
+    /// linked.set();
+    /// assert_eq!(receiver.recv(), Ok("ready"));
+    /// ```
+    pub fn link(&self, function: impl FnOnce() + Send + 'static) -> Link {
+        Link(self.subscribe(link::in_green_thread(function)).0)
+    }
+
+    /// Like [`link`](Event::link), but the hub itself runs the function, where nothing may wait: a wait in it panics, which is
+    /// reported as any panic that nobody can receive. It costs no green thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::event::Event;
+    ///
+    /// let (linked, (sender, receiver)) = (Event::new(), unbounded());
+    /// linked.rawlink(move || sender.try_send("ready").unwrap());
+    /// linked.set();
+    /// assert_eq!(receiver.recv(), Ok("ready"));
+    /// ```
+    pub fn rawlink(&self, function: impl FnOnce() + Send + 'static) -> Link {
+        Link(self.subscribe(link::in_hub(function)).0)
+    }
+
+    /// Takes a function back. Returns whether that was in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::event::Event;
+    ///
+    /// let linked = Event::new();
+    /// let link = linked.link(|| unreachable!());
+    /// assert!(linked.unlink(link));
+    /// linked.set();
+    /// # greenloop::yield_now();
+    /// ```
+    pub fn unlink(&self, link: Link) -> bool {
+        // Dropped after the lock: it owns code of others.
+        let removed = link.0.and_then(|ticket| self.waiters.lock().remove(ticket));
+        removed.is_some()
     }
 
     /// Waits in line; `false` if the deadline has passed.

@@ -3,6 +3,8 @@
 //! - [`Event`]: a flag. Who waits for it goes on when it is set.
 //! - [`AsyncResult`]: a place for one value that is set once or more, and read by any number.
 //!
+//! Both can be waited for beside other things ([`wait`](crate::wait)), and linked to a function that is called once.
+//!
 //! Both hold between green threads of one hub, between hubs on several OS threads, and with plain OS threads.
 //!
 //! ```
@@ -25,6 +27,7 @@
 
 mod async_result;
 mod flag;
+mod link;
 
 pub use async_result::AsyncResult;
 pub use flag::Event;

@@ -38,9 +38,9 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// A callback registered with [`JoinHandle::link`].
+/// A callback registered with [`JoinHandle::link`], or with that of an event or a result.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Link(Option<Ticket>);
+pub struct Link(pub(crate) Option<Ticket>);
 
 /// Owns the permission to wait for a green thread and to take its result. Dropping it detaches the green thread, which
 /// goes on.

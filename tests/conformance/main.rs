@@ -5,6 +5,7 @@
 mod support;
 
 mod context;
+mod event;
 mod greenlet;
 mod hub;
 mod lock;
