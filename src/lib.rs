@@ -32,7 +32,7 @@
 //! | [`greenlet`] | explicit coroutines: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator) |
 //! | [`hub`] | the run loop's settings and its end |
 //! | [`sync`], [`event`], [`channel`], [`queue`] | locks, events, results, channels, queues: between green threads, hubs and plain OS threads |
-//! | [`mod@select`] | the first of several: [`select!`] over channels, times and descriptors |
+//! | [`mod@select`] | the first of several: [`select!`] over channels, times and descriptors; `poll`, and a `Selector` as Python's |
 //! | [`io`] | waiting for any descriptor; pipes, the standard input |
 //! | [`fs`] | files and folders |
 //! | [`net`] | sockets of TCP, UDP and Unix, names |

@@ -249,9 +249,7 @@ impl Reactor {
         Ok(watch)
     }
 
-    /// Wakes those who watch `fd`, which is about to be closed and belongs to no source; they find it
-    /// [closed](Reactor::is_closed).
-    #[cfg(feature = "monkey")]
+    /// Wakes those who watch `fd`, which is about to be closed and belongs to no source.
     pub(crate) fn closing(&self, fd: RawFd) {
         let mut woken = self.woken.take();
         // Borrowed: the reactor's own descriptor, or one of a notice that is being dropped.
@@ -259,7 +257,9 @@ impl Reactor {
             && let Some(entry) = core.entry_of(fd).filter(|entry| !entry.owned)
         {
             let key = entry.key;
+            #[cfg(feature = "monkey")]
             let ids: Vec<_> = entry.watching().collect();
+            #[cfg(feature = "monkey")]
             core.closed.extend(ids);
             core.remove(key, &mut woken);
         }

@@ -122,6 +122,9 @@ impl<T: AsFd> Source<T> {
         let ended = self.registrations.close()?;
         // Out of the reactors first, as long as the number means the file, which a clone may keep open.
         ended.into_iter().for_each(Registration::end);
+        if let Some(reactor) = local.as_ref().and_then(|hub| hub.made_reactor()) {
+            reactor.closing(self.inner.as_fd().as_raw_fd());
+        }
         descriptor::close_over(self.inner.as_fd(), substitute)
     }
 

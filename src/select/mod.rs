@@ -3,6 +3,11 @@
 //! - [`select!`](crate::select!): one of several receives, sends and descriptors, written like a `match`. crossbeam's macro.
 //! - [`Select`]: the same with a list that is made at run time.
 //!
+//! For code that is written as an event loop:
+//!
+//! - [`poll()`]: poll(2), which parks the calling green thread alone.
+//! - [`Selector`]: what Python's `selectors.DefaultSelector` is on Linux.
+//!
 //! ```
 //! use greenloop::channel::{after, unbounded};
 //! use greenloop::{select, spawn};
@@ -33,8 +38,14 @@
 
 mod builder;
 mod macros;
+mod poll;
+mod selector;
 
 pub use builder::{Select, SelectedOperation};
+pub use poll::poll;
+pub use selector::{Key, Selector};
+
+pub use crate::sys::poll::{PollFd, PollFlags};
 
 #[doc(no_inline)]
 pub use crate::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};

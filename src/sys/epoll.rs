@@ -1,7 +1,7 @@
 //! epoll: the kernel keeps the set of descriptors and tells which of them became ready.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,9 +121,14 @@ impl EpollSet {
         }
     }
 
-    /// Adds `fd` for good: every wait tells that it is readable, as long as it is.
-    pub(crate) fn add_level(&self, fd: RawFd, token: u64) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN, token)
+    /// Adds `fd` for good: every wait tells for what of `interest` it is ready, as long as it is.
+    pub(crate) fn add_level(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, level(interest), token)
+    }
+
+    /// Changes what [`add_level`](EpollSet::add_level) has said.
+    pub(crate) fn modify_level(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, level(interest), token)
     }
 
     /// Asks to be told once, as soon as `fd` is ready for any of `interest`.
@@ -163,6 +168,18 @@ impl EpollSet {
         unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd, &mut event) }.check()?;
         Ok(())
     }
+}
+
+impl AsFd for EpollSet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn level(interest: Interest) -> libc::c_int {
+    let readable = if interest.is_readable() { libc::EPOLLIN } else { 0 };
+    let writable = if interest.is_writable() { libc::EPOLLOUT } else { 0 };
+    readable | writable
 }
 
 /// Milliseconds that are not shorter than `timeout`, so that nobody wakes before his time only to wait again.

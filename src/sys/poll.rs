@@ -1,7 +1,10 @@
 //! poll(2): the set of descriptors is handed over with each wait. For kernels and sandboxes without epoll.
 
+use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::marker::PhantomData;
+use std::ops::BitOr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use super::readiness::{Event, Interest, timespec};
@@ -77,6 +80,127 @@ impl Poll {
     }
 }
 
+/// What poll(2) is asked for and answers.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::select::PollFlags;
+///
+/// let both = PollFlags::IN | PollFlags::OUT;
+/// assert!(both.contains(PollFlags::IN) && !both.contains(PollFlags::HUP));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PollFlags(libc::c_short);
+
+impl PollFlags {
+    /// A read would not block.
+    pub const IN: PollFlags = PollFlags(libc::POLLIN);
+    /// A write would not block.
+    pub const OUT: PollFlags = PollFlags(libc::POLLOUT);
+    /// There is an error. Answered unasked.
+    pub const ERR: PollFlags = PollFlags(libc::POLLERR);
+    /// The other end has gone. Answered unasked.
+    pub const HUP: PollFlags = PollFlags(libc::POLLHUP);
+    /// The descriptor is not open. Answered unasked.
+    pub const NVAL: PollFlags = PollFlags(libc::POLLNVAL);
+
+    /// No flag.
+    pub const fn empty() -> PollFlags {
+        PollFlags(0)
+    }
+
+    /// Whether no flag is set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether all of `flags` are set.
+    pub const fn contains(self, flags: PollFlags) -> bool {
+        self.0 & flags.0 == flags.0
+    }
+
+    pub(crate) fn interest(self) -> Interest {
+        Interest::READABLE.when(self.contains(PollFlags::IN))
+            | Interest::WRITABLE.when(self.contains(PollFlags::OUT))
+    }
+}
+
+impl BitOr for PollFlags {
+    type Output = PollFlags;
+
+    fn bitor(self, other: PollFlags) -> PollFlags {
+        PollFlags(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for PollFlags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (PollFlags::IN, "IN"),
+            (PollFlags::OUT, "OUT"),
+            (PollFlags::ERR, "ERR"),
+            (PollFlags::HUP, "HUP"),
+            (PollFlags::NVAL, "NVAL"),
+        ];
+        let set = names.iter().filter(|(flag, _)| self.contains(*flag)).map(|&(_, name)| name);
+        write!(formatter, "PollFlags({})", set.collect::<Vec<_>>().join(" | "))
+    }
+}
+
+/// A descriptor, what [`poll`](crate::select::poll) is to ask it for, and what it answered.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct PollFd<'fd> {
+    inner: libc::pollfd,
+    fd: PhantomData<BorrowedFd<'fd>>,
+}
+
+impl<'fd> PollFd<'fd> {
+    /// Asks `fd` for `events`.
+    pub fn new(fd: &'fd impl AsFd, events: PollFlags) -> PollFd<'fd> {
+        let inner = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: events.0, revents: 0 };
+        PollFd { inner, fd: PhantomData }
+    }
+
+    /// What it is asked for.
+    pub fn events(&self) -> PollFlags {
+        PollFlags(self.inner.events)
+    }
+
+    /// Asks it for something else.
+    pub fn set_events(&mut self, events: PollFlags) {
+        self.inner.events = events.0;
+    }
+
+    /// What the last poll answered.
+    pub fn revents(&self) -> PollFlags {
+        PollFlags(self.inner.revents)
+    }
+}
+
+impl AsRawFd for PollFd<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inner.fd
+    }
+}
+
+impl fmt::Debug for PollFd<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("PollFd");
+        shown.field("fd", &self.as_raw_fd()).field("events", &self.events());
+        shown.field("revents", &self.revents()).finish()
+    }
+}
+
+/// What each of `set` is ready for now. Returns how many are ready for something.
+pub(crate) fn check_all(set: &mut [PollFd<'_>]) -> io::Result<usize> {
+    // SAFETY: `PollFd` is transparent over `pollfd`, so the slice has the same layout and length, and any `pollfd` that is
+    // written through it is a valid `PollFd`; it is borrowed mutably for as long.
+    let set = unsafe { std::slice::from_raw_parts_mut(set.as_mut_ptr().cast::<libc::pollfd>(), set.len()) };
+    poll_now(set)
+}
+
 /// What of `interest` `fd` is ready for now.
 ///
 /// # Errors
@@ -84,15 +208,7 @@ impl Poll {
 /// EBADF if the number is not open.
 pub(crate) fn check(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<Interest> {
     let mut set = [libc::pollfd { fd: fd.as_raw_fd(), events: events(interest), revents: 0 }];
-    loop {
-        match poll(&mut set, Some(Duration::ZERO)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => {
-                result?;
-                break;
-            }
-        }
-    }
+    poll_now(&mut set)?;
     if set[0].revents & libc::POLLNVAL != 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
@@ -107,6 +223,15 @@ fn events(interest: Interest) -> libc::c_short {
 
 fn ready(revents: libc::c_short) -> Interest {
     Interest::READABLE.when(revents & READABLE != 0) | Interest::WRITABLE.when(revents & WRITABLE != 0)
+}
+
+fn poll_now(set: &mut [libc::pollfd]) -> io::Result<usize> {
+    loop {
+        match poll(set, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {

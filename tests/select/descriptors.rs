@@ -1,6 +1,5 @@
 use std::fs::File;
 use std::io::{Read, Write, pipe};
-use std::os::fd::AsRawFd;
 
 use greenloop::channel::{bounded, never};
 use greenloop::select::Select;
@@ -96,8 +95,7 @@ both_drivers! {
             move || select! { readable(stream) -> ready => ready.is_err(), default(LONG) => false }
         });
         yield_now();
-        assert!(stream.as_raw_fd() >= 0);
         stream.close().unwrap();
-        drop(waiting);
+        assert!(waiting.join().unwrap());
     }
 }

@@ -11,8 +11,12 @@ mod descriptors;
 mod hammer;
 /// Kill and time limit at every moment of a wait.
 mod interruption;
+/// poll(2).
+mod poll;
 /// Channels that hold nothing: those who choose meet each other.
 mod rendezvous;
+/// The event loop of one's own.
+mod selector;
 /// What the macro takes.
 mod syntax;
 /// Receivers among the things that one waits for.

@@ -43,7 +43,7 @@ impl Poller {
         };
         let fd = bell.as_fd().as_raw_fd();
         match &mut poller {
-            Poller::Epoll(epoll) => epoll.set().add_level(fd, BELL)?,
+            Poller::Epoll(epoll) => epoll.set().add_level(fd, BELL, Interest::READABLE)?,
             Poller::Poll(poll) => poll.ask(fd, BELL, Interest::READABLE),
         }
         Ok(poller)

@@ -1,0 +1,86 @@
+//! Python's selectors echo server, line by line: one event loop, no green thread per connection. Its clients are green
+//! threads of the same program, which the loop's `select` lets run.
+//!
+//! Run it with `cargo run --example selector_echo`.
+//!
+//! Expected output:
+//!
+//!     accepted a connection from 127.0.0.1:[..]
+//!     echoing "hello from 1"
+//!     closing
+//!     accepted a connection from 127.0.0.1:[..]
+//!     echoing "hello from 2"
+//!     closing
+//!     the clients got back what they had sent
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+
+use greenloop::io::Interest;
+use greenloop::net::{TcpListener, TcpStream};
+use greenloop::select::Selector;
+use greenloop::{JoinHandle, spawn};
+
+/// What is registered with a descriptor: the object, and which function it is for.
+#[derive(Clone)]
+enum Callback {
+    Accept(Rc<TcpListener>),
+    Read(Rc<TcpStream>),
+}
+
+fn accept(selector: &Selector<Callback>, listener: &TcpListener) -> io::Result<()> {
+    let (connection, address) = listener.accept()?; // should be ready
+    println!("accepted a connection from {address}");
+    connection.set_nonblocking(true)?;
+    let connection = Rc::new(connection);
+    selector.register(&connection, Interest::READABLE, Callback::Read(connection.clone()))
+}
+
+fn read(selector: &Selector<Callback>, mut connection: &TcpStream) -> io::Result<()> {
+    let mut data = [0; 1000];
+    let count = connection.read(&mut data)?; // should be ready
+    if count > 0 {
+        println!("echoing {:?}", String::from_utf8_lossy(&data[..count]));
+        connection.write_all(&data[..count]) // hope it won't block
+    } else {
+        println!("closing");
+        selector.unregister(connection)?;
+        connection.close()
+    }
+}
+
+fn main() -> io::Result<()> {
+    let selector = Selector::new()?;
+    let listener = Rc::new(TcpListener::bind("127.0.0.1:0")?);
+    listener.set_nonblocking(true)?;
+    selector.register(&listener, Interest::READABLE, Callback::Accept(listener.clone()))?;
+
+    let clients = clients(listener.local_addr()?);
+    while !clients.is_finished() || selector.len() > 1 {
+        for (key, _events) in selector.select(None)? {
+            match key.data {
+                Callback::Accept(listener) => accept(&selector, &listener)?,
+                Callback::Read(connection) => read(&selector, &connection)?,
+            }
+        }
+    }
+    clients.join().expect("no client panics")
+}
+
+/// Two clients, one after the other.
+fn clients(address: SocketAddr) -> JoinHandle<io::Result<()>> {
+    spawn(move || {
+        for number in 1..=2 {
+            let mut stream = TcpStream::connect(address)?;
+            let sent = format!("hello from {number}");
+            stream.write_all(sent.as_bytes())?;
+            stream.shutdown(Shutdown::Write)?;
+            let mut received = String::new();
+            stream.read_to_string(&mut received)?;
+            assert_eq!(received, sent);
+        }
+        println!("the clients got back what they had sent");
+        Ok(())
+    })
+}
