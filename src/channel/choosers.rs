@@ -382,13 +382,14 @@ impl<T> Core<T> {
         if !state.has_receivers {
             return Some(Grant::Disconnected);
         }
+        // Who waits is served with regard to the room that is kept as soon as there are choosers.
+        state.choosers();
         if self.capacity > 0 {
             return state.has_room(self.capacity, None).then(|| {
                 state.keep(1, self.capacity);
                 Grant::Room
             });
         }
-        state.choosers();
         let receiver = state.pop_receiver()?;
         let place = state.offers.reserve();
         let choosers = state.choosers();

@@ -267,6 +267,25 @@ fn an_operation_that_is_dropped_passes_on_what_it_had() {
 }
 
 #[test]
+fn room_that_is_given_back_goes_to_who_waits() {
+    within(LIMIT, || {
+        let (sender, receiver) = bounded(1);
+        let mut select = Select::new();
+        select.send(&sender);
+        let operation = select.select();
+        let waiting = spawn({
+            let sender = sender.clone();
+            move || sender.send(1)
+        });
+        yield_now();
+        assert!(!waiting.is_finished() && receiver.is_empty());
+        drop(operation);
+        assert_eq!(waiting.join().unwrap(), Ok(()));
+        assert_eq!(receiver.try_recv(), Ok(1));
+    });
+}
+
+#[test]
 #[should_panic(expected = "passed a receiver that wasn't selected")]
 fn another_receiver_is_refused() {
     let (_sender, receiver) = unbounded::<u32>();
