@@ -31,14 +31,14 @@ pub(super) fn in_hub(function: impl FnOnce() + Send + 'static) -> Notice {
 
 fn notice(function: Box<dyn FnOnce() + Send>, raw: bool) -> Notice {
     let hub = hub();
-    let linked = Linked { door: hub.door, epoch: hub.epoch, function: Lock::new(Some(function)), raw };
+    let linked = Linked { door: hub.door(), epoch: hub.epoch(), function: Lock::new(Some(function)), raw };
     Notice(Notify::Task(Arc::new(linked).into()))
 }
 
 impl Wake for Linked {
     fn wake(self: Arc<Linked>) {
         let Some(function) = self.function.lock().take() else { return };
-        let at_home = local_hub().is_some_and(|hub| hub.door.is(self.door) && hub.epoch == self.epoch);
+        let at_home = local_hub().is_some_and(|hub| hub.door().is(self.door) && hub.epoch() == self.epoch);
         let errand = match self.raw {
             true => function,
             false if at_home => return drop(spawn(function)),

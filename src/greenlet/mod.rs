@@ -42,6 +42,24 @@ pub(crate) use stack::SizeClass;
 pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};
 pub(crate) use unraisable::{catch, report, report_text};
 
+/// Holds the locks that a fork must find free.
+pub(crate) fn hold_locks() {
+    stack::hold_locks();
+    unraisable::hold_lock();
+}
+
+/// Ends [`hold_locks`].
+///
+/// # Safety
+///
+/// This thread, or in the child of a fork the one that it is a copy of, has called that.
+pub(crate) unsafe fn release_locks() {
+    // SAFETY: the caller's promise.
+    unsafe { unraisable::release_lock() };
+    // SAFETY: as above.
+    unsafe { stack::release_locks() };
+}
+
 /// The greenlet that runs: a plain one, a green thread, or the thread's own stack.
 ///
 /// ```

@@ -71,6 +71,23 @@ static DEFAULT: AtomicU8 = AtomicU8::new(DEFAULT_SHIFT);
 
 static POOL: Pool = Pool::new(Guards::Installed);
 
+/// Holds what a fork must find free.
+pub(super) fn hold_locks() {
+    POOL.classes.iter().for_each(Lock::hold);
+}
+
+/// Ends [`hold_locks`].
+///
+/// # Safety
+///
+/// As [`Lock::release`].
+pub(super) unsafe fn release_locks() {
+    for class in &POOL.classes {
+        // SAFETY: the caller's promise.
+        unsafe { class.release() };
+    }
+}
+
 /// How large a stack's slot is, guard included: a power of two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SizeClass {

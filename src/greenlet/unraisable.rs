@@ -49,6 +49,21 @@ pub type UncaughtHook = dyn Fn(&Uncaught<'_>) + Send + Sync;
 
 static HOOK: Lock<Option<Arc<UncaughtHook>>> = Lock::new(None);
 
+/// Holds what a fork must find free.
+pub(super) fn hold_lock() {
+    HOOK.hold();
+}
+
+/// Ends [`hold_lock`].
+///
+/// # Safety
+///
+/// As [`Lock::release`].
+pub(super) unsafe fn release_lock() {
+    // SAFETY: the caller's promise.
+    unsafe { HOOK.release() };
+}
+
 /// Replaces what happens with an error that no one can receive: a panic that ended a green thread whose handle is gone, a
 /// failing destructor, hook or callback. `None` brings back the default, which prints one line to standard error.
 ///

@@ -37,6 +37,7 @@ pub(crate) fn local_hub() -> Option<HubRef> {
 
 #[cold]
 fn make_hub() -> HubRef {
+    super::fork::look_after_forks();
     let thread = greenlet::thread();
     thread.wait_in_hub.set(Some(|| hub().run()));
     thread.withdraw.set(Some(|fiber| {

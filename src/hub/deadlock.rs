@@ -31,7 +31,7 @@ impl HubState {
     /// Nothing can wake main: raises it there, or ends its [`Hub::join`](super::Hub::join).
     #[cold]
     pub(super) fn raise_loop_exit(&self) {
-        let main = self.thread.main();
+        let main = self.main();
         if let Some(joiner) = self.joiner.take() {
             return joiner.wake();
         }

@@ -52,7 +52,7 @@ impl Hub {
     }
 
     fn join_until(&self, deadline: Option<Time>) -> bool {
-        assert!(self.state.thread.on_main(), "only the main greenlet can join its hub");
+        assert!(self.state.thread.current() == self.state.main(), "only the main greenlet can join its hub");
         while self.state.alive.get() > 0 {
             let waiter = Waiter::new(WaitingOn::Other("Hub::join"));
             self.state.joiner.set(Some(waiter.wake()));

@@ -9,6 +9,7 @@ mod current;
 mod deadlock;
 #[cfg(feature = "monkey")]
 pub(crate) mod foreign;
+pub(crate) mod fork;
 mod handle;
 pub(crate) mod line;
 pub(crate) mod reactor;
@@ -68,11 +69,21 @@ pub(crate) enum Alarm {
     Start(Arc<dyn Job>),
 }
 
+/// Tells a hub from every other that there was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HubId {
+    door: *const Door,
+    epoch: u32,
+}
+
 /// One thread's run loop and everything that it looks after.
 pub(crate) struct HubState {
     pub(crate) thread: Local<Thread>,
-    pub(crate) door: &'static Door,
-    pub(crate) epoch: u32,
+    /// Another one in the child of a fork.
+    door: Cell<&'static Door>,
+    epoch: Cell<u32>,
+    /// In the child of a fork, the green thread that forked, which stands for the main greenlet.
+    heir: Cell<Option<FiberRef>>,
     ready: RefCell<Ready<FiberRef, Arc<dyn Job>>>,
     /// What a fiber finds to begin with.
     starting: Cell<Option<Arc<dyn Job>>>,
@@ -111,8 +122,9 @@ impl HubState {
         let (door, generation) = Door::open();
         HubState {
             thread,
-            door,
-            epoch: door.epoch(),
+            door: Cell::new(door),
+            epoch: Cell::new(door.epoch()),
+            heir: Cell::new(None),
             ready: RefCell::new(Ready::new()),
             starting: Cell::new(None),
             timers: RefCell::new(Timers::new()),
@@ -133,6 +145,23 @@ impl HubState {
             spins_to_skip: Cell::new(0),
             spins_in_vain: Cell::new(0),
         }
+    }
+
+    /// The door through which other threads reach it.
+    #[inline]
+    pub(crate) fn door(&self) -> &'static Door {
+        self.door.get()
+    }
+
+    /// Tells it from other hubs behind its door.
+    #[inline]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.get()
+    }
+
+    /// Tells it from every other, those of before a fork included.
+    pub(crate) fn id(&self) -> HubId {
+        HubId { door: self.door(), epoch: self.epoch() }
     }
 
     /// Ends a wait; nothing if that is over.
@@ -286,8 +315,8 @@ impl HubState {
                 job.abandon();
             }
         }
-        self.door.ear.close();
-        self.door.close(self.generation.get());
+        self.door().ear.close();
+        self.door().close(self.generation.get());
     }
 }
 

@@ -14,6 +14,7 @@ mod turn;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use super::Driver;
 use super::waiter::Notify;
 use crate::sys::descriptor;
 use crate::sys::epoll::EpollSet;
+use crate::sys::poll::Poll;
 use crate::sys::readiness::{Event, Interest};
 use crate::sys::wake::Wake as Bell;
 
@@ -35,6 +37,12 @@ pub(crate) use turn::Turn;
 
 /// In [`Core::numbers`]: no entry has this number.
 const NOBODY: u32 = u32::MAX;
+
+fn next_reactor() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: the numbers only have to differ.
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// Which way an operation moves bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +85,7 @@ pub(crate) struct Watch {
 
 /// The readiness of all descriptors that one hub waits for. It lives in the hub's thread.
 pub(crate) struct Reactor {
-    id: u64,
+    id: Cell<u64>,
     /// Never borrowed while somebody is notified, which may run code of others; a plain wake is only queued.
     core: RefCell<Core>,
     /// Operations and watches that are under way.
@@ -112,7 +120,6 @@ impl Reactor {
     ///
     /// As the kernel says, for instance that the process has no descriptor left.
     pub(crate) fn new(driver: Option<Driver>, bell: &Bell) -> io::Result<Reactor> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let core = Core {
             poller: Poller::open(driver, bell)?,
             entries: Slab::new(),
@@ -124,8 +131,7 @@ impl Reactor {
             closed: Vec::new(),
         };
         Ok(Reactor {
-            // Relaxed: the numbers only have to differ.
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id: Cell::new(next_reactor()),
             core: RefCell::new(core),
             waiting: Cell::new(0),
             woken: Cell::default(),
@@ -133,10 +139,29 @@ impl Reactor {
         })
     }
 
+    /// In the child of a fork: knows nothing, and forgets without dropping whom it would have told. `bell` is the new one.
+    pub(super) fn begin_anew(&self, bell: io::Result<&Bell>) {
+        let mut core = self.core.borrow_mut();
+        let driver = if core.poller.tells_edges() { Driver::Epoll } else { Driver::Poll };
+        // First, so that there is a descriptor for the next.
+        core.poller = Poller::Poll(Poll::new());
+        mem::forget(mem::take(&mut core.entries));
+        core.numbers.clear();
+        core.unsettled.clear();
+        mem::forget(self.woken.take());
+        self.waiting.set(0);
+        // What is known to the parent's is not known to this one.
+        self.id.set(next_reactor());
+        // Without descriptors, what the child waits for is an error there.
+        if let Ok(poller) = bell.and_then(|bell| Poller::open(Some(driver), bell)) {
+            core.poller = poller;
+        }
+    }
+
     /// A number that no other reactor of this process has or had; never 0.
     #[inline]
     pub(crate) fn id(&self) -> u64 {
-        self.id
+        self.id.get()
     }
 
     fn set(&self) -> Weak<EpollSet> {

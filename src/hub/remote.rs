@@ -3,6 +3,8 @@
 //! A door outlives its hub: it is handed to the next hub of another thread, so that a reference to it needs no count. What
 //! was meant for a hub that is gone is told by its epoch, or by its generation, and thrown away.
 
+#![expect(unsafe_code, reason = "locks that are held over a fork")]
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -41,6 +43,28 @@ impl Bystanders {
 
 /// Doors without a hub.
 static CLOSED: Lock<Vec<&'static Door>> = Lock::new(Vec::new());
+
+/// Holds the locks that a fork must find free, with that of the forking thread's own door.
+pub(super) fn hold_locks(own: Option<&Door>) {
+    CLOSED.hold();
+    if let Some(door) = own {
+        door.letters.hold();
+    }
+}
+
+/// Ends [`hold_locks`].
+///
+/// # Safety
+///
+/// This thread, or in the child the one that it is a copy of, has called that with the same door.
+pub(super) unsafe fn release_locks(own: Option<&Door>) {
+    if let Some(door) = own {
+        // SAFETY: held by `hold_locks`.
+        unsafe { door.letters.release() };
+    }
+    // SAFETY: as above.
+    unsafe { CLOSED.release() };
+}
 
 /// What comes through a door.
 pub(crate) enum Letter {
@@ -89,6 +113,14 @@ impl Door {
         // Late ones for the hub that is gone.
         drop(door.take_letters());
         (door, door.generation.load(Ordering::SeqCst))
+    }
+
+    /// Ends the door and its list of others for good, in the child of a fork: the bells of all are the parent's. Gives a new one.
+    pub(super) fn begin_anew(&self) -> &'static Door {
+        self.ear.close();
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        *CLOSED.lock() = Vec::new();
+        Door::open().0
     }
 
     /// Takes the hub away from behind the door. `generation` is the next that it would have used.

@@ -101,7 +101,7 @@ impl HubState {
         let next = self.timers.borrow().next_deadline();
         let descriptors = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
         let mut longest = next.map(|deadline| Time::now().until(deadline));
-        let lonely = next.is_none() && !descriptors && !self.door.ear.listens();
+        let lonely = next.is_none() && !descriptors && !self.door().ear.listens();
         if lonely {
             let sleeps = self.lonely_sleeps.get();
             if sleeps > 0 && self.nobody_else() {
@@ -113,13 +113,13 @@ impl HubState {
         }
         // With its bell, before anybody is told to ring that.
         self.reactor();
-        if self.spin_for_events(longest) || !self.door.prepare_to_sleep() {
+        if self.spin_for_events(longest) || !self.door().prepare_to_sleep() {
             self.lonely_sleeps.set(0);
             return;
         }
         self.poll(longest);
-        self.door.end_sleep();
-        if !lonely || self.door.has_letters() {
+        self.door().end_sleep();
+        if !lonely || self.door().has_letters() {
             self.lonely_sleeps.set(0);
         }
     }
@@ -137,7 +137,7 @@ impl HubState {
         let end = Time::after(longest.map_or(spin, |longest| longest.min(spin)));
         while Time::now() < end {
             self.poll(Some(Duration::ZERO));
-            if self.door.has_letters() || !self.ready.borrow().is_empty() {
+            if self.door().has_letters() || !self.ready.borrow().is_empty() {
                 self.spins_in_vain.set(0);
                 return true;
             }
@@ -153,7 +153,7 @@ impl HubState {
         let reactor = self.reactor();
         self.callback(|| {
             if reactor.poll(timeout) {
-                self.door.silence();
+                self.door().silence();
             }
         });
     }
@@ -175,7 +175,7 @@ impl HubState {
     #[cold]
     fn make_reactor(&self) -> io::Result<&Reactor> {
         let driver = configuration::settings().driver.or_else(Driver::from_environment);
-        let reactor = Reactor::new(driver, self.door.bell()?)?;
+        let reactor = Reactor::new(driver, self.door().bell()?)?;
         Ok(self.reactor.get_or_init(|| reactor))
     }
 
@@ -186,17 +186,17 @@ impl HubState {
     }
 
     fn read_letters(&self) {
-        if !self.door.has_letters() {
+        if !self.door().has_letters() {
             return;
         }
-        for (epoch, letter) in self.door.take_letters() {
+        for (epoch, letter) in self.door().take_letters() {
             match letter {
                 Letter::Wake(wait) => self.wake(wait),
-                Letter::Run(callback) if epoch == self.epoch => greenlet::catch("a callback", callback),
+                Letter::Run(callback) if epoch == self.epoch() => greenlet::catch("a callback", callback),
                 Letter::Run(_) => {}
             }
         }
-        let heard = self.door.ear.take_heard();
+        let heard = self.door().ear.take_heard();
         if heard != 0
             && let Some(hear) = self.hear.get()
         {

@@ -53,11 +53,11 @@ impl HubState {
     /// Listens to `signals` from now on, and to no others, and has `hear` called in the hub with those that have come.
     pub(crate) fn listen_to(&self, signals: u64, hear: fn(u64)) {
         self.hear.set(Some(hear));
-        self.door.ear.wanted.store(signals, Ordering::SeqCst);
+        self.door().ear.wanted.store(signals, Ordering::SeqCst);
         let mut place = &FIRST;
         loop {
-            let door = place.get_or_init(|| self.door);
-            if door.is(self.door) {
+            let door = place.get_or_init(|| self.door());
+            if door.is(self.door()) {
                 return;
             }
             place = &door.ear.next;
@@ -66,7 +66,7 @@ impl HubState {
 
     /// Raises `payload` in the main greenlet, where it waits, or at its next wait.
     pub(crate) fn raise_in_main(&self, payload: Box<dyn std::any::Any + Send>) {
-        self.interrupt(self.thread.main(), Interrupt::new(payload, 0));
+        self.interrupt(self.main(), Interrupt::new(payload, 0));
     }
 }
 

@@ -58,7 +58,7 @@ impl Wake {
     #[inline]
     pub(crate) fn wake(self) {
         match local_hub() {
-            Some(hub) if hub.door.is(self.door) => hub.wake(self.wait),
+            Some(hub) if hub.door().is(self.door) => hub.wake(self.wait),
             _ => self.wake_remote(),
         }
     }
@@ -212,8 +212,8 @@ impl Waiter {
     /// Whom to wake: for a wait list.
     #[inline]
     pub(crate) fn wake(&self) -> Wake {
-        let wait = Wait::new(self.fiber.index(), self.hub.epoch, self.generation);
-        Wake { door: self.hub.door, wait }
+        let wait = Wait::new(self.fiber.index(), self.hub.epoch(), self.generation);
+        Wake { door: self.hub.door(), wait }
     }
 
     /// [`wake`](Waiter::wake) as an entry for a wait list.

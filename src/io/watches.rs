@@ -37,7 +37,7 @@ impl Watches {
         };
         match watch {
             Ok(watch) => {
-                let place = Place { watch, door: hub.door, epoch: hub.epoch };
+                let place = Place { watch, door: hub.door(), epoch: hub.epoch() };
                 Subscription::new(self.0.lock().push(place))
             }
             Err(notice) => {
@@ -59,7 +59,7 @@ impl Watches {
             }
         };
         match local_hub() {
-            Some(hub) if hub.door.is(door) && hub.epoch == epoch => end(),
+            Some(hub) if hub.door().is(door) && hub.epoch() == epoch => end(),
             _ => drop(door.send(epoch, Letter::Run(Box::new(end)))),
         }
     }

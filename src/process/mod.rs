@@ -15,6 +15,8 @@
 //! assert_eq!(lengths.map(|length| length.join().unwrap()), [2, 3, 4]);
 //! ```
 //!
+//! [`fork`] splits the process itself.
+//!
 //! That a child has ended is heard from a descriptor of its own (a pidfd). There is no handler for SIGCHLD, and nobody else's
 //! children are waited for. Starting a child blocks the OS thread until the program runs, for a millisecond or so: it stays on
 //! the thread of its caller, because PR_SET_PDEATHSIG and the like concern that.
@@ -22,6 +24,7 @@
 mod child;
 mod command;
 mod ending;
+mod forked;
 mod output;
 
 pub use std::process::{
@@ -30,5 +33,7 @@ pub use std::process::{
 
 pub use child::{Child, ChildStderr, ChildStdin, ChildStdout};
 pub use command::Command;
+pub use forked::wait_pid;
 
 pub use crate::error::PartialOutput;
+pub use crate::hub::fork::{Fork, fork};

@@ -5,17 +5,17 @@ use std::io;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use crate::hub::hub;
 use crate::hub::signals::{install_handler, set_of};
+use crate::hub::{HubId, hub};
 
 thread_local! {
     static LISTENERS: RefCell<Listeners> =
-        const { RefCell::new(Listeners { epoch: 0, next: 0, all: Vec::new() }) };
+        const { RefCell::new(Listeners { home: None, next: 0, all: Vec::new() }) };
 }
 
 struct Listeners {
-    /// Of the hub that they belong to. In the child of a fork that is another one, to which they mean nothing.
-    epoch: u32,
+    /// The hub that they belong to. In the child of a fork that is another one, to which they mean nothing.
+    home: Option<HubId>,
     next: u64,
     all: Vec<Listener>,
 }
@@ -40,9 +40,9 @@ impl Place {
         signals.iter().try_for_each(|signal| install_handler(*signal))?;
         let signals = signals.iter().fold(0, |all, signal| all | set_of(*signal));
         let number = LISTENERS.with_borrow_mut(|listeners| {
-            let epoch = hub().epoch;
-            if listeners.epoch != epoch {
-                listeners.epoch = epoch;
+            let home = Some(hub().id());
+            if listeners.home != home {
+                listeners.home = home;
                 // The parent's, of whose things the child of a fork runs nothing, destructors included.
                 std::mem::forget(std::mem::take(&mut listeners.all));
             }
@@ -60,6 +60,9 @@ impl Drop for Place {
         // Nobody listens when the thread is at its end.
         let gone = LISTENERS.try_with(|listeners| {
             let mut listeners = listeners.borrow_mut();
+            if listeners.home != Some(hub().id()) {
+                return None;
+            }
             let place = listeners.all.iter().position(|listener| listener.number == self.number)?;
             Some(listeners.all.remove(place))
         });

@@ -34,6 +34,20 @@ impl<T> Lock<T> {
         LockGuard { lock: self }
     }
 
+    /// Locks it without a guard.
+    pub(crate) fn hold(&self) {
+        std::mem::forget(self.lock());
+    }
+
+    /// Ends [`hold`](Lock::hold).
+    ///
+    /// # Safety
+    ///
+    /// The caller has called that; in the child of a fork, before the fork.
+    pub(crate) unsafe fn release(&self) {
+        drop(LockGuard { lock: self });
+    }
+
     #[cold]
     fn lock_contended(&self) {
         let mut spins = 0;

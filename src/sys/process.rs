@@ -42,6 +42,36 @@ pub(crate) fn block_until_ended(id: u32) -> io::Result<()> {
     }
 }
 
+/// fork(2): 0 in the child, whose number it is in the parent.
+///
+/// # Safety
+///
+/// The child uses nothing that other OS threads may have been using at that moment.
+pub(crate) unsafe fn fork() -> io::Result<u32> {
+    // SAFETY: the caller's promise.
+    let child = unsafe { libc::fork() }.check()?;
+    Ok(child as u32)
+}
+
+/// Has `before` called before each fork of the process, and then the others in the parent and in the child.
+///
+/// # Safety
+///
+/// They do only what a child of a process with many OS threads may do, and do not unwind.
+pub(crate) unsafe fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) {
+    // SAFETY: the functions are there for ever; the caller vouches for what they do. It fails for want of memory alone.
+    unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
+
+/// The raw status of a child that has ended; `None` while it has not.
+pub(crate) fn try_wait(id: u32) -> io::Result<Option<libc::c_int>> {
+    let id = libc::pid_t::try_from(id).ok().filter(|id| *id > 0).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut status = 0;
+    // SAFETY: `status` is valid to be written to.
+    let ended = unsafe { libc::waitpid(id, &mut status, libc::WNOHANG) }.check()?;
+    Ok((ended == id).then_some(status))
+}
+
 /// kill(2).
 pub(crate) fn send_signal(id: u32, signal: libc::c_int) -> io::Result<()> {
     let id = libc::pid_t::try_from(id).map_err(|_| io::ErrorKind::InvalidInput)?;

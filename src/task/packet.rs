@@ -15,6 +15,7 @@ use std::task::Waker;
 
 use crate::error::{GreenletExit, JoinError, StackError};
 use crate::greenlet::{self, Describe, FiberRef, Interrupt, SizeClass};
+use crate::hub::fork::end_of_heir;
 use crate::hub::remote::{Door, Letter};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::{Ticket, WaitList};
@@ -124,8 +125,8 @@ impl Core {
             name: name.map(Box::new),
             place,
             stack,
-            door: hub.door,
-            epoch: hub.epoch,
+            door: hub.door(),
+            epoch: hub.epoch(),
             state: AtomicU8::new(NEW),
             taken: Cell::new(false),
             fiber: Cell::new(None),
@@ -171,7 +172,7 @@ impl Core {
 
     /// The hub it belongs to, if that is the calling thread's.
     fn home(&self) -> Option<HubRef> {
-        local_hub().filter(|hub| hub.door.is(self.door) && hub.epoch == self.epoch)
+        local_hub().filter(|hub| hub.door().is(self.door) && hub.epoch() == self.epoch)
     }
 
     /// Has `waiter` woken at the end; `None` if that has come.
@@ -282,8 +283,9 @@ impl Core {
             Followers::Poller(poller) => Notify::Task(poller).notify(),
             Followers::More(more) => self.tell(*more),
         }
-        if let Some(hub) = self.home() {
-            hub.count_ended();
+        match self.home() {
+            Some(hub) => hub.count_ended(),
+            None => end_of_heir(self.outcome() == Some(Outcome::Returned)),
         }
     }
 }
@@ -317,6 +319,10 @@ impl Describe for Core {
     }
 
     fn leak(&self) {
+        if self.home().is_none() {
+            // The parent's, in the child of a fork: whoever waits for it is not here.
+            return;
+        }
         self.end(LEAKED);
     }
 }
@@ -506,6 +512,10 @@ pub(super) fn kill(task: Arc<dyn Kill>, payload: Box<dyn Any + Send>) {
 }
 
 pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + Send>) {
+    if task.core().home().is_none() {
+        // The parent's, in the child of a fork.
+        return;
+    }
     if let Some(fiber) = task.core().fiber.get() {
         hub.interrupt(fiber, Interrupt::new(payload, 0));
     } else if !task.core().has_ended() {

@@ -32,7 +32,7 @@ impl Registration {
         let reactor = hub.try_reactor()?;
         let key = reactor.register(fd, blocked)?;
         let (reactor, set) = (reactor.id(), reactor.set());
-        Ok(Registration { reactor, key, fd, door: hub.door, epoch: hub.epoch, set })
+        Ok(Registration { reactor, key, fd, door: hub.door(), epoch: hub.epoch(), set })
     }
 
     #[inline]

@@ -1,0 +1,148 @@
+//! What a fork does to a hub: the child's starts empty.
+//!
+//! The child has the OS thread that forked and none of the others, and goes on in the greenlet that forked. Of the parent's hub it
+//! runs nothing, destructors included: what was ready, timed or waited for is forgotten. The hub keeps its place in memory, since
+//! frames of the greenlet refer to it; it gets another door, so that every wake and letter of before means nothing, and
+//! another poller and bell, so that parent and child do not hear each other.
+
+#![expect(unsafe_code, reason = "a fork, and the locks that are held over it, are contracts")]
+
+use std::io;
+use std::mem;
+use std::sync::Once;
+
+use super::{BUDGET, HubState, Ready, local_hub, remote};
+use crate::greenlet;
+use crate::sys::process;
+
+/// What a process ends with whose main thread has panicked.
+const PANICKED: i32 = 101;
+
+/// On which side of a [`fork`] the caller is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// In the parent.
+    Parent {
+        /// The child's number, to be [waited for](crate::process::wait_pid).
+        child: u32,
+    },
+    /// In the child.
+    Child,
+}
+
+/// Splits the process in two, which both go on from here: fork(2).
+///
+/// The child has a hub that starts empty: none of the parent's other green threads runs in it, and neither do their destructors. It
+/// goes on in the greenlet that forked. If that is a green thread, it takes the place of the main greenlet, which never goes on: when
+/// it ends, the process does, with status 0, or 101 if it panicked; and a deadlock is raised in it. Its own time limits are gone. Pools
+/// and look-ups of names work in the child, with threads of their own, and handlers of [`signal`](crate::signal) are gone.
+///
+/// The parent notices nothing. Of what both have, descriptors refer to the same open files, so a socket that both read from serves
+/// whoever comes first. In the child, handles of the parent's green threads never become ready, and locks that those held stay
+/// locked.
+///
+/// The same goes for a plain `fork` of the C library.
+///
+/// # Errors
+///
+/// Those of fork(2).
+///
+/// # Safety
+///
+/// If the process has other OS threads (pools have some), what they held at that moment stays held in the child: it must not use
+/// what they may have been using. With glibc, memory can be allocated. The child must not rely on what threads that it does not
+/// have would do.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::process::{Fork, fork, wait_pid};
+///
+/// let other = greenloop::spawn(|| println!("once, in the parent"));
+/// // SAFETY: the child prints and ends.
+/// match unsafe { fork() }? {
+///     Fork::Child => {
+///         greenloop::spawn(|| println!("in the child")).join().unwrap();
+///         std::process::exit(7);
+///     }
+///     Fork::Parent { child } => assert_eq!(wait_pid(child)?.code(), Some(7)),
+/// }
+/// other.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub unsafe fn fork() -> io::Result<Fork> {
+    // SAFETY: the caller's promise.
+    let child = unsafe { process::fork() }?;
+    Ok(if child == 0 { Fork::Child } else { Fork::Parent { child } })
+}
+
+/// From now on, forks of the process find its locks free and leave the child's hub empty.
+pub(super) fn look_after_forks() {
+    static ONCE: Once = Once::new();
+    // SAFETY: the functions lock and unlock, and change what is the calling thread's own.
+    ONCE.call_once(|| unsafe { process::at_fork(before, in_parent, in_child) });
+}
+
+extern "C" fn before() {
+    greenlet::hold_locks();
+    remote::hold_locks(local_hub().map(|hub| hub.door()));
+}
+
+fn release_locks() {
+    // SAFETY: held by `before`, which this thread ran.
+    unsafe { remote::release_locks(local_hub().map(|hub| hub.door())) };
+    // SAFETY: as above.
+    unsafe { greenlet::release_locks() };
+}
+
+extern "C" fn in_parent() {
+    release_locks();
+}
+
+extern "C" fn in_child() {
+    release_locks();
+    if let Some(hub) = local_hub() {
+        hub.begin_anew();
+    }
+}
+
+impl HubState {
+    /// In the child of a fork. Runs nothing of anybody else's, and frees nothing that has a destructor.
+    fn begin_anew(&self) {
+        mem::forget(self.ready.replace(Ready::new()));
+        mem::forget(self.starting.take());
+        self.timers.borrow_mut().forget_all();
+        mem::forget(self.idlers.take());
+        self.joiner.set(None);
+        self.door.set(self.door().begin_anew());
+        self.epoch.set(self.door().epoch());
+        self.hear.set(None);
+        self.unlooked.set(0);
+        self.budget.set(BUDGET);
+        self.parked_unwinding.set(0);
+        self.alive.set(0);
+        self.lonely_sleeps.set(0);
+        if let Some(reactor) = self.reactor.get() {
+            reactor.begin_anew(self.door().bell());
+        }
+        let current = self.thread.current();
+        if current != self.thread.main() {
+            self.heir.set(Some(current));
+        }
+    }
+
+    /// The greenlet that stands for the thread: the main one, or in the child of a fork the one that forked.
+    pub(super) fn main(&self) -> crate::greenlet::FiberRef {
+        self.heir.get().unwrap_or_else(|| self.thread.main())
+    }
+}
+
+/// A green thread has ended that the calling thread's hub did not make: it is the one that forked, and the process ends with it.
+#[cold]
+pub(crate) fn end_of_heir(returned: bool) {
+    if let Some(hub) = local_hub()
+        && hub.heir.get() == Some(hub.thread.current())
+    {
+        std::process::exit(if returned { 0 } else { PANICKED });
+    }
+}
