@@ -125,9 +125,8 @@ impl HubState {
         if let Some(reactor) = self.reactor.get() {
             reactor.begin_anew(self.door().bell());
         }
-        let current = self.thread.current();
-        if current != self.thread.main() {
-            self.heir.set(Some(current));
+        if !is_of_main() {
+            self.heir.set(Some(self.thread.current()));
         }
     }
 
@@ -137,11 +136,20 @@ impl HubState {
     }
 }
 
+/// Whether the current greenlet is main, or one that returns to it in the end.
+fn is_of_main() -> bool {
+    let mut ancestor = greenlet::current();
+    while let Some(parent) = ancestor.parent() {
+        ancestor = parent;
+    }
+    ancestor.is_main()
+}
+
 /// A green thread has ended that the calling thread's hub did not make: it is the one that forked, and the process ends with it.
 #[cold]
 pub(crate) fn end_of_heir(returned: bool) {
     if let Some(hub) = local_hub()
-        && hub.heir.get() == Some(hub.thread.current())
+        && hub.heir.get().is_some()
     {
         std::process::exit(if returned { 0 } else { PANICKED });
     }

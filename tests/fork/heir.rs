@@ -1,6 +1,7 @@
 use std::panic::catch_unwind;
 use std::time::Duration;
 
+use greenloop::greenlet::Greenlet;
 use greenloop::process::{Fork, fork, wait_pid};
 use greenloop::{LoopExit, event::Event, idle, scope, sleep, spawn, with_timeout, yield_now};
 
@@ -41,6 +42,30 @@ fn the_green_thread_goes_on_and_the_process_ends_with_it() {
             assert!(greenloop::fs::exists("/proc").unwrap());
         };
         assert_eq!(status_of(busy), Some(0));
+    });
+}
+
+/// One that returns to main does so in the child too; one of a green thread ends the process with that.
+#[test]
+fn a_plain_greenlet_returns_to_where_it_would() {
+    alone(|| {
+        // SAFETY: as above.
+        let forker = || Greenlet::new(|_: Option<Fork>| Some(unsafe { fork() }.unwrap()));
+        match forker().switch(None).unwrap().unwrap() {
+            Fork::Child => {
+                sleep(Duration::from_millis(1));
+                end(5)
+            }
+            Fork::Parent { child } => assert_eq!(wait_pid(child).unwrap().code(), Some(5)),
+        }
+        let child = spawn(move || match forker().switch(None).unwrap().unwrap() {
+            Fork::Child => {
+                sleep(Duration::from_millis(1));
+                0
+            }
+            Fork::Parent { child } => child,
+        });
+        assert_eq!(wait_pid(child.join().unwrap()).unwrap().code(), Some(0));
     });
 }
 
