@@ -229,8 +229,9 @@ const CANARY: usize = 0x6772_6565_6e6c_6f6f_u64 as usize;
 /// come at equal distances, their holes cannot have them all.
 const CANARIES: [usize; 8] = [0, 24, 96, 216, 360, 528, 768, 816];
 
-/// Bytes below the base in which canaries would tell nothing: the frames there are always the same, holes included.
-const FIRST_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 1024 };
+/// Bytes below the base in which canaries would tell nothing: the frames there are always the same, holes included. Those of
+/// a sanitizer are mostly holes.
+const FIRST_FRAMES: usize = if cfg!(debug_assertions) { 5000 } else { 1024 };
 
 impl Extent {
     /// # Panics
