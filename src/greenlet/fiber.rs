@@ -46,8 +46,8 @@ const CHUNK: usize = 16;
 /// Bytes that a suspended fiber needs below `live`'s own frame.
 const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
 
-/// How far below the top of its stack a green thread's closure has its frame, and so a wait that it calls itself.
-const SHALLOW_FRAMES: [usize; 2] = [320, 384];
+/// Cache lines that a fiber touches first when it goes on, from where it left its stack upwards.
+const LINES_AHEAD: usize = 4;
 
 /// A reference to something that lives as long as its OS thread runs greenlets: a fiber, the thread's own record, its hub.
 ///
@@ -205,7 +205,8 @@ pub(crate) struct Fiber {
     pub(crate) disturbed: Cell<bool>,
     /// An interrupt was raised in it, or it parked while it unwound, and it has not parked since in the ordinary way.
     pub(crate) unwinding: Cell<bool>,
-    index: u32,
+    /// How far below `yielder` it has left its stack, about.
+    depth: Cell<u32>,
     /// What it waits on, for reports: words, and a number that belongs to them.
     pub(crate) waits_on: Cell<(&'static str, u64)>,
     pub(super) inbox: Cell<Option<Inbox>>,
@@ -219,8 +220,11 @@ pub(crate) struct Fiber {
     extras: RefCell<Option<Box<Extras>>>,
     /// How many things have run here: tells a time limit of a finished one from the current one's.
     pub(crate) runs: Cell<u64>,
-    /// Its stack's bounds, and how many bytes below the base its frames reach while it is idle.
-    extent: Cell<Option<(Extent, usize)>>,
+    /// Its stack's bounds.
+    extent: Cell<Option<Extent>>,
+    /// How many bytes below the base its frames reach while it is idle.
+    resting: Cell<u32>,
+    index: u32,
     /// While it is suspended: what std takes it for. While it runs: the same of the OS thread.
     #[cfg(feature = "monkey")]
     identity: Cell<Identity>,
@@ -262,7 +266,9 @@ impl Fiber {
             extras: RefCell::new(None),
             runs: Cell::new(1),
             extent: Cell::new(None),
+            resting: Cell::new(0),
             index,
+            depth: Cell::new(0),
             #[cfg(feature = "monkey")]
             identity: Cell::default(),
             #[cfg(feature = "monkey")]
@@ -276,13 +282,14 @@ impl Fiber {
         memory::prefetch((&raw const *self).addr());
     }
 
-    /// Brings the part of its stack near that the next switch to it touches, if no deep call waits there.
+    /// Brings the parts of its stack near that the next switch to it touches.
     #[inline]
     pub(crate) fn prefetch_stack(&self) {
         let top = self.yielder.get().addr();
         memory::prefetch(top);
-        for depth in SHALLOW_FRAMES {
-            memory::prefetch(top.wrapping_sub(depth));
+        let left_at = top.wrapping_sub(self.depth.get() as usize);
+        for line in 0..LINES_AHEAD {
+            memory::prefetch(left_at.wrapping_add(64 * line));
         }
     }
 
@@ -294,7 +301,7 @@ impl Fiber {
 
     #[inline]
     pub(crate) fn class(&self) -> SizeClass {
-        self.extent.get().map_or_else(SizeClass::default_now, |(extent, _)| extent.class())
+        self.extent.get().map_or_else(SizeClass::default_now, Extent::class)
     }
 
     /// Says who runs here until the next call.
@@ -564,21 +571,22 @@ impl Fiber {
 
     /// Keeps how far an idle fiber's frames reach, given an address in the lowest of its own.
     fn measure_depth(&self, address: usize) {
-        let extent = self.extent.get().map(|(extent, _)| (extent, extent.depth(address) + SUSPENDED_FRAMES));
-        self.extent.set(extent);
+        if let Some(extent) = self.extent.get() {
+            self.resting.set((extent.depth(address) + SUSPENDED_FRAMES) as u32);
+        }
     }
 
     /// How deep its stack has been used; `None` for the main fiber.
     pub(super) fn stack_high_water(&self) -> Option<usize> {
-        self.extent.get().map(|(extent, _)| extent.high_water())
+        self.extent.get().map(Extent::high_water)
     }
 
     /// Gives back what a deep call has left on the stack of a fiber that is idle.
     #[inline]
     fn trim(&self) {
-        if let Some((extent, in_use)) = self.extent.get() {
+        if let Some(extent) = self.extent.get() {
             // SAFETY: the fiber owns the stack, and is suspended in `live`, whose frames were measured.
-            unsafe { extent.trim(in_use) };
+            unsafe { extent.trim(self.resting.get() as usize) };
         }
     }
 
@@ -642,7 +650,7 @@ impl Thread {
             self.add_vacant();
         }
         let fiber = self.vacant.borrow_mut().pop().expect("some were added");
-        fiber.extent.set(Some((stack.extent(), 0)));
+        fiber.extent.set(Some(stack.extent()));
         let swap = Swap::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| live(fiber, yielder));
         // SAFETY: the fiber had no stack, so no relay uses the cell.
         unsafe { *fiber.swap.get() = Some(swap) };
@@ -711,8 +719,10 @@ impl Thread {
             self.relay(target);
         } else {
             self.directive.set(target);
+            let yielder = current.yielder.get();
+            current.depth.set(yielder.addr().wrapping_sub((&raw const yielder).addr()) as u32);
             // SAFETY: `current` runs, so it was resumed, and `live` has set the yielder, which lies on its stack.
-            unsafe { &*current.yielder.get() }.suspend(());
+            unsafe { &*yielder }.suspend(());
         }
     }
 
