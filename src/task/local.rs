@@ -1,15 +1,28 @@
 //! Values that each green thread has for itself.
 
 use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ptr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::greenlet;
+use crate::greenlet::{self, FiberRef};
+use crate::hub::HubRef;
 
-/// Declares a value that every greenlet has for itself, as [`thread_local!`](std::thread_local) does for OS threads.
+/// Whether a value that is inherited was ever made in this process: until then, a spawn need not look for any.
+static INHERITED: AtomicBool = AtomicBool::new(false);
+
+/// Declares values that every greenlet has for itself, as [`thread_local!`](std::thread_local) does for OS threads.
 ///
-/// It is made when a green thread first uses it, and freed when that ends, though its handle be kept. The main greenlet's
+/// Each is made when a green thread first uses it, and freed when that ends, though its handle be kept. The main greenlet's
 /// is freed with the OS thread.
+///
+/// One that is declared `inherited static` is handed down instead: a green thread begins with a clone of the value that its
+/// spawner had at the moment of the spawn, or with what a function after `=>` makes of it. So what belongs to a request
+/// reaches all green threads that work for it, and theirs. If the spawner had made none, it is made when it is first used, as
+/// any other. Explicit [greenlets](crate::greenlet) inherit nothing.
 ///
 /// # Examples
 ///
@@ -20,49 +33,163 @@ use crate::greenlet;
 ///     static VISITS: Cell<u32> = Cell::new(0);
 /// }
 ///
-/// VISITS.with(|visits| visits.set(7));
-/// let fresh = greenloop::spawn(|| VISITS.with(|visits| visits.get()));
+/// VISITS.set(7);
+/// let fresh = greenloop::spawn(|| VISITS.get());
 /// assert_eq!(fresh.join().unwrap(), 0);
-/// assert_eq!(VISITS.with(|visits| visits.get()), 7);
+/// assert_eq!(VISITS.get(), 7);
+/// ```
+///
+/// ```
+/// use std::cell::{Cell, RefCell};
+///
+/// greenloop::greenlet_local! {
+///     inherited static REQUEST: RefCell<String> = RefCell::default();
+///     inherited static DEPTH: Cell<u32> = Cell::new(0) => |spawners| Cell::new(spawners.get() + 1);
+/// }
+///
+/// REQUEST.set("GET /".to_owned());
+/// assert_eq!(DEPTH.get(), 0);
+/// let inner = || greenloop::spawn(|| REQUEST.with_borrow(|request| format!("{request} {}", DEPTH.get()))).join().unwrap();
+/// assert_eq!(greenloop::spawn(inner).join().unwrap(), "GET / 2");
 /// ```
 #[macro_export]
 macro_rules! greenlet_local {
-    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $value:expr;)*) => {
-        $($(#[$attribute])* $visibility static $name: $crate::LocalKey<$type> = $crate::LocalKey::new(|| $value);)*
+    () => {};
+    ($(#[$attribute:meta])* $visibility:vis inherited static $name:ident: $type:ty = $value:expr; $($rest:tt)*) => {
+        $crate::greenlet_local! {
+            $(#[$attribute])* $visibility inherited static $name: $type = $value => ::core::clone::Clone::clone;
+            $($rest)*
+        }
+    };
+    (
+        $(#[$attribute:meta])* $visibility:vis inherited static $name:ident: $type:ty = $value:expr => $derive:expr;
+        $($rest:tt)*
+    ) => {
+        $(#[$attribute])* $visibility static $name: $crate::LocalKey<$type> =
+            $crate::LocalKey::inherited(|| $value, $derive);
+        $crate::greenlet_local! { $($rest)* }
+    };
+    ($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = $value:expr; $($rest:tt)*) => {
+        $(#[$attribute])* $visibility static $name: $crate::LocalKey<$type> = $crate::LocalKey::new(|| $value);
+        $crate::greenlet_local! { $($rest)* }
     };
 }
 
 /// A value per green thread, declared by [`greenlet_local!`](crate::greenlet_local).
 pub struct LocalKey<T: 'static> {
     make: fn() -> T,
+    /// What a spawned green thread begins with.
+    derive: Option<fn(&T) -> T>,
 }
 
-/// What one greenlet has made so far: by the address of the key, which no other key has.
-type Values = Vec<(usize, Rc<dyn Any>)>;
+/// What one greenlet has made so far, or was handed down.
+pub(super) type Values = Vec<Entry>;
+
+#[derive(Clone)]
+pub(super) struct Entry {
+    key: &'static dyn Key,
+    value: Rc<dyn Any>,
+}
+
+/// A key, its type hidden.
+trait Key: Sync {
+    /// What a green thread begins with that the owner of `value` spawns; `None` if it inherits none.
+    fn derive(&self, value: &dyn Any) -> Option<Rc<dyn Any>>;
+}
+
+impl<T: 'static> Key for LocalKey<T> {
+    fn derive(&self, value: &dyn Any) -> Option<Rc<dyn Any>> {
+        let derive = self.derive?;
+        Some(Rc::new(derive(value.downcast_ref()?)))
+    }
+}
+
+thread_local! {
+    /// What green threads that have not begun were handed down, by their numbers. Beside them and not in them: most have none.
+    static HANDED_DOWN: RefCell<BTreeMap<u64, Values>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Whether there are values that a spawn hands down.
+#[inline]
+pub(super) fn are_inherited() -> bool {
+    // Relaxed: what the calling thread has made itself it sees.
+    INHERITED.load(Ordering::Relaxed)
+}
+
+/// The number of a green thread that the calling greenlet spawns, for which its values are derived and kept.
+#[cold]
+pub(super) fn hand_down(hub: HubRef) -> u64 {
+    // Before it is counted, since what derives is user code, and may panic.
+    let values = derive_all();
+    let id = hub.count_spawned();
+    if let Some(values) = values {
+        HANDED_DOWN.with_borrow_mut(|table| table.insert(id, values));
+    }
+    id
+}
+
+#[cold]
+fn derive_all() -> Option<Values> {
+    // Copied out, since what derives is user code, which may use locals, or spawn.
+    let values = greenlet::thread().current().with_locals(|locals| values_of(locals).cloned())?;
+    let derived = |entry: Entry| Some(Entry { key: entry.key, value: entry.key.derive(&*entry.value)? });
+    let derived: Values = values.into_iter().filter_map(derived).collect();
+    (!derived.is_empty()).then_some(derived)
+}
+
+/// Takes what the green thread `id` was handed down, which begins, or never will.
+#[cold]
+pub(super) fn handed_down(id: u64) -> Option<Values> {
+    // None while the thread ends and the table has gone.
+    HANDED_DOWN.try_with(|table| table.borrow_mut().remove(&id)).ok()?
+}
+
+/// Lets the green thread `id`, which begins on `fiber`, have what it was handed down.
+#[cold]
+pub(super) fn take_over(id: u64, fiber: FiberRef) {
+    if let Some(values) = handed_down(id) {
+        let before = fiber.with_locals(|locals| locals.replace(Box::new(values)));
+        drop(before);
+    }
+}
+
+/// The values that are there, if any.
+fn values_of(locals: &Option<Box<dyn Any>>) -> Option<&Values> {
+    locals.as_ref()?.downcast_ref()
+}
 
 impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     pub const fn new(make: fn() -> T) -> LocalKey<T> {
-        LocalKey { make }
+        LocalKey { make, derive: None }
+    }
+
+    #[doc(hidden)]
+    pub const fn inherited(make: fn() -> T, derive: fn(&T) -> T) -> LocalKey<T> {
+        LocalKey { make, derive: Some(derive) }
     }
 
     /// Calls `function` with the current greenlet's value, which is made first if it is not there. Never yields by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenloop::greenlet_local! {
+    ///     static NAME: String = "nobody".to_owned();
+    /// }
+    ///
+    /// assert_eq!(NAME.with(|name| name.len()), 6);
+    /// ```
     pub fn with<R>(&'static self, function: impl FnOnce(&T) -> R) -> R {
         let value = self.find().unwrap_or_else(|| self.insert());
         function(&value)
     }
 
-    fn address(&'static self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
     fn find(&'static self) -> Option<Rc<T>> {
-        let fiber = greenlet::thread().current();
-        let value = fiber.with_locals(|locals| {
-            let values = locals.as_ref()?.downcast_ref::<Values>()?;
-            let (_, value) = values.iter().find(|(address, _)| *address == self.address())?;
-            Some(value.clone())
-        });
+        let is_this = |entry: &&Entry| ptr::addr_eq(entry.key, self);
+        let value = greenlet::thread()
+            .current()
+            .with_locals(|locals| values_of(locals)?.iter().find(is_this).map(|entry| entry.value.clone()));
         value?.downcast().ok()
     }
 
@@ -70,12 +197,173 @@ impl<T: 'static> LocalKey<T> {
     fn insert(&'static self) -> Rc<T> {
         // The initialiser is user code: it may use other locals, or yield.
         let value = Rc::new((self.make)());
-        let fiber = greenlet::thread().current();
-        fiber.with_locals(|locals| {
+        if self.derive.is_some() {
+            // Relaxed: see `are_inherited`.
+            INHERITED.store(true, Ordering::Relaxed);
+        }
+        let entry = Entry { key: self, value: value.clone() };
+        greenlet::thread().current().with_locals(|locals| {
             let values = locals.get_or_insert_with(|| Box::new(Values::new())).downcast_mut::<Values>();
-            values.expect("a greenlet's locals are `Values`").push((self.address(), value.clone()));
+            values.expect("a greenlet's locals are `Values`").push(entry);
         });
         value
+    }
+}
+
+/// As [`std::thread::LocalKey`] has them.
+impl<T: 'static> LocalKey<Cell<T>> {
+    /// A copy of the value.
+    ///
+    /// # Examples
+    ///
+    /// See [`greenlet_local!`](crate::greenlet_local).
+    pub fn get(&'static self) -> T
+    where
+        T: Copy,
+    {
+        self.with(Cell::get)
+    }
+
+    /// Sets the value.
+    ///
+    /// # Examples
+    ///
+    /// See [`greenlet_local!`](crate::greenlet_local).
+    pub fn set(&'static self, value: T) {
+        self.with(|cell| cell.set(value));
+    }
+
+    /// Takes the value, and leaves the default one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static FOUND: Cell<Option<u32>> = Cell::new(Some(1));
+    /// }
+    ///
+    /// assert_eq!([FOUND.take(), FOUND.take()], [Some(1), None]);
+    /// ```
+    pub fn take(&'static self) -> T
+    where
+        T: Default,
+    {
+        self.with(Cell::take)
+    }
+
+    /// Sets the value, and returns the one before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static LEVEL: Cell<u32> = Cell::new(1);
+    /// }
+    ///
+    /// assert_eq!([LEVEL.replace(5), LEVEL.get()], [1, 5]);
+    /// ```
+    pub fn replace(&'static self, value: T) -> T {
+        self.with(|cell| cell.replace(value))
+    }
+}
+
+/// As [`std::thread::LocalKey`] has them.
+impl<T: 'static> LocalKey<RefCell<T>> {
+    /// Calls `function` with the value, borrowed.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed mutably.
+    ///
+    /// # Examples
+    ///
+    /// See [`greenlet_local!`](crate::greenlet_local).
+    pub fn with_borrow<R>(&'static self, function: impl FnOnce(&T) -> R) -> R {
+        self.with(|cell| function(&cell.borrow()))
+    }
+
+    /// Calls `function` with the value, borrowed mutably.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static LOG: RefCell<Vec<&'static str>> = RefCell::default();
+    /// }
+    ///
+    /// LOG.with_borrow_mut(|log| log.push("begun"));
+    /// assert_eq!(LOG.with_borrow(Vec::len), 1);
+    /// ```
+    pub fn with_borrow_mut<R>(&'static self, function: impl FnOnce(&mut T) -> R) -> R {
+        self.with(|cell| function(&mut cell.borrow_mut()))
+    }
+
+    /// Sets the value.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// See [`greenlet_local!`](crate::greenlet_local).
+    pub fn set(&'static self, value: T) {
+        self.replace(value);
+    }
+
+    /// Takes the value, and leaves the default one.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static TEXT: RefCell<String> = RefCell::new("once".to_owned());
+    /// }
+    ///
+    /// assert_eq!([TEXT.take(), TEXT.take()], ["once", ""]);
+    /// ```
+    pub fn take(&'static self) -> T
+    where
+        T: Default,
+    {
+        self.with(RefCell::take)
+    }
+
+    /// Sets the value, and returns the one before.
+    ///
+    /// # Panics
+    ///
+    /// If it is borrowed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static STATE: RefCell<&'static str> = RefCell::new("new");
+    /// }
+    ///
+    /// assert_eq!([STATE.replace("old"), STATE.replace("gone")], ["new", "old"]);
+    /// ```
+    pub fn replace(&'static self, value: T) -> T {
+        self.with(|cell| cell.replace(value))
     }
 }
 

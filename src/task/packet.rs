@@ -24,6 +24,7 @@ use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
 use super::join_handle::{Outcome, TaskId};
+use super::local;
 
 /// Called when a green thread has ended.
 pub(super) type LinkFunction = Box<dyn FnOnce(Outcome) + Send>;
@@ -120,8 +121,9 @@ impl Core {
         place: &'static Location<'static>,
         stack: SizeClass,
     ) -> Core {
+        let id = if local::are_inherited() { local::hand_down(hub) } else { hub.count_spawned() };
         Core {
-            id: hub.count_spawned(),
+            id,
             name: name.map(Box::new),
             place,
             stack,
@@ -415,7 +417,8 @@ where
     fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError> {
         match self.begin() {
             Some(closure) => {
-                greenlet::catch("the destructor of a closure that never ran", || drop(closure));
+                let inherited = local::handed_down(self.core.id);
+                greenlet::catch("the destructor of a closure that never ran", || drop((closure, inherited)));
                 self.finish(Err(error));
                 Ok(())
             }
@@ -446,6 +449,9 @@ where
         self.core.fiber.set(Some(fiber));
         // SAFETY: `self` keeps the core alive until the description is taken back below.
         unsafe { fiber.describe(Some(self.core.as_description())) };
+        if local::are_inherited() {
+            local::take_over(self.core.id, fiber);
+        }
         let outcome = panic::catch_unwind(AssertUnwindSafe(closure));
         fiber.free_locals();
         self.core.fiber.set(None);

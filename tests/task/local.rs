@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::thread;
 
 use greenloop::greenlet::{Generator, Greenlet, main};
-use greenloop::{block_on, greenlet_local, joinall, sleep, spawn, yield_now};
+use greenloop::hub::Hub;
+use greenloop::{Builder, block_on, greenlet_local, joinall, scope, sleep, spawn, spawn_later, yield_now};
 
 use crate::support::within;
 use crate::{Counted, LIMIT, LONG, SHORT, raise, raised};
@@ -190,5 +191,89 @@ fn an_initialiser_that_fails_may_be_tried_again() {
         assert_eq!(raised(tried), "the initialiser fails");
         FAIL.set(false);
         assert_eq!(FALLIBLE.with(|value| *value), 7);
+    });
+}
+
+greenlet_local! {
+    inherited static REQUEST: RefCell<Vec<&'static str>> = RefCell::default();
+    static PRIVATE: Cell<u32> = Cell::new(0);
+    inherited static DEPTH: Cell<u32> = Cell::new(0) => |spawners| Cell::new(spawners.get() + 1);
+}
+
+#[test]
+fn one_that_is_inherited_is_handed_down_a_spawn_tree() {
+    within(LIMIT, || {
+        REQUEST.set(vec!["main"]);
+        PRIVATE.set(5);
+        let outer = spawn(|| {
+            REQUEST.with_borrow_mut(|path| path.push("outer"));
+            let inner = spawn(|| (REQUEST.take(), DEPTH.get(), PRIVATE.get()));
+            // After the spawn: no longer seen.
+            REQUEST.with_borrow_mut(|path| path.push("late"));
+            (inner.join().unwrap(), REQUEST.take())
+        });
+        let (inner, outer) = outer.join().unwrap();
+        assert_eq!(inner, (vec!["main", "outer"], 0, 0));
+        assert_eq!(outer, ["main", "outer", "late"]);
+        assert_eq!(REQUEST.take(), ["main"], "the spawner keeps its own");
+    });
+}
+
+#[test]
+fn it_is_derived_at_every_kind_of_spawn() {
+    within(LIMIT, || {
+        assert_eq!(spawn(|| DEPTH.get()).join().unwrap(), 0, "the spawner has none");
+        DEPTH.set(10);
+        let depth = || DEPTH.get();
+        let later = spawn_later(SHORT, depth);
+        let built = Builder::new().name("built").spawn(depth).unwrap();
+        let scoped = scope(|scope| scope.spawn(|| spawn(depth).join().unwrap()).join().unwrap());
+        DEPTH.set(20);
+        assert_eq!((later.join().unwrap(), built.join().unwrap(), scoped), (11, 11, 12));
+        // Neither greenlets nor other OS threads.
+        assert_eq!(Greenlet::new(move |()| assert_eq!(DEPTH.get(), 0)).switch(()).ok(), Some(()));
+        assert_eq!(thread::spawn(depth).join().unwrap(), 0);
+        assert_eq!(DEPTH.get(), 20);
+    });
+}
+
+#[test]
+fn what_was_inherited_is_freed_though_the_green_thread_never_ran() {
+    greenlet_local! {
+        inherited static SHARED: Option<Rc<()>> = None => Option::clone;
+        inherited static MINE: RefCell<Option<Rc<()>>> = RefCell::default();
+    }
+    within(LIMIT, || {
+        let value = Rc::new(());
+        MINE.set(Some(value.clone()));
+        assert!(SHARED.with(Option::is_none));
+        let [never, ran] = [(); 2].map(|()| spawn(|| MINE.with_borrow(Option::is_some)));
+        assert_eq!(Rc::strong_count(&value), 4);
+        never.kill();
+        assert_eq!(Rc::strong_count(&value), 3);
+        ran.wait();
+        assert_eq!(Rc::strong_count(&value), 2);
+        assert!(ran.join().unwrap());
+    });
+}
+
+#[test]
+fn what_derives_may_use_locals_and_panic() {
+    greenlet_local! {
+        inherited static ODD: Cell<u32> = Cell::new(0) => |spawners| {
+            PRIVATE.set(PRIVATE.get() + 1);
+            if spawners.get() == 3 { raise("derived") } else { Cell::new(spawners.get()) }
+        };
+    }
+    within(LIMIT, || {
+        ODD.set(1);
+        assert_eq!(spawn(|| ODD.get()).join().unwrap(), 1);
+        assert_eq!(PRIVATE.get(), 1);
+        ODD.set(3);
+        assert_eq!(raised(catch_unwind(AssertUnwindSafe(|| spawn(|| ())))), "derived");
+        ODD.set(4);
+        assert_eq!(spawn(|| ODD.get()).join().unwrap(), 4);
+        // What was not spawned is not waited for.
+        Hub::current().join();
     });
 }
