@@ -7,6 +7,7 @@
 mod configuration;
 mod current;
 mod deadlock;
+mod doorbell;
 #[cfg(feature = "monkey")]
 pub(crate) mod foreign;
 pub(crate) mod fork;

@@ -6,8 +6,9 @@
 #![expect(unsafe_code, reason = "locks that are held over a fork")]
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::doorbell::Doorbell;
 use super::signals::Ear;
 use super::waiter::Wait;
 use crate::sys::lock::Lock;
@@ -82,10 +83,8 @@ pub(crate) struct Door {
     /// The next generation of a wait; kept here so that no number comes twice from one door.
     generation: AtomicU64,
     letters: Lock<Vec<(u32, Letter)>>,
-    /// Whether there are letters.
-    pending: AtomicBool,
-    /// Whether the hub sleeps, or is about to, and wants the bell rung.
-    sleeping: AtomicBool,
+    doorbell: Doorbell,
+    /// What rings.
     bell: OnceLock<Bell>,
     pub(super) ear: Ear,
 }
@@ -104,8 +103,7 @@ impl Door {
                 epoch: AtomicU32::new(1),
                 generation: AtomicU64::new(1),
                 letters: Lock::new(Vec::new()),
-                pending: AtomicBool::new(false),
-                sleeping: AtomicBool::new(false),
+                doorbell: Doorbell::new(),
                 bell: OnceLock::new(),
                 ear: Ear::new(),
             }))
@@ -153,9 +151,7 @@ impl Door {
 
     /// Tells the hub that something is there for it. Async-signal-safe.
     pub(super) fn ring(&self) {
-        // SeqCst with the hub's `sleeping` then `pending` (in `prepare_to_sleep`): one of the two sees the other's store.
-        self.pending.store(true, Ordering::SeqCst);
-        if self.sleeping.swap(false, Ordering::SeqCst)
+        if self.doorbell.announce()
             && let Some(bell) = self.bell.get()
         {
             bell.notify();
@@ -165,13 +161,12 @@ impl Door {
     /// Whether there are letters.
     #[inline]
     pub(crate) fn has_letters(&self) -> bool {
-        // Acquire: pairs with the store in `send`, so that the letters are there; those of a later send come later.
-        self.pending.load(Ordering::Acquire)
+        self.doorbell.is_announced()
     }
 
     /// All letters, in the order in which they came.
     pub(crate) fn take_letters(&self) -> Vec<(u32, Letter)> {
-        self.pending.store(false, Ordering::SeqCst);
+        self.doorbell.answer();
         std::mem::take(&mut *self.letters.lock())
     }
 
@@ -187,17 +182,12 @@ impl Door {
     /// Called by the hub before it blocks: from now on a letter rings. `false` if one is there already.
     pub(crate) fn prepare_to_sleep(&self) -> bool {
         debug_assert!(self.bell.get().is_some(), "a letter that comes now could not ring");
-        self.sleeping.store(true, Ordering::SeqCst);
-        if self.pending.load(Ordering::SeqCst) {
-            self.end_sleep();
-            return false;
-        }
-        true
+        self.doorbell.prepare_to_sleep()
     }
 
     /// Called by the hub when it has blocked. Who has seen it asleep may ring even after this.
     pub(crate) fn end_sleep(&self) {
-        self.sleeping.store(false, Ordering::SeqCst);
+        self.doorbell.end_sleep();
     }
 
     /// Called by the hub when it hears the bell.

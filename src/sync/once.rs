@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
 use crate::hub::waitlist::WaitList;
+use crate::sys::atomic::{AtomicU8, Ordering, constant};
 use crate::sys::lock::{Lock, LockGuard};
 
 /// Nobody has begun.
@@ -77,14 +77,16 @@ impl OnceState {
 }
 
 impl Once {
-    /// Makes one that nobody has called.
-    ///
-    /// # Examples
-    ///
-    /// See [`Once`].
-    #[must_use]
-    pub const fn new() -> Once {
-        Once { state: AtomicU8::new(NEW), waiters: Lock::new(WaitList::new()) }
+    constant! {
+        /// Makes one that nobody has called.
+        ///
+        /// # Examples
+        ///
+        /// See [`Once`].
+        #[must_use]
+        pub fn new() -> Once {
+            Once { state: AtomicU8::new(NEW), waiters: Lock::new(WaitList::new()) }
+        }
     }
 
     /// Runs `f`, if this is the first call; when it returns, some closure has run to its end.

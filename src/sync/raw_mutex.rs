@@ -1,10 +1,9 @@
 //! Locking and unlocking in order of arrival: what the mutexes have in common.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Waiter, WaitingOn, Wake};
 use crate::hub::waitlist::WaitList;
+use crate::sys::atomic::{AtomicU8, Ordering, constant};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
@@ -24,8 +23,10 @@ pub(super) struct RawMutex {
 }
 
 impl RawMutex {
-    pub(super) const fn new() -> RawMutex {
-        RawMutex { state: AtomicU8::new(UNLOCKED), waiters: Lock::new(WaitList::new()) }
+    constant! {
+        pub(super) fn new() -> RawMutex {
+            RawMutex { state: AtomicU8::new(UNLOCKED), waiters: Lock::new(WaitList::new()) }
+        }
     }
 
     #[inline]

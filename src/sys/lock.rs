@@ -3,7 +3,8 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::atomic::{AtomicBool, Ordering, constant, spin_loop, yield_now};
 
 /// Turns of spinning before a contender offers its processor to the holder, which may have been preempted.
 const SPINS: u32 = 100;
@@ -21,17 +22,24 @@ pub(crate) struct Lock<T> {
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
-    pub(crate) const fn new(value: T) -> Lock<T> {
-        Lock { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    constant! {
+        pub(crate) fn new(value: T) -> Lock<T> {
+            Lock { locked: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        }
     }
 
     #[inline]
     pub(crate) fn lock(&self) -> LockGuard<'_, T> {
-        // Acquire: what the last holder wrote, published by its Release store, is seen by this one.
-        if self.locked.swap(true, Ordering::Acquire) {
+        if !self.lock_at_once() {
             self.lock_contended();
         }
         LockGuard { lock: self }
+    }
+
+    #[inline]
+    fn lock_at_once(&self) -> bool {
+        // Acquire: what the last holder wrote, published by its Release store, is seen by this one. Relaxed: nothing is seen.
+        self.locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Locks it without a guard.
@@ -52,17 +60,16 @@ impl<T> Lock<T> {
     fn lock_contended(&self) {
         let mut spins = 0;
         loop {
-            // Relaxed: only a hint; the swap below orders.
+            // Relaxed: only a hint; the locking orders.
             while self.locked.load(Ordering::Relaxed) {
                 if spins < SPINS {
                     spins += 1;
-                    std::hint::spin_loop();
+                    spin_loop();
                 } else {
-                    std::thread::yield_now();
+                    yield_now();
                 }
             }
-            // Acquire: as in `lock`.
-            if !self.locked.swap(true, Ordering::Acquire) {
+            if self.lock_at_once() {
                 return;
             }
         }
@@ -108,7 +115,7 @@ impl<T> DerefMut for LockGuard<'_, T> {
 impl<T> Drop for LockGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: publishes what was written under the lock to the next holder's Acquire swap.
+        // Release: publishes what was written under the lock to the next holder's locking.
         self.lock.locked.store(false, Ordering::Release);
     }
 }

@@ -1,5 +1,6 @@
 //! The kernel: the only room that speaks to it, and with `monkey` the only user of `libc`.
 
+pub(crate) mod atomic;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod epoll;
