@@ -16,7 +16,7 @@ use greenloop::{JoinHandle, Waitable, idle, iwait, spawn, wait, wait_any, wait_t
 use support::hammer::{hammer, perhaps_limited, short};
 use support::{Random, spawn_parked, within};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 type Log<T> = Rc<RefCell<Vec<T>>>;
 

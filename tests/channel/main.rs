@@ -27,7 +27,7 @@ use greenloop::JoinHandle;
 use greenloop::channel::{Receiver, Sender};
 use support::spawn_parked;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What happened, in order.
 #[derive(Clone, Default)]
