@@ -5,7 +5,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod clients;
 mod coverage;
 mod identity;
 mod interruption;

@@ -1,0 +1,83 @@
+//! The crate `ureq`, over http and https.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::generate_simple_self_signed;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::{SERIAL, compare};
+
+/// How many fetches, and what each takes at least. Without optimisation they take the processor for long; waiting is what counts.
+const FETCHES: u32 = if cfg!(debug_assertions) { 50 } else { 200 };
+const DELAY: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 100 });
+
+/// Serves as many requests as [`compare`] makes, each after `delay`, from std's own listener and OS threads. `wrap` makes of a
+/// connection what HTTP is spoken on.
+pub(crate) fn slow_server<S: Read + Write>(
+    count: u32,
+    delay: Duration,
+    wrap: impl Fn(TcpStream) -> S + Clone + Send + 'static,
+) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let serve = |stream: std::io::Result<TcpStream>| {
+            let (stream, wrap) = (stream.unwrap(), wrap.clone());
+            std::thread::spawn(move || answer(wrap(stream), delay))
+        };
+        let handlers: Vec<_> = listener.incoming().take((count + SERIAL) as usize).map(serve).collect();
+        handlers.into_iter().for_each(|handler| handler.join().unwrap());
+    });
+    port
+}
+
+fn answer(mut stream: impl Read + Write, delay: Duration) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        request.push(byte[0]);
+    }
+    std::thread::sleep(delay);
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").unwrap();
+    stream.flush().unwrap();
+}
+
+fn fetch(agent: &Agent, url: &str) {
+    assert_eq!(agent.get(url).call().unwrap().body_mut().read_to_string().unwrap(), "ok");
+}
+
+#[test]
+fn fetches_of_ureq_take_little_longer_than_one() {
+    let url = format!("http://127.0.0.1:{}/", slow_server(FETCHES, DELAY, |stream| stream));
+    let agent = Agent::new_with_config(Agent::config_builder().proxy(None).build());
+    compare(&format!("ureq, http, {DELAY:?}"), FETCHES, move |_| fetch(&agent, &url));
+}
+
+#[test]
+fn so_do_those_over_https() {
+    let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) =
+        (made.cert.der().clone(), PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let trusted = Certificate::from_der(&certificate).to_owned();
+    let settings = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key.into())
+        .unwrap();
+    let settings = Arc::new(settings);
+    let port = slow_server(FETCHES, DELAY, move |stream| {
+        StreamOwned::new(ServerConnection::new(Arc::clone(&settings)).unwrap(), stream)
+    });
+    let url = format!("https://localhost:{port}/");
+    let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![trusted]))).build();
+    let agent = Agent::new_with_config(Agent::config_builder().proxy(None).tls_config(tls).build());
+    compare(&format!("ureq, https, {DELAY:?}"), FETCHES, move |_| fetch(&agent, &url));
+}

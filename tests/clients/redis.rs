@@ -1,0 +1,29 @@
+//! The crate `redis`, against redis-server.
+
+use ::redis::{Client, TypedCommands};
+
+use crate::compare;
+use crate::program::{Program, Stop};
+
+/// A server that keeps everything in memory.
+fn server() -> Program {
+    Program::start(Stop::TERMINATE, |port| {
+        let port = port.to_string();
+        ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"]
+            .map(str::to_owned)
+            .to_vec()
+    })
+}
+
+#[test]
+fn a_hundred_wait_for_a_value_of_redis_that_never_comes() {
+    let server = server();
+    let client = Client::open(("127.0.0.1", server.port)).unwrap();
+    compare("redis, SET, BLPOP of 100 ms, GET", 100, move |number| {
+        let mut connection = client.get_connection().unwrap();
+        let (key, value) = (format!("key {number}"), format!("value {number}"));
+        connection.set(&key, &value).unwrap();
+        assert_eq!(connection.blpop("empty", 0.1).unwrap(), None);
+        assert_eq!(connection.get(&key).unwrap(), Some(value));
+    });
+}
