@@ -1,13 +1,12 @@
-//! One GET: ureq over greenloop's streams, bounded in time and in bytes. Redirects are the caller's business.
+//! One GET by ureq, bounded in time and in bytes. Redirects are the caller's business.
 
-use crate::transport::{GreenConnector, GreenResolver};
+use crate::agent::agent;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 /// The name that servers and their robots.txt know this program by.
@@ -68,10 +67,8 @@ impl Fetcher {
             .max_idle_connections(concurrency)
             .max_idle_connections_per_host(concurrency)
             .input_buffer_size(16 * 1024)
-            .output_buffer_size(16 * 1024)
-            .build();
-        let connector = GreenConnector.chain(RustlsConnector::default());
-        Fetcher { agent: Agent::with_parts(config, connector, GreenResolver), timeout }
+            .output_buffer_size(16 * 1024);
+        Fetcher { agent: agent(config, timeout), timeout }
     }
 
     /// Sends one GET and reads up to `max_bytes` of the body. A status that means failure is an [`Answer`] too.
@@ -87,8 +84,8 @@ impl Fetcher {
             Ok(Answer { status: response.status(), location, is_html, body, truncated })
         };
         match greenloop::with_timeout(self.timeout, exchange) {
+            Ok(Err(ureq::Error::Timeout(_))) | Err(_) => Err(FetchError::TimedOut(self.timeout)),
             Ok(answer) => answer.map_err(FetchError::from),
-            Err(_elapsed) => Err(FetchError::TimedOut(self.timeout)),
         }
     }
 }

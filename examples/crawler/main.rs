@@ -1,9 +1,17 @@
-//! A web crawler: ordinary blocking crates (ureq, rustls) over greenloop's streams, all on one OS thread.
+//! A web crawler: ordinary blocking crates (ureq, rustls), all on one OS thread.
 //!
 //! ```text
 //! cargo run --release --example crawler                     # a demonstration on a site of its own
 //! cargo run --release --example crawler -- --help           # a tool: URLs, depth, limits, formats
 //! cargo run --release --example crawler -- -d 2 --same-host --format csv http://127.0.0.1:8000/
+//! ```
+//!
+//! There ureq is told to use greenloop's streams. With the feature `monkey` it is left as it comes, on std's, which one
+//! line in `main` makes yield; `--no-patch` leaves that line out, and shows what it saves:
+//!
+//! ```text
+//! cargo run --release --features monkey --example crawler
+//! cargo run --release --features monkey --example crawler -- --no-patch
 //! ```
 //!
 //! The demonstration exits with 0 if the URLs that failed are exactly those that its site has planned to fail.
@@ -50,6 +58,8 @@
 
 #![expect(unreachable_pub, reason = "a program has no interface to keep narrow")]
 
+#[cfg_attr(feature = "monkey", path = "patched_agent.rs")]
+mod agent;
 mod crawl;
 mod demo;
 mod fetch;
@@ -61,6 +71,7 @@ mod report;
 mod robots;
 mod server;
 mod site;
+#[cfg(not(feature = "monkey"))]
 mod transport;
 
 use clap::Parser;
@@ -75,8 +86,13 @@ use std::time::Instant;
 use ureq::tls::RootCerts;
 
 fn main() -> ExitCode {
-    if std::env::args_os().len() <= 1 {
-        return match demo::run() {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    #[cfg(feature = "monkey")]
+    if arguments.iter().all(|argument| argument != "--no-patch") {
+        greenloop::monkey::patch_all();
+    }
+    if arguments.iter().all(|argument| cfg!(feature = "monkey") && argument == "--no-patch") {
+        return match demo::run(arguments.is_empty()) {
             Ok(as_planned) => ExitCode::from(u8::from(!as_planned)),
             Err(error) => failure(1, &error),
         };

@@ -49,6 +49,11 @@ pub struct Options {
     /// How to print the results
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+
+    /// Leave the C library as it is: each fetch stops the OS thread, so that there is one at a time
+    #[cfg(feature = "monkey")]
+    #[arg(long)]
+    pub no_patch: bool,
 }
 
 /// How to print the results.

@@ -69,5 +69,7 @@ fn help_names_every_option() {
     for option in options {
         assert!(help.contains(option), "{option} in {help}");
     }
+    let is_patched = help.contains("--no-patch");
+    assert_eq!(is_patched, cfg!(feature = "monkey"), "examples built with other features than the tests");
     assert!(help.contains("Exit status: 0 if every URL was fetched"), "{help}");
 }

@@ -5,6 +5,7 @@ use crate::server::{Body, Response};
 use crate::site::{Site, page, tree};
 use crate::support::{example, within};
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -238,6 +239,18 @@ fn a_fetch_ends_at_its_timeout_wherever_it_is() {
 }
 
 #[test]
+fn a_connection_that_nobody_takes_ends_at_the_timeout_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    rustix::net::listen(&listener, 0).expect("a shorter backlog");
+    let address = listener.local_addr().expect("its address");
+    let _filling = TcpStream::connect(address).expect("the one that the backlog keeps");
+    let url = format!("http://{address}/");
+    let unanswered = crawler(1, &["--timeout", "0.5", &url]);
+    let reason = "cannot read robots.txt: timed out after 500ms";
+    assert_eq!(unanswered.stderr, format!("crawler: {url}: {reason}\n"));
+}
+
+#[test]
 fn what_goes_wrong_with_a_connection_is_told_in_one_line() {
     let site = Site::start(|path| match path {
         "/robots.txt" => Response::status(404),
@@ -274,6 +287,43 @@ fn as_many_fetches_as_asked_for_run_at_once() {
     let (rows, _) = crawl(&site, 0, &[&urls[..], &["-c3"]].concat());
     assert_eq!(rows.len(), 30);
     assert_eq!(most.load(SeqCst), 3);
+}
+
+/// Serial without the patch, with the same results: the error lines too.
+#[cfg(feature = "monkey")]
+#[test]
+fn without_the_patch_one_fetch_runs_at_a_time() {
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let site = Site::start(move |path| match path {
+        "/robots.txt" => Response::status(404),
+        "/silent" => {
+            greenloop::sleep(Duration::from_secs(3600));
+            page(&[])
+        }
+        _ => {
+            seen.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+            greenloop::sleep(Duration::from_millis(10));
+            running.fetch_sub(1, SeqCst);
+            page(&[])
+        }
+    });
+    let urls: Vec<_> = ["/1", "/2", "/3", "/4", "/5", "/silent"].map(|path| site.url(path)).into();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let (rows, errors) = crawl(&site, 1, &[&urls[..], &["--no-patch", "--timeout", "1.5"]].concat());
+    assert_eq!(rows.len(), 6);
+    assert_eq!(most.load(SeqCst), 1);
+    assert_eq!(errors, "crawler: http://SITE/silent: timed out after 1.5s\n");
+}
+
+/// What the header of the example promises of the patched demonstration, `tests/examples.rs` holds.
+#[cfg(feature = "monkey")]
+#[test]
+fn the_demonstration_is_serial_without_the_patch() {
+    let printed = crawler(0, &["--no-patch"]).stdout;
+    let together = printed.lines().skip_while(|line| *line != "Together:").skip(1);
+    let first_words: Vec<_> = together.take(6).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(first_words, ["GET:", "48954", "GET:", "491871", "GET:", "51595"], "{printed}");
 }
 
 #[test]
