@@ -19,6 +19,19 @@ fn names() -> Vec<CString> {
     names
 }
 
+#[test]
+fn the_page_tells_every_name() {
+    let page: String = include_str!("../src/monkey/mod.rs")
+        .lines()
+        .skip_while(|line| *line != "//! # What is covered")
+        .take_while(|line| *line != "//! # How to see it")
+        .collect();
+    for name in names() {
+        let name = name.to_str().expect("a name in ASCII");
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 /// The file that `name` leads to.
 fn home(name: &CStr) -> String {
     let mut information = std::mem::MaybeUninit::<libc::Dl_info>::uninit();

@@ -23,20 +23,65 @@
 //!
 //! There is no order of imports to mind: a patch is one flag that each call reads.
 //!
+//! # What is covered
+//!
+//! | part | functions | so in std |
+//! |---|---|---|
+//! | [`TIME`](Parts::TIME) | `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield` | `thread::sleep`, `yield_now` |
+//! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`; `read`, `readv`, `write`, `writev` | `net`, Unix sockets, pipes, standard input |
+//! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
+//! | [`DNS`](Parts::DNS) | `getaddrinfo`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
+//! | [`PROCESS`](Parts::PROCESS) | `waitpid`, `waitid` | `Child::wait`, `Command::status` |
+//! | [`FILES`](Parts::FILES) | `flock`; with `SOCKET`, the four that read and write, on regular files: what memory has not at hand is left to another OS thread | `File`, `fs::read`, `fs::write`, `File::lock` |
+//! | [`THREADS`](Parts::THREADS) | the private futex calls of `syscall`; `pthread_join` | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
+//! | any | `close`, `dup2`, `dup3`: who waits for the descriptor in this hub gets EBADF | dropping a socket |
+//!
+//! Also the names that C code gets for some of these with `_FORTIFY_SOURCE`: `__read_chk`, `__recv_chk`, `__recvfrom_chk`,
+//! `__poll_chk`, `__ppoll_chk`.
+//!
+//! # How to see it
+//!
+//! What [`patch_all`] returns tells, in a line each, what is patched, how many of these names lead here from the program's own
+//! code and from shared libraries, and whether each green thread is a thread of its own to std. It looks at this very program:
+//!
+//! ```
+//! let coverage = greenloop::monkey::patch_all();
+//! assert!(coverage.is_complete() && coverage.has_identities());
+//! let report = coverage.to_string();
+//! let lines: Vec<&str> = report.lines().collect();
+//! assert_eq!(lines[0], "patched: Parts(TIME | SOCKET | SELECT | DNS | PROCESS | FILES | THREADS)");
+//! assert!(lines[1].starts_with("calls of the program: "));
+//! assert!(lines[2].starts_with("calls of shared libraries: "));
+//! assert_eq!(lines[3], "std::thread::current: each green thread's own");
+//! ```
+//!
 //! # What stays as it is
 //!
 //! - A descriptor's flags, and what its owner made of it: one that he set O_NONBLOCK gives EAGAIN at once, SO_RCVTIMEO and
-//!   SO_SNDTIMEO end a wait with EAGAIN, MSG_DONTWAIT does not wait, and a blocking write is finished before it returns.
+//!   SO_SNDTIMEO end a wait as they do unpatched, MSG_DONTWAIT does not wait, and a blocking write is finished before it returns.
 //! - Standard output and error: writes to descriptors 1 and 2 stop the OS thread as ever, since std holds a lock meanwhile
 //!   that knows OS threads only.
 //! - Threads without a hub.
+//!
+//! # What changes
+//!
+//! - Other green threads run during a call that waits, and now and then during one that does not. What one of them changes meanwhile
+//!   is seen after the call, as with OS threads.
+//! - Who is in such a call holds what he holds: a `RefCell` that is borrowed meanwhile is borrowed for all of the hub.
+//! - A signal does not interrupt a call that waits. `ppoll`, `pselect` and `epoll_pwait` with a signal mask are the C library's,
+//!   and stop the OS thread.
+//! - While a `connect`, `accept`, `sendfile` or `splice` is tried, its descriptors are O_NONBLOCK for a moment, which other
+//!   processes see that share them.
+//! - What the kernel tells nobody of is looked for now and then: a free `flock` and the end of just any child after 20 ms at
+//!   the latest, room at a Unix listener that is full after 50 ms, urgent data for `poll` after 5 ms.
 //!
 //! # What a kill or a time limit does
 //!
 //! Nothing may unwind through a call from C. So a [`kill`](crate::JoinHandle::kill) makes the call fail with ECANCELED, and a
 //! [`with_timeout`](crate::with_timeout) with ETIMEDOUT, and so every further call that would have to wait, until the green
 //! thread comes to a wait of greenloop's own, which unwinds, or to the end of the scope of the time limit, which then gives
-//! [`Elapsed`](crate::Elapsed). A sleep returns early. A wait for a lock of std's cannot be ended, for it has no error.
+//! [`Elapsed`](crate::Elapsed). A sleep returns early. A wait for a lock of std's cannot be ended, for it has no error; nor can one
+//! for a disk or for the end of an OS thread, which still has memory of the caller's.
 //!
 //! # What is not covered
 //!
@@ -48,23 +93,39 @@
 //!   [`sync`](crate::sync) there, or [`unblock`](crate::threadpool::unblock). What std itself keeps of a thread, its
 //!   handle, its id and whether it panics, each green thread has of its own: so `std::thread::park` works, and
 //!   [`Coverage::has_identities`] tells if it does not.
-//! - `pthread_mutex_lock` and `pthread_cond_wait`: C's locks belong to an OS thread, so that to them two green threads of one
-//!   hub are one. A C library that holds one across a call that waits needs an OS thread, see
+//! - `pthread_mutex_lock`, `pthread_cond_wait`, `sem_wait`: C's locks belong to an OS thread, so that to them two green threads
+//!   of one hub are one. A C library that holds one across a call that waits needs an OS thread, see
 //!   [`unblock`](crate::threadpool::unblock).
-//! - Opening a FIFO, `pread`, `pwrite`, `fsync` and what else waits for a disk only; `recvmmsg` with a time limit.
-//! - Signals while a call waits: it goes on. `ppoll`, `pselect` and `epoll_pwait` with a signal mask stop the OS thread.
+//! - Opening a FIFO, `pread`, `pwrite`, `fsync`, `copy_file_range` and what else waits for a disk only; `recvmmsg` with a time
+//!   limit.
+//! - Locks on parts of files, by `fcntl` and `lockf`; `wait`, `wait3` and `wait4`; `gethostbyname` and `getnameinfo`; waiting for
+//!   signals, as `pause` and `sigwait` do; message queues and semaphores of System V and POSIX.
+//! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
+//!   [`Coverage`] tells.
 //! - Two crates that define these names cannot be linked into one program.
+//!
+//! # From gevent
 //!
 //! | gevent | here |
 //! |---|---|
 //! | `patch_all()` | [`patch_all`] |
-//! | `patch_time()`, `patch_socket()`, … | [`patch`] with [`Parts`] |
 //! | `patch_all(dns=False)` | `patch(Parts::ALL - Parts::DNS)` |
-//! | `patch_thread()` | [`Parts::THREADS`]: std's locks; thread-locals stay the OS thread's |
+//! | `patch_time()` | [`Parts::TIME`] |
+//! | `patch_socket()` | [`Parts::SOCKET`] |
+//! | `patch_ssl()` | nothing: TLS reads and writes by what `SOCKET` covers |
+//! | `patch_dns()` | [`Parts::DNS`] |
+//! | `patch_select()` | [`Parts::SELECT`]; `epoll_wait` yields too, and is not removed |
+//! | `patch_os()`, `patch_subprocess()` | [`Parts::PROCESS`]; `fork` needs no patch, see [`process::fork`](crate::process::fork) |
+//! | `patch_signal()` | nothing: no handler of greenloop's stands in the way of SIGCHLD, and handlers are [`signal`](crate::signal)'s affair |
+//! | `patch_thread()` | [`Parts::THREADS`]: std's locks and threads; thread-locals stay the OS thread's |
+//! | `patch_queue()` | not: [`channel`](crate::channel) and [`queue`](crate::queue) are greenloop's own |
+//! | `patch_contextvars()` | not: [`greenlet_local!`](crate::greenlet_local) is greenloop's own |
 //! | `patch_sys()` | not: standard output and error stop the OS thread |
-//! | `patch_signal()`, `patch_subprocess()` | [`Parts::PROCESS`] |
+//! | `patch_builtins()` | nothing: no import of Rust's waits |
 //! | `is_module_patched`, `is_anything_patched` | [`is_patched`] |
+//! | `is_object_patched` | [`Coverage::missed_by_program`], [`Coverage::missed_by_libraries`] |
 //! | `get_original` | [`original`] |
+//! | `python -m gevent.monkey program` | one line in `main` |
 
 #[cfg(any(target_feature = "crt-static", not(all(target_os = "linux", target_env = "gnu"))))]
 compile_error!(
