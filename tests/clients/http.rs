@@ -13,7 +13,8 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::{SERIAL, compare};
 
-/// How many fetches, and what each takes at least. Without optimisation they take the processor for long; waiting is what counts.
+/// How many fetches, and what each takes at least. Without optimisation they take the processor for long, but waiting is
+/// what counts.
 const FETCHES: u32 = if cfg!(debug_assertions) { 50 } else { 200 };
 const DELAY: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 100 });
 

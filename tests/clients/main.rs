@@ -8,6 +8,7 @@ mod support;
 
 mod curl;
 mod http;
+mod postgres;
 mod program;
 mod redis;
 mod sqlite;
@@ -16,6 +17,7 @@ mod standard;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use greenloop::monkey::patch_all;
@@ -45,8 +47,7 @@ fn measure(what: &str, count: u32, work: impl Fn(u32) + Send + Sync + 'static) -
     let again = Arc::clone(&work);
     let serial = within(LIMIT, move || timed(|| (count..count + SERIAL).for_each(|number| again(number))));
     let serial = serial * count / SERIAL;
-    patch_all();
-    let together = within(LIMIT, move || {
+    let together = patched(move || {
         timed(|| {
             let task = |number| {
                 let work = Arc::clone(&work);
@@ -59,6 +60,12 @@ fn measure(what: &str, count: u32, work: impl Fn(u32) + Send + Sync + 'static) -
     let ratio = serial.as_secs_f64() / together.as_secs_f64();
     println!("{what}: {count} at once {together:.2?}, one after another {serial:.2?}, {ratio:.1} times that");
     (together, serial)
+}
+
+/// Runs `run` on an OS thread of its own, patched.
+fn patched<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    patch_all();
+    within(LIMIT, run)
 }
 
 fn timed(run: impl FnOnce()) -> Duration {
@@ -74,7 +81,10 @@ struct Folder {
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("greenloop-clients-{name}-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("greenloop-clients-{name}-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         // One of this number may have been left behind.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("a new folder");

@@ -16,6 +16,8 @@ pub(crate) struct Stop(&'static str, Signal);
 
 impl Stop {
     pub(crate) const TERMINATE: Stop = Stop("TERM", Signal::TERM);
+    /// PostgreSQL waits for its clients otherwise.
+    pub(crate) const QUIT: Stop = Stop("QUIT", Signal::QUIT);
 }
 
 /// A running server on a port of 127.0.0.1. It is stopped when this is dropped, or when the OS thread that started it ends, in

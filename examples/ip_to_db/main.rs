@@ -1,8 +1,9 @@
-//! Looks ten addresses up at once at an HTTP service that answers in JSON, and stores what it says in SQLite.
+//! Looks ten addresses up at once at an HTTP service that answers in JSON, and stores what it says in SQLite or PostgreSQL.
 //!
 //! Run it with `cargo run --example ip_to_db` to ask a service of its own, which answers nobody before all ten have asked,
-//! or with `cargo run --example ip_to_db -- http://ip-api.com/json/ places.db` to ask a real one and keep the database.
-//! HTTP goes over greenloop's streams. SQLite is a C library that knows nothing of green threads, so it runs off the hub.
+//! or with `cargo run --example ip_to_db -- --database places.db http://ip-api.com/json/` to ask a real one and keep the
+//! database. `--database postgres://USER@HOST/NAME` puts it into a server's. HTTP goes over greenloop's streams. SQLite and the
+//! crate `postgres` know nothing of green threads, so they run off the hub.
 //!
 //! Expected output:
 //!
@@ -22,16 +23,30 @@
 use std::sync::{Arc, Mutex};
 use std::{cell::Cell, error::Error, io, net::Ipv4Addr, time::Duration};
 
+use clap::Parser;
+use database::Database;
 use greenloop::{event::Event, net::TcpListener, scope, spawn, threadpool::unblock, with_timeout};
-use rusqlite::Connection;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
-#[path = "crawler/server.rs"]
+mod database;
+#[path = "../crawler/server.rs"]
 #[expect(dead_code, reason = "the crawler's site has more to answer")]
 mod server;
 /// ureq over greenloop's streams.
-#[path = "crawler/transport.rs"]
+#[path = "../crawler/transport.rs"]
 mod transport;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Stores in which country each of ten addresses is.
+#[derive(Parser)]
+struct Options {
+    /// A file for SQLite, or postgres://USER@HOST/NAME.
+    #[arg(long, default_value = ":memory:")]
+    database: String,
+    /// The service's URL, to which an address is added [default: one of its own]
+    service: Option<String>,
+}
 
 #[rustfmt::skip]
 const PLACES: [(&str, &str); 10] = [
@@ -40,41 +55,27 @@ const PLACES: [(&str, &str); 10] = [
     ("193.0.14.129", "Netherlands"), ("193.17.47.1", "Czechia"), ("202.12.27.33", "Japan"),
 ];
 
-fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut arguments = std::env::args().skip(1);
-    let service = arguments.next().map_or_else(own_service, Ok)?;
-    let database = Connection::open(arguments.next().unwrap_or(":memory:".to_owned()))?;
-    database.execute("CREATE TABLE IF NOT EXISTS place (address INTEGER PRIMARY KEY, country TEXT)", ())?;
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let service = options.service.map_or_else(own_service, Ok)?;
     // A lock of std's: only OS threads of the pool take it.
-    let database = Arc::new(Mutex::new(database));
+    let database = Arc::new(Mutex::new(unblock(move || Database::open(&options.database))?));
     let config = ureq::Agent::config_builder().proxy(None).build();
     let connector = transport::GreenConnector.chain(RustlsConnector::default());
     let agent = ureq::Agent::with_parts(config, connector, transport::GreenResolver);
-    let look_up = |address: &str| -> Result<(), Box<dyn Error + Send + Sync>> {
+    let look_up = |address: &str| -> Result<()> {
         let get = || agent.get(format!("{service}{address}")).call()?.body_mut().read_to_string();
         let answer: serde_json::Value = serde_json::from_str(&with_timeout(Duration::from_secs(30), get)??)?;
-        let row = (
-            u32::from(address.parse::<Ipv4Addr>()?),
-            answer["country"].as_str().unwrap_or("unknown").to_owned(),
-        );
-        let database = Arc::clone(&database);
-        unblock(move || database.lock().unwrap().execute("INSERT OR REPLACE INTO place VALUES (?, ?)", row))?;
-        Ok(())
+        let country = answer["country"].as_str().unwrap_or("unknown").to_owned();
+        let (address, database) = (address.parse()?, Arc::clone(&database));
+        unblock(move || database.lock().unwrap().store(address, &country))
     };
     scope(|scope| {
         let lookups = PLACES.map(|(address, _)| scope.spawn(|| look_up(address)));
         lookups.into_iter().try_for_each(|lookup| lookup.join().expect("no lookup panics"))
     })?;
-    unblock(move || print(&database.lock().unwrap()))?;
-    Ok(())
-}
-
-/// What was stored, in the order of the addresses.
-fn print(database: &Connection) -> rusqlite::Result<()> {
-    let mut query = database.prepare("SELECT address, country FROM place ORDER BY address")?;
-    let rows = query.query_map((), |row| Ok((Ipv4Addr::from(row.get::<_, u32>(0)?), row.get(1)?)))?;
-    let rows: Vec<(Ipv4Addr, String)> = rows.collect::<Result<_, _>>()?;
-    rows.iter().for_each(|(address, country)| println!("{:16} {country}", address.to_string()));
+    let places: Vec<(Ipv4Addr, String)> = unblock(move || database.lock().unwrap().places())?;
+    places.iter().for_each(|(address, country)| println!("{:16} {country}", address.to_string()));
     Ok(())
 }
 

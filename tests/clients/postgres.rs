@@ -1,0 +1,96 @@
+//! The crate `postgres`, against PostgreSQL.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use ::postgres::{Client, NoTls};
+use greenloop::threadpool::unblock;
+
+use crate::program::{Program, Stop};
+use crate::support::{example, finish};
+use crate::{Folder, LIMIT, compare};
+
+/// A server with an empty database.
+pub(crate) struct Server {
+    program: Program,
+    /// Goes after the program.
+    _folder: Folder,
+}
+
+impl Server {
+    pub(crate) fn start() -> Server {
+        let folder = Folder::new("postgres");
+        let path = folder.path.to_str().expect("a path in UTF-8");
+        // It refuses to run as root; then there is Debian's user for it.
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            assert!(Command::new("chown").args(["postgres", path]).status().expect("chown").success());
+        }
+        let arguments = |program: &str, arguments: &[&str]| -> Vec<String> {
+            let user = ["--reuid", "postgres", "--regid", "postgres", "--init-groups"];
+            let user = if is_root { &user[..] } else { &[] };
+            let program = folder_of_programs().join(program);
+            let program = program.to_str().expect("a path in UTF-8");
+            [user, &[program], arguments].concat().into_iter().map(str::to_owned).collect()
+        };
+        let options = ["-D", path, "-U", "postgres", "-A", "trust", "--no-locale", "--no-sync"];
+        let made =
+            Command::new("setpriv").args(arguments("initdb", &options)).current_dir("/").output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let program = Program::start(Stop::QUIT, |port| {
+            let port = port.to_string();
+            let options = ["-D", path, "-p", &port, "-k", "", "-h", "127.0.0.1", "-F"];
+            arguments("postgres", &options)
+        });
+        Server { program, _folder: folder }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.program.port)
+    }
+}
+
+/// Debian has them beside its own, which are in the path.
+fn folder_of_programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let folders =
+        versions.map(|version| version.path().join("bin")).filter(|folder| folder.join("postgres").exists());
+    folders.max().expect("PostgreSQL is missing in /usr/lib/postgresql; `.ci/run` installs it")
+}
+
+/// The example `ip_to_db`, whose service and output are the same with each database, and when it does it all again.
+#[test]
+fn places_are_stored_in_either_database() {
+    let (server, folder) = (Server::start(), Folder::new("places"));
+    let file = folder.path.join("places.db");
+    let run = |arguments: &[&str]| {
+        let finished = finish(Command::new(example("ip_to_db")).args(arguments), LIMIT);
+        assert!(finished.status.success(), "{finished:?}");
+        finished.stdout
+    };
+    let expected = run(&[]);
+    assert_eq!(expected.lines().count(), 10);
+    for database in [file.to_str().unwrap(), &server.url()] {
+        assert_eq!(run(&["--database", database]), expected);
+        assert_eq!(run(&["--database", database]), expected);
+    }
+    let mut client = Client::connect(&server.url(), NoTls).unwrap();
+    let row = client.query_one("select country from place where address = 16843009", &[]).unwrap();
+    assert_eq!(row.get::<_, &str>(0), "Australia");
+}
+
+/// Each client runs a loop of its own, of which an OS thread has one at a time.
+#[test]
+fn queries_off_the_hub_take_little_longer_than_one() {
+    let server = Server::start();
+    let url = server.url();
+    compare("postgres off the hub, pg_sleep of 100 ms", 50, move |_| {
+        let url = url.clone();
+        unblock(move || sleep(&url));
+    });
+}
+
+/// One query of 100 ms, on a connection of its own.
+fn sleep(url: &str) {
+    Client::connect(url, NoTls).unwrap().query_one("select pg_sleep(0.1)", &[]).unwrap();
+}
