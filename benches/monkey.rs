@@ -5,7 +5,8 @@
 //!
 //! A call: `recv` on a number that is not open, the plain one, and the one in the program before and after `patch_all` on a
 //! thread without a hub. An echo: 64 bytes there and back over a Unix socket pair, by greenloop's own streams, by std's under
-//! `patch_all`, and between two OS threads. Medians of several rounds, in nanoseconds of processor time of the whole process.
+//! `patch_all`, and between two OS threads. A switch: two green threads that yield in turn, plain ones and isolated ones; and one
+//! that is spawned, runs and is joined. Medians of several rounds, in nanoseconds of processor time of the whole process.
 
 #![expect(unsafe_code, reason = "calls of C's functions")]
 
@@ -17,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use greenloop::monkey::{Parts, original, patch_all, unpatch};
-use greenloop::{net::unix as green, spawn};
+use greenloop::{Builder, net::unix as green, spawn, yield_now};
 use rustix::time::{ClockId, clock_gettime};
 use table::{median, number};
 
@@ -31,7 +32,7 @@ fn main() {
         return println!("nothing to do: cargo bench runs this with --bench, --short makes it quick");
     }
     let (times, rounds) = if short { (10_000, 1) } else { (200_000, 9) };
-    let ways: [Way; 6] = [
+    let ways: [Way; 10] = [
         ("call, the C library's", |times| calls(times, original_recv)),
         ("call, not patched", |times| calls(times, recv)),
         ("call, patched, no hub", |times| {
@@ -67,6 +68,10 @@ fn main() {
                 server.join().expect("no panic");
             })
         }),
+        ("switch, plain", |times| yields(times, false)),
+        ("switch, isolated", |times| yields(times, true)),
+        ("spawn and join, plain", |times| spawns(times / 100, false)),
+        ("spawn and join, isolated", |times| spawns(times / 100, true)),
     ];
     let mut values = ways.map(|_| Vec::new());
     for _ in 0..rounds {
@@ -78,7 +83,7 @@ fn main() {
     }
     let middle = values.map(|mut values| median(&mut values).unwrap_or(f64::NAN));
     let rows = (0..ways.len()).map(|index| {
-        let first = middle[if index < 3 { 0 } else { 3 }];
+        let first = middle[[0, 0, 0, 3, 3, 3, 6, 6, 8, 8][index]];
         vec![ways[index].0.to_owned(), number(middle[index]), number(middle[index] / first)]
     });
     table::print(&["", "ns", "ratio"], &rows.collect::<Vec<_>>());
@@ -105,6 +110,24 @@ fn calls(times: u32, call: fn() -> isize) -> f64 {
     let start = now();
     for _ in 0..times {
         assert_eq!(std::hint::black_box(call)(), -1);
+    }
+    (now() - start) / f64::from(times)
+}
+
+/// Two green threads yield in turn.
+fn yields(times: u32, isolated: bool) -> f64 {
+    let each = move || (0..times).for_each(|_| yield_now());
+    let start = now();
+    let both = [(); 2].map(|()| Builder::new().isolated(isolated).spawn(each).expect("an OS thread"));
+    both.into_iter().for_each(|one| one.join().expect("no panic"));
+    (now() - start) / f64::from(2 * times)
+}
+
+fn spawns(times: u32, isolated: bool) -> f64 {
+    let start = now();
+    for _ in 0..times {
+        let spawned = Builder::new().isolated(isolated).spawn(|| ()).expect("an OS thread");
+        spawned.join().expect("no panic");
     }
     (now() - start) / f64::from(times)
 }

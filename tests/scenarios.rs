@@ -38,6 +38,7 @@ scenarios! {
     the_hub_is_usable_after_a_deadlock => succeeds_and_reports_a_deadlock,
     who_joins_itself_is_a_deadlock_of_main => succeeds_and_reports_a_deadlock,
     a_deadlock_while_main_is_in_a_switch => succeeds_and_reports_a_deadlock,
+    an_isolated_one_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     a_deadlock_is_raised_at_every_wait_of_main => succeeds_and_reports_a_deadlock,
     an_uncaught_deadlock_ends_the_process => |child| {
         assert_eq!(child.status.code(), Some(101), "{child:?}");
@@ -181,6 +182,16 @@ fn who_joins_itself_is_a_deadlock_of_main() {
     assert!(!task.is_finished());
     task.kill();
     assert!(task.is_finished());
+}
+
+/// Its thread-local variables are those of another OS thread, which wakes nobody. (Without the feature it is a plain one.)
+fn an_isolated_one_hides_no_deadlock() {
+    let builder = Builder::new();
+    #[cfg(feature = "monkey")]
+    let builder = builder.isolated(true);
+    let (_sender, receiver) = unbounded::<u32>();
+    let waits = builder.spawn(move || receiver.recv()).unwrap();
+    assert_eq!(deadlock(|| waits.wait()).parked().len(), 2);
 }
 
 fn a_deadlock_while_main_is_in_a_switch() {

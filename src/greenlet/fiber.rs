@@ -35,6 +35,8 @@ use super::stack::{CLASSES, Extent, SizeClass, Stack};
 use super::trace::Tracer;
 use crate::error::StackError;
 use crate::sys::process;
+#[cfg(feature = "monkey")]
+use crate::sys::thread_local::move_to;
 use crate::sys::{memory, signal};
 
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
@@ -231,6 +233,9 @@ pub(crate) struct Fiber {
     /// Whether it runs with an identity of its own.
     #[cfg(feature = "monkey")]
     has_identity: Cell<bool>,
+    /// Where its own thread-local variables are; 0 if it runs with those of the OS thread.
+    #[cfg(feature = "monkey")]
+    pub(super) variables: Cell<usize>,
     /// What to run when a stack without work is given some.
     entry: Cell<Entry>,
 }
@@ -273,6 +278,8 @@ impl Fiber {
             identity: Cell::default(),
             #[cfg(feature = "monkey")]
             has_identity: Cell::new(false),
+            #[cfg(feature = "monkey")]
+            variables: Cell::new(0),
         }
     }
 
@@ -454,6 +461,9 @@ pub(crate) struct Thread {
     pub(super) tracer: RefCell<Option<Rc<Tracer>>>,
     /// The greenlet that has just ended, for the trace of its last switch.
     pub(super) departed: RefCell<Option<AnyGreenlet>>,
+    /// Where the OS thread's own thread-local variables are, once a fiber has others.
+    #[cfg(feature = "monkey")]
+    pub(super) own_variables: Cell<usize>,
 }
 
 thread_local! {
@@ -509,9 +519,19 @@ fn make_thread() -> Local<Thread> {
         tracing: Cell::new(false),
         tracer: RefCell::new(None),
         departed: RefCell::new(None),
+        #[cfg(feature = "monkey")]
+        own_variables: Cell::new(0),
     });
     THREAD.set(thread.as_ptr());
     thread
+}
+
+/// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.
+#[cfg(feature = "monkey")]
+pub(super) fn lend_thread(thread: Local<Thread>, function: &mut dyn FnMut()) {
+    THREAD.set(thread.as_ptr());
+    function();
+    THREAD.set(ptr::null());
 }
 
 /// Moves `value` to the heap, to be freed by [`Owner`].
@@ -701,7 +721,10 @@ impl Thread {
         let swap = swap.as_mut().expect("a fiber that is resumed has a stack");
         #[cfg(feature = "monkey")]
         fiber.has_identity.set(identity::exchange(&fiber.identity));
+        #[cfg(not(feature = "monkey"))]
         let result = swap.resume(());
+        #[cfg(feature = "monkey")]
+        let result = self.resume_with_variables(fiber, swap);
         #[cfg(feature = "monkey")]
         if fiber.has_identity.get() {
             identity::exchange(&fiber.identity);
@@ -709,6 +732,24 @@ impl Thread {
         if let CoroutineResult::Return(()) = result {
             self.bury(fiber);
         }
+    }
+
+    /// Resumes `fiber` with its own thread-local variables, if it has some before or afterwards. Not inlined: nothing here may
+    /// use one, nor keep its address.
+    #[cfg(feature = "monkey")]
+    #[inline(never)]
+    fn resume_with_variables(&self, fiber: FiberRef, swap: &mut Swap) -> CoroutineResult<(), ()> {
+        let variables = fiber.variables.get();
+        if variables != 0 {
+            // SAFETY: who has set them has found that they can be moved, and keeps their OS thread waiting.
+            unsafe { move_to(variables) };
+        }
+        let result = swap.resume(());
+        if fiber.variables.get() != 0 {
+            // SAFETY: as above; these are the OS thread's own, since a fiber has others.
+            unsafe { move_to(self.own_variables.get()) };
+        }
+        result
     }
 
     /// Leaves the current stack: for `target`, or for whatever the hub runs next. Returns when control comes back.

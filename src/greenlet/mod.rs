@@ -24,6 +24,8 @@ mod handle;
 mod header;
 #[cfg(feature = "monkey")]
 pub(crate) mod identity;
+#[cfg(feature = "monkey")]
+pub(crate) mod isolation;
 mod overflow;
 mod plain;
 mod stack;
@@ -58,6 +60,16 @@ pub(crate) unsafe fn release_locks() {
     unsafe { unraisable::release_lock() };
     // SAFETY: as above.
     unsafe { stack::release_locks() };
+}
+
+/// Runs `function`, which neither yields nor unwinds, with the thread-local variables that the greenlets of this OS thread have
+/// in common, even in a green thread that has its own.
+#[inline]
+pub(crate) fn in_common<R>(function: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "monkey")]
+    return isolation::in_common(function);
+    #[cfg(not(feature = "monkey"))]
+    function()
 }
 
 /// The greenlet that runs: a plain one, a green thread, or the thread's own stack.

@@ -35,6 +35,14 @@ pub(crate) fn local_hub() -> Option<HubRef> {
     NonNull::new(HUB.get().cast_mut()).map(|hub| unsafe { Local::new(hub) })
 }
 
+/// Runs `function` with `hub` as the calling thread's hub, in thread-local variables that have none.
+#[cfg(feature = "monkey")]
+pub(crate) fn lend_hub(hub: HubRef, function: impl FnOnce()) {
+    HUB.set(hub.as_ptr());
+    function();
+    HUB.set(ptr::null());
+}
+
 #[cold]
 fn make_hub() -> HubRef {
     super::fork::look_after_forks();

@@ -30,6 +30,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use configuration::{AlreadyRunning, Config, Driver, configure};
+#[cfg(feature = "monkey")]
+pub(crate) use current::lend_hub;
 pub(crate) use current::{HubRef, hub, local_hub};
 pub use handle::Hub;
 use reactor::Reactor;

@@ -87,11 +87,12 @@
 //!
 //! - System calls without the C library (rustix's default backend, Go), calls inside it (stdio, its own resolver's), and
 //!   programs that are linked with it statically, which do not compile.
-//! - **What lies in thread-local variables**: green threads of one hub have these in common. So std's `mpsc` between two
-//!   green threads of one hub, parking_lot's locks with several of them in line, and crates that keep a runtime per
-//!   thread, such as postgres, stop the OS thread as they do unpatched. Use greenloop's [`channel`](crate::channel) and
-//!   [`sync`](crate::sync) there, or [`unblock`](crate::threadpool::unblock). What std itself keeps of a thread, its
-//!   handle, its id and whether it panics, each green thread has of its own: so `std::thread::park` works, and
+//! - **What lies in thread-local variables**, unless a green thread has its own: those of one hub have them in common. So std's
+//!   `mpsc` between two green threads of one hub, parking_lot's locks with several of them in line, and crates that keep a
+//!   runtime per thread, such as postgres, need [`Builder::isolated`](crate::Builder::isolated), or [`isolate`] for all. A lock
+//!   that lies there stops the OS thread otherwise, and after a second the
+//!   [hook for what nobody can receive](crate::hub::set_uncaught_hook) is told so. What std itself keeps of a thread, its handle,
+//!   its id and whether it panics, each green thread has of its own in any case: so `std::thread::park` works, and
 //!   [`Coverage::has_identities`] tells if it does not.
 //! - `pthread_mutex_lock`, `pthread_cond_wait`, `sem_wait`: C's locks belong to an OS thread, so that to them two green threads
 //!   of one hub are one. A C library that holds one across a call that waits needs an OS thread, see
@@ -117,7 +118,7 @@
 //! | `patch_select()` | [`Parts::SELECT`]; `epoll_wait` yields too, and is not removed |
 //! | `patch_os()`, `patch_subprocess()` | [`Parts::PROCESS`]; `fork` needs no patch, see [`process::fork`](crate::process::fork) |
 //! | `patch_signal()` | nothing: no handler of greenloop's stands in the way of SIGCHLD, and handlers are [`signal`](crate::signal)'s affair |
-//! | `patch_thread()` | [`Parts::THREADS`]: std's locks and threads; thread-locals stay the OS thread's |
+//! | `patch_thread()` | [`Parts::THREADS`]: std's locks and threads; for `threading.local`, [`isolate`] |
 //! | `patch_queue()` | not: [`channel`](crate::channel) and [`queue`](crate::queue) are greenloop's own |
 //! | `patch_contextvars()` | not: [`greenlet_local!`](crate::greenlet_local) is greenloop's own |
 //! | `patch_sys()` | not: standard output and error stop the OS thread |
@@ -149,6 +150,7 @@ mod threads;
 mod time;
 
 use crate::greenlet::identity;
+use crate::task::isolation::isolate_all;
 
 pub use coverage::Coverage;
 pub use parts::Parts;
@@ -205,6 +207,31 @@ pub fn patch(parts: Parts) -> Coverage {
 /// ```
 pub fn unpatch(parts: Parts) {
     parts::remove(parts);
+}
+
+/// Sets whether green threads that are spawned from now on, on any OS thread, have thread-local variables of their own where
+/// their [`Builder`](crate::Builder::isolated) does not say. At first they have not.
+///
+/// Those of a [`Pool`](crate::pool::Pool), a [`scope`](crate::scope) or a [server](crate::server) obey it too. A spawn panics
+/// then if there is no OS thread for it, or where isolation does not work.
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::Cell;
+///
+/// thread_local! {
+///     static COUNT: Cell<u32> = const { Cell::new(0) };
+/// }
+///
+/// COUNT.set(7);
+/// greenloop::monkey::isolate(true);
+/// assert_eq!(greenloop::spawn(|| COUNT.get()).join().unwrap(), 0);
+/// greenloop::monkey::isolate(false);
+/// assert_eq!(greenloop::spawn(|| COUNT.get()).join().unwrap(), 7);
+/// ```
+pub fn isolate(isolated: bool) {
+    isolate_all(isolated);
 }
 
 /// Whether every one of `parts` is patched.

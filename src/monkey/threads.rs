@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use libc::{c_int, c_long, pthread_t, timespec};
 use super::call::{Call, failed};
 use super::off_hub::off_hub;
 use super::parts::{Parts, patched};
+use crate::greenlet::isolation::is_isolated;
+use crate::greenlet::report_text;
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
@@ -98,7 +101,9 @@ impl Drop for Counted {
 unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Option<Time>) -> c_long {
     let address = word.addr();
     let counted = Counted::new(Bucket::of(address));
-    let waiter = Waiter::new(WaitingOn::Other("futex"));
+    let waiter = Waiter::new(WaitingOn::Other(
+        "a futex of std (its channels between green threads of one hub need Builder::isolated)",
+    ));
     // Relaxed: only uniqueness counts.
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     {
@@ -126,6 +131,48 @@ unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Optio
 /// there, such as the queue of parking_lot, knows one waiter per thread.
 fn is_thread_local(word: usize) -> bool {
     block_around(word).is_some()
+}
+
+/// How long a wait may stop the OS thread before it is told.
+static PATIENCE: timespec = timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Stops the OS thread for a wait that the table must not know; `None` if it has to be begun again, without [`PATIENCE`].
+/// Whoever is to end it may be a green thread of this very OS thread, so that it would last for ever: that is told.
+///
+/// # Safety
+///
+/// As for futex(2).
+#[cold]
+unsafe fn stop(word: usize, plain: c_int, value: u32, timeout: usize) -> Option<c_long> {
+    static TOLD: Once = Once::new();
+    if timeout != 0 || plain != libc::FUTEX_WAIT || TOLD.is_completed() {
+        return None;
+    }
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    let patience = (&raw const PATIENCE).addr();
+    // SAFETY: the caller's contract; the time limit is relative, and valid for reads.
+    let result = unsafe {
+        original::syscall(
+            libc::SYS_futex,
+            word as c_long,
+            operation.into(),
+            value.into(),
+            patience as c_long,
+            0,
+            0,
+        )
+    };
+    if result != -1 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ETIMEDOUT) {
+        return Some(result);
+    }
+    TOLD.call_once(|| {
+        report_text(
+            "a green thread has stopped its OS thread for a second: it waits for a lock that lies in a thread-local \
+             variable, as those of parking_lot do. With greenloop::Builder::isolated or greenloop::monkey::isolate it has \
+             variables of its own, and yields",
+        );
+    });
+    None
 }
 
 /// When a wait ends at the latest; `Err` for what the kernel is left to refuse.
@@ -164,8 +211,9 @@ unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits:
     match plain {
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
             Call::enter(Parts::THREADS)?;
-            if is_thread_local(word) {
-                return None;
+            if !is_isolated() && is_thread_local(word) {
+                // SAFETY: the caller's contract.
+                return unsafe { stop(word, plain, value, timeout) };
             }
             let absolute = plain == libc::FUTEX_WAIT_BITSET;
             let timeout = std::ptr::with_exposed_provenance(timeout);

@@ -5,6 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use crate::greenlet::in_common;
 use crate::hub::signals::{install_handler, set_of};
 use crate::hub::{HubId, hub};
 
@@ -39,8 +40,8 @@ impl Place {
     pub(super) fn take(signals: &[i32], tell: impl Fn(i32) + 'static) -> io::Result<Place> {
         signals.iter().try_for_each(|signal| install_handler(*signal))?;
         let signals = signals.iter().fold(0, |all, signal| all | set_of(*signal));
-        let number = LISTENERS.with_borrow_mut(|listeners| {
-            let home = Some(hub().id());
+        let home = Some(hub().id());
+        let number = with_listeners(|listeners| {
             if listeners.home != home {
                 listeners.home = home;
                 // The parent's, of whose things the child of a fork runs nothing, destructors included.
@@ -58,13 +59,15 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // Nobody listens when the thread is at its end.
-        let gone = LISTENERS.try_with(|listeners| {
-            let mut listeners = listeners.borrow_mut();
-            if listeners.home != Some(hub().id()) {
-                return None;
-            }
-            let place = listeners.all.iter().position(|listener| listener.number == self.number)?;
-            Some(listeners.all.remove(place))
+        let gone = in_common(|| {
+            LISTENERS.try_with(|listeners| {
+                let mut listeners = listeners.borrow_mut();
+                if listeners.home != Some(hub().id()) {
+                    return None;
+                }
+                let place = listeners.all.iter().position(|listener| listener.number == self.number)?;
+                Some(listeners.all.remove(place))
+            })
         });
         if let Ok(Some(gone)) = gone {
             listen();
@@ -74,17 +77,23 @@ impl Drop for Place {
     }
 }
 
+/// Those of the OS thread, also for a green thread with thread-local variables of its own.
+fn with_listeners<R>(function: impl FnOnce(&mut Listeners) -> R) -> R {
+    in_common(|| LISTENERS.with_borrow_mut(function))
+}
+
 /// Lets the hub hear what somebody wants to hear.
 fn listen() {
-    let wanted = LISTENERS
-        .with_borrow(|listeners| listeners.all.iter().fold(0, |wanted, listener| wanted | listener.signals));
+    let wanted = with_listeners(|listeners| {
+        listeners.all.iter().fold(0, |wanted, listener| wanted | listener.signals)
+    });
     hub().listen_to(wanted, hear);
 }
 
 /// Called by the hub.
 fn hear(heard: u64) {
     for signal in (1..=64).filter(|signal| heard & set_of(*signal) != 0) {
-        let listeners = LISTENERS.with_borrow(|listeners| listeners.all.clone());
+        let listeners = with_listeners(|listeners| listeners.all.clone());
         for listener in listeners.iter().filter(|listener| listener.signals & set_of(signal) != 0) {
             (listener.tell)(signal);
         }

@@ -4,6 +4,8 @@ pub(crate) mod atomic;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod epoll;
+#[cfg(feature = "monkey")]
+pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod memory;
 #[cfg(feature = "monkey")]

@@ -116,6 +116,21 @@ pub(crate) fn write_to_stderr(parts: &[IoSlice<'_>]) {
     unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr().cast(), count) };
 }
 
+/// Runs `function` while the calling OS thread takes no signals; one that it makes never takes any.
+#[cfg(feature = "monkey")]
+pub(crate) fn while_all_are_blocked<R>(function: impl FnOnce() -> R) -> R {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `all` is valid to write to.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: `all` has been written, and `before` is valid to write to.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let result = function();
+    // SAFETY: `before` has been written, since the call above cannot fail; a null pointer asks for nothing.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    result
+}
+
 /// Makes sure that this thread can handle a fault of its own stack: gives it an alternate stack unless it has one.
 ///
 /// The standard library's threads have one. Threads that C code made have none; theirs is kept until the thread ends.

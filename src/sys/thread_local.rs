@@ -1,5 +1,7 @@
-//! Where the calling OS thread keeps its thread-local variables.
+//! Where the calling OS thread keeps its thread-local variables, and running with those of another one.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::asm;
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
 
@@ -34,6 +36,53 @@ pub(crate) fn block_around(address: usize) -> Option<Range<usize>> {
     // SAFETY: `look` keeps to its types, and `search` outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
     search.found
+}
+
+/// A bit of AT_HWCAP2: a program may set the base of FS, to which thread-local variables are relative, without the kernel.
+const FSGSBASE: u64 = 1 << 1;
+
+/// Whether a program may run with the thread-local variables of another OS thread than its own.
+pub(crate) fn can_be_moved() -> bool {
+    // SAFETY: takes no pointers; an unknown number gives 0.
+    cfg!(target_arch = "x86_64") && unsafe { libc::getauxval(libc::AT_HWCAP2) } & FSGSBASE != 0
+}
+
+/// Which thread-local variables the calling code runs with.
+///
+/// # Safety
+///
+/// They [can be moved](can_be_moved).
+#[inline(always)]
+pub(crate) unsafe fn base() -> usize {
+    let base;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel allows the instruction, by the contract. It reads a register.
+    unsafe {
+        asm!("rdfsbase {}", out(reg) base, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        base = 0;
+    }
+    base
+}
+
+/// Runs on with the thread-local variables of `base`.
+///
+/// # Safety
+///
+/// They [can be moved](can_be_moved); `base` is that of a live OS thread which does not use its variables meanwhile. The
+/// caller neither uses a thread-local variable nor is inlined where one is used: their addresses may have been kept.
+#[inline(always)]
+pub(crate) unsafe fn move_to(base: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel allows the instruction, by the contract. It writes a register that no Rust code but that of
+    // thread-locals depends on, which the contract excludes.
+    unsafe {
+        asm!("wrfsbase {}", in(reg) base, options(nostack, preserves_flags));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = base;
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    Builder::new().delay(delay).spawn_on(SizeClass::default_now(), function)
+    let spawned = Builder::new().delay(delay).spawn_on(SizeClass::default_now(), function);
+    spawned.expect("without settings of its own nothing can be refused")
 }
 
 /// A green thread with settings of its own.
@@ -74,6 +75,8 @@ pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
     delay: Option<Duration>,
+    #[cfg(feature = "monkey")]
+    isolated: Option<bool>,
 }
 
 impl Builder {
@@ -100,11 +103,47 @@ impl Builder {
         self
     }
 
+    /// Gives it thread-local variables of its own, or not, whatever [`monkey::isolate`](crate::monkey::isolate) says.
+    ///
+    /// Every `thread_local!` of Rust and `__thread` of C then begins afresh in it, as in an OS thread of its own, and is
+    /// destroyed when it ends. It is what crates need that keep a runtime or a queue per thread: postgres and whatever else
+    /// waits in tokio's `block_on`, parking_lot's locks, std's and crossbeam's channels between two green threads of one
+    /// hub. It is gevent's patched `threading.local`.
+    ///
+    /// The variables are those of a real OS thread, which is made for it, waits all the while, and ends with it: some 60 µs
+    /// in all, and 30 KiB of memory, half of them the kernel's. A switch to it and back takes some 10 ns more. Greenlets that
+    /// it switches to by hand have the variables of the hub's thread. A destructor of a variable that waits stops the hub's
+    /// thread.
+    ///
+    /// It works on x86_64, since Linux 5.9.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// thread_local! {
+    ///     static COUNT: Cell<u32> = const { Cell::new(0) };
+    /// }
+    ///
+    /// COUNT.set(7);
+    /// let isolated = greenloop::Builder::new().isolated(true).spawn(|| COUNT.replace(1))?;
+    /// assert_eq!(isolated.join().unwrap(), 0);
+    /// assert_eq!(COUNT.get(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "monkey")]
+    pub fn isolated(mut self, isolated: bool) -> Builder {
+        self.isolated = Some(isolated);
+        self
+    }
+
     /// Makes the green thread: see [`spawn`](crate::spawn).
     ///
     /// # Errors
     ///
-    /// Of kind `InvalidInput` if the stack size is impossible. The closure is dropped.
+    /// Of kind `InvalidInput` if the stack size is impossible; with the feature `monkey`, of kind `Unsupported` if it is to be
+    /// isolated where that does not work, or why there is no OS thread for it. The closure is dropped.
     #[track_caller]
     pub fn spawn<F, T>(self, function: F) -> io::Result<JoinHandle<T>>
     where
@@ -112,7 +151,7 @@ impl Builder {
         T: 'static,
     {
         let stack = self.stack()?;
-        Ok(self.spawn_on(stack, function))
+        self.spawn_on(stack, function)
     }
 
     pub(super) fn stack(&self) -> io::Result<SizeClass> {
@@ -120,13 +159,17 @@ impl Builder {
     }
 
     #[track_caller]
-    fn spawn_on<F, T>(self, stack: SizeClass, function: F) -> JoinHandle<T>
+    fn spawn_on<F, T>(self, stack: SizeClass, function: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
         let hub = hub();
         let core = Core::new(hub, self.name.map(String::into_boxed_str), Location::caller(), stack);
+        #[cfg(feature = "monkey")]
+        if let Some(isolated) = self.isolated {
+            core.isolate(isolated)?;
+        }
         let task = Task::new(core, function);
         match self.delay {
             None => hub.push_fresh(task.clone()),
@@ -134,6 +177,6 @@ impl Builder {
                 hub.arm(Time::after(delay), Alarm::Start(task.clone()));
             }
         }
-        JoinHandle::new(task)
+        Ok(JoinHandle::new(task))
     }
 }

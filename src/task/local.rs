@@ -123,7 +123,7 @@ pub(super) fn hand_down(hub: HubRef) -> u64 {
     let values = derive_all();
     let id = hub.count_spawned();
     if let Some(values) = values {
-        HANDED_DOWN.with_borrow_mut(|table| table.insert(id, values));
+        greenlet::in_common(|| HANDED_DOWN.with_borrow_mut(|table| table.insert(id, values)));
     }
     id
 }
@@ -141,7 +141,7 @@ fn derive_all() -> Option<Values> {
 #[cold]
 pub(super) fn handed_down(id: u64) -> Option<Values> {
     // None while the thread ends and the table has gone.
-    HANDED_DOWN.try_with(|table| table.borrow_mut().remove(&id)).ok()?
+    greenlet::in_common(|| HANDED_DOWN.try_with(|table| table.borrow_mut().remove(&id)).ok())?
 }
 
 /// Lets the green thread `id`, which begins on `fiber`, have what it was handed down.

@@ -5,6 +5,8 @@
 mod builder;
 mod future;
 mod imap;
+#[cfg(feature = "monkey")]
+pub(crate) mod isolation;
 mod join_handle;
 mod local;
 mod packet;

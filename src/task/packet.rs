@@ -7,6 +7,8 @@
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+#[cfg(feature = "monkey")]
+use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use crate::hub::{HubRef, Job, local_hub};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
+#[cfg(feature = "monkey")]
+use super::isolation::{Isolation, are_all_isolated};
 use super::join_handle::{Outcome, TaskId};
 use super::local;
 
@@ -55,6 +59,9 @@ pub(super) struct Core {
     /// Where it runs. Home thread only.
     fiber: Cell<Option<FiberRef>>,
     followers: Lock<Followers>,
+    /// What it runs with in place of the OS thread's own thread-local variables, until it ends. Home thread only.
+    #[cfg(feature = "monkey")]
+    isolation: Cell<Option<Box<Isolation>>>,
 }
 
 /// Who is told of the end. Most green threads have one follower, who joins.
@@ -133,7 +140,27 @@ impl Core {
             taken: Cell::new(false),
             fiber: Cell::new(None),
             followers: Lock::new(Followers::None),
+            #[cfg(feature = "monkey")]
+            isolation: Cell::new(Core::isolation_for_all()),
         }
+    }
+
+    /// # Panics
+    ///
+    /// If all are to be isolated and this one cannot be.
+    #[cfg(feature = "monkey")]
+    #[inline]
+    fn isolation_for_all() -> Option<Box<Isolation>> {
+        are_all_isolated()
+            .then(|| Isolation::new(None).expect("a green thread that is spawned can be isolated"))
+    }
+
+    /// Lets it have thread-local variables of its own, or not. It has not begun.
+    #[cfg(feature = "monkey")]
+    pub(super) fn isolate(&self, isolated: bool) -> io::Result<()> {
+        let isolation = if isolated { Some(Isolation::new(self.name())?) } else { None };
+        self.isolation.set(isolation);
+        Ok(())
     }
 
     pub(super) fn name(&self) -> Option<&str> {
@@ -419,6 +446,8 @@ where
             Some(closure) => {
                 let inherited = local::handed_down(self.core.id);
                 greenlet::catch("the destructor of a closure that never ran", || drop((closure, inherited)));
+                #[cfg(feature = "monkey")]
+                drop(self.core.isolation.take());
                 self.finish(Err(error));
                 Ok(())
             }
@@ -452,8 +481,18 @@ where
         if local::are_inherited() {
             local::take_over(self.core.id, fiber);
         }
-        let outcome = panic::catch_unwind(AssertUnwindSafe(closure));
-        fiber.free_locals();
+        let body = || {
+            let outcome = panic::catch_unwind(AssertUnwindSafe(closure));
+            fiber.free_locals();
+            outcome
+        };
+        #[cfg(not(feature = "monkey"))]
+        let outcome = body();
+        #[cfg(feature = "monkey")]
+        let outcome = match self.core.isolation.take() {
+            None => body(),
+            Some(isolation) => isolation.run(body),
+        };
         self.core.fiber.set(None);
         // SAFETY: nothing is described.
         unsafe { fiber.describe(None) };

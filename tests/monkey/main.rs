@@ -8,6 +8,7 @@ mod support;
 mod coverage;
 mod identity;
 mod interruption;
+mod isolation;
 mod library;
 mod locks;
 mod multiplex;
