@@ -32,12 +32,12 @@
 //! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
 //! | [`PROCESS`](Parts::PROCESS) | `waitpid`, `waitid` | `Child::wait`, `Command::status` |
-//! | [`FILES`](Parts::FILES) | `flock`; with `SOCKET`, the four that read and write, on regular files: what memory has not at hand is left to another OS thread | `File`, `fs::read`, `fs::write`, `File::lock` |
+//! | [`FILES`](Parts::FILES) | `flock`; `pread`, `pread64`, `preadv`, `preadv64`, `fsync`, `fdatasync`, and with `SOCKET` the four that read and write, on regular files: what memory has not at hand is left to another OS thread | `File`, `fs::read`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
 //! | [`THREADS`](Parts::THREADS) | the private futex calls of `syscall`; `pthread_join` | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | any | `close`, `dup2`, `dup3`: who waits for the descriptor in this hub gets EBADF | dropping a socket |
 //!
-//! Also the names that C code gets for some of these with `_FORTIFY_SOURCE`: `__read_chk`, `__recv_chk`, `__recvfrom_chk`,
-//! `__poll_chk`, `__ppoll_chk`.
+//! Also the names that C code gets for some of these with `_FORTIFY_SOURCE`: `__read_chk`, `__pread_chk`, `__pread64_chk`,
+//! `__recv_chk`, `__recvfrom_chk`, `__poll_chk`, `__ppoll_chk`.
 //!
 //! # How to see it
 //!
@@ -97,8 +97,8 @@
 //! - `pthread_mutex_lock`, `pthread_cond_wait`, `sem_wait`: C's locks belong to an OS thread, so that to them two green threads
 //!   of one hub are one. A C library that holds one across a call that waits needs an OS thread, see
 //!   [`unblock`](crate::threadpool::unblock).
-//! - Opening a FIFO, `pread`, `pwrite`, `fsync`, `copy_file_range` and what else waits for a disk only; `recvmmsg` with a time
-//!   limit.
+//! - Opening a FIFO. `pwrite`, which writes to memory that the kernel takes to the disk later: SQLite holds a lock of C's across
+//!   it. `copy_file_range`, `msync` and what else waits for a disk only. `recvmmsg` with a time limit.
 //! - Locks on parts of files, by `fcntl` and `lockf`; `wait`, `wait3` and `wait4`; `gethostbyname` and `getnameinfo`; waiting for
 //!   signals, as `pause` and `sigwait` do; message queues and semaphores of System V and POSIX.
 //! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
@@ -137,6 +137,7 @@ compile_error!(
 mod call;
 mod coverage;
 mod descriptor;
+mod file;
 mod file_lock;
 mod multiplex;
 mod names;

@@ -31,7 +31,8 @@ impl Parts {
     pub const DNS: Parts = Parts(8);
     /// `waitpid`, `waitid`: `std::process::Child::wait`.
     pub const PROCESS: Parts = Parts(16);
-    /// `flock`, and with [`SOCKET`](Parts::SOCKET) `read` and `write` on regular files, on another OS thread.
+    /// `flock`; `pread`, `fsync` and `fdatasync`, and with [`SOCKET`](Parts::SOCKET) `read` and `write` on regular files, on
+    /// another OS thread.
     pub const FILES: Parts = Parts(32);
     /// `futex` and `pthread_join`: the locks of std, and the end of its threads.
     pub const THREADS: Parts = Parts(64);

@@ -15,6 +15,11 @@ pub(super) unsafe fn named<'a>(first: *const iovec, count: usize) -> &'a [iovec]
     unsafe { std::slice::from_raw_parts(first, count) }
 }
 
+/// Whether the kernel would take so many slices; what it refuses, it is left to refuse.
+pub(super) fn is_count(count: c_int) -> bool {
+    (0..=1024).contains(&count)
+}
+
 /// How many bytes they hold together.
 pub(super) fn length(slices: &[iovec]) -> usize {
     slices.iter().map(|slice| slice.iov_len).fold(0, usize::saturating_add)

@@ -4,14 +4,13 @@
 //! first whether the descriptor is ready. A regular file makes nobody wait for readiness, only for the disk: that is done on
 //! another OS thread.
 
-use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
 use super::call::{Call, answer, errno, failed, is_ready};
-use super::off_hub::off_hub;
-use super::parts::{Parts, patched};
+use super::file::{is_regular_file, read_from_disk, read_on, write_to_disk};
+use super::parts::Parts;
 use super::slices;
 use crate::io::Interest;
 use crate::sys::original;
@@ -35,36 +34,6 @@ unsafe fn wait_in_kernel(fd: RawFd, slices: &[iovec], interest: Interest) -> ssi
     }
 }
 
-/// The same on a regular file: the disk is waited for on another OS thread.
-///
-/// # Safety
-///
-/// As for [`wait_in_kernel`].
-unsafe fn on_disk(fd: RawFd, slices: &[iovec], interest: Interest) -> ssize_t {
-    if !patched().contains(Parts::FILES) {
-        // SAFETY: the caller's contract.
-        return unsafe { wait_in_kernel(fd, slices, interest) };
-    }
-    let (first, count) = (slices.as_ptr().expose_provenance(), slices.len());
-    off_hub(move || {
-        // SAFETY: the caller waits until this has returned, so the slices are still there.
-        let slices = unsafe { slices::named(std::ptr::with_exposed_provenance(first), count) };
-        // SAFETY: the caller's contract.
-        unsafe { wait_in_kernel(fd, slices, interest) }
-    })
-}
-
-fn is_regular_file(fd: RawFd) -> bool {
-    let mut status = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `status` is valid for writes of a stat.
-    if unsafe { libc::fstat(fd, status.as_mut_ptr()) } == -1 {
-        return false;
-    }
-    // SAFETY: the call has filled it.
-    let status = unsafe { status.assume_init() };
-    status.st_mode & libc::S_IFMT == libc::S_IFREG
-}
-
 /// A try to read, which waits at most for a disk.
 ///
 /// # Safety
@@ -74,16 +43,13 @@ unsafe fn read_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
     // SAFETY: the caller's contract.
     let come = unsafe { libc::preadv2(fd, slices.as_ptr(), slices::count(slices), -1, libc::RWF_NOWAIT) };
     if come > 0 && (come as usize) < slices::length(slices) && is_regular_file(fd) {
-        // What of a file is in memory is not all: its end is where nothing more comes.
-        let rest = slices::rest(slices, come as usize);
-        // SAFETY: what is left of the caller's slices.
-        let more = unsafe { on_disk(fd, &rest, Interest::READABLE) };
-        return come + more.max(0);
+        // SAFETY: as above.
+        return unsafe { read_on(fd, slices, come) };
     }
     match errno() {
-        // SAFETY: the caller's contract.
+        // SAFETY: as above.
         libc::EAGAIN | libc::EOPNOTSUPP if come == -1 && is_regular_file(fd) => unsafe {
-            on_disk(fd, slices, Interest::READABLE)
+            read_from_disk(fd, slices)
         },
         libc::EOPNOTSUPP if come == -1 && !is_ready(fd, libc::POLLIN) => failed(libc::EAGAIN) as ssize_t,
         // SAFETY: as above.
@@ -104,7 +70,7 @@ unsafe fn write_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
     match errno() {
         // SAFETY: the caller's contract.
         libc::EAGAIN | libc::EOPNOTSUPP if gone == -1 && is_regular_file(fd) => unsafe {
-            on_disk(fd, slices, Interest::WRITABLE)
+            write_to_disk(fd, slices)
         },
         libc::EOPNOTSUPP if gone == -1 && !is_ready(fd, libc::POLLOUT) => failed(libc::EAGAIN) as ssize_t,
         libc::EOPNOTSUPP if gone == -1 => {
@@ -158,7 +124,7 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssi
 #[unsafe(no_mangle)]
 unsafe extern "C" fn readv(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t {
     match Call::enter(Parts::SOCKET) {
-        Some(call) if is_count(count) => {
+        Some(call) if slices::is_count(count) => {
             // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
             let slices = unsafe { slices::named(slices, count as usize) };
             // SAFETY: as above.
@@ -185,7 +151,7 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn writev(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t {
     match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_exempt(fd) && is_count(count) => {
+        Some(call) if !is_exempt(fd) && slices::is_count(count) => {
             // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
             let slices = unsafe { slices::named(slices, count as usize) };
             // SAFETY: as above.
@@ -194,11 +160,6 @@ unsafe extern "C" fn writev(fd: c_int, slices: *const iovec, count: c_int) -> ss
         // SAFETY: as above.
         _ => unsafe { original::writev(fd, slices, count) },
     }
-}
-
-/// Whether the kernel would take so many slices; what it refuses, it is left to refuse.
-fn is_count(count: c_int) -> bool {
-    (0..=1024).contains(&count)
 }
 
 /// See `__recv_chk`.

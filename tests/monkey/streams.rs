@@ -1,7 +1,9 @@
 //! Pipes, files, terminals.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Error, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use greenloop::{spawn, yield_now};
 
@@ -84,6 +86,82 @@ fn a_file_is_read_and_written_whole() {
         .join()
         .unwrap();
         fs::remove_file(path).unwrap();
+    });
+}
+
+/// What `pread` and its siblings say is what the C library's say: at a place, up to the end, in several slices, and refused.
+#[test]
+fn a_file_is_read_at_a_place() {
+    patched(|| {
+        let path = std::env::temp_dir().join(format!("greenloop-monkey-place-{}", std::process::id()));
+        let contents: Vec<u8> = (0..300_000_u32).map(|number| (number / 7) as u8).collect();
+        fs::write(&path, &contents).unwrap();
+        let file = File::open(&path).unwrap();
+        spawn(move || {
+            let mut read = vec![0; 200_000];
+            file.read_exact_at(&mut read, 50_000).unwrap();
+            assert!(read == contents[50_000..250_000]);
+            assert_eq!(file.read_at(&mut read, 250_000).unwrap(), 50_000);
+            assert!(read[..50_000] == contents[250_000..]);
+            assert_eq!(file.read_at(&mut read, 300_000).unwrap(), 0);
+
+            let (mut first, mut second) = ([0_u8; 10], [0_u8; 20]);
+            let slices = [&mut first[..], &mut second[..]]
+                .map(|slice| libc::iovec { iov_base: slice.as_mut_ptr().cast(), iov_len: slice.len() });
+            // SAFETY: two slices that live on.
+            let come = unsafe { libc::preadv64(file.as_raw_fd(), slices.as_ptr(), 2, 1000) };
+            assert_eq!(come, 30);
+            assert!([&first[..], &second[..]].concat() == contents[1000..1030]);
+
+            // SAFETY: as above.
+            let refused = unsafe { libc::preadv64(file.as_raw_fd(), slices.as_ptr(), 2, -1) };
+            assert_eq!((refused, Error::last_os_error().raw_os_error()), (-1, Some(libc::EINVAL)));
+            let (pipe, _writer) = std::io::pipe().unwrap();
+            let error = File::from(OwnedFd::from(pipe)).read_at(&mut first, 0).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ESPIPE));
+        })
+        .join()
+        .unwrap();
+        fs::remove_file(path).unwrap();
+    });
+}
+
+/// Nobody waits for what is in memory, as far as the file system can tell.
+#[test]
+fn a_read_of_what_is_in_memory_does_not_yield() {
+    patched(|| {
+        let path = std::env::temp_dir().join(format!("greenloop-monkey-memory-{}", std::process::id()));
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        let mut read = vec![0; 150_000];
+        let slice = libc::iovec { iov_base: read.as_mut_ptr().cast(), iov_len: read.len() };
+        // SAFETY: one slice that lives on.
+        let at_once = unsafe { libc::preadv2(file.as_raw_fd(), &slice, 1, 0, libc::RWF_NOWAIT) };
+        let other = spawn(|| ());
+        assert_eq!(file.read_at(&mut read, 0).unwrap(), 100_000);
+        assert!(at_once != 100_000 || !other.is_finished());
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn a_disk_is_waited_for_beside_others() {
+    patched(|| {
+        let path = std::env::temp_dir().join(format!("greenloop-monkey-sync-{}", std::process::id()));
+        fs::write(&path, b"kept").unwrap();
+        let file = File::open(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        for sync in [File::sync_all, File::sync_data] {
+            let other = spawn(|| ());
+            // Now and then the other OS thread is so quick that nobody waits for it.
+            while !other.is_finished() {
+                sync(&file).unwrap();
+            }
+        }
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        let error = File::from(OwnedFd::from(pipe)).sync_all().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
     });
 }
 
