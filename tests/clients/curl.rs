@@ -7,7 +7,7 @@ use std::ptr::from_mut;
 use std::time::Duration;
 
 use crate::compare;
-use crate::http::slow_server;
+use crate::http::{ANSWER, slow_server};
 
 const FETCHES: u32 = 50;
 
@@ -106,5 +106,5 @@ fn fifty_fetches_of_libcurl_take_little_longer_than_one() {
     let curl = Curl::load();
     let port = slow_server(FETCHES, Duration::from_millis(100), |stream| stream);
     let url = CString::new(format!("http://127.0.0.1:{port}/")).unwrap();
-    compare("libcurl, http, 100 ms", FETCHES, move |_| assert_eq!(curl.fetch(&url), b"ok"));
+    compare("libcurl, http, 100 ms", FETCHES, move |_| assert_eq!(curl.fetch(&url), ANSWER.as_bytes()));
 }

@@ -11,12 +11,12 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::{SERIAL, compare};
+use crate::{DELAY, SERIAL, compare};
 
-/// How many fetches, and what each takes at least. Without optimisation they take the processor for long, but waiting is
-/// what counts.
 const FETCHES: u32 = if cfg!(debug_assertions) { 50 } else { 200 };
-const DELAY: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 100 });
+
+/// What the server answers.
+pub(crate) const ANSWER: &str = r#"{"country":"Sweden"}"#;
 
 /// Serves as many requests as [`compare`] makes, each after `delay`, from std's own listener and OS threads. `wrap` makes of a
 /// connection what HTTP is spoken on.
@@ -46,19 +46,27 @@ fn answer(mut stream: impl Read + Write, delay: Duration) {
         request.push(byte[0]);
     }
     std::thread::sleep(delay);
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").unwrap();
+    let length = ANSWER.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(ANSWER.as_bytes()).unwrap();
     stream.flush().unwrap();
 }
 
-fn fetch(agent: &Agent, url: &str) {
-    assert_eq!(agent.get(url).call().unwrap().body_mut().read_to_string().unwrap(), "ok");
+pub(crate) fn fetch(agent: &Agent, url: &str) -> String {
+    agent.get(url).call().unwrap().body_mut().read_to_string().unwrap()
+}
+
+/// One that asks the server itself.
+pub(crate) fn agent(tls: TlsConfig) -> Agent {
+    Agent::new_with_config(Agent::config_builder().proxy(None).tls_config(tls).build())
 }
 
 #[test]
 fn fetches_of_ureq_take_little_longer_than_one() {
     let url = format!("http://127.0.0.1:{}/", slow_server(FETCHES, DELAY, |stream| stream));
-    let agent = Agent::new_with_config(Agent::config_builder().proxy(None).build());
-    compare(&format!("ureq, http, {DELAY:?}"), FETCHES, move |_| fetch(&agent, &url));
+    let agent = agent(TlsConfig::default());
+    compare(&format!("ureq, http, {DELAY:?}"), FETCHES, move |_| assert_eq!(fetch(&agent, &url), ANSWER));
 }
 
 #[test]
@@ -79,6 +87,6 @@ fn so_do_those_over_https() {
     });
     let url = format!("https://localhost:{port}/");
     let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![trusted]))).build();
-    let agent = Agent::new_with_config(Agent::config_builder().proxy(None).tls_config(tls).build());
-    compare(&format!("ureq, https, {DELAY:?}"), FETCHES, move |_| fetch(&agent, &url));
+    let agent = agent(tls);
+    compare(&format!("ureq, https, {DELAY:?}"), FETCHES, move |_| assert_eq!(fetch(&agent, &url), ANSWER));
 }

@@ -5,10 +5,14 @@ use std::process::Command;
 
 use ::postgres::{Client, NoTls};
 use greenloop::threadpool::unblock;
+use ureq::tls::TlsConfig;
 
+use crate::http::{agent, fetch, slow_server};
 use crate::program::{Program, Stop};
 use crate::support::{example, finish};
-use crate::{Folder, LIMIT, compare};
+use crate::{DELAY, Folder, LIMIT, SERIAL, compare, compare_isolated};
+
+const QUERIES: u32 = 50;
 
 /// A server with an empty database.
 pub(crate) struct Server {
@@ -79,18 +83,49 @@ fn places_are_stored_in_either_database() {
     assert_eq!(row.get::<_, &str>(0), "Australia");
 }
 
-/// Each client runs a loop of its own, of which an OS thread has one at a time.
+/// Each client runs a loop of its own, of which an OS thread has one at a time, and an isolated green thread too.
+#[test]
+fn queries_of_isolated_green_threads_take_little_longer_than_one() {
+    let server = Server::start();
+    let url = server.url();
+    compare_isolated(&format!("postgres, pg_sleep of {DELAY:?}"), QUERIES, move |_| sleep(&url));
+}
+
+/// An HTTP service answers in JSON after [`DELAY`], and the database after as much again.
+#[test]
+fn so_do_places_that_are_looked_up_and_stored() {
+    let server = Server::start();
+    let database = server.url();
+    let mut client = Client::connect(&database, NoTls).unwrap();
+    client.batch_execute("create table place (address bigint primary key, country text)").unwrap();
+    let port = slow_server(QUERIES, DELAY, |stream| stream);
+    let (service, agent) = (format!("http://127.0.0.1:{port}/"), agent(TlsConfig::default()));
+    compare_isolated(&format!("ureq, serde_json and postgres, twice {DELAY:?}"), QUERIES, move |address| {
+        let answer: serde_json::Value = serde_json::from_str(&fetch(&agent, &service)).unwrap();
+        let country = answer["country"].as_str().unwrap();
+        let mut client = Client::connect(&database, NoTls).unwrap();
+        let mut transaction = client.transaction().unwrap();
+        transaction.execute("insert into place values ($1, $2)", &[&i64::from(address), &country]).unwrap();
+        transaction.query_one("select pg_sleep($1)", &[&DELAY.as_secs_f64()]).unwrap();
+        transaction.commit().unwrap();
+    });
+    let row = client.query_one("select count(*) from place where country = 'Sweden'", &[]).unwrap();
+    assert_eq!(row.get::<_, i64>(0), i64::from(QUERIES + SERIAL));
+}
+
+/// Without isolation, for code that must run where there is none: on other OS threads.
 #[test]
 fn queries_off_the_hub_take_little_longer_than_one() {
     let server = Server::start();
     let url = server.url();
-    compare("postgres off the hub, pg_sleep of 100 ms", 50, move |_| {
+    compare(&format!("postgres off the hub, pg_sleep of {DELAY:?}"), QUERIES, move |_| {
         let url = url.clone();
         unblock(move || sleep(&url));
     });
 }
 
-/// One query of 100 ms, on a connection of its own.
+/// One query that takes [`DELAY`], on a connection of its own.
 fn sleep(url: &str) {
-    Client::connect(url, NoTls).unwrap().query_one("select pg_sleep(0.1)", &[]).unwrap();
+    let mut client = Client::connect(url, NoTls).unwrap();
+    client.query_one("select pg_sleep($1)", &[&DELAY.as_secs_f64()]).unwrap();
 }

@@ -122,7 +122,7 @@ fn files_and_folders() {
         assert_eq!(found, ["Hello, World! And goodbye."; 2]);
         fs::remove_dir_all(place)
     };
-    measure("std::fs", COUNT, move |number| work(number).unwrap());
+    measure("std::fs", COUNT, greenloop::Builder::new, move |number| work(number).unwrap());
     assert_eq!(fs::read_dir(&folder.path).unwrap().count(), 0);
 }
 
