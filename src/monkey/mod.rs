@@ -33,7 +33,7 @@
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
 //! | [`PROCESS`](Parts::PROCESS) | `waitpid`, `waitid` | `Child::wait`, `Command::status` |
 //! | [`FILES`](Parts::FILES) | `flock`; `pread`, `pread64`, `preadv`, `preadv64`, `fsync`, `fdatasync`, and with `SOCKET` the four that read and write, on regular files: what memory has not at hand is left to another OS thread | `File`, `fs::read`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
-//! | [`THREADS`](Parts::THREADS) | the private futex calls of `syscall`; `pthread_join` | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
+//! | [`THREADS`](Parts::THREADS) | the private futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_unlock`, `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast` | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | any | `close`, `dup2`, `dup3`: who waits for the descriptor in this hub gets EBADF | dropping a socket |
 //!
 //! Also the names that C code gets for some of these with `_FORTIFY_SOURCE`: `__read_chk`, `__pread_chk`, `__pread64_chk`,
@@ -94,9 +94,9 @@
 //!   [hook for what nobody can receive](crate::hub::set_uncaught_hook) is told so. What std itself keeps of a thread, its handle,
 //!   its id and whether it panics, each green thread has of its own in any case: so `std::thread::park` works, and
 //!   [`Coverage::has_identities`] tells if it does not.
-//! - `pthread_mutex_lock`, `pthread_cond_wait`, `sem_wait`: C's locks belong to an OS thread, so that to them two green threads
-//!   of one hub are one. A C library that holds one across a call that waits needs an OS thread, see
-//!   [`unblock`](crate::threadpool::unblock).
+//! - Of C's locks, those that ask who holds them: to the C library all green threads of one hub that are not isolated are
+//!   one thread, which may take a recursive `pthread_mutex_t` again. `pthread_mutex_timedlock`, `pthread_rwlock_rdlock` and
+//!   `sem_wait` stop the OS thread.
 //! - Opening a FIFO. `pwrite`, which writes to memory that the kernel takes to the disk later: SQLite holds a lock of C's across
 //!   it. `copy_file_range`, `msync` and what else waits for a disk only. `recvmmsg` with a time limit.
 //! - Locks on parts of files, by `fcntl` and `lockf`; `wait`, `wait3` and `wait4`; `gethostbyname` and `getnameinfo`; waiting for
@@ -156,6 +156,7 @@ mod descriptor;
 mod file;
 mod file_lock;
 mod multiplex;
+mod mutex;
 mod names;
 mod off_hub;
 mod parts;

@@ -34,7 +34,7 @@ impl Parts {
     /// `flock`; `pread`, `fsync` and `fdatasync`, and with [`SOCKET`](Parts::SOCKET) `read` and `write` on regular files, on
     /// another OS thread.
     pub const FILES: Parts = Parts(32);
-    /// `futex` and `pthread_join`: the locks of std, and the end of its threads.
+    /// `futex`, `pthread_join` and `pthread_mutex_lock`: the locks of std, the end of its threads, and the locks of C.
     pub const THREADS: Parts = Parts(64);
     /// Every part.
     pub const ALL: Parts = Parts(127);

@@ -93,37 +93,63 @@ impl Drop for Counted {
     }
 }
 
-/// Waits while the word at `word` is `expected`.
-///
-/// # Safety
-///
-/// `word` must be valid for atomic reads.
-unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Option<Time>) -> c_long {
-    let address = word.addr();
+/// Wakes up to `count` of those who wait at `address`.
+pub(super) fn wake(address: usize, count: usize) -> usize {
+    Bucket::of(address).wake(address, u32::MAX, count)
+}
+
+/// How a wait in the table ended.
+pub(super) enum Waited<R> {
+    /// It did not begin: what it was for is there.
+    Ready(R),
+    Woken,
+    Late,
+}
+
+/// Waits at `address` for a wake of one of `bits`, unless `look`, after which no wake is missed, finds what it is for. Runs
+/// `begun` when it stands in line.
+pub(super) fn wait_at<R>(
+    address: usize,
+    bits: u32,
+    deadline: Option<Time>,
+    look: impl FnOnce() -> Option<R>,
+    begun: impl FnOnce(),
+) -> Waited<R> {
     let counted = Counted::new(Bucket::of(address));
     let waiter = Waiter::new(WaitingOn::Other(
-        "a futex of std (its channels between green threads of one hub need Builder::isolated)",
+        "a lock outside greenloop (std's channels between green threads of one hub need Builder::isolated)",
     ));
     // Relaxed: only uniqueness counts.
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     {
         let mut waiters = counted.0.waiters.lock();
-        // SAFETY: the caller's contract.
-        if unsafe { &*word }.load(Ordering::SeqCst) != expected {
-            drop(waiters);
-            return failed(libc::EAGAIN).into();
+        if let Some(found) = look() {
+            return Waited::Ready(found);
         }
         waiters.push_back(Waiting { id, word: address, bits, notify: waiter.notify() });
     }
+    begun();
     let in_time = waiter.park_in_infallible_call(deadline);
     let mut waiters = counted.0.waiters.lock();
     let position = waiters.iter().position(|waiting| waiting.id == id);
     let left = position.and_then(|position| waiters.remove(position));
     drop(waiters);
     // Still in line: nobody woke it.
-    match left {
-        Some(_) if !in_time => failed(libc::ETIMEDOUT).into(),
-        _ => 0,
+    if left.is_some() && !in_time { Waited::Late } else { Waited::Woken }
+}
+
+/// Waits while the word at `word` is `expected`.
+///
+/// # Safety
+///
+/// `word` must be valid for atomic reads.
+unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Option<Time>) -> c_long {
+    // SAFETY: the caller's contract.
+    let changed = || (unsafe { &*word }.load(Ordering::SeqCst) != expected).then_some(());
+    match wait_at(word.addr(), bits, deadline, changed, || ()) {
+        Waited::Ready(()) => failed(libc::EAGAIN).into(),
+        Waited::Late => failed(libc::ETIMEDOUT).into(),
+        Waited::Woken => 0,
     }
 }
 
@@ -180,7 +206,11 @@ unsafe fn stop(word: usize, plain: c_int, value: u32, timeout: usize) -> Option<
 /// # Safety
 ///
 /// `timeout` must be null or valid for reads.
-unsafe fn deadline(timeout: *const timespec, absolute: bool, realtime: bool) -> Result<Option<Time>, ()> {
+pub(super) unsafe fn deadline(
+    timeout: *const timespec,
+    absolute: bool,
+    realtime: bool,
+) -> Result<Option<Time>, ()> {
     // SAFETY: the caller's contract.
     let Some(timeout) = (unsafe { timeout.as_ref() }) else { return Ok(None) };
     let seconds = u64::try_from(timeout.tv_sec).map_err(drop)?;

@@ -111,7 +111,7 @@ impl Builder {
     /// hub. It is gevent's patched `threading.local`.
     ///
     /// The variables are those of a real OS thread, which is made for it, waits all the while, and ends with it: some 60 µs
-    /// in all, and 30 KiB of memory, half of them the kernel's. A switch to it and back takes some 10 ns more. Greenlets that
+    /// in all, and 30 KiB of memory, half of them the kernel's. A switch to it and back takes 15 to 40 ns more. Greenlets that
     /// it switches to by hand have the variables of the hub's thread. A destructor of a variable that waits stops the hub's
     /// thread.
     ///
