@@ -26,12 +26,17 @@ pub(crate) fn hub_of_greenlet() -> Option<HubRef> {
 impl HubState {
     /// Lets everybody who is ready run, but for a green thread that unwinds. A kill or a time limit waits.
     pub(crate) fn yield_in_call(&self) {
+        // In use: the handler of a signal calls, amid the hub's own work.
+        let (Ok(mut ready), Ok(_)) = (self.ready.try_borrow_mut(), self.timers.try_borrow_mut()) else {
+            return;
+        };
         if is_unwinding() {
             return;
         }
         let fiber = self.thread.current();
         fiber.state.set(State::Ready);
-        self.ready.borrow_mut().push_woken(fiber);
+        ready.push_woken(fiber);
+        drop(ready);
         self.leave(fiber);
     }
 

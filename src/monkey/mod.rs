@@ -70,6 +70,9 @@
 //! - Who is in such a call holds what he holds: a `RefCell` that is borrowed meanwhile is borrowed for all of the hub.
 //! - A signal does not interrupt a call that waits. `ppoll`, `pselect` and `epoll_pwait` with a signal mask are the C library's,
 //!   and stop the OS thread.
+//! - The handler of a signal is part of what it interrupts: a call of its own that need not wait, as `write` to a pipe with
+//!   room, is as safe as ever, and may yield now and then with that signal blocked; one that would wait must go by way of
+//!   [`original`].
 //! - While a `connect`, `accept`, `sendfile` or `splice` is tried, its descriptors are O_NONBLOCK for a moment, which other
 //!   processes see that share them.
 //! - What the kernel tells nobody of is looked for now and then: a free `flock` and the end of just any child after 20 ms at

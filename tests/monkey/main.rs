@@ -6,6 +6,7 @@
 mod support;
 
 mod coverage;
+mod early;
 mod identity;
 mod interruption;
 mod isolation;
