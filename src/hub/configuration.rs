@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::local_hub;
+use crate::sys::epoll::Epoll;
+use crate::sys::uring::Uring;
 
 thread_local! {
     static SETTINGS: Cell<Config> = const { Cell::new(Config::new()) };
@@ -17,14 +19,40 @@ pub enum Driver {
     Epoll,
     /// poll(2): for tests, and where epoll is missing.
     Poll,
+    /// io_uring(7), of Linux 6.1 or later; many systems disable it.
+    IoUring,
 }
 
 impl Driver {
+    /// Whether the kernel has it and lets this process use it.
+    ///
+    /// A hub that is told to use another panics when it first waits for a descriptor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::{Config, Driver, configure};
+    ///
+    /// assert!(Driver::Poll.is_available());
+    /// if Driver::IoUring.is_available() {
+    ///     configure(Config::new().driver(Driver::IoUring)).unwrap();
+    /// }
+    /// greenloop::sleep(std::time::Duration::from_millis(1));
+    /// ```
+    pub fn is_available(self) -> bool {
+        match self {
+            Driver::Epoll => Epoll::new().is_ok(),
+            Driver::Poll => true,
+            Driver::IoUring => Uring::new().is_ok(),
+        }
+    }
+
     /// The driver named by `GREENLOOP_DRIVER`, if that names one.
     pub(super) fn from_environment() -> Option<Driver> {
         match std::env::var("GREENLOOP_DRIVER").ok()?.as_str() {
             "epoll" => Some(Driver::Epoll),
             "poll" => Some(Driver::Poll),
+            "io_uring" => Some(Driver::IoUring),
             _ => None,
         }
     }
@@ -39,8 +67,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults: the best driver that the kernel has, unless the environment variable `GREENLOOP_DRIVER` (`epoll`,
-    /// `poll`) names one, and no spin.
+    /// The defaults: epoll, or poll(2) where the kernel has none, unless the environment variable `GREENLOOP_DRIVER` (`epoll`,
+    /// `poll`, `io_uring`) names one; and no spin.
     pub const fn new() -> Config {
         Config { driver: None, spin: Duration::ZERO }
     }

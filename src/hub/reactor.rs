@@ -142,7 +142,7 @@ impl Reactor {
     /// In the child of a fork: knows nothing, and forgets without dropping whom it would have told. `bell` is the new one.
     pub(super) fn begin_anew(&self, bell: io::Result<&Bell>) {
         let mut core = self.core.borrow_mut();
-        let driver = if core.poller.tells_edges() { Driver::Epoll } else { Driver::Poll };
+        let driver = core.poller.driver();
         // First, so that there is a descriptor for the next.
         core.poller = Poller::Poll(Poll::new());
         mem::forget(mem::take(&mut core.entries));
@@ -361,9 +361,9 @@ impl Core {
 
     /// After an event for an entry whose driver may have to be asked again.
     fn settle(&mut self, key: Key, woken: &mut Vec<Notify>) {
-        let tells_edges = self.poller.tells_edges();
+        let answers_once = self.poller.answers_once();
         let Some(entry) = self.entry(key) else { return };
-        if tells_edges {
+        if answers_once {
             entry.asked = Interest::NONE;
         }
         if self.refresh(key).is_err() {
@@ -373,7 +373,7 @@ impl Core {
     }
 
     /// [`refresh`](Core::refresh) for an entry that belongs to a source. A driver that tells edges needs to hear nothing,
-    /// and the other one does not fail.
+    /// and the others do not fail.
     #[inline]
     fn refresh_owned(&mut self, key: Key) {
         if !self.poller.tells_edges() {
@@ -471,6 +471,7 @@ impl Core {
             // Asking for nothing cannot fail.
             let _ = self.poller.ask(entry.fd, key.0, Interest::NONE);
         }
+        self.poller.let_go();
         entry.disband(woken);
     }
 }

@@ -18,6 +18,7 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 #[cfg(feature = "monkey")]
 pub(crate) mod thread_local;
+pub(crate) mod uring;
 pub(crate) mod wake;
 
 use std::io;

@@ -1,4 +1,4 @@
-//! What a file descriptor is asked for, and what it answers: the words that both drivers share.
+//! What a file descriptor is asked for, and what it answers: the words that all drivers share.
 
 use std::fmt;
 use std::ops::BitOr;

@@ -17,7 +17,7 @@ use greenloop::hub::{Hub, set_uncaught_hook};
 use greenloop::io::{Interest, wait_fd};
 use greenloop::{JoinHandle, block_on, channel, idle, joinall, sleep, spawn, spawn_later, sync, yield_now};
 
-use crate::support::{both_drivers, leaves_nothing_open, resident_bytes, run_child, within};
+use crate::support::{each_driver, leaves_nothing_open, resident_bytes, run_child, within};
 use crate::{LIMIT, LONG, Log, collect_uncaught, raise, text};
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -240,7 +240,7 @@ fn case_90_a_loop_of_spawns_starves_nobody() {
     });
 }
 
-both_drivers! {
+each_driver! {
     fn case_90_a_loop_of_yields_starves_no_descriptor() {
         let (mut reader, mut writer) = greenloop::io::pipe().unwrap();
         let read = spawn(move || reader.read(&mut [0]).unwrap());

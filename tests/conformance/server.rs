@@ -14,7 +14,7 @@ use greenloop::server::{Listener, Server, ServerError, StreamServer};
 use greenloop::sync::Semaphore;
 use greenloop::{idle, spawn};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{LONG, raise};
 
 const LOCAL: &str = "127.0.0.1:0";
@@ -52,7 +52,7 @@ fn settle() {
     }
 }
 
-both_drivers! {
+each_driver! {
     fn case_154_a_stopped_server_refuses() {
         let server = serve(echo);
         let address = server.local_addr().unwrap();

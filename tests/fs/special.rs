@@ -6,10 +6,10 @@ use greenloop::fs::{File, OpenOptions};
 use greenloop::{sleep, spawn, with_timeout};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{both_drivers, within};
+use crate::support::{each_driver, within};
 use crate::{Folder, LIMIT, is_nonblocking};
 
-both_drivers! {
+each_driver! {
     /// Cases 143 and 144.
     fn a_named_pipe_lets_others_run() {
         let folder = Folder::new();

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use greenloop::io::wait_readable;
 use greenloop::{JoinHandle, sleep, spawn, yield_now};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{put, read_byte, readable, settle};
 
-both_drivers! {
+each_driver! {
     /// Conformance 135.
     fn a_hundred_readers_are_served_in_order() {
         let (reader, writer) = readable();

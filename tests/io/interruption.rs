@@ -11,7 +11,7 @@ use greenloop::error::Unwinding;
 use greenloop::io::{PipeReader, wait_readable};
 use greenloop::{JoinHandle, sleep, spawn, with_timeout};
 
-use crate::support::{Random, both_drivers};
+use crate::support::{Random, each_driver};
 use crate::{put, read_byte, readable, settle};
 
 fn reading(reader: &Rc<PipeReader>) -> JoinHandle<u8> {
@@ -32,7 +32,7 @@ fn beat_readiness(act: impl FnOnce() + 'static) -> JoinHandle<()> {
     act
 }
 
-both_drivers! {
+each_driver! {
     fn a_kill_ends_the_wait_and_frees_the_pipe() {
         let (reader, mut writer) = readable();
         let waiting = spawn(move || read_byte(&reader));

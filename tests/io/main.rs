@@ -1,4 +1,4 @@
-//! Waiting for descriptors, on both drivers.
+//! Waiting for descriptors, on each driver.
 
 #[path = "../support/mod.rs"]
 mod support;

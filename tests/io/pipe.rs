@@ -8,7 +8,7 @@ use std::time::Duration;
 use greenloop::io::{PipeReader, PipeWriter, pipe};
 use greenloop::{JoinHandle, sleep, spawn, yield_now};
 
-use crate::support::{both_drivers, leaves_nothing_open};
+use crate::support::{each_driver, leaves_nothing_open};
 use crate::{put, read_byte, readable, readable_as, settle, until_the_number_is_free};
 
 const MEGABYTE: usize = 1 << 20;
@@ -29,7 +29,7 @@ fn reading(reader: &Arc<PipeReader>, count: usize) -> JoinHandle<Vec<u8>> {
     spawn(move || (0..count).map(|_| read_byte(&reader)).collect())
 }
 
-both_drivers! {
+each_driver! {
     fn bytes_arrive_and_the_end_after_them() {
         let (mut reader, mut writer) = pipe().unwrap();
         let text = spawn(move || io::read_to_string(&mut reader).unwrap());

@@ -10,7 +10,7 @@ use greenloop::{JoinHandle, spawn, yield_now};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{put, read_byte, readable, settle};
 
 const SOON: Option<Duration> = Some(Duration::from_millis(2));
@@ -25,7 +25,7 @@ fn fill(mut stream: &UnixStream) {
     while stream.write(&[0; 4096]).is_ok() {}
 }
 
-both_drivers! {
+each_driver! {
     fn a_pipe_that_is_not_ours_is_waited_for() {
         let (mut reader, mut writer) = std::io::pipe().unwrap();
         let byte = spawn(move || {

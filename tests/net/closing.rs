@@ -10,7 +10,7 @@ use greenloop::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use greenloop::net::{TcpListener, TcpStream, UdpSocket};
 use greenloop::spawn;
 
-use crate::support::{both_drivers, leaves_nothing_open};
+use crate::support::{each_driver, leaves_nothing_open};
 use crate::{pair, secluded_listener, settle, unix_address};
 
 fn assert_closed<T>(what: &str, result: io::Result<T>) {
@@ -27,7 +27,7 @@ macro_rules! assert_all_closed {
     };
 }
 
-both_drivers! {
+each_driver! {
     /// Conformance 136.
     fn a_close_wakes_who_waits() {
         let (stream, _peer) = pair();

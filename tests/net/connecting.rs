@@ -7,12 +7,12 @@ use greenloop::net::unix::{UnixListener, UnixStream};
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::{spawn, with_timeout};
 
-use crate::support::{both_drivers, leaves_nothing_open};
+use crate::support::{each_driver, leaves_nothing_open};
 use crate::{deaf, settle, unix_address, unresponsive};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-both_drivers! {
+each_driver! {
     fn a_connection_waits_for_room_in_the_backlog() {
         let (listener, inside) = unresponsive();
         let address = listener.local_addr().unwrap();

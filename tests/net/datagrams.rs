@@ -6,7 +6,7 @@ use greenloop::net::UdpSocket;
 use greenloop::net::unix::{SocketAddr, UnixDatagram};
 use greenloop::{spawn, with_timeout};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{settle, unix_address};
 
 fn udp() -> (Rc<UdpSocket>, std::net::SocketAddr) {
@@ -22,7 +22,7 @@ fn fill(address: &SocketAddr) -> usize {
     (0..).take_while(|_| sender.send_to_addr(b"x", address).is_ok()).count()
 }
 
-both_drivers! {
+each_driver! {
     fn a_receiver_waits() {
         let (socket, address) = udp();
         let (sender, from) = udp();

@@ -10,7 +10,7 @@ use greenloop::net::unix::{UnixListener, UnixStream};
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::{sleep, spawn, with_timeout};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{settle, unix_address};
 
 fn listener() -> (Rc<TcpListener>, std::net::SocketAddr) {
@@ -23,7 +23,7 @@ fn is_nonblocking(fd: impl AsFd) -> bool {
     rustix::fs::fcntl_getfl(fd).unwrap().contains(rustix::fs::OFlags::NONBLOCK)
 }
 
-both_drivers! {
+each_driver! {
     fn an_accept_waits_for_a_connection() {
         let (listener, address) = listener();
         let accepting = spawn({ let listener = listener.clone(); move || listener.accept().unwrap().1 });

@@ -6,7 +6,7 @@ use greenloop::{joinall, sleep, spawn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::pair;
-use crate::support::{Random, both_drivers};
+use crate::support::{Random, each_driver};
 
 const CONNECTIONS: usize = 1_000;
 
@@ -16,7 +16,7 @@ fn raise_the_limit_of_files() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the soft limit can be raised");
 }
 
-both_drivers! {
+each_driver! {
     fn a_thousand_connections_at_once() {
         raise_the_limit_of_files();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! Sockets, on both drivers.
+//! Sockets, on each driver.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,7 +12,7 @@ use greenloop::net::{
 use greenloop::threadpool::unblock;
 use greenloop::{spawn, with_timeout, yield_now};
 
-use crate::support::{both_drivers, run_child};
+use crate::support::{each_driver, run_child};
 
 type Answer = io::Result<Vec<SocketAddr>>;
 
@@ -49,7 +49,7 @@ fn is_known(name: &str) -> bool {
     SLOW_NAMES.lock().unwrap().iter().any(|(known, _)| known == name)
 }
 
-both_drivers! {
+each_driver! {
     /// Conformance 147.
     fn a_time_limit_frees_the_caller_of_a_slow_lookup() {
         let slow = slow_name();

@@ -60,6 +60,11 @@ macro_rules! same_as_std {
             fn poll() {
                 super::compare(greenloop::hub::Driver::Poll, theirs::run, ours::run);
             }
+
+            #[test]
+            fn io_uring() {
+                super::compare(greenloop::hub::Driver::IoUring, theirs::run, ours::run);
+            }
         })*
     };
 }

@@ -10,7 +10,7 @@ use greenloop::net::unix::UnixStream;
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::{spawn, with_timeout, yield_now};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{hang_up, pair, settle};
 
 fn read_byte(mut stream: &TcpStream) -> u8 {
@@ -30,7 +30,7 @@ fn is_nonblocking(fd: impl AsFd) -> bool {
     rustix::fs::fcntl_getfl(fd).unwrap().contains(rustix::fs::OFlags::NONBLOCK)
 }
 
-both_drivers! {
+each_driver! {
     fn bytes_go_to_and_fro() {
         let (mut client, mut server) = pair();
         let echo = spawn(move || {

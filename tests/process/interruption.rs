@@ -7,7 +7,7 @@ use greenloop::io::{PipeReader, pipe};
 use greenloop::process::Command;
 use greenloop::{JoinError, spawn, with_timeout, yield_now};
 
-use crate::support::{both_drivers, within};
+use crate::support::{each_driver, within};
 use crate::{LIMIT, cat, exists, shell, until};
 
 /// A command whose processes hold the other end of the pipe, and the pipe.
@@ -23,7 +23,7 @@ fn wait_for_the_end(mut reader: PipeReader) {
     assert_eq!(reader.read(&mut [0]).unwrap(), 0);
 }
 
-both_drivers! {
+each_driver! {
     fn a_kill_ends_the_wait_and_leaves_the_child() {
         let child = Rc::new(RefCell::new(cat().spawn().unwrap()));
         let stdin = child.borrow_mut().stdin.take();

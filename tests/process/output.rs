@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 use greenloop::process::{PartialOutput, Stdio};
 use greenloop::{sleep, spawn};
 
-use crate::support::{both_drivers, within};
+use crate::support::{each_driver, within};
 use crate::{LIMIT, LONG, shell};
 
 /// More than a pipe holds.
 const MUCH: usize = 1_000_000;
 
-both_drivers! {
+each_driver! {
     /// Case 148: neither pipe may fill up while the other one is read.
     fn much_on_both_pipes() {
         let script = format!("head -c {MUCH} /dev/zero >&2; head -c {MUCH} /dev/zero; exit 7");

@@ -7,10 +7,10 @@ use greenloop::io::pipe;
 use greenloop::process::{Command, Stdio};
 use greenloop::{Waitable, iwait, sleep, spawn, wait_any, wait_timeout, yield_now};
 
-use crate::support::{both_drivers, open_files, run_child, within};
+use crate::support::{each_driver, open_files, run_child, within};
 use crate::{LIMIT, LONG, cat, shell};
 
-both_drivers! {
+each_driver! {
     fn others_run_while_one_waits_for_a_child() {
         let mut child = cat().spawn().unwrap();
         let stdin = child.stdin.take();

@@ -5,10 +5,10 @@ use greenloop::channel::{bounded, never};
 use greenloop::select::Select;
 use greenloop::{select, spawn, yield_now};
 
-use super::support::both_drivers;
+use super::support::each_driver;
 use super::{LONG, SHORT};
 
-both_drivers! {
+each_driver! {
     fn a_descriptor_beside_a_channel() {
         let (mut reader, mut writer) = pipe().unwrap();
         let (sender, receiver) = bounded(1);

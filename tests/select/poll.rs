@@ -6,10 +6,10 @@ use greenloop::net::unix::UnixStream;
 use greenloop::select::{self, PollFd, PollFlags};
 use greenloop::{spawn, with_timeout, yield_now};
 
-use super::support::both_drivers;
+use super::support::each_driver;
 use super::{LONG, SHORT};
 
-both_drivers! {
+each_driver! {
     fn it_parks_its_caller_alone() {
         let (reader, mut writer) = pipe().unwrap();
         let writing = spawn(move || {

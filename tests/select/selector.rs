@@ -9,7 +9,7 @@ use greenloop::net::unix::UnixStream;
 use greenloop::select::{Key, Selector};
 use greenloop::{spawn, with_timeout, yield_now};
 
-use super::support::both_drivers;
+use super::support::each_driver;
 use super::{LONG, SHORT};
 
 /// The data of those that are ready, in order.
@@ -20,7 +20,7 @@ fn ready<D: Clone + Ord>(selector: &Selector<D>, timeout: Option<Duration>) -> V
     data
 }
 
-both_drivers! {
+each_driver! {
     fn it_tells_as_long_as_it_is_so() {
         let selector = Selector::new().unwrap();
         let (mut reader, mut writer) = pipe().unwrap();

@@ -9,7 +9,7 @@ use greenloop::net::UdpSocket;
 use greenloop::net::unix::{SocketAddr, UnixDatagram};
 use greenloop::server::{DatagramServer, ServerError};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{LOCAL, LONG};
 
 /// A free abstract name.
@@ -19,7 +19,7 @@ fn name(what: &str) -> SocketAddr {
     SocketAddr::from_abstract_name(format!("greenloop-{what}-{}-{number}", std::process::id())).unwrap()
 }
 
-both_drivers! {
+each_driver! {
     fn datagrams_are_answered_each_to_its_sender() {
         let echo = |socket: &UdpSocket, datagram: Vec<u8>, peer| socket.send_to(&datagram, peer).map(drop);
         let server = DatagramServer::bind(LOCAL).unwrap().handle(echo);

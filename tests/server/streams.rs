@@ -8,14 +8,14 @@ use greenloop::net::{TcpListener, TcpStream};
 use greenloop::server::{Server, ServerError, StreamServer};
 use greenloop::{sleep, spawn, with_timeout};
 
-use crate::support::{both_drivers, leaves_nothing_open};
+use crate::support::{each_driver, leaves_nothing_open};
 use crate::{LIMIT, LOCAL, LONG, connect, hear};
 
 fn greet() -> Server<std::net::SocketAddr> {
     StreamServer::bind(LOCAL).unwrap().handle(|mut stream, _peer| stream.write_all(b"hello"))
 }
 
-both_drivers! {
+each_driver! {
     fn many_clients_at_once() {
         let server = greet();
         server.start().unwrap();

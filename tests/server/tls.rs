@@ -9,7 +9,7 @@ use rcgen::generate_simple_self_signed;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::both_drivers;
+use crate::support::each_driver;
 use crate::{LOCAL, LONG, connect};
 
 /// The settings of a server for `localhost`, and of clients that trust it.
@@ -34,7 +34,7 @@ fn settings() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
-both_drivers! {
+each_driver! {
     fn rustls_serves_by_the_wrapper() {
         let (server_settings, client_settings) = settings();
         let (tell, told) = channel::unbounded();

@@ -223,10 +223,10 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-/// Makes each of the functions a module of two tests, `epoll` and `poll`: the body runs as in [`within`], on a hub that has
-/// that driver.
+/// Makes each of the functions a module of three tests, `epoll`, `poll` and `io_uring`: the body runs as in [`within`], on a hub
+/// that has that driver.
 #[allow(unused_macros, reason = "each test binary takes what it needs")]
-macro_rules! both_drivers {
+macro_rules! each_driver {
     ($($(#[$attribute:meta])* fn $name:ident() $body:block)*) => {
         $($(#[$attribute])* mod $name {
             use super::*;
@@ -242,17 +242,25 @@ macro_rules! both_drivers {
             fn poll() {
                 $crate::support::with_driver(greenloop::hub::Driver::Poll, body);
             }
+
+            #[test]
+            fn io_uring() {
+                $crate::support::with_driver(greenloop::hub::Driver::IoUring, body);
+            }
         })*
     };
 }
 #[allow(unused_imports, reason = "each test binary takes what it needs")]
-pub(crate) use both_drivers;
+pub(crate) use each_driver;
 
 /// Longer than any test that uses a driver takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs `run` as [`within`] does, on a hub with this driver.
+/// Runs `run` as [`within`] does, on a hub with this driver, if there is such a driver.
 pub(crate) fn with_driver(driver: greenloop::hub::Driver, run: impl FnOnce() + Send + 'static) {
+    if !driver.is_available() {
+        return println!("there is no {driver:?} here");
+    }
     within(LIMIT, move || {
         greenloop::hub::configure(greenloop::hub::Config::new().driver(driver)).expect("a fresh hub");
         run();

@@ -10,10 +10,10 @@ use std::time::Duration;
 use greenloop::threadpool::ThreadPool;
 use greenloop::{idle, spawn, with_timeout, yield_now};
 
-use crate::support::{both_drivers, run_child, within};
+use crate::support::{each_driver, run_child, within};
 use crate::{LIMIT, gate, pool_threads, until};
 
-both_drivers! {
+each_driver! {
     fn a_map_uses_every_thread_at_once() {
         let pool = ThreadPool::new(4);
         // None returns before four are in.

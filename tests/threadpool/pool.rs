@@ -6,7 +6,7 @@ use std::time::Duration;
 use greenloop::threadpool::{Job, ThreadPool};
 use greenloop::{Waitable, spawn, wait, with_timeout, yield_now};
 
-use crate::support::{both_drivers, run_child};
+use crate::support::{each_driver, run_child};
 use crate::{LIMIT, gate, pool_threads, until};
 
 fn assert_send_sync<T: Send + Sync>() {}
@@ -17,7 +17,7 @@ fn handles_go_to_any_thread() {
     assert_send_sync::<Job<std::cell::Cell<u8>>>();
 }
 
-both_drivers! {
+each_driver! {
     /// Conformance 129.
     fn a_pool_of_n_takes_n_and_one_more() {
         let pool = Arc::new(ThreadPool::new(2));

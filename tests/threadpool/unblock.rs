@@ -10,10 +10,10 @@ use std::time::Duration;
 use greenloop::threadpool::unblock;
 use greenloop::{joinall, sleep, spawn, with_timeout, yield_now};
 
-use crate::support::{both_drivers, run_child, within};
+use crate::support::{each_driver, run_child, within};
 use crate::{LIMIT, gate, pool_threads, until};
 
-both_drivers! {
+each_driver! {
     /// Conformance 128.
     fn it_parks_only_its_caller() {
         let (gate, job) = gate();

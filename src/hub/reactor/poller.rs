@@ -9,6 +9,7 @@ use super::super::Driver;
 use crate::sys::epoll::{Epoll, EpollSet};
 use crate::sys::poll::Poll;
 use crate::sys::readiness::{Event, Interest};
+use crate::sys::uring::Uring;
 use crate::sys::wake::Wake as Bell;
 
 /// The token of the bell that ends a wait; no key has this value.
@@ -21,13 +22,16 @@ pub(super) const BELL: u64 = u64::MAX;
 ///   [tells edges](Poller::tells_edges) tells each later change of its readiness without being asked again, and at once
 ///   what it is ready for already. The other kind tells nothing for that.
 /// * `ask` makes the next wait that finds `fd` ready for any of the interest tell so. After that the driver may or may not
-///   tell again: the reactor asks anew for what it still wants. No interest at all means that events are of no use;
-///   they may come all the same.
+///   tell again, see [`answers_once`](Poller::answers_once): the reactor asks anew for what it still wants. No interest at all
+///   means that events are of no use; they may come all the same.
+/// * `let_go` is told when what was asked for is not wanted any more and the file may be about to be closed: nothing keeps it
+///   open after that.
 /// * An event may be stale or spurious. Its token tells the reactor whom it was meant for.
 #[derive(Debug)]
 pub(super) enum Poller {
     Epoll(Epoll),
     Poll(Poll),
+    Uring(Box<Uring>),
 }
 
 impl Poller {
@@ -36,6 +40,7 @@ impl Poller {
         let mut poller = match driver {
             Some(Driver::Poll) => Poller::Poll(Poll::new()),
             Some(Driver::Epoll) => Poller::Epoll(Epoll::new()?),
+            Some(Driver::IoUring) => Poller::Uring(Box::new(Uring::new()?)),
             None => match Epoll::new() {
                 Err(error) if is_refused(&error) => Poller::Poll(Poll::new()),
                 epoll => Poller::Epoll(epoll?),
@@ -45,6 +50,7 @@ impl Poller {
         match &mut poller {
             Poller::Epoll(epoll) => epoll.set().add_level(fd, BELL, Interest::READABLE)?,
             Poller::Poll(poll) => poll.ask(fd, BELL, Interest::READABLE),
+            Poller::Uring(uring) => uring.add_level(fd, BELL, Interest::READABLE),
         }
         Ok(poller)
     }
@@ -54,18 +60,33 @@ impl Poller {
         matches!(self, Poller::Epoll(_))
     }
 
+    /// Whether it forgets what it was asked for when it has told of it.
+    #[inline]
+    pub(super) fn answers_once(&self) -> bool {
+        matches!(self, Poller::Epoll(_) | Poller::Uring(_))
+    }
+
+    /// Which one it is.
+    pub(super) fn driver(&self) -> Driver {
+        match self {
+            Poller::Epoll(_) => Driver::Epoll,
+            Poller::Poll(_) => Driver::Poll,
+            Poller::Uring(_) => Driver::IoUring,
+        }
+    }
+
     /// What keeps the descriptors in the kernel, for other threads to take one out; dead for a driver without such a thing.
     pub(super) fn set(&self) -> Weak<EpollSet> {
         match self {
             Poller::Epoll(epoll) => Arc::downgrade(epoll.set()),
-            Poller::Poll(_) => Weak::new(),
+            Poller::Poll(_) | Poller::Uring(_) => Weak::new(),
         }
     }
 
     pub(super) fn own(&mut self, fd: RawFd, token: u64) -> io::Result<()> {
         match self {
             Poller::Epoll(epoll) => epoll.set().add_edges(fd, token),
-            Poller::Poll(_) => Ok(()),
+            Poller::Poll(_) | Poller::Uring(_) => Ok(()),
         }
     }
 
@@ -84,6 +105,18 @@ impl Poller {
                 poll.ask(fd, token, interest);
                 Ok(())
             }
+            Poller::Uring(uring) => {
+                uring.ask(fd, token, interest);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn let_go(&mut self) {
+        if let Poller::Uring(uring) = self {
+            // The next wait says what is wrong.
+            let _ = uring.let_go();
         }
     }
 
@@ -92,6 +125,7 @@ impl Poller {
         match self {
             Poller::Epoll(epoll) => epoll.wait(timeout, tell),
             Poller::Poll(poll) => poll.wait(timeout, tell),
+            Poller::Uring(uring) => uring.wait(timeout, tell),
         }
     }
 }

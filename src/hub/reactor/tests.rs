@@ -26,8 +26,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn on_both(run: fn(&Bench)) {
-        for driver in [Driver::Epoll, Driver::Poll] {
+    fn on_each(run: fn(&Bench)) {
+        let drivers = [Driver::Epoll, Driver::Poll, Driver::IoUring];
+        for driver in drivers.into_iter().filter(|driver| driver.is_available()) {
             let bell = Bell::new().unwrap();
             let reactor = Reactor::new(Some(driver), &bell).unwrap();
             run(&Bench { reactor, bell, log: Arc::default() });
@@ -63,7 +64,7 @@ fn pipe() -> (PipeReader, PipeWriter) {
 
 #[test]
 fn an_event_on_its_way_does_not_reach_the_next_in_the_slot() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         let (old, mut writer) = pipe();
         let duplicate = old.try_clone().unwrap();
         let key = bench.reactor.register(old.as_raw_fd(), Direction::Read).unwrap();
@@ -84,7 +85,7 @@ fn an_event_on_its_way_does_not_reach_the_next_in_the_slot() {
 
 #[test]
 fn the_key_of_what_is_gone_names_nothing() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         let (reader, _writer) = pipe();
         let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
         assert!(!bench.reactor.is_free(key, Direction::Read));
@@ -99,7 +100,7 @@ fn the_key_of_what_is_gone_names_nothing() {
 
 #[test]
 fn what_was_taken_out_ends_no_wait() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         let (reader, mut writer) = pipe();
         let _file = reader.try_clone().unwrap();
         let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
@@ -113,7 +114,7 @@ fn what_was_taken_out_ends_no_wait() {
 
 #[test]
 fn the_bell_ends_a_wait() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         bench.bell.notify();
         assert!(bench.reactor.poll(None));
         bench.bell.clear();
@@ -125,7 +126,7 @@ fn the_bell_ends_a_wait() {
 
 #[test]
 fn a_number_that_was_leaked_goes_to_the_next_owner() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         let (reader, mut writer) = pipe();
         let stale = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
         let turn = bench.park(stale, "stale");
@@ -142,7 +143,7 @@ fn a_number_that_was_leaked_goes_to_the_next_owner() {
 
 #[test]
 fn each_watcher_is_told_once_of_what_it_asked_for() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         let (one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
         one.set_nonblocking(true).unwrap();
         while (&one).write(&[0; 4096]).is_ok() {}
@@ -164,7 +165,7 @@ fn each_watcher_is_told_once_of_what_it_asked_for() {
 
 #[test]
 fn watchers_of_an_owned_descriptor_hear_of_its_end() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         let (reader, mut writer) = pipe();
         let before = bench.watch(&reader, Interest::READABLE, "before");
         let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();
@@ -194,7 +195,7 @@ fn what_cannot_be_watched_leaves_no_trace() {
 
 #[test]
 fn a_thousand_descriptors_come_and_go() {
-    Bench::on_both(|bench| {
+    Bench::on_each(|bench| {
         let (mut reader, mut writer) = pipe();
         for _ in 0..1_000 {
             let key = bench.reactor.register(reader.as_raw_fd(), Direction::Read).unwrap();

@@ -16,8 +16,9 @@ use crate::io::operation::{ReadBytes, WriteBytes};
 use crate::task::{idle, sleep, spawn, yield_now};
 
 /// Runs `body` on a fresh hub for each driver.
-fn on_both(body: fn()) {
-    for driver in [Driver::Epoll, Driver::Poll] {
+fn on_each(body: fn()) {
+    let drivers = [Driver::Epoll, Driver::Poll, Driver::IoUring];
+    for driver in drivers.into_iter().filter(|driver| driver.is_available()) {
         let run = move || {
             configure(Config::new().driver(driver)).unwrap();
             body();
@@ -87,7 +88,7 @@ fn is_bad_descriptor<T>(result: io::Result<T>) -> bool {
 
 #[test]
 fn a_short_read_saves_the_call_that_would_say_eagain() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         let source = Rc::new(source);
         let calls = Rc::new(Cell::new(0));
@@ -112,7 +113,7 @@ fn a_short_read_saves_the_call_that_would_say_eagain() {
 
 #[test]
 fn the_end_behind_a_short_read_is_not_missed() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         let calls = Rc::new(Cell::new(0));
         let lengths = spawn(move || {
@@ -128,7 +129,7 @@ fn the_end_behind_a_short_read_is_not_missed() {
 
 #[test]
 fn a_reader_and_a_writer_do_not_wait_for_each_other() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         write_until_full(&source);
         let source = Rc::new(source);
@@ -153,7 +154,7 @@ fn a_reader_and_a_writer_do_not_wait_for_each_other() {
 
 #[test]
 fn a_timeout_is_stds_error_and_a_deadline_is_not() {
-    on_both(|| {
+    on_each(|| {
         let (source, _peer) = pair();
         let limit = Duration::from_millis(5);
         source.set_timeout(Direction::Read, Some(limit));
@@ -180,7 +181,7 @@ fn a_timeout_is_stds_error_and_a_deadline_is_not() {
 
 #[test]
 fn what_comes_with_the_timeout_is_not_left_behind() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         source.set_timeout(Direction::Read, Some(Duration::from_millis(1)));
         let byte = spawn(move || read(&source, 1));
@@ -195,7 +196,7 @@ fn what_comes_with_the_timeout_is_not_left_behind() {
 
 #[test]
 fn in_nonblocking_mode_the_kernel_is_asked_each_time() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         source.set_timeout(Direction::Read, Some(Duration::from_millis(1)));
         assert!(read(&source, 1).is_err());
@@ -230,7 +231,7 @@ fn an_interrupted_call_is_made_again() {
 
 #[test]
 fn close_wakes_everybody_and_keeps_the_number() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         write_until_full(&source);
         let source = Rc::new(source);
@@ -265,7 +266,7 @@ fn close_wakes_everybody_and_keeps_the_number() {
 
 #[test]
 fn close_hangs_up_though_the_source_still_exists() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         source.close().unwrap();
         assert_eq!(io::Read::read(&mut peer, &mut [0]).unwrap(), 0);
@@ -275,7 +276,7 @@ fn close_hangs_up_though_the_source_still_exists() {
 
 #[test]
 fn a_thread_without_hub_closes_and_drops() {
-    on_both(|| {
+    on_each(|| {
         let (source, _peer) = pair();
         let source = Arc::new(source);
         let waiting = spawn({
@@ -301,7 +302,7 @@ fn a_thread_without_hub_closes_and_drops() {
 /// The kernel knows it no more, though the file lives on and becomes ready: the hub is not woken for nobody.
 #[test]
 fn a_source_that_is_dropped_elsewhere_wakes_nobody() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         let _file = source.get_ref().try_clone().unwrap();
         source.set_timeout(Direction::Read, Some(Duration::from_nanos(1)));
@@ -317,7 +318,7 @@ fn a_source_that_is_dropped_elsewhere_wakes_nobody() {
 
 #[test]
 fn two_hubs_wait_and_both_hear_of_the_end() {
-    on_both(|| {
+    on_each(|| {
         let (source, _peer) = pair();
         let source = Arc::new(source);
         let there = thread::spawn({
@@ -339,7 +340,7 @@ fn two_hubs_wait_and_both_hear_of_the_end() {
 
 #[test]
 fn hubs_that_have_ended_are_forgotten() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         let source = Arc::new(source);
         for round in 0..10 {
@@ -358,7 +359,7 @@ fn hubs_that_have_ended_are_forgotten() {
 
 #[test]
 fn the_descriptor_comes_back_as_it_is() {
-    on_both(|| {
+    on_each(|| {
         let (source, mut peer) = pair();
         source.set_timeout(Direction::Read, Some(Duration::from_millis(1)));
         assert!(read(&source, 1).is_err());
@@ -372,7 +373,7 @@ fn the_descriptor_comes_back_as_it_is() {
 /// What epoll cannot wait for is never waited for, and what says EAGAIN all the same is an error.
 #[test]
 fn a_regular_file_needs_no_waiting() {
-    on_both(|| {
+    on_each(|| {
         let file = OwnedFd::from(std::fs::File::open(std::env::current_exe().unwrap()).unwrap());
         assert_eq!(read(&Source::new(file), 4).unwrap(), b"\x7fELF");
     });

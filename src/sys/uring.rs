@@ -1,0 +1,268 @@
+//! io_uring: requests and answers go through memory that the kernel shares, and one system call per pass of the hub submits and
+//! waits. Linux 6.1 or later.
+//!
+//! Here it tells readiness, as the other drivers do: a descriptor is asked for one answer, and the question goes to the kernel
+//! with the next wait. What is asked keeps its file open until it has answered or has been taken back, whatever becomes of
+//! the number; see [`let_go`](Uring::let_go).
+
+mod abi;
+mod ring;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::readiness::{Event, Interest};
+use abi::{Completion, Submission};
+use ring::Ring;
+
+/// What the kernel must have.
+const OPERATIONS: &[u8] = &[abi::POLL, abi::CANCEL];
+/// Events told by one wait, about; more are left for the next.
+const EVENTS: usize = 1024;
+/// The name of requests whose answers are of no use.
+const NOBODY: u64 = u64::MAX;
+/// In [`Uring::polls`]: nothing is asked of this number.
+const NOWHERE: u32 = u32::MAX;
+
+const READABLE: libc::c_int = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+const WRITABLE: libc::c_int = libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR;
+const MARKED: libc::c_int = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+
+/// A set of descriptors that are asked, in an io_uring of the calling thread's.
+#[derive(Debug)]
+pub(crate) struct Uring {
+    ring: Ring,
+    /// Requests that will be answered, by their names. A name is free again when the last answer has been taken.
+    polls: Slab<Poll>,
+    /// `numbers[fd]` is the name of the request in force for `fd`, or [`NOWHERE`].
+    numbers: Vec<u32>,
+    /// Requests taken back that have not been answered.
+    leaving: usize,
+    /// Requests for which the ring had no room.
+    backlog: VecDeque<Submission>,
+    /// What was answered while nobody waited.
+    heard: Vec<Event>,
+}
+
+/// A request for readiness.
+#[derive(Clone, Copy, Debug)]
+struct Poll {
+    token: u64,
+    fd: RawFd,
+    interest: Interest,
+    manner: Manner,
+    /// Nobody asks any more.
+    taken_back: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Manner {
+    /// For one answer.
+    Once,
+    /// The same, of a descriptor that would give one that is of no use, and give it again at once.
+    Changes,
+    /// For an answer in each wait.
+    Always,
+}
+
+/// There is no io_uring of the kind that is needed.
+#[derive(Debug, thiserror::Error)]
+#[error("io_uring of Linux 6.1 or later is missing, or disabled: {0}")]
+struct Missing(io::Error);
+
+impl Uring {
+    /// # Errors
+    ///
+    /// Kind `Unsupported` if the kernel is too old or does not let this process use it. Else as the kernel says, for instance
+    /// that the process has no descriptor left.
+    pub(crate) fn new() -> io::Result<Uring> {
+        let ring = Ring::new(OPERATIONS).map_err(|error| match error.raw_os_error() {
+            None | Some(libc::ENOSYS | libc::EPERM | libc::EACCES | libc::EINVAL) => {
+                io::Error::new(io::ErrorKind::Unsupported, Missing(error))
+            }
+            _ => error,
+        })?;
+        Ok(Uring {
+            ring,
+            polls: Slab::new(),
+            numbers: Vec::new(),
+            leaving: 0,
+            backlog: VecDeque::new(),
+            heard: Vec::new(),
+        })
+    }
+
+    /// Asks to be told once, as soon as `fd` is ready for any of `interest`, in place of what the number was asked for
+    /// before. It may name another file now. No interest only takes that back.
+    pub(crate) fn ask(&mut self, fd: RawFd, token: u64, interest: Interest) {
+        let number = fd as usize;
+        if self.numbers.len() <= number {
+            self.numbers.resize(number + 1, NOWHERE);
+        }
+        self.take_back(number);
+        if !interest.is_none() {
+            self.poll(Poll { token, fd, interest, manner: Manner::Once, taken_back: false });
+        }
+    }
+
+    /// Has every wait tell for what of `interest` `fd` is ready, as long as it is.
+    pub(crate) fn add_level(&mut self, fd: RawFd, token: u64, interest: Interest) {
+        self.ask(fd, token, Interest::NONE);
+        self.poll(Poll { token, fd, interest, manner: Manner::Always, taken_back: false });
+    }
+
+    /// Waits until something that was asked is ready, at most for `timeout`, and hands each event to `tell`. A signal ends
+    /// the wait early.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>, mut tell: impl FnMut(Event)) -> io::Result<()> {
+        let waits = timeout != Some(Duration::ZERO) && self.heard.is_empty() && !self.ring.has_completions();
+        self.submit(waits.then_some(timeout))?;
+        self.heard.drain(..).for_each(&mut tell);
+        let mut answers = 0;
+        loop {
+            let before = answers;
+            while let Some(completion) = self.ring.pop() {
+                answers += 1;
+                if let Some(event) = self.answered(completion) {
+                    tell(event);
+                }
+            }
+            // The kernel makes few answers at a time.
+            if answers == before || answers > EVENTS || !self.ring.may_have_work() {
+                return Ok(());
+            }
+            self.ring.enter(0, None)?;
+        }
+    }
+
+    /// When this returns, the kernel keeps no file open for a request that was taken back. Mostly there is none such, and it
+    /// costs nothing.
+    pub(crate) fn let_go(&mut self) -> io::Result<()> {
+        loop {
+            while let Some(completion) = self.ring.pop() {
+                let event = self.answered(completion);
+                self.heard.extend(event);
+            }
+            if self.leaving == 0 {
+                return Ok(());
+            }
+            self.submit(Some(None))?;
+        }
+    }
+
+    fn poll(&mut self, poll: Poll) {
+        let name = self.polls.insert(poll);
+        self.numbers[poll.fd as usize] = name as u32;
+        let readable = if poll.interest.is_readable() { libc::EPOLLIN | libc::EPOLLRDHUP } else { 0 };
+        let writable = if poll.interest.is_writable() { libc::EPOLLOUT } else { 0 };
+        let events = (readable | writable) as u32;
+        self.push(Submission {
+            operation: abi::POLL,
+            fd: poll.fd,
+            length: if poll.manner == Manner::Changes { abi::POLL_CHANGES } else { 0 },
+            // Halves in the order of the machine, of which the lower one comes first.
+            options: if cfg!(target_endian = "big") { events.rotate_left(16) } else { events },
+            name: name as u64,
+            ..Submission::default()
+        });
+    }
+
+    fn take_back(&mut self, number: usize) {
+        let name = std::mem::replace(&mut self.numbers[number], NOWHERE);
+        if name == NOWHERE {
+            return;
+        }
+        self.polls[name as usize].taken_back = true;
+        self.leaving += 1;
+        self.push(Submission {
+            operation: abi::CANCEL,
+            flags: abi::QUIET,
+            fd: -1,
+            address: name.into(),
+            name: NOBODY,
+            ..Submission::default()
+        });
+    }
+
+    /// Takes in an answer. Hands out what is to be told.
+    #[inline]
+    fn answered(&mut self, Completion { name, result, flags }: Completion) -> Option<Event> {
+        if name == NOBODY {
+            return None;
+        }
+        let name = name as usize;
+        let poll = self.polls[name];
+        let goes_on = flags & abi::MORE != 0;
+        if !goes_on {
+            self.polls.remove(name);
+        }
+        if poll.taken_back {
+            self.leaving -= usize::from(!goes_on);
+            return None;
+        }
+        let Poll { token, interest, manner, .. } = poll;
+        let event = match result {
+            // The call that follows says what is wrong.
+            ..0 => Event { token, ready: Interest::BOTH, marked: true },
+            bits => Event {
+                token,
+                ready: Interest::READABLE.when(bits & READABLE != 0)
+                    | Interest::WRITABLE.when(bits & WRITABLE != 0),
+                marked: bits & MARKED != 0,
+            },
+        };
+        let is_meant = !event.ready.common(interest).is_none();
+        let number = poll.fd as usize;
+        match (is_meant, goes_on) {
+            (true, true) => self.take_back(number),
+            (true, false) if manner == Manner::Always => self.poll(poll),
+            (true, false) => self.numbers[number] = NOWHERE,
+            (false, true) => {}
+            // The other end sends no more, which is told unasked, while this one wants to.
+            (false, false) => self.poll(Poll { manner: Manner::Changes, ..poll }),
+        }
+        is_meant.then_some(event)
+    }
+
+    fn push(&mut self, submission: Submission) {
+        // SAFETY: the requests made in this file name no memory.
+        if !(self.backlog.is_empty() && unsafe { self.ring.push(&submission) }) {
+            self.backlog.push_back(submission);
+        }
+    }
+
+    /// Submits all that there is room for, and if told so, waits for an answer.
+    fn submit(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
+        while !self.refill() {
+            let before = self.ring.unsubmitted();
+            self.ring.enter(0, None)?;
+            if self.ring.unsubmitted() == before {
+                // Answers have to be taken first.
+                return Ok(());
+            }
+        }
+        match wait {
+            Some(timeout) => self.ring.enter(1, timeout),
+            None if self.ring.unsubmitted() > 0 || self.ring.may_have_work() => self.ring.enter(0, None),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the ring has room for all.
+    fn refill(&mut self) -> bool {
+        while let Some(submission) = self.backlog.front() {
+            // SAFETY: as in `push`.
+            if !unsafe { self.ring.push(submission) } {
+                return false;
+            }
+            self.backlog.pop_front();
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

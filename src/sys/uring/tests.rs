@@ -1,0 +1,188 @@
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use super::*;
+
+/// `None` where the kernel has none.
+fn uring() -> Option<Uring> {
+    match Uring::new() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
+        uring => Some(uring.unwrap()),
+    }
+}
+
+fn pipe() -> (PipeReader, PipeWriter) {
+    io::pipe().unwrap()
+}
+
+fn events_within(uring: &mut Uring, timeout: Option<Duration>) -> Vec<Event> {
+    let mut events = Vec::new();
+    uring.wait(timeout, |event| events.push(event)).unwrap();
+    events
+}
+
+fn events(uring: &mut Uring) -> Vec<Event> {
+    events_within(uring, Some(Duration::ZERO))
+}
+
+fn readable(token: u64) -> Event {
+    Event { token, ready: Interest::READABLE, marked: false }
+}
+
+/// A connection whose first end can take no more, and whose other end has hung up its own direction.
+fn full_and_half_closed() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    one.set_nonblocking(true).unwrap();
+    while one.write(&[0; 65_536]).is_ok() {}
+    other.shutdown(Shutdown::Write).unwrap();
+    one.set_nonblocking(false).unwrap();
+    assert_eq!(one.read(&mut [0]).unwrap(), 0);
+    one.set_nonblocking(true).unwrap();
+    // What is on its way makes room once more.
+    while one.write(&[0; 65_536]).is_ok() {}
+    (one, other)
+}
+
+#[test]
+fn asking_holds_for_one_answer() {
+    let Some(mut uring) = uring() else { return };
+    let (reader, mut writer) = pipe();
+    let fd = reader.as_raw_fd();
+    uring.ask(fd, 1, Interest::READABLE);
+    assert_eq!(events(&mut uring), []);
+    writer.write_all(b"a").unwrap();
+    assert_eq!(events_within(&mut uring, None), [readable(1)]);
+    assert_eq!(events(&mut uring), []);
+    uring.ask(fd, 2, Interest::READABLE);
+    assert_eq!(events(&mut uring), [readable(2)]);
+    drop(writer);
+    uring.ask(fd, 3, Interest::BOTH);
+    assert!(matches!(events(&mut uring)[..], [Event { token: 3, marked: true, .. }]));
+}
+
+#[test]
+fn what_is_taken_back_is_not_told() {
+    let Some(mut uring) = uring() else { return };
+    let (reader, mut writer) = pipe();
+    let fd = reader.as_raw_fd();
+    uring.ask(fd, 1, Interest::READABLE);
+    uring.ask(fd, 2, Interest::READABLE);
+    writer.write_all(b"a").unwrap();
+    assert_eq!(events(&mut uring), [readable(2)]);
+    uring.ask(fd, 3, Interest::READABLE);
+    uring.ask(fd, 3, Interest::NONE);
+    let start = Instant::now();
+    let wait = Duration::from_millis(2);
+    while start.elapsed() < wait {
+        assert_eq!(events_within(&mut uring, Some(wait)), []);
+    }
+    assert_eq!((uring.polls.len(), uring.leaving), (0, 0));
+}
+
+#[test]
+fn a_file_is_let_go() {
+    let Some(mut uring) = uring() else { return };
+    let (mut reader, writer) = pipe();
+    let (other, mut other_writer) = pipe();
+    uring.ask(other.as_raw_fd(), 1, Interest::READABLE);
+    uring.ask(writer.as_raw_fd(), 2, Interest::NONE);
+    // An empty pipe has room: what is asked has been answered, and is held by nobody.
+    uring.ask(writer.as_raw_fd(), 2, Interest::WRITABLE);
+    assert_eq!(events(&mut uring).len(), 1);
+    writer.try_clone().unwrap().write_all(&[0; 65_536]).unwrap();
+    uring.ask(writer.as_raw_fd(), 3, Interest::WRITABLE);
+    assert_eq!(events(&mut uring), []);
+    uring.ask(writer.as_raw_fd(), 3, Interest::NONE);
+    other_writer.write_all(b"a").unwrap();
+    uring.let_go().unwrap();
+    drop(writer);
+    // The end comes, though the ring was not used again.
+    assert_eq!(reader.read_to_end(&mut Vec::new()).unwrap(), 65_536);
+    assert_eq!(events_within(&mut uring, None), [readable(1)]);
+}
+
+#[test]
+fn a_level_is_told_until_it_falls() {
+    let Some(mut uring) = uring() else { return };
+    let (mut reader, mut writer) = pipe();
+    uring.add_level(reader.as_raw_fd(), 9, Interest::READABLE);
+    assert_eq!(events(&mut uring), []);
+    for _ in 0..3 {
+        writer.write_all(b"a").unwrap();
+        assert_eq!(events_within(&mut uring, None), [readable(9)]);
+        assert_eq!(events_within(&mut uring, None), [readable(9)]);
+        reader.read_exact(&mut [0]).unwrap();
+        let _ = events(&mut uring);
+        assert_eq!(events(&mut uring), []);
+    }
+}
+
+#[test]
+fn more_than_there_is_room_for() {
+    let Some(mut uring) = uring() else { return };
+    let pipes: Vec<_> = (0..700).map(|_| pipe()).collect();
+    for (token, (reader, writer)) in pipes.iter().enumerate() {
+        uring.ask(reader.as_raw_fd(), token as u64, Interest::READABLE);
+        (&*writer).write_all(b"a").unwrap();
+    }
+    let mut tokens = Vec::new();
+    while tokens.len() < pipes.len() {
+        tokens.extend(events_within(&mut uring, None).iter().map(|event| event.token));
+    }
+    tokens.sort_unstable();
+    assert!(tokens.into_iter().eq(0..700));
+}
+
+#[test]
+fn who_writes_to_one_that_sends_no_more_is_told_once_there_is_room() {
+    let Some(mut uring) = uring() else { return };
+    let (one, mut other) = full_and_half_closed();
+    for token in [1, 2] {
+        uring.ask(one.as_raw_fd(), token, Interest::WRITABLE);
+        let start = Instant::now();
+        let mut waits = 0;
+        while start.elapsed() < Duration::from_millis(20) {
+            waits += 1;
+            assert_eq!(events_within(&mut uring, Some(Duration::from_millis(20))), []);
+        }
+        assert!(waits < 10, "{waits} waits");
+        let mut bytes = vec![0; 1 << 20];
+        let event = loop {
+            let _ = other.read(&mut bytes).unwrap();
+            if let [event] = events(&mut uring)[..] {
+                break event;
+            }
+        };
+        assert!(event.token == token && event.ready.is_writable());
+        while (&one).write(&[0; 65_536]).is_ok() {}
+    }
+    uring.let_go().unwrap();
+    assert_eq!((uring.polls.len(), uring.leaving), (0, 0));
+}
+
+#[test]
+fn a_number_that_is_not_open_is_ready_for_everything() {
+    let Some(mut uring) = uring() else { return };
+    let number = pipe().0.as_raw_fd().max(100) + 10_000;
+    uring.ask(number, 1, Interest::READABLE);
+    assert_eq!(events(&mut uring), [Event { token: 1, ready: Interest::BOTH, marked: true }]);
+    let file = File::open("/proc/self/exe").unwrap();
+    uring.ask(file.as_raw_fd(), 2, Interest::READABLE);
+    assert!(matches!(events(&mut uring)[..], [Event { token: 2, .. }]));
+}
+
+#[test]
+fn a_wait_ends_in_time() {
+    let Some(mut uring) = uring() else { return };
+    let start = Instant::now();
+    let wait = Duration::from_micros(1_100);
+    while start.elapsed() < wait {
+        events_within(&mut uring, Some(wait));
+    }
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
