@@ -4,7 +4,7 @@
 //!     cargo bench --features monkey --bench monkey -- --short
 //!
 //! A call: `recv` on a number that is not open, the plain one, and the one in the program before and after `patch_all` on a
-//! thread without a hub. An echo: 64 bytes there and back over a Unix socket pair, by greenloop's own streams, by std's under
+//! thread without a hub. An echo: 64 bytes there and back over TCP, by greenloop's own streams, by std's under
 //! `patch_all`, and between two OS threads. A switch: two green threads that yield in turn, plain ones and isolated ones; and one
 //! that is spawned, runs and is joined. Medians of several rounds, in nanoseconds of processor time of the whole process.
 
@@ -14,11 +14,11 @@
 mod table;
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use greenloop::monkey::{Parts, original, patch_all, unpatch};
-use greenloop::{Builder, net::unix as green, spawn, yield_now};
+use greenloop::{Builder, net, spawn, yield_now};
 use rustix::time::{ClockId, clock_gettime};
 use table::{median, number};
 
@@ -42,7 +42,8 @@ fn main() {
             each
         }),
         ("echo, greenloop's streams", |times| {
-            let (one, other) = green::UnixStream::pair().expect("a pair");
+            let (one, other) = pair();
+            let [one, other] = [one, other].map(net::TcpStream::from);
             echo(times / 10, one, other, |serve, ask| {
                 let server = spawn(serve);
                 ask();
@@ -51,7 +52,7 @@ fn main() {
         }),
         ("echo, std's streams, patched", |times| {
             patch_all();
-            let (one, other) = UnixStream::pair().expect("a pair");
+            let (one, other) = pair();
             let each = echo(times / 10, one, other, |serve, ask| {
                 let server = spawn(serve);
                 ask();
@@ -61,7 +62,7 @@ fn main() {
             each
         }),
         ("echo, two OS threads", |times| {
-            let (one, other) = UnixStream::pair().expect("a pair");
+            let (one, other) = pair();
             echo(times / 10, one, other, |serve, ask| {
                 let server = thread::spawn(serve);
                 ask();
@@ -130,6 +131,15 @@ fn spawns(times: u32, isolated: bool) -> f64 {
         spawned.join().expect("no panic");
     }
     (now() - start) / f64::from(times)
+}
+
+/// Two ends of a connection.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let one = TcpStream::connect(listener.local_addr().expect("bound")).expect("room for one");
+    let (other, _) = listener.accept().expect("one has come");
+    [&one, &other].into_iter().for_each(|end| end.set_nodelay(true).expect("a socket"));
+    (one, other)
 }
 
 fn echo<S: Read + Write + Send + 'static>(

@@ -247,7 +247,7 @@ impl<T> Core<T> {
     }
 
     /// Without a deadline the only error is that of a disconnected channel.
-    #[inline]
+    #[inline(always)]
     pub(super) fn recv(&self, deadline: Option<Time>) -> Result<T, RecvTimeoutError> {
         let state = self.state.lock();
         if !state.has_free() {
@@ -288,7 +288,7 @@ impl<T> Core<T> {
     }
 
     /// Waits in `receivers`.
-    #[inline]
+    #[inline(always)]
     fn stand<'a>(
         &'a self,
         mut state: LockGuard<'a, State<T>>,

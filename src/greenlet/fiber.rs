@@ -48,8 +48,9 @@ const CHUNK: usize = 16;
 /// Bytes that a suspended fiber needs below `live`'s own frame.
 const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
 
-/// Cache lines that a fiber touches first when it goes on, from where it left its stack upwards.
-const LINES_AHEAD: usize = 4;
+/// Cache lines that a fiber touches first when it goes on: what it saved, just below the place where `leave` took its depth,
+/// and its frame above that.
+const LINES_AHEAD: usize = 3;
 
 /// A reference to something that lives as long as its OS thread runs greenlets: a fiber, the thread's own record, its hub.
 ///
@@ -294,7 +295,7 @@ impl Fiber {
     pub(crate) fn prefetch_stack(&self) {
         let top = self.yielder.get().addr();
         memory::prefetch(top);
-        let left_at = top.wrapping_sub(self.depth.get() as usize);
+        let left_at = top.wrapping_sub(self.depth.get() as usize + 64);
         for line in 0..LINES_AHEAD {
             memory::prefetch(left_at.wrapping_add(64 * line));
         }

@@ -58,7 +58,7 @@ const SMALLEST_SHIFT: u8 = 14;
 const LARGEST_SHIFT: u8 = 30;
 pub(super) const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
 
-/// More than any shift, and a divisor of any page's size.
+/// More than any shift, and a divisor of any base.
 const SHIFTS: usize = 32;
 
 /// The default slot: 128 KiB, or 512 KiB in a debug build.
@@ -188,7 +188,7 @@ impl Stack {
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> StackPointer {
-        NonZeroUsize::new(self.extent.base()).expect("nothing is mapped at 0")
+        NonZeroUsize::new(self.extent.base()).expect("no stack lies below 64")
     }
 
     #[inline]
@@ -207,7 +207,8 @@ impl Drop for Stack {
 /// The bounds of a stack, in one word: a fiber keeps it in the cache line that each switch needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Extent {
-    /// The low end, which is a multiple of the page size, plus the shift of the size class.
+    /// The base, which each switch needs, plus the shift of the size class. The base is in the slot's top page, so that the
+    /// rest follows from the two.
     packed: NonZeroUsize,
 }
 
@@ -234,12 +235,11 @@ const CANARIES: [usize; 8] = [0, 24, 96, 216, 360, 528, 768, 816];
 const FIRST_FRAMES: usize = if cfg!(debug_assertions) { 5000 } else { 1024 };
 
 impl Extent {
-    /// # Panics
-    ///
-    /// Panics if `low` is 0.
+    /// The stack in the slot that begins at `low`.
     fn new(low: usize, class: SizeClass) -> Extent {
-        debug_assert!(low.is_multiple_of(SHIFTS), "room for the shift");
-        let packed = NonZeroUsize::new(low).expect("nothing is mapped at 0");
+        let colour = (low >> class.shift) % COLOURS;
+        let base = low + class.slot() - HEADER - colour * COLOUR_STEP;
+        let packed = NonZeroUsize::new(base).expect("a slot is larger than what lies above the base");
         Extent { packed: packed | class.shift as usize }
     }
 
@@ -249,18 +249,12 @@ impl Extent {
     }
 
     #[inline]
-    fn low(self) -> usize {
+    fn base(self) -> usize {
         self.packed.get() / SHIFTS * SHIFTS
     }
 
-    #[inline]
-    fn colour(self) -> usize {
-        (self.low() >> self.class().shift) % COLOURS
-    }
-
-    #[inline]
-    fn base(self) -> usize {
-        self.end() - HEADER - self.colour() * COLOUR_STEP
+    fn low(self) -> usize {
+        self.end() - self.class().slot()
     }
 
     /// Gives back to the kernel what a deep call has left below the top 16 KiB. `in_use` counts the bytes from the base
@@ -368,7 +362,7 @@ impl Extent {
     }
 
     fn end(self) -> usize {
-        self.low() + self.class().slot()
+        self.base().next_multiple_of(memory::page_size())
     }
 
     /// How many bytes below the base are backed by memory, to the page: the most that was in use since the stack was

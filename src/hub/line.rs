@@ -23,7 +23,7 @@ pub(crate) enum Ended {
 impl Waiter {
     /// Parks until `settle`, asked under `lock` after each wake, has an answer. Returns it, or why the wait ended
     /// without one, with the lock held, so that the caller can leave its line in the same breath.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn stand<'a, S, R>(
         &self,
         lock: &'a Lock<S>,
