@@ -117,6 +117,7 @@
 //! |---|---|---|
 //! | 200 fetches of 100 ms by ureq, http | 0.2 s | 20 s |
 //! | the same, https | 0.3 s | 20 s |
+//! | 200 fetches of 100 ms by reqwest, http, isolated or not | 0.2 s | 20 s |
 //! | 50 fetches of 100 ms by libcurl, a shared library | 0.1 s | 5 s |
 //! | 100 times SET, BLPOP of 100 ms and GET by the crate redis | 0.2 s | 14 s |
 //! | 50 queries of 100 ms by the crate postgres, isolated | 0.3 s | 5.5 s |

@@ -1,4 +1,4 @@
-//! The crate `ureq`, over http and https.
+//! The crate `ureq`, over http and https, and `reqwest`, whose own OS thread does the work.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::{DELAY, SERIAL, compare};
+use crate::{DELAY, SERIAL, compare, compare_isolated};
 
 const FETCHES: u32 = if cfg!(debug_assertions) { 50 } else { 200 };
 
@@ -89,4 +89,21 @@ fn so_do_those_over_https() {
     let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(vec![trusted]))).build();
     let agent = agent(tls);
     compare(&format!("ureq, https, {DELAY:?}"), FETCHES, move |_| assert_eq!(fetch(&agent, &url), ANSWER));
+}
+
+/// A fetch of one client's, which parks until the client's own OS thread has the answer.
+fn fetch_with_reqwest() -> impl Fn(u32) + Send + Sync + 'static {
+    let url = format!("http://127.0.0.1:{}/", slow_server(FETCHES, DELAY, |stream| stream));
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    move |_| assert_eq!(client.get(&url).send().unwrap().text().unwrap(), ANSWER)
+}
+
+#[test]
+fn those_of_reqwest_park_as_threads_do() {
+    compare(&format!("reqwest, {DELAY:?}"), FETCHES, fetch_with_reqwest());
+}
+
+#[test]
+fn those_of_reqwest_isolated() {
+    compare_isolated(&format!("reqwest, isolated, {DELAY:?}"), FETCHES, fetch_with_reqwest());
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Condvar, Mutex, Once, RwLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -165,6 +165,41 @@ fn channels_of_crossbeam_between_two_of_one_hub() {
     });
 }
 
+#[test]
+fn locks_of_std_between_isolated_and_plain_ones() {
+    patched(|| {
+        let shared = Arc::new((Mutex::new(0), Condvar::new(), RwLock::new(0), Barrier::new(11), Once::new()));
+        let mut tasks: Vec<_> = (0..10)
+            .map(|number| {
+                let shared = shared.clone();
+                let take_part = move || {
+                    let (mutex, changed, rwlock, barrier, once) = &*shared;
+                    barrier.wait();
+                    once.call_once(|| thread::sleep(Duration::from_millis(1)));
+                    for _ in 0..10 {
+                        let mut written = rwlock.write().unwrap();
+                        let before = *written;
+                        yield_now();
+                        *written = before + 1;
+                        drop(written);
+                        assert!(*rwlock.read().unwrap() > before);
+                    }
+                    *mutex.lock().unwrap() += 1;
+                    changed.notify_one();
+                };
+                Builder::new().isolated(number % 2 == 0).spawn(take_part).unwrap()
+            })
+            .collect();
+        tasks.push(isolated(move || {
+            let (mutex, changed, rwlock, barrier, _) = &*shared;
+            barrier.wait();
+            drop(changed.wait_while(mutex.lock().unwrap(), |ended| *ended < 10).unwrap());
+            assert_eq!(*rwlock.read().unwrap(), 100);
+        }));
+        join_all(tasks);
+    });
+}
+
 /// Its queue lies in thread-local variables.
 #[test]
 fn locks_of_parking_lot_with_many_in_line() {
@@ -225,6 +260,8 @@ fn std_takes_it_for_an_os_thread() {
         struct Yields;
         impl Drop for Yields {
             fn drop(&mut self) {
+                assert!(thread::panicking());
+                isolated(|| assert!(!thread::panicking())).wait();
                 assert!(thread::panicking());
             }
         }
