@@ -21,8 +21,9 @@ use crate::sys::clock::Time;
 /// device works as well; nobody waits for those on another OS thread, and they stay in the mode in which they came. See
 /// [the module](crate::fs) for what a kill does.
 ///
-/// Each read and write of a regular file is a trip to another OS thread, a hundred times as dear as the system call itself:
-/// [`BufReader`](io::BufReader) and [`BufWriter`](io::BufWriter) save as many as they save elsewhere, and more.
+/// Each read and write of a regular file is a trip to another OS thread, a hundred times as dear as the system call itself, or a
+/// turn of the hub with io_uring: [`BufReader`](io::BufReader) and [`BufWriter`](io::BufWriter) save as many as they save
+/// elsewhere, and more.
 ///
 /// # Examples
 ///
@@ -91,16 +92,22 @@ impl File {
         OpenOptions::new()
     }
 
-    operation! {
-        /// Waits until all that was written, and what is known of the file, is on its device.
-        #[doc(alias = "fsync")]
-        sync_all() -> ()
+    /// Waits until all that was written, and what is known of the file, is on its device.
+    ///
+    /// This is [`std::fs::File::sync_all`]; see [the module](crate::fs) for how it waits.
+    #[doc(alias = "fsync")]
+    pub fn sync_all(&self) -> io::Result<()> {
+        self.file.synchronize(false)
     }
-    operation! {
-        /// Waits until all that was written is on its device.
-        #[doc(alias = "fdatasync")]
-        sync_data() -> ()
+
+    /// Waits until all that was written is on its device.
+    ///
+    /// This is [`std::fs::File::sync_data`]; see [the module](crate::fs) for how it waits.
+    #[doc(alias = "fdatasync")]
+    pub fn sync_data(&self) -> io::Result<()> {
+        self.file.synchronize(true)
     }
+
     operation! {
         /// Cuts the file off, or fills it up with zeros.
         #[doc(alias = "ftruncate")]
@@ -135,7 +142,7 @@ impl File {
     ///
     /// Those of fcntl(2), for instance when no descriptor is left.
     pub fn try_clone(&self) -> io::Result<File> {
-        Ok(File::from(self.file.get_ref().try_clone()?))
+        Ok(File { file: self.file.sibling(self.file.get_ref().try_clone()?) })
     }
 
     /// Locks the file for this handle and its clones alone: [`std::fs::File::lock`].
@@ -248,6 +255,9 @@ impl Read for &File {
         if self.file.tells_readiness() {
             return io::Read::read_to_end(&mut Plain(self), bytes);
         }
+        if let Some(result) = self.file.read_to_end(bytes) {
+            return result;
+        }
         // In one trip.
         let (mut more, result) = self.file.offload(|mut file| {
             let mut more = Vec::new();
@@ -315,6 +325,9 @@ impl Write for File {
 
 impl Seek for &File {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        if let Some(result) = self.file.at_position(|mut file| file.seek(position)) {
+            return result;
+        }
         // Not here: it would wait for a read that is under way.
         self.file.offload(move |mut file| file.seek(position))
     }

@@ -1,10 +1,14 @@
 //! How a file is to be opened.
 
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::File;
+use crate::io::performer;
+use crate::sys::uring::{Entry, Opening};
 use crate::threadpool::offload;
 
 /// How a file is to be opened: [`std::fs::OpenOptions`], whose [`open`](OpenOptions::open) lets other green threads run.
@@ -25,7 +29,11 @@ use crate::threadpool::offload;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct OpenOptions(std::fs::OpenOptions);
+pub struct OpenOptions {
+    options: std::fs::OpenOptions,
+    /// The same for who makes the system call otherwise: std's cannot be looked into.
+    opening: Opening,
+}
 
 /// One of std's switches.
 macro_rules! switch {
@@ -33,7 +41,8 @@ macro_rules! switch {
         $(#[$documentation])*
         #[doc = concat!("See [`std::fs::OpenOptions::", stringify!($name), "`].")]
         pub fn $name(&mut self, $name: bool) -> &mut OpenOptions {
-            self.0.$name($name);
+            self.options.$name($name);
+            self.opening.$name = $name;
             self
         }
     };
@@ -43,7 +52,7 @@ impl OpenOptions {
     /// With everything off: at least one of read, write and append is needed.
     #[expect(clippy::new_without_default, reason = "std's has no Default either")]
     pub fn new() -> OpenOptions {
-        OpenOptions(std::fs::OpenOptions::new())
+        OpenOptions { options: std::fs::OpenOptions::new(), opening: Opening::new() }
     }
 
     switch! {
@@ -74,25 +83,35 @@ impl OpenOptions {
     /// Opens the file at a path. See [the module](crate::fs) for how it waits.
     ///
     /// Opening a named pipe waits for who opens its other end, and keeps a thread of the pool meanwhile, even if the caller is
-    /// killed. (With `custom_flags(O_NONBLOCK)`, it does not.)
+    /// killed. (With `custom_flags(O_NONBLOCK)`, or with io_uring, it does not.)
     ///
     /// # Errors
     ///
     /// As [`std::fs::OpenOptions::open`].
     pub fn open<P: AsRef<Path>>(&self, path: P) -> io::Result<File> {
-        let (options, path) = (self.0.clone(), path.as_ref().to_owned());
+        let path = path.as_ref();
+        if let Some(hub) = performer()
+            && let Some(flags) = self.opening.flags()
+            && let Ok(path) = CString::new(path.as_os_str().as_bytes())
+        {
+            let entry = Entry::open(&path, flags, self.opening.mode);
+            return hub.reactor().perform(&entry, "File::open")?.opened().map(File::from);
+        }
+        let (options, path) = (self.options.clone(), path.to_owned());
         offload(move || options.open(path).map(File::from))
     }
 }
 
 impl OpenOptionsExt for OpenOptions {
     fn mode(&mut self, mode: u32) -> &mut OpenOptions {
-        self.0.mode(mode);
+        self.options.mode(mode);
+        self.opening.mode = mode;
         self
     }
 
     fn custom_flags(&mut self, flags: i32) -> &mut OpenOptions {
-        self.0.custom_flags(flags);
+        self.options.custom_flags(flags);
+        self.opening.custom_flags = flags;
         self
     }
 }

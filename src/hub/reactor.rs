@@ -7,6 +7,7 @@
 //! Any other descriptor is asked for by number, once per wait; see [`Reactor::watch`].
 
 mod entry;
+mod lent;
 mod poller;
 mod registration;
 mod turn;
@@ -31,6 +32,7 @@ use crate::sys::readiness::{Event, Interest};
 use crate::sys::wake::Wake as Bell;
 
 use entry::{Entry, Side};
+use lent::Operation;
 use poller::{BELL, Poller};
 pub(crate) use registration::Registration;
 pub(crate) use turn::Turn;
@@ -100,6 +102,8 @@ pub(crate) struct Reactor {
 struct Core {
     poller: Poller,
     entries: Slab<Entry>,
+    /// Those that the kernel does as a whole, by their tokens.
+    operations: Slab<Operation>,
     /// `numbers[fd]` is the slot of the entry of that number, or [`NOBODY`]. At most one entry has a number.
     numbers: Vec<u32>,
     next_generation: u32,
@@ -123,6 +127,7 @@ impl Reactor {
         let core = Core {
             poller: Poller::open(driver, bell)?,
             entries: Slab::new(),
+            operations: Slab::new(),
             numbers: Vec::new(),
             next_generation: 0,
             next_id: 1,
@@ -146,6 +151,7 @@ impl Reactor {
         // First, so that there is a descriptor for the next.
         core.poller = Poller::Poll(Poll::new());
         mem::forget(mem::take(&mut core.entries));
+        mem::forget(mem::take(&mut core.operations));
         core.numbers.clear();
         core.unsettled.clear();
         mem::forget(self.woken.take());
@@ -353,6 +359,7 @@ impl Core {
                 }
             }
         })?;
+        self.hear_done();
         while let Some(key) = self.unsettled.pop() {
             self.settle(key, woken);
         }
@@ -472,6 +479,7 @@ impl Core {
             let _ = self.poller.ask(entry.fd, key.0, Interest::NONE);
         }
         self.poller.let_go();
+        self.hear_done();
         entry.disband(woken);
     }
 }

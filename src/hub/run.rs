@@ -185,6 +185,11 @@ impl HubState {
         self.reactor.get()
     }
 
+    /// Whether its driver does operations as a whole.
+    pub(crate) fn performs(&self) -> bool {
+        self.try_reactor().is_ok_and(Reactor::performs)
+    }
+
     fn read_letters(&self) {
         if !self.door().has_letters() {
             return;

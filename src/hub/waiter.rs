@@ -260,6 +260,17 @@ impl Waiter {
         Wakeup::Woken
     }
 
+    /// Parks until a wake or an interrupt, which is left for the next park. Returns whether there is one; at once if so. Not for
+    /// who unwinds.
+    pub(super) fn park_undecided(&self) -> bool {
+        let fiber = self.fiber;
+        fiber.unwinding.set(false);
+        if !fiber.disturbed.get() && !fiber.woken.replace(false) {
+            self.hub.park(fiber);
+        }
+        fiber.disturbed.get()
+    }
+
     /// Whether it ended before the deadline.
     fn park_until(&self, deadline: Time) -> bool {
         let timer = self.hub.arm(deadline, Alarm::Wake { fiber: self.fiber, generation: self.generation });

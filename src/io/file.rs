@@ -1,4 +1,4 @@
-//! Files of any kind: what can be waited for is, and what cannot is left to other OS threads.
+//! Files of any kind: what can be waited for is, and what cannot is left to io_uring or to other OS threads.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,20 +6,36 @@ use std::sync::Arc;
 
 use super::Source;
 use super::operation::{ReadBytes, WriteBytes};
+use crate::hub::{HubRef, hub};
+use crate::sync::Semaphore;
 use crate::sys::descriptor;
-use crate::threadpool::offload;
+use crate::sys::uring::{Done, Entry};
+use crate::threadpool::{offload, stops};
 
 /// The most that one read or write of a regular file moves.
 const LARGEST: usize = 1 << 20;
+/// The same with io_uring, which copies what is in memory at once, while the hub waits.
+const LARGEST_HERE: usize = 1 << 18;
+/// What is read at least of a file that does not say how much it has, as those of /proc do not.
+const FIRST: u64 = 4095;
 
 /// An open file that stays in the mode in which it came, since others may have it open too.
 ///
 /// Pipes, terminals, sockets and devices are waited for by readiness. For regular files and folders there is no such thing:
-/// a thread of the pool reads and writes them. It owns the bytes meanwhile, so that the caller may go away at any time.
+/// io_uring reads and writes them if that is the driver, and else a thread of the pool. That owns the bytes meanwhile, so that the
+/// caller may go away at any time.
 #[derive(Debug)]
 pub(crate) struct AnyFile<T> {
     source: Source<Arc<T>>,
     tells_readiness: bool,
+    /// Held by who has io_uring read or write at the position of the open file, which does not see to it by itself that each
+    /// gets bytes of its own.
+    position: Arc<Semaphore>,
+}
+
+/// The calling thread's hub, if operations are to go to the kernel as a whole.
+pub(crate) fn performer() -> Option<HubRef> {
+    if stops() { None } else { Some(hub()).filter(|hub| hub.performs()) }
 }
 
 impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
@@ -30,7 +46,12 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         let nonblocking =
             tells_readiness && descriptor::is_nonblocking(source.get_ref().as_fd()).unwrap_or(false);
         source.set_nonblocking(nonblocking);
-        AnyFile { source, tells_readiness }
+        AnyFile { source, tells_readiness, position: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// `file` is a duplicate of this one.
+    pub(crate) fn sibling(&self, file: T) -> AnyFile<T> {
+        AnyFile { position: Arc::clone(&self.position), ..AnyFile::new(file) }
     }
 
     #[inline]
@@ -67,11 +88,78 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         if self.tells_readiness {
             return self.source.run(ReadBytes { buffer, lent: true });
         }
+        if let Some(hub) = performer() {
+            let _turn = self.position.acquire();
+            return self.read_here(hub, buffer, None);
+        }
         self.fetch(buffer, |file, bytes| descriptor::read(file.as_fd(), bytes))
+    }
+
+    /// What is left of a regular file, if the kernel reads it by itself.
+    pub(crate) fn read_to_end(&self, bytes: &mut Vec<u8>) -> Option<io::Result<usize>> {
+        let hub = performer()?;
+        let mut more = Vec::new();
+        let mut count = 0;
+        let result = loop {
+            if count == more.len() {
+                // One more byte tells that it is the end.
+                let size = descriptor::size(self.as_fd()).saturating_sub(count as u64).max(FIRST);
+                if let Err(error) = more.try_reserve_exact(size as usize + 1) {
+                    break Err(error.into());
+                }
+                more.resize(more.capacity(), 0);
+            }
+            let turn = self.position.acquire();
+            let read = self.read_here(hub, &mut more[count..], None);
+            drop(turn);
+            match read {
+                Ok(0) => break Ok(count),
+                Ok(read) => count += read,
+                Err(error) => break Err(error),
+            }
+        };
+        more.truncate(count);
+        if bytes.is_empty() {
+            *bytes = more
+        } else {
+            bytes.append(&mut more)
+        }
+        Some(result)
+    }
+
+    fn read_here(&self, hub: HubRef, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {
+        let length = buffer.len().min(LARGEST_HERE);
+        let entry = Entry::read(self.as_fd(), &mut buffer[..length], offset);
+        hub.reactor().perform(&entry, "File::read").map(Done::count)
+    }
+
+    fn write_here(&self, hub: HubRef, buffer: &[u8], offset: Option<u64>) -> io::Result<usize> {
+        let length = buffer.len().min(LARGEST_HERE);
+        let entry = Entry::write(self.as_fd(), &buffer[..length], offset);
+        hub.reactor().perform(&entry, "File::write").map(Done::count)
+    }
+
+    /// Does what concerns the position alone, where nobody who is parked keeps that locked in the kernel.
+    pub(crate) fn at_position<R>(&self, change: impl FnOnce(&T) -> R) -> Option<R> {
+        performer()?;
+        let _turn = self.position.acquire();
+        Some(change(self.get_ref()))
+    }
+
+    /// fsync(2), or for the contents alone fdatasync(2).
+    pub(crate) fn synchronize(&self, contents_alone: bool) -> io::Result<()> {
+        if let Some(hub) = performer() {
+            let entry = Entry::synchronize(self.as_fd(), contents_alone);
+            return hub.reactor().perform(&entry, "File::sync").map(drop);
+        }
+        self.offload(move |file| uninterrupted(|| descriptor::synchronize(file.as_fd(), contents_alone)))
     }
 
     /// [`read`](AnyFile::read) at a place of its own.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(hub) = performer().filter(|_| descriptor::is_offset(offset)) {
+            return self.read_here(hub, buffer, Some(offset));
+        }
         self.fetch(buffer, move |file, bytes| descriptor::read_at(file.as_fd(), bytes, offset))
     }
 
@@ -94,6 +182,9 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
 
     /// [`write`](AnyFile::write) at a place of its own.
     pub(crate) fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<usize> {
+        if let Some(hub) = performer().filter(|_| descriptor::is_offset(offset)) {
+            return self.write_here(hub, buffer, Some(offset));
+        }
         let bytes = buffer[..buffer.len().min(LARGEST)].to_vec();
         self.offload(move |file| uninterrupted(|| descriptor::write_at(file.as_fd(), &bytes, offset)))
     }
@@ -102,10 +193,17 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         if self.tells_readiness {
             return self.source.run(WriteBytes { buffer, lent: true });
         }
+        if let Some(hub) = performer() {
+            let _turn = self.position.acquire();
+            return self.write_here(hub, buffer, None);
+        }
         let bytes = buffer[..buffer.len().min(LARGEST)].to_vec();
         self.offload(move |file| uninterrupted(|| descriptor::write(file.as_fd(), &bytes)))
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {

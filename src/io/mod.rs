@@ -30,7 +30,7 @@ mod wait;
 mod watches;
 
 pub use crate::sys::readiness::Interest;
-pub(crate) use file::AnyFile;
+pub(crate) use file::{AnyFile, performer};
 pub(crate) use operation::{Direction, Operation};
 pub(crate) use pauses::Pauses;
 pub use pipe::{PipeReader, PipeWriter, pipe};

@@ -47,6 +47,23 @@ pub(crate) fn write_at(fd: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> io::Re
     count.check().map(|count| count as usize)
 }
 
+/// fsync(2), or for the contents alone fdatasync(2).
+pub(crate) fn synchronize(fd: BorrowedFd<'_>, contents_alone: bool) -> io::Result<()> {
+    let synchronized = if contents_alone {
+        // SAFETY: takes no pointers.
+        unsafe { original::fdatasync(fd.as_raw_fd()) }
+    } else {
+        // SAFETY: takes no pointers.
+        unsafe { original::fsync(fd.as_raw_fd()) }
+    };
+    synchronized.check().map(drop)
+}
+
+/// Whether there can be such a place in a file.
+pub(crate) fn is_offset(offset: u64) -> bool {
+    offset_of(offset).is_ok()
+}
+
 fn offset_of(offset: u64) -> io::Result<libc::off64_t> {
     libc::off64_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
@@ -159,17 +176,34 @@ pub(crate) fn is_bad_descriptor(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EBADF)
 }
 
+/// Whether `error` says that a signal has kept a call from being made.
+pub(crate) fn is_interrupted(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINTR)
+}
+
+/// Whether `error` says that the kernel has given an operation up, as it was asked to.
+pub(crate) fn is_given_up(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR))
+}
+
+/// How many bytes a file says that it has.
+pub(crate) fn size(fd: BorrowedFd<'_>) -> u64 {
+    status(fd).map_or(0, |status| u64::try_from(status.st_size).unwrap_or(0))
+}
+
 /// Whether a descriptor may have to be waited for, and can be: not a regular file, a folder, or a disk.
 pub(crate) fn tells_readiness(fd: BorrowedFd<'_>) -> bool {
+    let kind = status(fd).map(|status| status.st_mode & libc::S_IFMT);
+    // If it is not open, a call says so at once.
+    !matches!(kind, Ok(libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK))
+}
+
+fn status(fd: BorrowedFd<'_>) -> io::Result<libc::stat64> {
     let mut status = MaybeUninit::<libc::stat64>::uninit();
     // SAFETY: `status` is valid to be written to.
-    if unsafe { libc::fstat64(fd.as_raw_fd(), status.as_mut_ptr()) }.check().is_err() {
-        // It is not open: a call says so at once.
-        return true;
-    }
+    unsafe { libc::fstat64(fd.as_raw_fd(), status.as_mut_ptr()) }.check()?;
     // SAFETY: the call has succeeded, so it is written.
-    let kind = unsafe { status.assume_init() }.st_mode & libc::S_IFMT;
-    !matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK)
+    Ok(unsafe { status.assume_init() })
 }
 
 /// Whether `error` says that a descriptor cannot be waited for, because it is always ready: a regular file.

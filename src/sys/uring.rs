@@ -1,11 +1,15 @@
 //! io_uring: requests and answers go through memory that the kernel shares, and one system call per pass of the hub submits and
 //! waits. Linux 6.1 or later.
 //!
-//! Here it tells readiness, as the other drivers do: a descriptor is asked for one answer, and the question goes to the kernel
+//! It tells readiness, as the other drivers do: a descriptor is asked for one answer, and the question goes to the kernel
 //! with the next wait. What is asked keeps its file open until it has answered or has been taken back, whatever becomes of
 //! the number; see [`let_go`](Uring::let_go).
+//!
+//! And it does operations as a whole, on memory that is lent to the kernel until it answers; see [`begin`](Uring::begin).
 
 mod abi;
+mod entry;
+mod opening;
 mod ring;
 
 use std::collections::VecDeque;
@@ -17,15 +21,17 @@ use slab::Slab;
 
 use super::readiness::{Event, Interest};
 use abi::{Completion, Submission};
+pub(crate) use entry::{Done, Entry};
+pub(crate) use opening::Opening;
 use ring::Ring;
 
 /// What the kernel must have.
-const OPERATIONS: &[u8] = &[abi::POLL, abi::CANCEL];
+const OPERATIONS: &[u8] = &[abi::POLL, abi::CANCEL, abi::READ, abi::WRITE, abi::OPEN, abi::SYNCHRONIZE];
 /// Events told by one wait, about; more are left for the next.
 const EVENTS: usize = 1024;
 /// The name of requests whose answers are of no use.
 const NOBODY: u64 = u64::MAX;
-/// In [`Uring::polls`]: nothing is asked of this number.
+/// In [`Uring::numbers`]: nothing is asked of this number.
 const NOWHERE: u32 = u32::MAX;
 
 const READABLE: libc::c_int = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
@@ -36,16 +42,32 @@ const MARKED: libc::c_int = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
 #[derive(Debug)]
 pub(crate) struct Uring {
     ring: Ring,
-    /// Requests that will be answered, by their names. A name is free again when the last answer has been taken.
-    polls: Slab<Poll>,
+    /// What will be answered, by its name, which is free again when the last answer has been taken.
+    requests: Slab<Request>,
     /// `numbers[fd]` is the name of the request in force for `fd`, or [`NOWHERE`].
     numbers: Vec<u32>,
-    /// Requests taken back that have not been answered.
+    /// Polls taken back that have not been answered.
     leaving: usize,
+    /// Operations that have not been answered.
+    under_way: usize,
     /// Requests for which the ring had no room.
     backlog: VecDeque<Submission>,
     /// What was answered while nobody waited.
     heard: Vec<Event>,
+    /// The operations that have been answered, by their tokens.
+    done: Vec<(u64, io::Result<Done>)>,
+    /// Who made it: in the child of a fork, the operations are the parent's.
+    process: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Request {
+    Poll(Poll),
+    Operation {
+        token: u64,
+        /// Whether it makes a descriptor.
+        opens: bool,
+    },
 }
 
 /// A request for readiness.
@@ -88,11 +110,14 @@ impl Uring {
         })?;
         Ok(Uring {
             ring,
-            polls: Slab::new(),
+            requests: Slab::new(),
             numbers: Vec::new(),
             leaving: 0,
+            under_way: 0,
             backlog: VecDeque::new(),
             heard: Vec::new(),
+            done: Vec::new(),
+            process: std::process::id(),
         })
     }
 
@@ -118,7 +143,8 @@ impl Uring {
     /// Waits until something that was asked is ready, at most for `timeout`, and hands each event to `tell`. A signal ends
     /// the wait early.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>, mut tell: impl FnMut(Event)) -> io::Result<()> {
-        let waits = timeout != Some(Duration::ZERO) && self.heard.is_empty() && !self.ring.has_completions();
+        let idle = self.heard.is_empty() && self.done.is_empty() && !self.ring.has_completions();
+        let waits = idle && timeout != Some(Duration::ZERO);
         self.submit(waits.then_some(timeout))?;
         self.heard.drain(..).for_each(&mut tell);
         let mut answers = 0;
@@ -153,8 +179,33 @@ impl Uring {
         }
     }
 
+    /// Has the kernel do an operation, from the next wait on. Its token is told by [`take_done`](Uring::take_done) in the end, or
+    /// never, if this is dropped.
+    ///
+    /// # Safety
+    ///
+    /// What `entry` borrows stays valid until then: until its token has been told, or this has been dropped.
+    pub(crate) unsafe fn begin(&mut self, entry: &Entry<'_>, token: u64) -> Begun {
+        let name = self.requests.insert(Request::Operation { token, opens: entry.opens });
+        self.under_way += 1;
+        self.push(Submission { name: name as u64, ..entry.submission });
+        Begun(name as u64)
+    }
+
+    /// Has the kernel give up an operation that has not been told of, if it still can: it is told of all the same, soon, with the
+    /// error ECANCELED or EINTR if it has not been done.
+    pub(crate) fn cancel(&mut self, begun: Begun) {
+        self.push(cancel(begun.0));
+    }
+
+    /// Tells of the operations that are done.
+    #[inline]
+    pub(crate) fn take_done(&mut self) -> impl Iterator<Item = (u64, io::Result<Done>)> {
+        self.done.drain(..)
+    }
+
     fn poll(&mut self, poll: Poll) {
-        let name = self.polls.insert(poll);
+        let name = self.requests.insert(Request::Poll(poll));
         self.numbers[poll.fd as usize] = name as u32;
         let readable = if poll.interest.is_readable() { libc::EPOLLIN | libc::EPOLLRDHUP } else { 0 };
         let writable = if poll.interest.is_writable() { libc::EPOLLOUT } else { 0 };
@@ -175,16 +226,11 @@ impl Uring {
         if name == NOWHERE {
             return;
         }
-        self.polls[name as usize].taken_back = true;
-        self.leaving += 1;
-        self.push(Submission {
-            operation: abi::CANCEL,
-            flags: abi::QUIET,
-            fd: -1,
-            address: name.into(),
-            name: NOBODY,
-            ..Submission::default()
-        });
+        if let Request::Poll(poll) = &mut self.requests[name as usize] {
+            poll.taken_back = true;
+            self.leaving += 1;
+            self.push(cancel(name.into()));
+        }
     }
 
     /// Takes in an answer. Hands out what is to be told.
@@ -194,11 +240,16 @@ impl Uring {
             return None;
         }
         let name = name as usize;
-        let poll = self.polls[name];
         let goes_on = flags & abi::MORE != 0;
-        if !goes_on {
-            self.polls.remove(name);
-        }
+        let request = if goes_on { self.requests[name] } else { self.requests.remove(name) };
+        let poll = match request {
+            Request::Poll(poll) => poll,
+            Request::Operation { token, opens } => {
+                self.under_way -= 1;
+                self.done.push((token, Done::new(result, opens)));
+                return None;
+            }
+        };
         if poll.taken_back {
             self.leaving -= usize::from(!goes_on);
             return None;
@@ -228,7 +279,8 @@ impl Uring {
     }
 
     fn push(&mut self, submission: Submission) {
-        // SAFETY: the requests made in this file name no memory.
+        // SAFETY: what names memory is an operation, and the caller of `begin` keeps that valid until it is answered; or until
+        // the drop, which waits for the answers.
         if !(self.backlog.is_empty() && unsafe { self.ring.push(&submission) }) {
             self.backlog.push_back(submission);
         }
@@ -263,6 +315,41 @@ impl Uring {
         true
     }
 }
+
+impl Drop for Uring {
+    /// Operations that are under way are given up, and waited for.
+    fn drop(&mut self) {
+        if self.under_way == 0 || self.process != std::process::id() {
+            return;
+        }
+        let begun = self.requests.iter().filter(|(_, request)| matches!(request, Request::Operation { .. }));
+        let names: Vec<_> = begun.map(|(name, _)| name as u64).collect();
+        names.into_iter().for_each(|name| self.push(cancel(name)));
+        while self.under_way > 0 {
+            // It cannot fail: the ring is there, and so are all arguments.
+            let submitted = self.submit(Some(None));
+            debug_assert!(submitted.is_ok(), "{submitted:?}");
+            while let Some(completion) = self.ring.pop() {
+                self.answered(completion);
+            }
+        }
+    }
+}
+
+fn cancel(name: u64) -> Submission {
+    Submission {
+        operation: abi::CANCEL,
+        flags: abi::QUIET,
+        fd: -1,
+        address: name,
+        name: NOBODY,
+        ..Submission::default()
+    }
+}
+
+/// Names an operation that was [begun](Uring::begin) and has not been told of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun(u64);
 
 #[cfg(test)]
 mod tests;

@@ -82,13 +82,19 @@ where
     SHARED.unblock(f)
 }
 
+/// Whether the calling thread must stop for what it has to wait for, or may as well: it belongs to a pool, or its green thread
+/// unwinds.
+pub(crate) fn stops() -> bool {
+    crew::is_worker() || is_unwinding()
+}
+
 /// [`unblock`] for a call to the system, whose errors include that no thread can be made.
 pub(crate) fn offload<F, T>(f: F) -> io::Result<T>
 where
     F: FnOnce() -> io::Result<T> + Send + 'static,
     T: Send + 'static,
 {
-    if crew::is_worker() || is_unwinding() {
+    if stops() {
         return f();
     }
     SHARED.try_unblock(f)?
@@ -211,7 +217,7 @@ impl ThreadPool {
         T: Send + 'static,
     {
         // A green thread that unwinds must not yield; then rather stop its OS thread than leave `f` undone.
-        if crew::is_worker() || is_unwinding() {
+        if stops() {
             return f();
         }
         self.try_unblock(f).unwrap_or_else(no_thread)

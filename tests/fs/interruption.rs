@@ -3,16 +3,18 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use greenloop::fs::{self, File, TryLockError};
+use greenloop::hub::{Config, Driver, configure};
 use greenloop::threadpool::unblock;
 use greenloop::{spawn, with_timeout, yield_now};
 
 use crate::support::{run_child, within};
 use crate::{Folder, LIMIT, until};
 
-/// All threads of the shared pool are busy, so that nothing begins: in a process of its own.
+/// All threads of the shared pool are busy, so that nothing begins: in a process of its own, on a driver that leaves all to them.
 #[test]
 fn what_has_not_begun_is_not_done() {
     let child = run_child(LIMIT, || {
+        configure(Config::new().driver(Driver::Epoll)).unwrap();
         let folder = Folder::new();
         let path = folder.join("file");
         fs::write(&path, "before").unwrap();

@@ -3,10 +3,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use greenloop::fs::{File, OpenOptions};
+use greenloop::hub::Driver;
 use greenloop::{sleep, spawn, with_timeout};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{each_driver, within};
+use crate::support::{each_driver, with_driver, within};
 use crate::{Folder, LIMIT, is_nonblocking};
 
 each_driver! {
@@ -90,5 +91,25 @@ fn who_asked_not_to_wait_is_told() {
         let mut reader = OpenOptions::new().read(true).custom_flags(nonblocking).open(&path).unwrap();
         let _writer = OpenOptions::new().write(true).open(&path).unwrap();
         assert_eq!(reader.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    });
+}
+
+/// What opens on another OS thread stays there until somebody opens the other end; the kernel gives it up.
+#[test]
+fn opening_a_named_pipe_ends_in_time_with_io_uring() {
+    with_driver(Driver::IoUring, || {
+        let folder = Folder::new();
+        let path = folder.fifo();
+        assert!(with_timeout(Duration::from_millis(5), || File::open(&path)).is_err());
+        let opener = spawn({
+            let path = path.clone();
+            move || File::open(path)
+        });
+        sleep(Duration::from_millis(2));
+        opener.kill();
+        // Nobody is left who would read.
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        let refused = OpenOptions::new().write(true).custom_flags(nonblocking).open(&path).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()));
     });
 }

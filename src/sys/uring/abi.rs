@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Submission {
     pub(super) operation: u8,
-    /// How it is dealt with: [`QUIET`].
+    /// How it is dealt with: [`ELSEWHERE`], [`QUIET`].
     pub(super) flags: u8,
     pub(super) priority: u16,
     pub(super) fd: i32,
@@ -151,15 +151,29 @@ pub(super) const ENTER_FETCH: u32 = 1 << 0;
 /// with a [`WaitArgument`].
 pub(super) const ENTER_ARGUMENT: u32 = 1 << 3;
 
-/// Of [`Submission::flags`]: only an error is answered.
+/// Of [`Submission::flags`]: a thread of the kernel's does it, which may be blocked.
+pub(super) const ELSEWHERE: u8 = 1 << 4;
+/// Only an error is answered.
 pub(super) const QUIET: u8 = 1 << 6;
 
 /// Of [`Completion::flags`]: the request goes on.
 pub(super) const MORE: u32 = 1 << 1;
 
 /// Of [`Submission::operation`].
+pub(super) const SYNCHRONIZE: u8 = 3;
 pub(super) const POLL: u8 = 6;
 pub(super) const CANCEL: u8 = 14;
+pub(super) const OPEN: u8 = 18;
+pub(super) const READ: u8 = 22;
+pub(super) const WRITE: u8 = 23;
+
+/// Of [`Completion::result`], negated: a signal came.
+pub(super) const RESTART: std::ops::RangeInclusive<i32> = 512..=516;
+
+/// Of [`Submission::options`] of a [`SYNCHRONIZE`]: the contents alone.
+pub(super) const DATA_ALONE: u32 = 1 << 0;
+/// The [`Submission::offset`] of a [`READ`] or [`WRITE`]: where the file's position is.
+pub(super) const AT_POSITION: u64 = u64::MAX;
 
 /// Of [`Submission::length`] of a [`POLL`]: each change is answered.
 pub(super) const POLL_CHANGES: u32 = 1 << 0;

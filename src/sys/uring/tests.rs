@@ -81,7 +81,7 @@ fn what_is_taken_back_is_not_told() {
     while start.elapsed() < wait {
         assert_eq!(events_within(&mut uring, Some(wait)), []);
     }
-    assert_eq!((uring.polls.len(), uring.leaving), (0, 0));
+    assert_eq!((uring.requests.len(), uring.leaving), (0, 0));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn who_writes_to_one_that_sends_no_more_is_told_once_there_is_room() {
         while (&one).write(&[0; 65_536]).is_ok() {}
     }
     uring.let_go().unwrap();
-    assert_eq!((uring.polls.len(), uring.leaving), (0, 0));
+    assert_eq!((uring.requests.len(), uring.leaving), (0, 0));
 }
 
 #[test]

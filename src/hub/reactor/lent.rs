@@ -1,0 +1,161 @@
+//! Operations that the kernel does as a whole, on memory that is lent to it meanwhile.
+//!
+//! One rule: who has lent memory does not go on, return or unwind, before the kernel has given it back. It is kept here.
+
+#![expect(unsafe_code, reason = "what a parked stack has borrowed is lent to the kernel")]
+
+use std::io;
+use std::mem;
+
+use super::super::raise_interrupt;
+use super::super::waiter::{Waiter, WaitingOn, Wake};
+use super::{Core, Poller, Reactor};
+use crate::sys::descriptor;
+use crate::sys::uring::{Begun, Done, Entry, Uring};
+
+/// An operation that was begun.
+#[derive(Debug)]
+pub(super) struct Operation {
+    whom: Wake,
+    begun: Begun,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Progress {
+    UnderWay,
+    Done(io::Result<Done>),
+    /// Who began it has heard of it.
+    Told,
+}
+
+/// The loan of what an entry has borrowed. It ends when this is dropped, which waits for it if nobody else has.
+struct Lent<'a> {
+    reactor: &'a Reactor,
+    token: usize,
+}
+
+impl Reactor {
+    /// Whether the driver does operations as a whole.
+    #[inline]
+    pub(crate) fn performs(&self) -> bool {
+        matches!(self.core.borrow().poller, Poller::Uring(_))
+    }
+
+    /// Has the kernel do what `entry` says while the current greenlet, which does not unwind, is parked.
+    ///
+    /// At a kill or a time limit the kernel is asked to give it up. If it does, that is raised; if it is too late, the result
+    /// is returned, and the next wait raises. Either way it lasts until the kernel has given back what was lent.
+    ///
+    /// # Errors
+    ///
+    /// What the operation says.
+    ///
+    /// # Panics
+    ///
+    /// If the driver [does no operations](Reactor::performs), and in a hub callback.
+    pub(crate) fn perform(&self, entry: &Entry<'_>, on: &'static str) -> io::Result<Done> {
+        loop {
+            match self.try_perform(entry, on) {
+                Some(result) => return result,
+                None => raise_interrupt(super::super::hub().thread.current()),
+            }
+        }
+    }
+
+    /// `None` if it was interrupted and has not been done.
+    fn try_perform(&self, entry: &Entry<'_>, on: &'static str) -> Option<io::Result<Done>> {
+        let waiter = Waiter::new(WaitingOn::Other(on));
+        let lent = Lent::begin(self, entry, waiter.wake());
+        while !waiter.park_undecided() {
+            if let Some(result) = lent.take() {
+                return unless(result, descriptor::is_interrupted);
+            }
+        }
+        lent.give_up();
+        loop {
+            if let Some(result) = lent.take() {
+                return unless(result, descriptor::is_given_up);
+            }
+            waiter.park_uninterrupted();
+        }
+    }
+}
+
+fn unless(result: io::Result<Done>, undone: fn(&io::Error) -> bool) -> Option<io::Result<Done>> {
+    if result.as_ref().is_err_and(undone) { None } else { Some(result) }
+}
+
+impl Core {
+    fn uring(&mut self) -> &mut Uring {
+        match &mut self.poller {
+            Poller::Uring(uring) => uring,
+            _ => panic!("only io_uring does operations as a whole"),
+        }
+    }
+
+    /// Takes in what the kernel has done, and wakes those who wait for it.
+    #[inline]
+    pub(super) fn hear_done(&mut self) {
+        let Core { poller: Poller::Uring(uring), operations, .. } = self else { return };
+        for (token, result) in uring.take_done() {
+            let operation = &mut operations[token as usize];
+            operation.progress = Progress::Done(result);
+            // An entry in the hub's queue: it runs nothing.
+            operation.whom.wake();
+        }
+    }
+}
+
+impl<'a> Lent<'a> {
+    fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, whom: Wake) -> Lent<'a> {
+        let core = &mut *reactor.core.borrow_mut();
+        let token = core.operations.vacant_key();
+        // SAFETY: what the entry borrows stays valid as long as the entry is borrowed, which `Lent<'a>` does. That lives in the
+        // frame of `try_perform` alone, which leaves it only when the operation has been told of, or by its drop, which waits
+        // until it has. A frame that never runs again, since its OS thread has ended, and what it has borrowed, are not
+        // freed before the hub, whose ring waits for the answers when it is dropped.
+        let begun = unsafe { core.uring().begin(entry, token as u64) };
+        core.operations.insert(Operation { whom, begun, progress: Progress::UnderWay });
+        reactor.waiting.update(|waiting| waiting + 1);
+        Lent { reactor, token }
+    }
+
+    /// What the kernel has said, once.
+    fn take(&self) -> Option<io::Result<Done>> {
+        let progress = &mut self.reactor.core.borrow_mut().operations[self.token].progress;
+        match mem::replace(progress, Progress::Told) {
+            Progress::Done(result) => Some(result),
+            before => {
+                *progress = before;
+                None
+            }
+        }
+    }
+
+    fn give_up(&self) {
+        let core = &mut *self.reactor.core.borrow_mut();
+        if let Operation { begun, progress: Progress::UnderWay, .. } = core.operations[self.token] {
+            core.uring().cancel(begun);
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        matches!(self.reactor.core.borrow().operations[self.token].progress, Progress::UnderWay)
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        // Only if a park unwound: the hub itself has failed. Then the OS thread waits.
+        if self.is_under_way() {
+            self.give_up();
+        }
+        while self.is_under_way() {
+            self.reactor.poll(None);
+        }
+        let operation = self.reactor.core.borrow_mut().operations.remove(self.token);
+        self.reactor.waiting.update(|waiting| waiting - 1);
+        drop(operation);
+    }
+}
