@@ -7,12 +7,14 @@
 //!     cargo bench --bench measure -- echo --port 7000
 //!     cargo bench --bench measure -- --short
 
+#[path = "support/slow_server.rs"]
+mod slow_server;
 mod support;
 
+use slow_server::{SlowServer, serve};
 use support::arguments::Arguments;
 use support::green::Green;
 use support::output::Output;
-use support::slow_server::{SlowServer, serve};
 
 /// A little of each measure that ends by itself: some seconds.
 const SHORT: [&str; 12] = [

@@ -2,24 +2,35 @@
 //!
 //!     cargo bench --bench os_threads               some minutes
 //!     cargo bench --bench os_threads -- --short    some seconds
+//!     cargo bench --bench os_threads -- --chart benches/cost.svg
+//!
+//! The last draws what a task costs among how many, instead of the table.
 //!
 //! Every figure is the median of several rounds, green and OS in turn, each in a process of its own. OS threads use
 //! std's primitives and default stacks. Switches, channels and sleeps run on one processor, the rest on all. The memory
 //! of an OS thread is the process's part only: the kernel's own, 16 KiB of stack and more, comes on top.
 
+#[path = "support/chart.rs"]
+mod chart;
 #[path = "support/operating_system.rs"]
 mod operating_system;
+#[path = "support/processes.rs"]
+mod processes;
+#[path = "support/slow_server.rs"]
+mod slow_server;
 mod support;
 #[path = "support/table.rs"]
 mod table;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
+use chart::{Chart, Line};
 use operating_system::OperatingSystem;
+use processes::value_of;
+use slow_server::{SlowServer, serve};
 use support::arguments::Arguments;
 use support::green::Green;
 use support::output::Output;
-use support::slow_server::{SlowServer, serve};
 use table::{median, number};
 
 /// One run of a workload, and the rows that its lines make.
@@ -130,12 +141,72 @@ const COMPARISONS: [Comparison; 12] = [
     },
 ];
 
+/// What is drawn: the cost of one of so many tasks.
+struct Curve {
+    title: &'static str,
+    numbers: &'static str,
+    unit: &'static str,
+    /// Workload and the option that takes the number.
+    workload: &'static str,
+    /// The sum of these.
+    metrics: &'static [&'static str],
+    one_processor: bool,
+    /// Numbers of green and of OS threads, as far as the limits of a default system let them go.
+    numbers_of: [&'static [usize]; 2],
+}
+
+const GREEN_NUMBERS: &[usize] = &[10, 100, 1_000, 10_000, 100_000];
+/// A process may have 65,530 mappings, of which each thread takes two, and the system 32,768 threads.
+const OS_NUMBERS: &[usize] = &[10, 100, 1_000, 10_000, 30_000];
+/// Of the 20,000 open files that are common, each connection takes two here.
+const CONNECTIONS: &[usize] = &[10, 100, 1_000, 3_000, 9_000];
+
+const CURVES: [Curve; 4] = [
+    Curve {
+        title: "Switch: a yield among so many that are ready",
+        numbers: "ready tasks",
+        unit: "ns of processor time",
+        workload: "switch --iters 400000 --tasks",
+        metrics: &["switch_cpu"],
+        one_processor: true,
+        numbers_of: [GREEN_NUMBERS, OS_NUMBERS],
+    },
+    Curve {
+        title: "Spawn and join, so many at a time",
+        numbers: "live tasks",
+        unit: "ns of processor time",
+        workload: "spawn --iters 50000 --batch",
+        metrics: &["spawn_cpu"],
+        one_processor: false,
+        numbers_of: [GREEN_NUMBERS, OS_NUMBERS],
+    },
+    Curve {
+        title: "Memory of a task that waits, the kernel's own left out",
+        numbers: "waiting tasks",
+        unit: "bytes",
+        workload: "mem --tasks",
+        metrics: &["mem_rss", "mem_pte"],
+        one_processor: false,
+        numbers_of: [GREEN_NUMBERS, OS_NUMBERS],
+    },
+    Curve {
+        title: "TCP echo: a round trip of 64 bytes, both ends",
+        numbers: "connections, two tasks each",
+        unit: "ns of processor time",
+        workload: "roundtrips --iters 50000 --connections",
+        metrics: &["roundtrip_cpu"],
+        one_processor: false,
+        numbers_of: [CONNECTIONS, CONNECTIONS],
+    },
+];
+
 const KINDS: [&str; 2] = ["green", "os"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (arguments.measure.as_str(), arguments.get("kind", String::new()).as_str()) {
         ("slow-server", _) => serve(std::time::Duration::from_millis(100)),
+        ("", _) if arguments.has("chart") => return draw(&arguments.get("chart", String::new())),
         ("", _) if arguments.has("short") || arguments.has("bench") => {
             return compare_all(arguments.has("short"));
         }
@@ -183,7 +254,7 @@ fn compare(comparison: &Comparison, short: bool, rows: &mut Vec<Vec<String>>, no
             match run(line, kind, comparison.one_processor, server.as_ref()) {
                 Ok(text) => {
                     for ((metric, ..), values) in comparison.rows.iter().zip(values) {
-                        values.extend(text.lines().find_map(|line| value_of(line, metric)));
+                        values.extend(value_of(&text, metric));
                     }
                 }
                 Err(reason) => notes.push(format!("{line}: {kind}: {reason}")),
@@ -200,30 +271,52 @@ fn compare(comparison: &Comparison, short: bool, rows: &mut Vec<Vec<String>>, no
     }
 }
 
-/// Runs this program for one workload and one kind of thread; what it printed, or why it failed.
-fn run(line: &str, kind: &str, one_processor: bool, server: Option<&SlowServer>) -> Result<String, String> {
-    let mut command = Command::new(std::env::current_exe().expect("the program's own path"));
-    command.args(line.split_whitespace()).args(["--kind", kind]).env_remove("PEER_NAME");
-    if one_processor {
-        command.arg("--one-processor");
+/// Runs the workloads of all curves, and writes the picture.
+fn draw(path: &str) -> ExitCode {
+    let mut notes = Vec::new();
+    let charts = CURVES.map(|curve| {
+        let kinds = ["green threads", "OS threads"].into_iter().zip(KINDS).zip(curve.numbers_of);
+        let lines = kinds.map(|((name, kind), numbers)| Line {
+            name,
+            points: numbers.iter().filter_map(|&number| point(&curve, kind, number, &mut notes)).collect(),
+        });
+        Chart { lines: lines.collect(), title: curve.title, numbers: curve.numbers, unit: curve.unit }
+    });
+    for chart in &charts {
+        println!("{}, in {}", chart.title, chart.unit);
+        for line in &chart.lines {
+            let costs = line.points.iter().map(|&(at, cost)| format!("{}: {}", number(at), number(cost)));
+            println!("    {}  {}", line.name, costs.collect::<Vec<_>>().join("  "));
+        }
     }
-    if let Some(server) = server {
-        command.args(["--port", &server.port.to_string()]);
+    if let Err(error) = chart::write(path, &charts) {
+        notes.push(format!("{path}: {error}"));
     }
-    let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let words = String::from_utf8_lossy(&output.stderr).trim().lines().next().unwrap_or("").to_owned();
-    Err(format!("{}, {words}", output.status))
+    notes.iter().for_each(|note| println!("{note}"));
+    if notes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The value in a line `metric.N=… peer value unit`, if it is of that metric.
-fn value_of(line: &str, metric: &str) -> Option<f64> {
-    let mut words = line.split_whitespace();
-    let name = words.next()?;
-    if name.split('.').next() != Some(metric) {
-        return None;
+/// The number, and the median cost there.
+fn point(curve: &Curve, kind: &str, number: usize, notes: &mut Vec<String>) -> Option<(f64, f64)> {
+    let line = format!("{} {number}", curve.workload);
+    let mut values = Vec::new();
+    for _ in 0..3 {
+        match run(&line, kind, curve.one_processor, None) {
+            Ok(text) => values.push(curve.metrics.iter().filter_map(|metric| value_of(&text, metric)).sum()),
+            Err(reason) => notes.push(format!("{line}: {kind}: {reason}")),
+        }
     }
-    words.nth(1)?.parse().ok()
+    Some((number as f64, median(&mut values)?))
+}
+
+/// Runs one workload for one kind of thread in a process of its own; what it printed, or why it failed.
+fn run(line: &str, kind: &str, one_processor: bool, server: Option<&SlowServer>) -> Result<String, String> {
+    let mut line = format!("{line} --kind {kind}");
+    if one_processor {
+        line += " --one-processor";
+    }
+    if let Some(server) = server {
+        line += &format!(" --port {}", server.port);
+    }
+    processes::run(&line)
 }

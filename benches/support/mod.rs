@@ -1,8 +1,9 @@
 //! What the benches share: the workloads, written once over the trait [`Runtime`](runtime::Runtime), and its two
-//! implementations: [`green`], and `operating_system`, which only `os_threads.rs` declares.
+//! implementations: [`green`], and `operating_system`, which only `os_threads.rs` declares. Other files too are declared by
+//! the benches that need them.
 //!
 //! A workload prints lines `metric peer value unit`. `measure.rs` runs one for green threads; `os_threads.rs` runs each
-//! for both kinds in processes of their own and makes a table of the lines.
+//! for both kinds in processes of their own and makes a table of the lines, `million.rs` for many sizes.
 
 pub(crate) mod arguments;
 pub(crate) mod clock;
@@ -13,7 +14,6 @@ pub(crate) mod output;
 pub(crate) mod passing;
 pub(crate) mod runtime;
 pub(crate) mod scheduling;
-pub(crate) mod slow_server;
 pub(crate) mod timers;
 
 use arguments::Arguments;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use greenloop::net::TcpListener;
 
-use super::network::{PAGE_BYTES, say_ready};
+use crate::support::network::{PAGE_BYTES, say_ready};
 
 /// Serves for ever: each request is answered after `delay` with a page, and its connection closed.
 pub(crate) fn serve(delay: Duration) -> ! {

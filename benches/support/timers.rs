@@ -50,7 +50,7 @@ pub(crate) fn sleeps<R: Runtime>(output: &Output, tasks: usize, max_milliseconds
 }
 
 /// Whole microseconds from xorshift64* with a fixed seed: the same for every peer.
-fn durations(count: usize, max_milliseconds: usize) -> Vec<Duration> {
+pub(crate) fn durations(count: usize, max_milliseconds: usize) -> Vec<Duration> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
         state ^= state >> 12;
