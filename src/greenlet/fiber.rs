@@ -31,7 +31,7 @@ use super::header::Header;
 #[cfg(feature = "monkey")]
 use super::identity::{self, Identity};
 use super::overflow;
-use super::stack::{CLASSES, Extent, SizeClass, Stack};
+use super::stack::{CLASSES, Extent, SizeClass, Stack, cool_stacks};
 use super::trace::Tracer;
 use crate::error::StackError;
 use crate::sys::process;
@@ -558,6 +558,7 @@ impl Drop for Owner {
         thread.main.end_run();
         drop(thread.tracer.borrow_mut().take());
         thread.retire_idle();
+        while cool_stacks() {}
         THREAD.set(ptr::null());
         let fibers = thread.fibers.take();
         let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();

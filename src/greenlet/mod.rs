@@ -40,7 +40,7 @@ pub use stack::set_default_stack_size;
 pub use trace::{Event, Trace, Tracer, settrace};
 
 pub(crate) use fiber::{Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, thread};
-pub(crate) use stack::SizeClass;
+pub(crate) use stack::{SizeClass, cool_stacks};
 pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};
 pub(crate) use unraisable::{catch, report, report_text};
 

@@ -17,7 +17,7 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use corosensei::stack::StackPointer;
 
@@ -44,7 +44,9 @@ const SPARED: usize = 32;
 const COLOURS: usize = 24;
 const COLOUR_STEP: usize = 64;
 
-/// Returned stacks of a class that keep their top pages; each thread keeps some beside them.
+/// Returned stacks of a class that keep their top pages for good; each thread keeps some beside them. What is above that is
+/// given back when a hub has nothing else to do: it takes half of the time that the end of a green thread takes, and then
+/// as much again to touch the pages anew, which those that come and go by the hundred thousand must not wait for.
 const WARM_STACKS: usize = 4096;
 
 /// Bytes above the base that the pool keeps for itself: a cache line, though a [`Header`] is smaller.
@@ -70,6 +72,13 @@ const DEFAULT_SHIFT: u8 = if cfg!(debug_assertions) { 19 } else { 17 };
 static DEFAULT: AtomicU8 = AtomicU8::new(DEFAULT_SHIFT);
 
 static POOL: Pool = Pool::new(Guards::Installed);
+
+/// For who has nothing else to do: gives the memory of some idle stacks back to the kernel, in some 50 µs, if there is more
+/// than is kept. Returns whether there was.
+#[inline]
+pub(crate) fn cool_stacks() -> bool {
+    POOL.cool()
+}
 
 /// Holds what a fork must find free.
 pub(super) fn hold_locks() {
@@ -398,6 +407,8 @@ enum Guards {
 /// All stacks of a process that nobody uses, and the address space for more.
 struct Pool {
     classes: [Lock<Class>; CLASSES],
+    /// A bit for each class that has more warm stacks than it keeps, changed under the class's lock.
+    crowded: AtomicU32,
     /// Whether the kernel has refused to install guards.
     closed_guards: AtomicBool,
 }
@@ -406,9 +417,9 @@ struct Pool {
 struct Class {
     /// The low end of the stack that was returned last, or 0; each names the next in its header.
     returned: usize,
-    /// How many those are, with those that are about to be returned.
+    /// How many those are.
     warm: usize,
-    /// The low ends of stacks that were returned when there were enough: without memory, as if never used.
+    /// The low ends of stacks that were too many among those: without memory, as if never used.
     cold: Vec<usize>,
     /// Slots that are open and were never used.
     fresh: Range<usize>,
@@ -422,23 +433,39 @@ impl Class {
     const fn empty() -> Class {
         Class { returned: 0, warm: 0, cold: Vec::new(), fresh: 0..0, closed: 0..0, slab: FIRST_SLAB }
     }
+
+    /// Whether it has more warm stacks than it keeps, enough for giving some back at once.
+    #[inline]
+    fn is_crowded(&self) -> bool {
+        self.warm >= WARM_STACKS + memory::RANGES_AT_ONCE
+    }
+
+    /// Takes the stack that was returned last, if there is one.
+    #[inline]
+    fn pop_returned(&mut self, class: SizeClass) -> Option<Extent> {
+        if self.returned == 0 {
+            return None;
+        }
+        let extent = Extent::new(self.returned, class);
+        // SAFETY: the stack is in the pool, so its header is in its memory and belongs to who has the lock.
+        self.returned = unsafe { (*extent.header()).next };
+        self.warm -= 1;
+        Some(extent)
+    }
 }
 
 impl Pool {
     const fn new(guards: Guards) -> Pool {
         Pool {
             classes: [const { Lock::new(Class::empty()) }; CLASSES],
+            crowded: AtomicU32::new(0),
             closed_guards: AtomicBool::new(matches!(guards, Guards::Closed)),
         }
     }
 
     fn allocate(&'static self, class: SizeClass) -> Result<Stack, StackError> {
         let mut state = self.classes[class.index()].lock();
-        if state.returned != 0 {
-            let extent = Extent::new(state.returned, class);
-            // SAFETY: the stack is in the pool, so its header is in its memory and belongs to who has the lock.
-            state.returned = unsafe { (*extent.header()).next };
-            state.warm -= 1;
+        if let Some(extent) = state.pop_returned(class) {
             return Ok(Stack { extent, pool: self });
         }
         let low = match state.cold.pop() {
@@ -460,32 +487,51 @@ impl Pool {
         Ok(Stack { extent, pool: self })
     }
 
-    /// Takes a stack back: among the warm ones, or, when there are enough, without its memory.
+    /// Takes a stack back, to be the next one taken.
     ///
     /// # Safety
     ///
     /// The stack belongs to the caller, who gives it up, and nothing on it is in use.
     unsafe fn take_back(&self, extent: Extent) {
-        let class = &self.classes[extent.class().index()];
-        let stays_warm = {
-            let mut state = class.lock();
-            let has_room = state.warm < WARM_STACKS;
-            state.warm += usize::from(has_room);
-            has_room
-        };
-        if stays_warm {
-            // SAFETY: as promised by the caller.
-            unsafe { extent.trim(0) };
-            let mut state = class.lock();
-            // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
-            unsafe { (*extent.header()).next = state.returned };
-            state.returned = extent.low();
-        } else {
-            let lowest = extent.low() + memory::page_size();
-            // SAFETY: these are the pages of a stack that nobody uses, above its guard.
-            unsafe { memory::discard(lowest, extent.end() - lowest) };
-            class.lock().cold.push(extent.low());
+        // SAFETY: as promised by the caller.
+        unsafe { extent.trim(0) };
+        let class = extent.class().index();
+        let mut state = self.classes[class].lock();
+        // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
+        unsafe { (*extent.header()).next = state.returned };
+        state.returned = extent.low();
+        state.warm += 1;
+        if state.is_crowded() {
+            // Relaxed: a hint, for who looks again under the lock.
+            self.crowded.fetch_or(1 << class, Ordering::Relaxed);
         }
+    }
+
+    /// Gives the memory of some stacks back to the kernel, if there are more warm ones than are kept; whether there were.
+    #[inline]
+    fn cool(&self) -> bool {
+        // Relaxed: as in `take_back`.
+        let crowded = self.crowded.load(Ordering::Relaxed);
+        crowded != 0 && self.cool_class(crowded.trailing_zeros() as u8)
+    }
+
+    #[cold]
+    fn cool_class(&self, index: u8) -> bool {
+        let class = SizeClass { shift: SMALLEST_SHIFT + index };
+        let mut state = self.classes[class.index()].lock();
+        if !state.is_crowded() {
+            // Relaxed: as in `take_back`, which has the lock too.
+            self.crowded.fetch_and(!(1 << index), Ordering::Relaxed);
+            return false;
+        }
+        let lows = [(); memory::RANGES_AT_ONCE]
+            .map(|()| state.pop_returned(class).expect("as many as were counted").low());
+        drop(state);
+        let page = memory::page_size();
+        // SAFETY: these are the pages of stacks that nobody uses, above their guards.
+        unsafe { memory::discard_all(&lows.map(|low| low + page), class.slot() - page) };
+        self.classes[class.index()].lock().cold.extend(lows);
+        true
     }
 
     /// Opens at least one more slot.

@@ -12,8 +12,8 @@ use super::SystemCall;
 /// `MADV_GUARD_INSTALL` of Linux 6.13, which the C library's headers may be too old to know.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
-/// How many guards one call installs: as many as there is room for on a small stack.
-const GUARDS_AT_ONCE: usize = 64;
+/// How many ranges one call advises on: as many as there is room for on a small stack.
+pub(crate) const RANGES_AT_ONCE: usize = 64;
 
 /// Bytes in a page.
 pub(crate) fn page_size() -> usize {
@@ -96,33 +96,43 @@ pub(crate) unsafe fn close(start: usize, length: usize) -> io::Result<()> {
 pub(crate) unsafe fn install_guards(slots: Range<usize>, slot: usize) -> io::Result<()> {
     let page = page_size();
     let guard = |start| libc::iovec { iov_base: pointer(start), iov_len: page };
-    // Many guards in one call take half the time. Where that is not to be had, `madvise` knows why.
-    let this_process = this_process();
-    let mut batch = [guard(0); GUARDS_AT_ONCE];
-    for first in slots.clone().step_by(GUARDS_AT_ONCE * slot) {
-        let end = slots.end.min(first + GUARDS_AT_ONCE * slot);
+    let this_process = this_process().ok();
+    let mut batch = [guard(0); RANGES_AT_ONCE];
+    for first in slots.clone().step_by(RANGES_AT_ONCE * slot) {
+        let end = slots.end.min(first + RANGES_AT_ONCE * slot);
         let count = (end - first) / slot;
         for (entry, start) in batch.iter_mut().zip((first..end).step_by(slot)) {
             *entry = guard(start);
         }
-        let installed = this_process.as_ref().map_or(0, |process| {
-            // SAFETY: `count` entries of `batch` are valid to read. As for the pages: see below.
-            let bytes = unsafe {
-                libc::syscall(
-                    libc::SYS_process_madvise,
-                    process.as_raw_fd(),
-                    batch.as_ptr(),
-                    count,
-                    MADV_GUARD_INSTALL,
-                    0,
-                )
-            };
-            usize::try_from(bytes).unwrap_or(0) / page
-        });
-        for entry in &batch[installed..count] {
-            // SAFETY: the caller gives up the contents of the page and promises that nobody touches it.
-            unsafe { libc::madvise(entry.iov_base, page, MADV_GUARD_INSTALL) }.check()?;
+        // SAFETY: the caller gives up the contents of the pages and promises that nobody touches them.
+        unsafe { advise(this_process.as_ref(), &batch[..count], MADV_GUARD_INSTALL) }?;
+    }
+    Ok(())
+}
+
+/// One advice for several ranges. Many in one call take half the time; where that is not to be had, `madvise` knows why.
+///
+/// # Safety
+///
+/// What the advice does to the contents of the ranges is all right with who owns them.
+unsafe fn advise(
+    this_process: Option<&OwnedFd>,
+    ranges: &[libc::iovec],
+    advice: libc::c_int,
+) -> io::Result<()> {
+    let advised = this_process.map_or(0, |process| {
+        let (fd, start, count) = (process.as_raw_fd(), ranges.as_ptr(), ranges.len());
+        // SAFETY: `count` entries of `ranges` are valid to read. As for the pages: as promised by the caller.
+        unsafe { libc::syscall(libc::SYS_process_madvise, fd, start, count, advice, 0) }
+    });
+    let mut advised = usize::try_from(advised).unwrap_or(0);
+    for range in ranges {
+        if advised >= range.iov_len {
+            advised -= range.iov_len;
+            continue;
         }
+        // SAFETY: as promised by the caller.
+        unsafe { libc::madvise(range.iov_base, range.iov_len, advice) }.check()?;
     }
     Ok(())
 }
@@ -144,6 +154,17 @@ fn this_process() -> io::Result<OwnedFd> {
 pub(crate) unsafe fn discard(start: usize, length: usize) {
     // SAFETY: the caller gives up the contents. It fails only for locked memory, which then stays as it is.
     unsafe { libc::madvise(pointer(start), length, libc::MADV_DONTNEED) };
+}
+
+/// The same for the `length` bytes after each of `starts`.
+///
+/// # Safety
+///
+/// As for [`discard`].
+pub(crate) unsafe fn discard_all(starts: &[usize; RANGES_AT_ONCE], length: usize) {
+    let ranges = starts.map(|start| libc::iovec { iov_base: pointer(start), iov_len: length });
+    // SAFETY: the caller gives up the contents. It fails as `discard` does.
+    drop(unsafe { advise(this_process().ok().as_ref(), &ranges, libc::MADV_DONTNEED) });
 }
 
 /// Asks for the pages from `start` on whether memory is behind them: the lowest bit of each element tells.
@@ -218,7 +239,7 @@ mod tests {
 
     #[test]
     fn each_slot_gets_one_guard_in_batches_of_any_size() {
-        for count in [1, GUARDS_AT_ONCE - 1, GUARDS_AT_ONCE, 2 * GUARDS_AT_ONCE + 1] {
+        for count in [1, RANGES_AT_ONCE - 1, RANGES_AT_ONCE, 2 * RANGES_AT_ONCE + 1] {
             let slots = slots(count);
             // SAFETY: nothing is in the slots.
             if unsafe { install_guards(slots.clone(), 2 * page_size()) }.is_err() {
