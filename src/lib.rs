@@ -94,10 +94,10 @@ pub mod threadpool;
 
 pub use error::{Elapsed, GreenletExit, JoinError, LoopExit, TimedOut};
 pub use task::{
-    AlreadyStarted, Builder, IterWait, JoinHandle, Link, LocalKey, Notice, Outcome, Scope, ScopedJoinHandle,
-    Subscription, TaskId, Timeout, Waitable, block_on, idle, iwait, joinall, joinall_timeout, killall,
-    killall_timeout, scope, sleep, spawn, spawn_later, try_joinall, wait, wait_any, wait_timeout,
-    with_timeout, yield_now,
+    AlreadyStarted, Builder, Interval, IterWait, JoinHandle, Link, LocalKey, Notice, Outcome, Scope,
+    ScopedJoinHandle, Subscription, TaskId, Timeout, Waitable, block_on, idle, iwait, joinall,
+    joinall_timeout, killall, killall_timeout, scope, sleep, spawn, spawn_later, try_joinall, wait, wait_any,
+    wait_timeout, with_timeout, yield_now,
 };
 
 #[cfg(doctest)]

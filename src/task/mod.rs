@@ -5,6 +5,7 @@
 mod builder;
 mod future;
 mod imap;
+mod interval;
 #[cfg(feature = "monkey")]
 pub(crate) mod isolation;
 mod join_handle;
@@ -20,6 +21,7 @@ pub use builder::{Builder, spawn, spawn_later};
 pub use future::block_on;
 pub use imap::Imap;
 pub(crate) use imap::{Element, Order};
+pub use interval::Interval;
 pub use join_handle::{JoinHandle, Link, Outcome, TaskId, killall, killall_timeout};
 pub use local::LocalKey;
 pub(crate) use packet::TaskRef;
@@ -84,10 +86,13 @@ pub fn sleep(duration: Duration) {
     if duration.is_zero() {
         return yield_now();
     }
+    sleep_until(Time::after(duration));
+}
+
+fn sleep_until(deadline: Time) {
     if is_unwinding() {
         return;
     }
-    let deadline = Time::after(duration);
     let waiter = Waiter::new(WaitingOn::Sleep);
     loop {
         match waiter.park(Some(deadline)) {

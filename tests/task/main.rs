@@ -7,6 +7,8 @@ mod support;
 mod future;
 /// Handles, builders, numbers, names.
 mod handle;
+/// Times that come again and again.
+mod interval;
 /// Kills at every moment of a green thread's life, from everywhere.
 mod kill;
 /// Callbacks at a green thread's end, and errors that nobody takes.

@@ -1,0 +1,104 @@
+//! Times that come again and again.
+
+use std::time::{Duration, Instant};
+
+use super::{sleep_until, yield_now};
+use crate::sys::clock::Time;
+
+/// Times that are one period apart, to be waited for one after another.
+///
+/// They are counted from when it was made, so that what is done between two of them, if it takes less than a period, delays
+/// none. Who comes later gets the last one that has passed, at once; those before it are left out.
+///
+/// As an iterator it never ends. See [`channel::tick`](crate::channel::tick) for one that can stand in a `select!`.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use greenloop::Interval;
+///
+/// let start = Instant::now();
+/// let beats: Vec<_> = Interval::new(Duration::from_millis(5)).take(3).collect();
+/// assert!(start.elapsed() >= Duration::from_millis(15));
+/// assert!(beats[1] - beats[0] >= Duration::from_millis(5));
+/// ```
+#[derive(Debug)]
+pub struct Interval {
+    period: Duration,
+    next: Instant,
+}
+
+impl Interval {
+    /// The first time comes one period from now.
+    ///
+    /// # Panics
+    ///
+    /// If the period is zero, or longer than an [`Instant`] can tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let interval = greenloop::Interval::new(Duration::from_secs(1));
+    /// assert_eq!(interval.period(), Duration::from_secs(1));
+    /// ```
+    pub fn new(period: Duration) -> Interval {
+        assert!(!period.is_zero(), "the period of an interval must not be zero");
+        Interval { period, next: Instant::now() + period }
+    }
+
+    /// How far its times are apart.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Waits for the next time, and returns it: the moment that was due, not that at which the caller goes on.
+    ///
+    /// The hub's timer wakes the caller; if the time has passed, it only yields. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and the next call waits for the same time. While a
+    /// green thread unwinds it returns at once.
+    ///
+    /// # Panics
+    ///
+    /// In a hub callback, where nothing may wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::{Duration, Instant};
+    /// use greenloop::Interval;
+    ///
+    /// let start = Instant::now();
+    /// let mut interval = Interval::new(Duration::from_millis(10));
+    /// thread::sleep(Duration::from_millis(25)); // the hub stops, and two times pass
+    /// assert!(interval.tick() >= start + Duration::from_millis(20));
+    /// assert!(interval.tick() >= start + Duration::from_millis(30));
+    /// ```
+    pub fn tick(&mut self) -> Instant {
+        let late = Instant::now().saturating_duration_since(self.next);
+        let since_last = late.as_nanos() % self.period.as_nanos();
+        let due = self.next + (late - Duration::from_nanos_u128(since_last));
+        if late.is_zero() {
+            sleep_until(Time::from_instant(due));
+        } else {
+            yield_now();
+        }
+        self.next = due + self.period;
+        due
+    }
+}
+
+impl Iterator for Interval {
+    type Item = Instant;
+
+    fn next(&mut self) -> Option<Instant> {
+        Some(self.tick())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::MAX, None)
+    }
+}
