@@ -32,8 +32,8 @@ where
     T: 'static,
 {
     let hub = hub();
-    let core = Core::new(hub, None, Location::caller(), SizeClass::default_now());
-    let task = Task::new(core, function);
+    let place = Location::caller();
+    let task = Task::new(|| Core::new(hub, None, place, SizeClass::default_now()), function);
     hub.push_fresh(task.clone());
     JoinHandle::new(task)
 }
@@ -170,7 +170,7 @@ impl Builder {
         if let Some(isolated) = self.isolated {
             core.isolate(isolated)?;
         }
-        let task = Task::new(core, function);
+        let task = Task::new(|| core, function);
         match self.delay {
             None => hub.push_fresh(task.clone()),
             Some(delay) => {

@@ -393,12 +393,13 @@ where
     F: FnOnce() -> T,
 {
     #[inline]
-    pub(super) fn new(core: Core, closure: F) -> Arc<Task<F, T>> {
-        // Made in its place, as a follower is, see there.
+    pub(super) fn new(core: impl FnOnce() -> Core, closure: F) -> Arc<Task<F, T>> {
+        // Made in its place, as a follower is, see there. So `core` comes after the memory: else it would be kept elsewhere,
+        // to be dropped if there is none.
         let task = Arc::<Task<F, T>>::new_uninit();
         let place = Arc::as_ptr(&task).cast_mut().cast::<Task<F, T>>();
         // SAFETY: the one reference to it has just been made, and it is made for writing a task.
-        unsafe { place.write(Task { core, work: UnsafeCell::new(Work::Due(closure)) }) };
+        unsafe { place.write(Task { core: core(), work: UnsafeCell::new(Work::Due(closure)) }) };
         // SAFETY: it has just been written.
         unsafe { task.assume_init() }
     }

@@ -93,8 +93,8 @@ impl<'scope> Scope<'scope, '_> {
         T: 'scope,
     {
         let hub = hub();
-        let core = Core::new(hub, None, Location::caller(), SizeClass::default_now());
-        let task = Task::new(core, function);
+        let place = Location::caller();
+        let task = Task::new(|| Core::new(hub, None, place, SizeClass::default_now()), function);
         // SAFETY: `scope` does not return or unwind before every child has ended, by `wait_for_children` or
         // `end_children`; by then closure and result are gone from the hub's reach: the closure was taken, and the hub
         // touches the result before the end is published only.
