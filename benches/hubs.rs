@@ -28,18 +28,27 @@ use table::{median, number};
 
 const KINDS: [&str; 3] = ["hub", "hubs", "os"];
 
-/// A workload in full and in short, and the rows that its lines make.
-const WORKLOADS: [(&str, &str, &[(&str, &str)]); 2] = [
-    (
-        "chan --iters 100000",
-        "chan --iters 2000",
-        &[("chan_pingpong", "channel ping-pong, a message"), ("chan_stream", "channel of 128, a message")],
-    ),
-    (
-        "mutex --tasks 2 --iters 1000000",
-        "mutex --tasks 2 --iters 20000",
-        &[("mutex_uncontended", "mutex, alone"), ("mutex_contended", "mutex, two that yield inside")],
-    ),
+struct Workload {
+    full: &'static str,
+    short: &'static str,
+    /// The metric's name up to the dot, and what it is.
+    rows: [(&'static str, &'static str); 2],
+}
+
+const WORKLOADS: [Workload; 2] = [
+    Workload {
+        full: "chan --iters 100000",
+        short: "chan --iters 2000",
+        rows: [
+            ("chan_pingpong", "channel ping-pong, a message"),
+            ("chan_stream", "channel of 128, a message"),
+        ],
+    },
+    Workload {
+        full: "mutex --tasks 2 --iters 1000000",
+        short: "mutex --tasks 2 --iters 20000",
+        rows: [("mutex_uncontended", "mutex, alone"), ("mutex_contended", "mutex, two that yield inside")],
+    },
 ];
 
 /// greenloop's primitives between OS threads, each with a hub of its own.
@@ -128,14 +137,14 @@ fn main() -> ExitCode {
 fn compare(short: bool) -> ExitCode {
     let mut rows = Vec::new();
     let mut failed = false;
-    for (full, brief, metrics) in WORKLOADS {
-        let (line, rounds) = if short { (brief, 1) } else { (full, 5) };
-        // For each metric, for each kind, the value of each round.
-        let mut values = vec![KINDS.map(|_| Vec::new()); metrics.len()];
+    for workload in WORKLOADS {
+        let (line, rounds) = if short { (workload.short, 1) } else { (workload.full, 5) };
+        // For each row, for each kind, the value of each round.
+        let mut values = workload.rows.map(|_| KINDS.map(|_| Vec::new()));
         for (kind, name) in (0..rounds).flat_map(|_| KINDS.iter().enumerate()) {
             match processes::run(&format!("{line} --kind {name}")) {
                 Ok(text) => {
-                    let found = metrics.iter().map(|(metric, _)| value_of(&text, metric));
+                    let found = workload.rows.iter().map(|(metric, _)| value_of(&text, metric));
                     values.iter_mut().zip(found).for_each(|(values, value)| values[kind].extend(value));
                 }
                 Err(reason) => {
@@ -144,9 +153,9 @@ fn compare(short: bool) -> ExitCode {
                 }
             }
         }
-        for ((_, what), mut values) in metrics.iter().zip(values) {
+        for ((_, what), mut values) in workload.rows.into_iter().zip(values) {
             let cells = values.each_mut().map(|values| median(values).map_or("-".to_owned(), number));
-            rows.push([vec![(*what).to_owned()], cells.to_vec()].concat());
+            rows.push([vec![what.to_owned()], cells.to_vec()].concat());
         }
     }
     table::print(&["ns", "one hub", "two hubs", "two OS threads, std's"], &rows);
