@@ -29,14 +29,15 @@ const COLOURS: [RGBColor; 2] = [RGBColor(0x1b, 0x7f, 0x4b), RGBColor(0xc2, 0x41,
 pub(crate) fn write(path: &str, charts: &[Chart]) -> Result<(), Box<dyn Error>> {
     let picture = SVGBackend::new(path, SIZE).into_drawing_area();
     picture.fill(&WHITE)?;
-    for (area, chart) in picture.split_evenly((charts.len().div_ceil(2), 2)).iter().zip(charts) {
-        draw(area, chart)?;
+    let areas = picture.split_evenly((charts.len().div_ceil(2), 2));
+    for (index, (area, chart)) in areas.iter().zip(charts).enumerate() {
+        draw(area, chart, index == 0)?;
     }
     picture.present()?;
     Ok(())
 }
 
-fn draw(area: &Area, chart: &Chart) -> Result<(), Box<dyn Error>> {
+fn draw(area: &Area, chart: &Chart, names_lines: bool) -> Result<(), Box<dyn Error>> {
     let points = || chart.lines.iter().flat_map(|line| &line.points);
     let range = |values: &mut dyn Iterator<Item = f64>| {
         let (least, most) =
@@ -70,6 +71,9 @@ fn draw(area: &Area, chart: &Chart) -> Result<(), Box<dyn Error>> {
             .draw_series(LineSeries::new(line.points.iter().copied(), stroke).point_size(3))?
             .label(line.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], stroke));
+    }
+    if !names_lines {
+        return Ok(());
     }
     drawn
         .configure_series_labels()
