@@ -85,7 +85,9 @@ impl AnyGreenlet {
     }
 
     /// The way of a parcel: to the nearest live one from here upwards, and then wait for what comes back.
-    #[inline]
+    ///
+    /// Inlined up to the public call: the processor mispredicts each return after a switch.
+    #[inline(always)]
     pub(super) fn send<T: 'static>(&self, parcel: Parcel<T>) -> Result<T, SwitchError> {
         let thread = thread();
         let current = thread.current();
@@ -191,7 +193,7 @@ fn bounce<T>(parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError>
 }
 
 /// Goes to `target`, or to whatever the hub runs next, and comes back with what was sent to the current one.
-#[inline]
+#[inline(always)]
 fn wait_for_parcel<T: 'static>(
     thread: Local<Thread>,
     current: FiberRef,
