@@ -94,8 +94,9 @@ impl OpenOptions {
             && let Some(flags) = self.opening.flags()
             && let Ok(path) = CString::new(path.as_os_str().as_bytes())
         {
-            let entry = Entry::open(&path, flags, self.opening.mode);
-            return hub.reactor().perform(&entry, "File::open")?.opened().map(File::from);
+            let (opened, _) =
+                hub.reactor().perform(Entry::open(path, flags, self.opening.mode), "File::open");
+            return opened?.opened().map(File::from);
         }
         let (options, path) = (self.options.clone(), path.to_owned());
         offload(move || options.open(path).map(File::from))

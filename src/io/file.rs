@@ -90,7 +90,7 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         }
         if let Some(hub) = performer() {
             let _turn = self.position.acquire();
-            return self.read_here(hub, buffer, None);
+            return self.fill_here(hub, buffer, None);
         }
         self.fetch(buffer, |file, bytes| descriptor::read(file.as_fd(), bytes))
     }
@@ -107,10 +107,11 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
                 if let Err(error) = more.try_reserve_exact(size as usize + 1) {
                     break Err(error.into());
                 }
-                more.resize(more.capacity(), 0);
+                more.resize((count + LARGEST_HERE).min(more.capacity()), 0);
             }
             let turn = self.position.acquire();
-            let read = self.read_here(hub, &mut more[count..], None);
+            let read;
+            (read, more) = self.read_here(hub, more, count, None);
             drop(turn);
             match read {
                 Ok(0) => break Ok(count),
@@ -127,16 +128,34 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         Some(result)
     }
 
-    fn read_here(&self, hub: HubRef, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {
-        let length = buffer.len().min(LARGEST_HERE);
-        let entry = Entry::read(self.as_fd(), &mut buffer[..length], offset);
-        hub.reactor().perform(&entry, "File::read").map(Done::count)
+    /// Reads into all of `bytes` behind the first `from`.
+    fn read_here(
+        &self,
+        hub: HubRef,
+        bytes: Vec<u8>,
+        from: usize,
+        offset: Option<u64>,
+    ) -> (io::Result<usize>, Vec<u8>) {
+        // Open until the kernel has done it, whatever becomes of `self` if this never goes on.
+        let file = self.share();
+        let entry = Entry::read(file.as_fd(), bytes, from, offset);
+        let (done, entry) = hub.reactor().perform(entry, "File::read");
+        (done.map(Done::count), entry.into_bytes())
+    }
+
+    fn fill_here(&self, hub: HubRef, buffer: &mut [u8], offset: Option<u64>) -> io::Result<usize> {
+        let (read, bytes) = self.read_here(hub, vec![0; buffer.len().min(LARGEST_HERE)], 0, offset);
+        let count = read?;
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        Ok(count)
     }
 
     fn write_here(&self, hub: HubRef, buffer: &[u8], offset: Option<u64>) -> io::Result<usize> {
-        let length = buffer.len().min(LARGEST_HERE);
-        let entry = Entry::write(self.as_fd(), &buffer[..length], offset);
-        hub.reactor().perform(&entry, "File::write").map(Done::count)
+        let bytes = buffer[..buffer.len().min(LARGEST_HERE)].to_vec();
+        // As for a read.
+        let file = self.share();
+        let (done, _) = hub.reactor().perform(Entry::write(file.as_fd(), bytes, offset), "File::write");
+        done.map(Done::count)
     }
 
     /// Does what concerns the position alone, where nobody who is parked keeps that locked in the kernel.
@@ -149,8 +168,11 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
     /// fsync(2), or for the contents alone fdatasync(2).
     pub(crate) fn synchronize(&self, contents_alone: bool) -> io::Result<()> {
         if let Some(hub) = performer() {
-            let entry = Entry::synchronize(self.as_fd(), contents_alone);
-            return hub.reactor().perform(&entry, "File::sync").map(drop);
+            // As for a read.
+            let file = self.share();
+            let (done, _) =
+                hub.reactor().perform(Entry::synchronize(file.as_fd(), contents_alone), "File::sync");
+            return done.map(drop);
         }
         self.offload(move |file| uninterrupted(|| descriptor::synchronize(file.as_fd(), contents_alone)))
     }
@@ -158,7 +180,7 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
     /// [`read`](AnyFile::read) at a place of its own.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         if let Some(hub) = performer().filter(|_| descriptor::is_offset(offset)) {
-            return self.read_here(hub, buffer, Some(offset));
+            return self.fill_here(hub, buffer, Some(offset));
         }
         self.fetch(buffer, move |file, bytes| descriptor::read_at(file.as_fd(), bytes, offset))
     }

@@ -5,7 +5,7 @@
 //! with the next wait. What is asked keeps its file open until it has answered or has been taken back, whatever becomes of
 //! the number; see [`let_go`](Uring::let_go).
 //!
-//! And it does operations as a whole, on memory that is lent to the kernel until it answers; see [`begin`](Uring::begin).
+//! And it does operations as a whole, on memory that stays in its place until the kernel answers; see [`begin`](Uring::begin).
 
 mod abi;
 mod entry;
@@ -184,9 +184,9 @@ impl Uring {
     ///
     /// # Safety
     ///
-    /// What `entry` borrows stays valid until then: until its token has been told, or this has been dropped.
+    /// `entry` is not dropped or taken apart until then: until its token has been told, or this has been dropped.
     pub(crate) unsafe fn begin(&mut self, entry: &Entry<'_>, token: u64) -> Begun {
-        let name = self.requests.insert(Request::Operation { token, opens: entry.opens });
+        let name = self.requests.insert(Request::Operation { token, opens: entry.opens() });
         self.under_way += 1;
         self.push(Submission { name: name as u64, ..entry.submission });
         Begun(name as u64)

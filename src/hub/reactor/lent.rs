@@ -1,8 +1,9 @@
 //! Operations that the kernel does as a whole, on memory that is lent to it meanwhile.
 //!
-//! One rule: who has lent memory does not go on, return or unwind, before the kernel has given it back. It is kept here.
+//! One rule: who has lent memory does not go on, return or unwind, before the kernel has given it back. It is kept here. What is
+//! lent belongs to the entry, in the frame that is parked: if that never runs again, it is not freed.
 
-#![expect(unsafe_code, reason = "what a parked stack has borrowed is lent to the kernel")]
+#![expect(unsafe_code, reason = "what a parked stack has is lent to the kernel")]
 
 use std::io;
 use std::mem;
@@ -29,7 +30,7 @@ enum Progress {
     Told,
 }
 
-/// The loan of what an entry has borrowed. It ends when this is dropped, which waits for it if nobody else has.
+/// The loan of what an entry has. It ends when this is dropped, which waits for it if nobody else has.
 struct Lent<'a> {
     reactor: &'a Reactor,
     token: usize,
@@ -47,17 +48,15 @@ impl Reactor {
     /// At a kill or a time limit the kernel is asked to give it up. If it does, that is raised; if it is too late, the result
     /// is returned, and the next wait raises. Either way it lasts until the kernel has given back what was lent.
     ///
-    /// # Errors
-    ///
-    /// What the operation says.
+    /// Returns what the operation says, and the entry with what was read.
     ///
     /// # Panics
     ///
     /// If the driver [does no operations](Reactor::performs), and in a hub callback.
-    pub(crate) fn perform(&self, entry: &Entry<'_>, on: &'static str) -> io::Result<Done> {
+    pub(crate) fn perform<'fd>(&self, entry: Entry<'fd>, on: &'static str) -> (io::Result<Done>, Entry<'fd>) {
         loop {
-            match self.try_perform(entry, on) {
-                Some(result) => return result,
+            match self.try_perform(&entry, on) {
+                Some(result) => return (result, entry),
                 None => raise_interrupt(super::super::hub().thread.current()),
             }
         }
@@ -111,10 +110,9 @@ impl<'a> Lent<'a> {
     fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, whom: Wake) -> Lent<'a> {
         let core = &mut *reactor.core.borrow_mut();
         let token = core.operations.vacant_key();
-        // SAFETY: what the entry borrows stays valid as long as the entry is borrowed, which `Lent<'a>` does. That lives in the
-        // frame of `try_perform` alone, which leaves it only when the operation has been told of, or by its drop, which waits
-        // until it has. A frame that never runs again, since its OS thread has ended, and what it has borrowed, are not
-        // freed before the hub, whose ring waits for the answers when it is dropped.
+        // SAFETY: `Lent<'a>` borrows the entry, and lives in the frame of `try_perform` alone, which leaves it only when the
+        // operation has been told of, or by its drop, which waits until it has. The entry itself lives in the frame of `perform`: in
+        // one that never runs again, since its OS thread has ended, nothing is dropped.
         let begun = unsafe { core.uring().begin(entry, token as u64) };
         core.operations.insert(Operation { whom, begun, progress: Progress::UnderWay });
         reactor.waiting.update(|waiting| waiting + 1);

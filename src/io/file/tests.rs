@@ -25,8 +25,11 @@ fn pipe() -> (Arc<PipeReader>, PipeWriter) {
 /// A read that io_uring does as a whole, though a pipe tells readiness: it lasts until somebody writes.
 fn read_here(reader: &PipeReader, buffer: &mut [u8]) -> io::Result<usize> {
     let hub = performer().expect("the driver is io_uring");
-    let entry = Entry::read(reader.as_fd(), buffer, None);
-    hub.reactor().perform(&entry, "a test").map(Done::count)
+    let entry = Entry::read(reader.as_fd(), vec![0; buffer.len()], 0, None);
+    let (done, entry) = hub.reactor().perform(entry, "a test");
+    let count = done.map(Done::count)?;
+    buffer[..count].copy_from_slice(&entry.into_bytes()[..count]);
+    Ok(count)
 }
 
 /// What lies in the pipe.

@@ -1,6 +1,6 @@
 //! Operations that the kernel does as a whole, as data.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -10,13 +10,21 @@ use super::abi::{self, Submission};
 /// The most that one read or write moves.
 const LONGEST: usize = 1 << 30;
 
-/// One operation, and a borrow of all that it needs: making one does nothing.
+/// One operation, and the memory that it needs, which is its own: that of a caller may be freed while the caller is parked, if
+/// it is a thread-local variable's and the OS thread ends. Making one does nothing.
 #[derive(Debug)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct Entry<'fd> {
     pub(super) submission: Submission,
-    /// Whether it makes a descriptor.
-    pub(super) opens: bool,
-    borrowed: PhantomData<&'a mut [u8]>,
+    memory: Memory,
+    fd: PhantomData<BorrowedFd<'fd>>,
+}
+
+/// What the kernel reads or writes: in the heap, so that it stays where it is when the entry is moved.
+#[derive(Debug)]
+enum Memory {
+    None,
+    Bytes(Vec<u8>),
+    Path(#[expect(dead_code, reason = "the kernel reads it")] CString),
 }
 
 /// What an operation gave.
@@ -27,48 +35,50 @@ pub(crate) enum Done {
     Opened(OwnedFd),
 }
 
-impl<'a> Entry<'a> {
-    fn new(submission: Submission) -> Entry<'a> {
-        Entry { submission, opens: false, borrowed: PhantomData }
-    }
-
-    /// pread(2), or at the file's own position read(2). That is moved, and two at once may read the same.
-    pub(crate) fn read(fd: BorrowedFd<'a>, buffer: &'a mut [u8], offset: Option<u64>) -> Entry<'a> {
-        Entry::new(Submission {
-            operation: abi::READ,
-            fd: fd.as_raw_fd(),
-            offset: offset.unwrap_or(abi::AT_POSITION),
-            address: buffer.as_mut_ptr().expose_provenance() as u64,
-            length: buffer.len().min(LONGEST) as u32,
-            ..Submission::default()
-        })
+impl<'fd> Entry<'fd> {
+    /// pread(2) into `bytes`, all behind the first `from`, or at the file's own position read(2). That is moved, and two at once
+    /// may read the same.
+    pub(crate) fn read(fd: BorrowedFd<'fd>, bytes: Vec<u8>, from: usize, offset: Option<u64>) -> Entry<'fd> {
+        Entry::transfer(abi::READ, fd, bytes, from, offset)
     }
 
     /// pwrite(2), or at the file's own position write(2). That is moved, and two at once may write over each other.
-    pub(crate) fn write(fd: BorrowedFd<'a>, buffer: &'a [u8], offset: Option<u64>) -> Entry<'a> {
-        Entry::new(Submission {
-            operation: abi::WRITE,
+    pub(crate) fn write(fd: BorrowedFd<'fd>, bytes: Vec<u8>, offset: Option<u64>) -> Entry<'fd> {
+        Entry::transfer(abi::WRITE, fd, bytes, 0, offset)
+    }
+
+    fn transfer(
+        operation: u8,
+        fd: BorrowedFd<'fd>,
+        mut bytes: Vec<u8>,
+        from: usize,
+        offset: Option<u64>,
+    ) -> Entry<'fd> {
+        let part = &mut bytes[from..];
+        let submission = Submission {
+            operation,
             fd: fd.as_raw_fd(),
             offset: offset.unwrap_or(abi::AT_POSITION),
-            address: buffer.as_ptr().expose_provenance() as u64,
-            length: buffer.len().min(LONGEST) as u32,
+            address: part.as_mut_ptr().expose_provenance() as u64,
+            length: part.len().min(LONGEST) as u32,
             ..Submission::default()
-        })
+        };
+        Entry { submission, memory: Memory::Bytes(bytes), fd: PhantomData }
     }
 
     /// fsync(2), or for the contents alone fdatasync(2).
-    pub(crate) fn synchronize(fd: BorrowedFd<'a>, contents_alone: bool) -> Entry<'a> {
-        let options = if contents_alone { abi::DATA_ALONE } else { 0 };
-        Entry::new(Submission {
+    pub(crate) fn synchronize(fd: BorrowedFd<'fd>, contents_alone: bool) -> Entry<'fd> {
+        let submission = Submission {
             operation: abi::SYNCHRONIZE,
             fd: fd.as_raw_fd(),
-            options,
+            options: if contents_alone { abi::DATA_ALONE } else { 0 },
             ..Submission::default()
-        })
+        };
+        Entry { submission, memory: Memory::None, fd: PhantomData }
     }
 
     /// open(2).
-    pub(crate) fn open(path: &'a CStr, flags: i32, mode: u32) -> Entry<'a> {
+    pub(crate) fn open(path: CString, flags: i32, mode: u32) -> Entry<'fd> {
         let submission = Submission {
             operation: abi::OPEN,
             // Otherwise the kernel tries it with O_NONBLOCK first, and a named pipe opens without its other end, or not at all.
@@ -79,7 +89,20 @@ impl<'a> Entry<'a> {
             options: flags as u32,
             ..Submission::default()
         };
-        Entry { opens: true, ..Entry::new(submission) }
+        Entry { submission, memory: Memory::Path(path), fd: PhantomData }
+    }
+
+    /// Whether it makes a descriptor.
+    pub(super) fn opens(&self) -> bool {
+        self.submission.operation == abi::OPEN
+    }
+
+    /// The bytes that were read or written; none for another operation.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        match self.memory {
+            Memory::Bytes(bytes) => bytes,
+            Memory::None | Memory::Path(_) => Vec::new(),
+        }
     }
 }
 
