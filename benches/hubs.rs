@@ -15,7 +15,6 @@ mod support;
 mod table;
 
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
 
 use operating_system::OperatingSystem;
@@ -51,16 +50,16 @@ const WORKLOADS: [Workload; 2] = [
     },
 ];
 
-/// greenloop's primitives between OS threads, each with a hub of its own.
+/// OS threads as in [`OperatingSystem`], each with a hub of its own, and the primitives of [`Green`].
 struct Hubs;
 
 impl Runtime for Hubs {
-    type Handle = thread::JoinHandle<()>;
+    type Handle = <OperatingSystem as Runtime>::Handle;
     fn spawn<F: FnOnce() + Send + 'static>(body: F) -> Self::Handle {
-        thread::spawn(body)
+        OperatingSystem::spawn(body)
     }
     fn join(handle: Self::Handle) {
-        handle.join().unwrap();
+        OperatingSystem::join(handle);
     }
     fn yield_now() {
         Green::yield_now();

@@ -1,0 +1,408 @@
+//! The switch itself, and what one OS thread knows about its greenlets.
+//!
+//! corosensei is asymmetric: a coroutine is resumed, and suspends to who resumed it. Greenlets are symmetric. So the
+//! thread's own stack runs a *relay*: a fiber that wants to go on as another one suspends to the relay, having said
+//! where to go, and the relay resumes that one. Whoever switches to whom, it is two stack swaps.
+//!
+//! ```text
+//!     thread's stack            fiber A            fiber B
+//!     relay ── resume ───────────▶ │
+//!       ▲                          │ B.switch(v)
+//!       └──── suspend, "go to B" ──┘
+//!     relay ── resume ──────────────────────────────▶ │
+//!       ▲                                             │ waits for a socket
+//!       └──── suspend, "nothing for me" ──────────────┘
+//!     hub: the next ready one
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use corosensei::{CoroutineResult, Yielder};
+
+use super::super::handle::AnyGreenlet;
+#[cfg(feature = "monkey")]
+use super::super::identity;
+use super::super::stack::{CLASSES, SizeClass, Stack, cool_stacks};
+use super::super::trace::{self, Tracer};
+use super::super::{overflow, unraisable};
+use super::{Entry, Fiber, FiberRef, Local, State, Swap};
+use crate::error::StackError;
+#[cfg(feature = "monkey")]
+use crate::sys::thread_local::move_to;
+use crate::sys::{process, signal};
+
+/// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
+const IDLE_FIBERS: usize = 16 * 1024;
+
+/// Fibers made at a time, so that none of them has an allocation's overhead.
+const CHUNK: usize = 16;
+
+/// How [`Thread::run`] came back to the thread's own stack.
+#[derive(PartialEq, Eq, Clone, Copy, Debug)]
+pub(crate) enum Stopped {
+    /// The fiber left the choice of the next to the hub.
+    Idle,
+    /// The main greenlet is to go on.
+    Main,
+}
+
+/// What one OS thread knows about its greenlets.
+pub(crate) struct Thread {
+    current: Cell<FiberRef>,
+    main: FiberRef,
+    /// Where a fiber that suspends wants to go on; itself says that it has nothing more to run.
+    directive: Cell<Option<FiberRef>>,
+    /// All fibers ever made here, by index: main, which is alone, and then chunks of [`CHUNK`]. They are freed with the
+    /// thread, their stacks earlier.
+    fibers: RefCell<Vec<FiberRef>>,
+    /// Suspended, with a stack and nothing to run, last in first out, by size class.
+    idle: [RefCell<Vec<FiberRef>>; CLASSES],
+    /// Without a stack.
+    vacant: RefCell<Vec<FiberRef>>,
+    /// The hub's loop: returns when the main greenlet is to go on.
+    pub(crate) wait_in_hub: Cell<Option<fn()>>,
+    /// Takes the hub down when the thread ends.
+    pub(crate) end_hub: Cell<Option<fn()>>,
+    /// Takes a fiber out of the hub's ready queue.
+    pub(crate) withdraw: Cell<Option<fn(FiberRef)>>,
+    /// Puts a fiber that is about to be switched out into the hub's ready queue, for an interrupt that it has not had yet.
+    pub(crate) recall: Cell<Option<fn(FiberRef)>>,
+    pub(in crate::greenlet) tracing: Cell<bool>,
+    pub(in crate::greenlet) tracer: RefCell<Option<Rc<Tracer>>>,
+    /// The greenlet that has just ended, for the trace of its last switch.
+    pub(in crate::greenlet) departed: RefCell<Option<AnyGreenlet>>,
+    /// Where the OS thread's own thread-local variables are, once a fiber has others.
+    #[cfg(feature = "monkey")]
+    pub(in crate::greenlet) own_variables: Cell<usize>,
+}
+
+thread_local! {
+    static THREAD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
+    static OWNER: Owner = const { Owner };
+}
+
+/// Its destructor runs when the OS thread ends.
+struct Owner;
+
+/// The record of the calling OS thread, made on first use.
+///
+/// # Panics
+///
+/// In destructors of thread-locals that run after the record was taken down.
+#[inline]
+pub(crate) fn thread() -> Local<Thread> {
+    match NonNull::new(THREAD.get().cast_mut()) {
+        // SAFETY: not null means made by `make_thread` and not yet freed by `Owner`, which runs when nothing of this
+        // thread can use the reference any more: it is not `Send`, and what outlives the call lies on parked stacks.
+        Some(thread) => unsafe { Local::new(thread) },
+        None => make_thread(),
+    }
+}
+
+/// Like [`thread`], but makes nothing: `None` where no greenlet has been used.
+#[inline]
+pub(crate) fn existing_thread() -> Option<Local<Thread>> {
+    // SAFETY: as in `thread`.
+    NonNull::new(THREAD.get().cast_mut()).map(|thread| unsafe { Local::new(thread) })
+}
+
+#[cold]
+fn make_thread() -> Local<Thread> {
+    OWNER.try_with(|_| ()).expect("greenlets cannot be used while the thread's locals are destroyed");
+    // SAFETY: `describe_current` reads a thread-local without a destructor, and memory that stays valid while it is set.
+    unsafe { overflow::set_describe(describe_current) };
+    // Where there is no room for it, an overflow ends the process without a report.
+    let _ = signal::ensure_alternate_stack();
+    let main = leak(Fiber::new(0));
+    main.state.set(State::Running);
+    let thread = leak(Thread {
+        current: Cell::new(main),
+        main,
+        directive: Cell::new(None),
+        fibers: RefCell::new(vec![main]),
+        idle: [const { RefCell::new(Vec::new()) }; CLASSES],
+        vacant: RefCell::new(Vec::new()),
+        wait_in_hub: Cell::new(None),
+        end_hub: Cell::new(None),
+        withdraw: Cell::new(None),
+        recall: Cell::new(None),
+        tracing: Cell::new(false),
+        tracer: RefCell::new(None),
+        departed: RefCell::new(None),
+        #[cfg(feature = "monkey")]
+        own_variables: Cell::new(0),
+    });
+    THREAD.set(thread.as_ptr());
+    thread
+}
+
+/// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.
+#[cfg(feature = "monkey")]
+pub(in crate::greenlet) fn lend_thread(thread: Local<Thread>, function: &mut dyn FnMut()) {
+    THREAD.set(thread.as_ptr());
+    function();
+    THREAD.set(ptr::null());
+}
+
+/// Moves `value` to the heap, to be freed by [`Owner`].
+fn leak<T>(value: T) -> Local<T> {
+    // SAFETY: the box is freed by `Owner` alone, when the thread ends.
+    unsafe { Local::new(NonNull::from(Box::leak(Box::new(value)))) }
+}
+
+/// For the overflow report: reads only, so it may run in a signal handler.
+fn describe_current(report: &mut dyn FnMut(Option<&str>, &'static Location<'static>)) {
+    let fiber = existing_thread().map(|thread| thread.current());
+    if let Some(description) = fiber.as_ref().and_then(|fiber| fiber.description()) {
+        report(description.name(), description.spawned_at());
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let Some(thread) = existing_thread() else { return };
+        if let Some(end_hub) = thread.end_hub.take() {
+            end_hub();
+        }
+        thread.main.end_run();
+        drop(thread.tracer.borrow_mut().take());
+        thread.retire_idle();
+        while cool_stacks() {}
+        THREAD.set(ptr::null());
+        let fibers = thread.fibers.take();
+        let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();
+        if parked > 0 {
+            // Their destructors cannot run any more, now that thread-locals are going: they leak, as do their fibers.
+            // At the end of `main` that is the common end of a program, and nothing is lost.
+            if cfg!(debug_assertions) && !process::on_main_thread() {
+                unraisable::report_text(&format!(
+                    "an OS thread ended with {parked} parked green threads: they leak"
+                ));
+            }
+            return;
+        }
+        for chunk in fibers[1..].chunks(CHUNK) {
+            let chunk = ptr::slice_from_raw_parts_mut(chunk[0].as_ptr(), CHUNK);
+            // SAFETY: made by `add_vacant`, whose first pointer is that of the whole chunk; this is the only place that
+            // frees it, and no stack of this thread is left to use it.
+            drop(unsafe { Box::from_raw(chunk) });
+        }
+        // SAFETY: made by `leak`; else as for the chunks.
+        drop(unsafe { Box::from_raw(thread.main.as_ptr()) });
+        // SAFETY: as for the fibers; THREAD no longer leads to it.
+        drop(unsafe { Box::from_raw(thread.as_ptr()) });
+    }
+}
+
+impl Thread {
+    /// Who runs.
+    #[inline]
+    pub(crate) fn current(&self) -> FiberRef {
+        self.current.get()
+    }
+
+    #[inline]
+    pub(crate) fn main(&self) -> FiberRef {
+        self.main
+    }
+
+    /// Whether the thread's own stack runs.
+    #[inline]
+    pub(crate) fn on_main(&self) -> bool {
+        self.current.get() == self.main
+    }
+
+    /// The hub's own code runs, on the thread's own stack.
+    #[inline]
+    pub(crate) fn back_in_hub(&self) {
+        self.current.set(self.main);
+    }
+
+    /// The fiber with this number.
+    #[inline]
+    pub(crate) fn fiber(&self, index: u32) -> Option<FiberRef> {
+        self.fibers.borrow().get(index as usize).copied()
+    }
+
+    /// All fibers, for reports.
+    pub(crate) fn all(&self) -> Vec<FiberRef> {
+        self.fibers.borrow().clone()
+    }
+
+    /// A fiber with a stack and nothing to run, which will begin with `entry`: an idle one, warm, or a new one.
+    #[inline]
+    pub(crate) fn take_fiber(&self, class: SizeClass, entry: Entry) -> Result<FiberRef, StackError> {
+        let fiber = match self.idle[class.index()].borrow_mut().pop() {
+            Some(fiber) => fiber,
+            None => self.make_fiber(class)?,
+        };
+        fiber.entry.set(entry);
+        fiber.state.set(State::Running);
+        Ok(fiber)
+    }
+
+    #[cold]
+    fn make_fiber(&self, class: SizeClass) -> Result<FiberRef, StackError> {
+        let stack = Stack::allocate(class)?;
+        if self.vacant.borrow().is_empty() {
+            self.add_vacant();
+        }
+        let fiber = self.vacant.borrow_mut().pop().expect("some were added");
+        fiber.extent.set(Some(stack.extent()));
+        let swap = Swap::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| live(fiber, yielder));
+        // SAFETY: the fiber had no stack, so no relay uses the cell.
+        unsafe { *fiber.swap.get() = Some(swap) };
+        Ok(fiber)
+    }
+
+    fn add_vacant(&self) {
+        let mut fibers = self.fibers.borrow_mut();
+        let first = fibers.len() as u32;
+        let chunk: Box<[Fiber]> = (first..first + CHUNK as u32).map(Fiber::new).collect();
+        let start = Box::into_raw(chunk).cast::<Fiber>();
+        let added = (0..CHUNK).map(|index| {
+            let fiber = NonNull::new(start.wrapping_add(index)).expect("not null, as a box is not");
+            // SAFETY: the chunk is freed by `Owner` alone, when the thread ends.
+            unsafe { Local::new(fiber) }
+        });
+        fibers.extend(added);
+        self.vacant.borrow_mut().extend(fibers[first as usize..].iter().rev());
+    }
+
+    /// Resumes `fiber` and whoever it switches to, until one leaves the choice to the hub or main is to go on. Runs on the
+    /// thread's own stack.
+    #[inline]
+    pub(crate) fn run(&self, mut fiber: FiberRef) -> Stopped {
+        loop {
+            if self.tracing.get() {
+                trace::emit(self, self.current.get(), fiber);
+            }
+            self.current.set(fiber);
+            self.resume(fiber);
+            match self.directive.take() {
+                None => return Stopped::Idle,
+                Some(next) if next == self.main => return Stopped::Main,
+                Some(next) if next == fiber => {
+                    fiber.trim();
+                    return Stopped::Idle;
+                }
+                Some(next) => fiber = next,
+            }
+        }
+    }
+
+    #[inline]
+    fn resume(&self, fiber: FiberRef) {
+        // SAFETY: we are on the thread's own stack and `fiber` is suspended, so this is the only access to `swap` until
+        // it suspends again; code on the fiber does not touch it, by the field's invariant.
+        let swap = unsafe { &mut *fiber.swap.get() };
+        let swap = swap.as_mut().expect("a fiber that is resumed has a stack");
+        #[cfg(feature = "monkey")]
+        fiber.has_identity.set(identity::exchange(&fiber.identity));
+        #[cfg(not(feature = "monkey"))]
+        let result = swap.resume(());
+        #[cfg(feature = "monkey")]
+        let result = self.resume_with_variables(fiber, swap);
+        #[cfg(feature = "monkey")]
+        if fiber.has_identity.get() {
+            identity::exchange(&fiber.identity);
+        }
+        if let CoroutineResult::Return(()) = result {
+            self.bury(fiber);
+        }
+    }
+
+    /// Resumes `fiber` with its own thread-local variables, if it has some before or afterwards. Not inlined: nothing here may
+    /// use one, nor keep its address.
+    #[cfg(feature = "monkey")]
+    #[inline(never)]
+    fn resume_with_variables(&self, fiber: FiberRef, swap: &mut Swap) -> CoroutineResult<(), ()> {
+        let variables = fiber.variables.get();
+        if variables != 0 {
+            // SAFETY: who has set them has found that they can be moved, and keeps their OS thread waiting.
+            unsafe { move_to(variables) };
+        }
+        let result = swap.resume(());
+        if fiber.variables.get() != 0 {
+            // SAFETY: as above; these are the OS thread's own, since a fiber has others.
+            unsafe { move_to(self.own_variables.get()) };
+        }
+        result
+    }
+
+    /// Leaves the current stack: for `target`, or for whatever the hub runs next. Returns when control comes back.
+    #[inline(always)]
+    pub(crate) fn leave(&self, target: Option<FiberRef>) {
+        let current = self.current.get();
+        if current == self.main {
+            self.relay(target);
+        } else {
+            self.directive.set(target);
+            let yielder = current.yielder.get();
+            current.depth.set(yielder.addr().wrapping_sub((&raw const yielder).addr()) as u32);
+            // SAFETY: `current` runs, so it was resumed, and `live` has set the yielder, which lies on its stack.
+            unsafe { &*yielder }.suspend(());
+        }
+    }
+
+    /// The main greenlet waits: the thread's own stack runs the others meanwhile.
+    fn relay(&self, target: Option<FiberRef>) {
+        let stopped = target.map_or(Stopped::Idle, |target| self.run(target));
+        if stopped == Stopped::Idle {
+            let wait_in_hub = self.wait_in_hub.get().expect("who leaves the choice to the hub has one");
+            wait_in_hub();
+        }
+        if self.tracing.get() {
+            trace::emit(self, self.current.get(), self.main);
+        }
+        self.current.set(self.main);
+    }
+
+    /// Keeps a fiber that has nothing more to run for the next one; `false` where there are enough.
+    #[inline]
+    fn keep(&self, fiber: FiberRef) -> bool {
+        fiber.state.set(State::Idle);
+        let mut idle = self.idle[fiber.class().index()].borrow_mut();
+        let keeps = idle.len() < IDLE_FIBERS;
+        if keeps {
+            idle.push(fiber);
+        }
+        keeps
+    }
+
+    /// Gives the stacks of all idle fibers back: one that is resumed while it is idle ends.
+    pub(crate) fn retire_idle(&self) {
+        for idle in &self.idle {
+            for fiber in idle.take() {
+                self.resume(fiber);
+            }
+        }
+    }
+
+    /// Gives the stack of a fiber back that has returned.
+    #[cold]
+    fn bury(&self, fiber: FiberRef) {
+        // SAFETY: we are on the thread's own stack, and the fiber's coroutine has returned: nobody else uses the cell.
+        drop(unsafe { (*fiber.swap.get()).take() });
+        fiber.extent.set(None);
+        self.vacant.borrow_mut().push(fiber);
+    }
+}
+
+/// The whole life of a fiber's stack: run something, wait for the next.
+fn live(fiber: FiberRef, yielder: &Yielder<(), ()>) {
+    fiber.yielder.set(yielder);
+    fiber.measure_depth((&raw const fiber).addr());
+    while fiber.state.get() != State::Idle {
+        let next = (fiber.entry.get())(fiber);
+        let thread = thread();
+        thread.directive.set(Some(next.unwrap_or(fiber)));
+        if !thread.keep(fiber) {
+            return;
+        }
+        yielder.suspend(());
+    }
+}
