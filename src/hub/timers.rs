@@ -228,7 +228,7 @@ mod tests {
     }
 
     /// Miri is some thousand times slower.
-    const STEPS: u64 = if cfg!(miri) { 1_000 } else { 100_000 };
+    const STEPS: u64 = if cfg!(miri) { 3_000 } else { 100_000 };
 
     impl<A> Timers<A> {
         fn check(&self) {

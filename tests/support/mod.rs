@@ -8,6 +8,7 @@ pub(crate) mod hammer;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -166,11 +167,12 @@ pub(crate) fn run_child<S: FnOnce()>(limit: Duration, scenario: S) -> Option<Fin
 ///
 /// # Panics
 ///
-/// Panics, having killed the process, if it still runs when `limit` has passed.
+/// Panics, having killed the process and those that it has forked, if it still runs when `limit` has passed.
 pub(crate) fn finish(command: &mut Command, limit: Duration) -> Finished {
     let _together = ALONE.read().unwrap_or_else(PoisonError::into_inner);
     let deadline = Instant::now() + limit;
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // In a group of its own, since whoever has its pipes open keeps their readers waiting.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
@@ -183,7 +185,9 @@ pub(crate) fn finish(command: &mut Command, limit: Duration) -> Finished {
     match status {
         Some(status) => finished(status),
         None => {
-            child.kill().expect("a child to kill");
+            let group = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
+                .expect("a group to kill");
             let status = child.wait().expect("a child to wait for");
             panic!("still running after {limit:?}: {command:?} {:?}", finished(status));
         }
