@@ -1,7 +1,7 @@
 //! Waiting inside a call from C, or from code that takes it for one: nothing may unwind there.
 //!
-//! A kill or a time limit makes such a call fail, and each further one until it is raised: at the next wait of greenloop's
-//! own, or when the time limit's scope ends.
+//! A kill or a time limit makes such a call fail, and each further one, wait or not, until it is raised: at the next wait of
+//! greenloop's own, or when the time limit's scope ends.
 
 use super::waiter::{ArmedTimeout, Waiter, Wakeup, is_unwinding};
 use super::{HubRef, HubState, State, local_hub, run};
@@ -41,8 +41,12 @@ impl HubState {
     }
 
     /// [`spend_budget`](super::spend_budget) for a call.
+    ///
+    /// # Errors
+    ///
+    /// Why the call must fail now, even if it would not wait: code whose calls never wait is to end too.
     #[inline]
-    pub(crate) fn spend_budget_in_call(&self) {
+    pub(crate) fn spend_budget_in_call(&self) -> Result<(), Hindrance> {
         let left = self.budget.get();
         if left > 1 {
             self.budget.set(left - 1);
@@ -50,6 +54,7 @@ impl HubState {
             self.unlooked.set(run::SWITCHES_PER_LOOK);
             self.yield_in_call();
         }
+        check_in_call(self.thread.current())
     }
 }
 
@@ -63,9 +68,9 @@ impl Waiter {
         if is_unwinding() {
             return Err(Hindrance::Killed);
         }
-        self.check_in_call()?;
+        check_in_call(self.fiber)?;
         let in_time = self.park_deaf(deadline);
-        self.check_in_call()?;
+        check_in_call(self.fiber)?;
         Ok(in_time)
     }
 
@@ -77,11 +82,12 @@ impl Waiter {
         }
         self.park_deaf(deadline)
     }
+}
 
-    /// Whether the call may go on.
-    fn check_in_call(&self) -> Result<(), Hindrance> {
-        if self.fiber.disturbed.get() { tell(self.fiber) } else { Ok(()) }
-    }
+/// Whether the call may go on.
+#[inline]
+fn check_in_call(fiber: FiberRef) -> Result<(), Hindrance> {
+    if fiber.disturbed.get() { tell(fiber) } else { Ok(()) }
 }
 
 #[cold]

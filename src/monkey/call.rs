@@ -107,8 +107,16 @@ impl Call {
         Ok(())
     }
 
-    /// Does `attempt`, which never waits, until it goes through or must not be tried again. `budgeted` calls that need no
-    /// wait still yield once in a while.
+    /// Lets others run once in a while, for the calls that need no wait.
+    ///
+    /// # Errors
+    ///
+    /// With what the call must fail, whether it would wait or not.
+    pub(super) fn spend_budget(self) -> Result<(), Errno> {
+        self.hub.spend_budget_in_call().map_err(errno_of_hindrance)
+    }
+
+    /// Does `attempt`, which never waits, until it goes through or must not be tried again.
     ///
     /// What a blocking call says when SO_RCVTIMEO or SO_SNDTIMEO has passed, is EAGAIN.
     pub(super) fn until_done(
@@ -117,7 +125,7 @@ impl Call {
         interest: Interest,
         mut attempt: impl FnMut() -> ssize_t,
     ) -> Result<ssize_t, Ended> {
-        self.hub.spend_budget_in_call();
+        self.spend_budget().map_err(Ended::Failed)?;
         let mut deadline = None;
         loop {
             match tried(attempt()) {

@@ -81,7 +81,7 @@
 //! # What a kill or a time limit does
 //!
 //! Nothing may unwind through a call from C. So a [`kill`](crate::JoinHandle::kill) makes the call fail with ECANCELED, and a
-//! [`with_timeout`](crate::with_timeout) with ETIMEDOUT, and so every further call that would have to wait, until the green
+//! [`with_timeout`](crate::with_timeout) with ETIMEDOUT, and so every further call that could have to wait, until the green
 //! thread comes to a wait of greenloop's own, which unwinds, or to the end of the scope of the time limit, which then gives
 //! [`Elapsed`](crate::Elapsed). A sleep returns early. A wait for a lock of std's cannot be ended, for it has no error; nor can one
 //! for a disk or for the end of an OS thread, which still has memory of the caller's.

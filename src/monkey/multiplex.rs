@@ -27,7 +27,9 @@ fn until_some(
     mut look: impl FnMut() -> c_int,
     descriptors: impl Fn() -> Option<Vec<(RawFd, Interest)>>,
 ) -> c_int {
-    call.hub.spend_budget_in_call();
+    if let Err(errno) = call.spend_budget() {
+        return failed(errno);
+    }
     loop {
         let count = look();
         if count != 0 || deadline.is_some_and(|deadline| deadline <= Time::now()) {

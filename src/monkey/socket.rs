@@ -299,6 +299,9 @@ unsafe extern "C" fn splice(
         Some(call) if flags & libc::SPLICE_F_NONBLOCK == 0 => call,
         _ => return run(flags),
     };
+    if let Err(errno) = call.spend_budget() {
+        return failed(errno) as ssize_t;
+    }
     loop {
         let moved = without_waiting(from, || without_waiting(to, || run(flags | libc::SPLICE_F_NONBLOCK)));
         if moved != -1 || errno() != libc::EAGAIN {
@@ -324,6 +327,9 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::connect(fd, address, address_length) },
     };
+    if let Err(errno) = call.spend_budget() {
+        return failed(errno);
+    }
     let attempt = || {
         // SAFETY: the caller's contract.
         without_waiting(fd, || unsafe { original::connect(fd, address, address_length) } as ssize_t) as c_int

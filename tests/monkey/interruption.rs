@@ -1,6 +1,6 @@
 //! What kills and time limits do to calls from C.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,38 @@ fn a_time_limit_ends_a_call_and_its_scope() {
                 with_timeout(Duration::from_millis(5), || std::thread::sleep(Duration::from_secs(1000)))
             });
             assert!(inner.unwrap().is_err());
+        })
+        .join()
+        .unwrap();
+    });
+}
+
+/// Code that never has to wait, as it reads what has always come already, ends like any other.
+#[test]
+fn calls_that_would_not_wait_fail_too() {
+    patched(|| {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        let mut forever = move || loop {
+            let round = one.write_all(b"x").and_then(|()| other.read_exact(&mut [0]));
+            if let Err(error) = round {
+                return error.raw_os_error();
+            }
+        };
+        spawn(move || {
+            let mut seen = None;
+            let limit = Duration::from_millis(20);
+            let late = with_timeout(limit, || seen = forever());
+            assert_eq!((seen, late.unwrap_err().limit()), (Some(libc::ETIMEDOUT), limit));
+            let (told, tell) = std::sync::mpsc::channel();
+            let task = spawn(move || {
+                let first = forever();
+                told.send((first, forever())).unwrap();
+                sleep(Duration::from_secs(1000));
+            });
+            yield_now();
+            task.kill();
+            assert_eq!(tell.recv().unwrap(), (Some(libc::ECANCELED), Some(libc::ECANCELED)));
+            assert!(task.join().unwrap_err().is_killed());
         })
         .join()
         .unwrap();
