@@ -47,6 +47,12 @@ impl Driver {
         }
     }
 
+    /// All that this machine has.
+    #[cfg(test)]
+    pub(crate) fn all_available() -> impl Iterator<Item = Driver> {
+        [Driver::Epoll, Driver::Poll, Driver::IoUring].into_iter().filter(|driver| driver.is_available())
+    }
+
     /// The driver named by `GREENLOOP_DRIVER`, if that names one.
     pub(super) fn from_environment() -> Option<Driver> {
         match std::env::var("GREENLOOP_DRIVER").ok()?.as_str() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use greenloop::fs::{File, OpenOptions};
 use greenloop::hub::Driver;
-use greenloop::{sleep, spawn, with_timeout};
+use greenloop::{idle, spawn, with_timeout};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::{each_driver, with_driver, within};
@@ -27,7 +27,7 @@ each_driver! {
             let mut bytes = Vec::new();
             reader.read_to_end(&mut bytes).map(|_| bytes.len())
         });
-        sleep(Duration::from_millis(2));
+        idle();
         assert!(!sum.is_finished());
         // More than the pipe holds.
         writer.write_all(&[7; 1_000_000]).unwrap();
@@ -46,7 +46,7 @@ each_driver! {
             let mut line = String::new();
             BufReader::new(&terminal).read_line(&mut line).map(|_| (line, terminal))
         });
-        sleep(Duration::from_millis(2));
+        idle();
         assert!(!line.is_finished());
         let mut main = File::from(main);
         main.write_all(b"typed\n").unwrap();
@@ -105,7 +105,7 @@ fn opening_a_named_pipe_ends_in_time_with_io_uring() {
             let path = path.clone();
             move || File::open(path)
         });
-        sleep(Duration::from_millis(2));
+        idle();
         opener.kill();
         // Nobody is left who would read.
         let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;

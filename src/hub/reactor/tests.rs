@@ -27,8 +27,7 @@ struct Bench {
 
 impl Bench {
     fn on_each(run: fn(&Bench)) {
-        let drivers = [Driver::Epoll, Driver::Poll, Driver::IoUring];
-        for driver in drivers.into_iter().filter(|driver| driver.is_available()) {
+        for driver in Driver::all_available() {
             let bell = Bell::new().unwrap();
             let reactor = Reactor::new(Some(driver), &bell).unwrap();
             run(&Bench { reactor, bell, log: Arc::default() });

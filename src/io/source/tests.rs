@@ -17,8 +17,7 @@ use crate::task::{idle, sleep, spawn, yield_now};
 
 /// Runs `body` on a fresh hub for each driver.
 fn on_each(body: fn()) {
-    let drivers = [Driver::Epoll, Driver::Poll, Driver::IoUring];
-    for driver in drivers.into_iter().filter(|driver| driver.is_available()) {
+    for driver in Driver::all_available() {
         let run = move || {
             configure(Config::new().driver(driver)).unwrap();
             body();
