@@ -1,7 +1,8 @@
 //! One measure of green threads at default settings, for comparing with other runtimes.
 //!
 //! `measure <what> [--option value]…` prints lines `metric peer value unit`; the peer is PEER_NAME, or greenloop. A
-//! measure that does not exist prints `unsupported <peer> <what>` and ends with 69.
+//! measure that does not exist prints `unsupported <peer> <what>` and ends with 69. With `--spin-us` the hub spins for so many
+//! microseconds, at the longest, before it sleeps.
 //!
 //!     cargo bench --bench measure -- switch --tasks 100 --iters 1000000
 //!     cargo bench --bench measure -- echo --port 7000
@@ -11,6 +12,9 @@
 mod slow_server;
 mod support;
 
+use std::time::Duration;
+
+use greenloop::hub::{Config, configure};
 use slow_server::{SlowServer, serve};
 use support::arguments::Arguments;
 use support::green::Green;
@@ -36,14 +40,18 @@ fn main() {
     let arguments = Arguments::parse();
     let output = Output::new("greenloop");
     match arguments.measure.as_str() {
-        "slow-server" => serve(std::time::Duration::from_millis(arguments.get("delay-ms", 100))),
+        "slow-server" => serve(Duration::from_millis(arguments.get("delay-ms", 100))),
         "" if arguments.has("short") => {
             SHORT.iter().for_each(|line| run(&output, line));
             let server = SlowServer::start();
             run(&output, &format!("crawl --urls 100 --concurrency 100 --port {}", server.port));
         }
         "" => run(&output, "info"),
-        _ => support::run::<Green>(&output, &arguments),
+        _ => {
+            let spin = Duration::from_micros(arguments.get("spin-us", 0));
+            configure(Config::new().spin(spin)).expect("no hub yet");
+            support::run::<Green>(&output, &arguments);
+        }
     }
 }
 
