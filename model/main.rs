@@ -9,6 +9,8 @@ mod sys {
     pub(crate) mod atomic;
     pub(crate) mod clock;
     pub(crate) mod lock;
+    #[path = "../../src/sys/shared.rs"]
+    pub(crate) mod shared;
     #[path = "../../src/sys/lock.rs"]
     pub(crate) mod spinning;
 }
@@ -34,6 +36,10 @@ mod sync {
     pub(crate) mod face;
 }
 
+#[path = "../src/task/ending.rs"]
+mod ending;
+
+use ending::{Ending, RETURNED};
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -43,6 +49,8 @@ use hub::door::Door;
 use sync::face::Mutex;
 use sync::once::Once;
 use sys::clock::Time;
+use sys::lock::Lock as Guarded;
+use sys::shared::Shared as Owner;
 use sys::spinning::Lock;
 
 fn main() {
@@ -51,6 +59,8 @@ fn main() {
     model("a mutex is not lost to a deadline", 3, a_mutex_is_not_lost_to_a_deadline);
     model("what is done once is seen by all", 3, what_is_done_once_is_seen_by_all);
     model("no letter is overslept", 3, no_letter_is_overslept);
+    model("the last owner drops, and sees all", 3, the_last_owner_drops);
+    model("an end is told to all who follow", 3, an_end_is_told);
 }
 
 fn model(name: &str, preemptions: usize, run: fn()) {
@@ -154,4 +164,75 @@ fn no_letter_is_overslept() {
     letters.sort_unstable();
     assert_eq!(letters, [1, 2]);
     senders.into_iter().for_each(|sender| sender.join().unwrap());
+}
+
+/// Owned on several threads, as by handles.
+struct Handle(Owner<Owned>);
+
+// SAFETY: what the model is to find out.
+unsafe impl Send for Handle {}
+
+/// What its owners touch without any protection, one kind of access each, and its drop after all.
+struct Owned {
+    numbers: [UnsafeCell<u32>; 2],
+    dropped: Arc<loom::sync::atomic::AtomicUsize>,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: whether it is the only access, after all others, is what loom checks.
+        let sum = self.numbers.iter().map(|number| number.with_mut(|number| unsafe { *number })).sum::<u32>();
+        assert_eq!(sum, 3);
+        self.dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn the_last_owner_drops() {
+    let dropped = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+    let (one, other) =
+        Owner::pair(|| Owned { numbers: [0, 0].map(UnsafeCell::new), dropped: dropped.clone() });
+    let third = Handle(one.clone());
+    let [one, other] = [one, other].map(Handle);
+    let add = |handle: Handle, number: usize, added| {
+        // SAFETY: each number has one who adds; whether that is over before the drop is what loom checks.
+        handle.0.numbers[number].with_mut(|number| unsafe { *number += added });
+    };
+    let threads = [(one, 0, 1), (other, 1, 2)]
+        .map(|(handle, number, added)| thread::spawn(move || add(handle, number, added)));
+    drop(third);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(dropped.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+/// One who wants to be told is told, or sees the end and the result.
+fn an_end_is_told() {
+    let result = Shared::new((Ending::new(), Guarded::new(0)));
+    let followers: Vec<_> = (0..2)
+        .map(|_| {
+            let result = result.clone();
+            thread::spawn(move || {
+                let (ending, list) = &result.guard;
+                let mut list = list.lock();
+                let follows = ending.follow();
+                if follows {
+                    *list += 1;
+                } else {
+                    assert_eq!((ending.get(), result.get()), (Some(RETURNED), 1));
+                }
+                u32::from(follows)
+            })
+        })
+        .collect();
+    result.add();
+    let (ending, list) = &result.guard;
+    let told = if ending.end_unfollowed(RETURNED) {
+        0
+    } else {
+        let mut list = list.lock();
+        ending.end_followed(RETURNED);
+        std::mem::take(&mut *list)
+    };
+    let following: u32 = followers.into_iter().map(|follower| follower.join().unwrap()).sum();
+    assert_eq!(told, following);
+    assert_eq!(*list.lock(), 0);
 }

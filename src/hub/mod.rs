@@ -25,7 +25,6 @@ pub(crate) mod waitset;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -43,6 +42,7 @@ use waiter::{Wait, Waiter, WaitingOn, Wake, Wakeup};
 use crate::greenlet::{FiberRef, Interrupt, Local, SizeClass, State, Thread};
 pub use crate::greenlet::{Uncaught, UncaughtHook, set_uncaught_hook};
 use crate::sys::clock::Time;
+use crate::sys::shared::Shared;
 
 /// Operations that a green thread may do at a stretch without waiting, see [`spend_budget`].
 const BUDGET: u32 = 64;
@@ -53,13 +53,13 @@ static NUMBERS: AtomicU64 = AtomicU64::new(0);
 /// A green thread that has not begun.
 pub(crate) trait Job {
     /// Runs it to its end on `fiber`, and keeps what it raises.
-    fn run(self: Arc<Self>, fiber: FiberRef);
+    fn run(&self, fiber: FiberRef);
     /// The stack that it asked for.
     fn stack(&self) -> SizeClass;
     /// There is no stack for it.
-    fn fail(self: Arc<Self>, error: crate::error::StackError);
+    fn fail(&self, error: crate::error::StackError);
     /// Its hub ends before it could begin.
-    fn abandon(self: Arc<Self>);
+    fn abandon(&self);
 }
 
 /// What a timer does.
@@ -69,7 +69,7 @@ pub(crate) enum Alarm {
     /// Raises in what runs on the fiber, if it still does.
     Timeout { fiber: FiberRef, run: u64, id: u64, limit: Duration },
     /// Begins a green thread.
-    Start(Arc<dyn Job>),
+    Start(Shared<dyn Job>),
 }
 
 /// Tells a hub from every other that there was.
@@ -87,9 +87,9 @@ pub(crate) struct HubState {
     epoch: Cell<u32>,
     /// In the child of a fork, the green thread that forked, which stands for the main greenlet.
     heir: Cell<Option<FiberRef>>,
-    ready: RefCell<Ready<FiberRef, Arc<dyn Job>>>,
+    ready: RefCell<Ready<FiberRef, Shared<dyn Job>>>,
     /// What a fiber finds to begin with.
-    starting: Cell<Option<Arc<dyn Job>>>,
+    starting: Cell<Option<Shared<dyn Job>>>,
     timers: RefCell<Timers<Alarm>>,
     reactor: OnceCell<Reactor>,
     /// The next generation of a wait: never the same number twice.
@@ -177,8 +177,9 @@ impl HubState {
         }
     }
 
+    /// Wakes `fiber`, whichever wait it is in.
     #[inline]
-    fn make_ready(&self, fiber: FiberRef) {
+    pub(crate) fn make_ready(&self, fiber: FiberRef) {
         match fiber.state.get() {
             State::Parked => {
                 fiber.state.set(State::Ready);
@@ -256,7 +257,7 @@ impl HubState {
     }
 
     #[inline]
-    pub(crate) fn push_fresh(&self, job: Arc<dyn Job>) {
+    pub(crate) fn push_fresh(&self, job: Shared<dyn Job>) {
         self.ready.borrow_mut().push_fresh(job);
     }
 

@@ -76,7 +76,7 @@ impl HubState {
                         return Stopped::Main;
                     }
                 }
-                Err(error) => self.callback(|| job.fail(error)),
+                Err(error) => self.callback(move || job.fail(error)),
             }
         }
     }
@@ -245,6 +245,7 @@ fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
     let mut next = hub.starting.take();
     while let Some(job) = next {
         job.run(fiber);
+        drop(job);
         fiber.end_run();
         next = hub.ready.borrow_mut().pop_fresh_if(|job| job.stack() == fiber.class());
         if next.is_some() {

@@ -209,6 +209,18 @@ impl Waiter {
         Waiter { hub, fiber, generation, outer }
     }
 
+    /// The hub that the greenlet waits in.
+    #[inline]
+    pub(crate) fn hub(&self) -> HubRef {
+        self.hub
+    }
+
+    /// Where the greenlet runs: for who wakes it in its own thread and knows that it still waits.
+    #[inline]
+    pub(crate) fn fiber(&self) -> FiberRef {
+        self.fiber
+    }
+
     /// Whom to wake: for a wait list.
     #[inline]
     pub(crate) fn wake(&self) -> Wake {

@@ -39,7 +39,7 @@ impl Ticket {
     pub(crate) const BESIDE: Ticket = Ticket(u64::MAX);
 
     /// For who keeps other numbers where tickets are kept.
-    pub(crate) fn from_number(number: u64) -> Ticket {
+    pub(crate) const fn from_number(number: u64) -> Ticket {
         Ticket(number)
     }
 

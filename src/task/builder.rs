@@ -33,8 +33,8 @@ where
 {
     let hub = hub();
     let place = Location::caller();
-    let task = Task::new(|| Core::new(hub, None, place, SizeClass::default_now()), function);
-    hub.push_fresh(task.clone());
+    let (task, job) = Task::pair(|| Core::new(hub, None, place, SizeClass::default_now()), function);
+    hub.push_fresh(job);
     JoinHandle::new(task)
 }
 
@@ -170,11 +170,11 @@ impl Builder {
         if let Some(isolated) = self.isolated {
             core.isolate(isolated)?;
         }
-        let task = Task::new(|| core, function);
+        let (task, job) = Task::pair(|| core, function);
         match self.delay {
-            None => hub.push_fresh(task.clone()),
+            None => hub.push_fresh(job),
             Some(delay) => {
-                hub.arm(Time::after(delay), Alarm::Start(task.clone()));
+                hub.arm(Time::after(delay), Alarm::Start(job));
             }
         }
         Ok(JoinHandle::new(task))

@@ -7,15 +7,15 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::packet::{Join, TaskRef, kill};
+use super::packet::{Join, TaskRef, as_kill, kill};
 use super::wait::{Notice, Subscription, Waitable};
 use crate::error::{GreenletExit, JoinError};
 use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
+use crate::sys::shared::Shared;
 
 /// How a green thread ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct Link(pub(crate) Option<Ticket>);
 ///
 /// It is also a [`Future`] of what [`join`](JoinHandle::join) returns.
 pub struct JoinHandle<T> {
-    task: Arc<dyn Join<T>>,
+    task: Shared<dyn Join<T>>,
 }
 
 // SAFETY: of what is behind the handle, other threads touch the state and the waiters, which are made for it, and the
@@ -66,7 +66,7 @@ unsafe impl<T: Send> Sync for JoinHandle<T> {}
 impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(task: Arc<dyn Join<T>>) -> JoinHandle<T> {
+    pub(super) fn new(task: Shared<dyn Join<T>>) -> JoinHandle<T> {
         JoinHandle { task }
     }
 
@@ -140,7 +140,7 @@ impl<T> JoinHandle<T> {
 
     /// The green thread behind the handle.
     pub(crate) fn task(&self) -> TaskRef {
-        TaskRef(self.task.clone())
+        TaskRef(as_kill(self.task.clone()))
     }
 
     /// Whether it has ended.
@@ -182,7 +182,7 @@ impl<T> JoinHandle<T> {
     /// If it lets the payload through, [`join`](JoinHandle::join) returns that in [`JoinError::Panicked`]. gevent's
     /// `kill(exception)`.
     pub fn kill_with(&self, payload: Box<dyn Any + Send>) -> bool {
-        kill(self.task.clone(), payload);
+        kill(as_kill(self.task.clone()), payload);
         self.is_finished()
     }
 

@@ -3,6 +3,7 @@
 //! Everything here is at the crate's root: [`spawn`](crate::spawn), [`JoinHandle`](crate::JoinHandle) and so on.
 
 mod builder;
+mod ending;
 mod future;
 mod imap;
 mod interval;

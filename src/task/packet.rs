@@ -11,8 +11,6 @@ use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
 use crate::error::{GreenletExit, JoinError, StackError};
@@ -24,7 +22,9 @@ use crate::hub::waitlist::{Ticket, WaitList};
 use crate::hub::{HubRef, Job, local_hub};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
+use crate::sys::shared::Shared;
 
+use super::ending::{Ending, KILLED, LEAKED, PANICKED, RETURNED};
 #[cfg(feature = "monkey")]
 use super::isolation::{Isolation, are_all_isolated};
 use super::join_handle::{Outcome, TaskId};
@@ -33,14 +33,8 @@ use super::local;
 /// Called when a green thread has ended.
 pub(super) type LinkFunction = Box<dyn FnOnce(Outcome) + Send>;
 
-const NEW: u8 = 0;
-const RUNNING: u8 = 1;
-/// From here on it has ended, and the state says how.
-const RETURNED: u8 = 2;
-const KILLED: u8 = 3;
-const PANICKED: u8 = 4;
-/// With its OS thread, parked: as if killed, but it has left no result.
-const LEAKED: u8 = 5;
+/// The ticket of one who waits on the home thread, before anybody stands in the list.
+const AT_HOME: Ticket = Ticket::from_number(u64::MAX - 1);
 
 /// The part of a green thread that does not depend on its types.
 pub(super) struct Core {
@@ -52,12 +46,14 @@ pub(super) struct Core {
     door: &'static Door,
     epoch: u32,
     stack: SizeClass,
-    /// NEW, RUNNING or one of those that tell an end; the result is written before that is.
-    state: AtomicU8,
+    /// The result is written before that is.
+    ending: Ending,
     /// A scoped handle has taken the result. Home thread only.
     taken: Cell<bool>,
     /// Where it runs. Home thread only.
     fiber: Cell<Option<FiberRef>>,
+    /// Who waits for the end on the home thread, first of all: told without a lock. Home thread only.
+    follower: Cell<Option<FiberRef>>,
     followers: Lock<Followers>,
     /// What it runs with in place of the OS thread's own thread-local variables, until it ends. Home thread only.
     #[cfg(feature = "monkey")]
@@ -136,9 +132,10 @@ impl Core {
             stack,
             door: hub.door(),
             epoch: hub.epoch(),
-            state: AtomicU8::new(NEW),
+            ending: Ending::new(),
             taken: Cell::new(false),
             fiber: Cell::new(None),
+            follower: Cell::new(None),
             followers: Lock::new(Followers::None),
             #[cfg(feature = "monkey")]
             isolation: Cell::new(Core::isolation_for_all()),
@@ -169,20 +166,17 @@ impl Core {
 
     #[inline]
     pub(super) fn has_ended(&self) -> bool {
-        // Acquire: as in `outcome`.
-        self.state.load(Ordering::Acquire) >= RETURNED
+        self.ending.get().is_some()
     }
 
     /// How it ended, if it has.
     #[inline]
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        // Acquire: the result, written before the Release store of an end, is seen by who sees that.
-        match self.state.load(Ordering::Acquire) {
-            NEW | RUNNING => None,
-            RETURNED => Some(Outcome::Returned),
-            PANICKED => Some(Outcome::Panicked),
-            _ => Some(Outcome::Killed),
-        }
+        self.ending.get().map(|ending| match ending {
+            RETURNED => Outcome::Returned,
+            PANICKED => Outcome::Panicked,
+            _ => Outcome::Killed,
+        })
     }
 
     /// Whether its scoped handle was joined, so that the scope need not care how it ended.
@@ -195,29 +189,42 @@ impl Core {
     }
 
     fn is_leaked(&self) -> bool {
-        // Acquire: as in `outcome`.
-        self.state.load(Ordering::Acquire) == LEAKED
+        self.ending.get() == Some(LEAKED)
     }
 
     /// The hub it belongs to, if that is the calling thread's.
     fn home(&self) -> Option<HubRef> {
-        local_hub().filter(|hub| hub.door().is(self.door) && hub.epoch() == self.epoch)
+        local_hub().filter(|&hub| self.is_of(hub))
+    }
+
+    #[inline]
+    fn is_of(&self, hub: HubRef) -> bool {
+        hub.door().is(self.door) && hub.epoch() == self.epoch
     }
 
     /// Has `waiter` woken at the end; `None` if that has come.
     #[inline]
     pub(super) fn subscribe(&self, waiter: &Waiter) -> Option<Ticket> {
-        let mut followers = self.followers.lock();
+        if !self.is_of(waiter.hub()) || self.follower.get().is_some() || self.ending.is_followed() {
+            return self.subscribe_in_line(waiter);
+        }
         if self.has_ended() {
             return None;
         }
-        Some(followers.add(|| waiter.notify()))
+        self.follower.set(Some(waiter.fiber()));
+        Some(AT_HOME)
+    }
+
+    #[inline(never)]
+    fn subscribe_in_line(&self, waiter: &Waiter) -> Option<Ticket> {
+        let mut followers = self.followers.lock();
+        self.ending.follow().then(|| followers.add(|| waiter.notify()))
     }
 
     /// Has `notice` given at the end; it comes back if that has come.
     pub(super) fn subscribe_notice(&self, notice: Notify) -> Result<Ticket, Notify> {
         let mut followers = self.followers.lock();
-        if self.has_ended() {
+        if !self.ending.follow() {
             return Err(notice);
         }
         Ok(followers.add(|| notice))
@@ -226,7 +233,7 @@ impl Core {
     /// Has `poller` woken at the end, in place of the one that was to be woken so far; `false` if that has come.
     pub(super) fn poll(&self, poller: Waker) -> bool {
         let mut followers = self.followers.lock();
-        if self.has_ended() {
+        if !self.ending.follow() {
             return false;
         }
         let former = match &mut *followers {
@@ -242,8 +249,17 @@ impl Core {
         true
     }
 
+    /// By who has subscribed.
     #[inline]
     pub(super) fn unsubscribe(&self, ticket: Ticket) {
+        if ticket == AT_HOME {
+            self.follower.set(None);
+        } else {
+            self.leave_line(ticket);
+        }
+    }
+
+    fn leave_line(&self, ticket: Ticket) {
         let mut followers = self.followers.lock();
         let notice = match &mut *followers {
             Followers::None | Followers::Poller(_) => None,
@@ -260,7 +276,9 @@ impl Core {
     }
 
     /// Waits for the end until `deadline`; whether it has come.
-    #[inline]
+    ///
+    /// Inlined up to the public call: the processor mispredicts each return after a switch.
+    #[inline(always)]
     pub(super) fn wait_until(&self, deadline: Option<Time>) -> bool {
         if self.has_ended() {
             return true;
@@ -284,7 +302,9 @@ impl Core {
     /// Has `function` called at the end; it comes back, with the outcome, if that has come.
     pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, (LinkFunction, Outcome)> {
         let mut followers = self.followers.lock();
-        if let Some(outcome) = self.outcome() {
+        if !self.ending.follow()
+            && let Some(outcome) = self.outcome()
+        {
             return Err((function, outcome));
         }
         Ok(followers.more().links.push(function))
@@ -299,29 +319,41 @@ impl Core {
     }
 
     /// Publishes the end, once the result is in its place, and tells everybody.
-    fn end(&self, state: u8) {
-        let followers = {
-            let mut followers = self.followers.lock();
-            // Release: publishes the result to the Acquire load in `outcome`.
-            self.state.store(state, Ordering::Release);
-            mem::take(&mut *followers)
-        };
-        match followers {
-            Followers::None => {}
-            Followers::One(notice) => notice.notify(),
-            Followers::Poller(poller) => Notify::Task(poller).notify(),
-            Followers::More(more) => self.tell(*more),
+    fn end(&self, how: u8) {
+        let home = self.home();
+        let followers = if self.ending.end_unfollowed(how) { None } else { Some(self.end_followed(how)) };
+        if let (Some(hub), Some(follower)) = (home, self.follower.take()) {
+            hub.make_ready(follower);
         }
-        match self.home() {
+        if let Some(followers) = followers {
+            self.tell(followers);
+        }
+        match home {
             Some(hub) => hub.count_ended(),
-            None => end_of_heir(self.outcome() == Some(Outcome::Returned)),
+            None => end_of_heir(how == RETURNED),
         }
     }
 }
 
 impl Core {
     #[cold]
-    fn tell(&self, mut more: More) {
+    fn end_followed(&self, how: u8) -> Followers {
+        let mut followers = self.followers.lock();
+        self.ending.end_followed(how);
+        mem::take(&mut *followers)
+    }
+
+    #[cold]
+    fn tell(&self, followers: Followers) {
+        match followers {
+            Followers::None => {}
+            Followers::One(notice) => notice.notify(),
+            Followers::Poller(poller) => Notify::Task(poller).notify(),
+            Followers::More(more) => self.tell_more(*more),
+        }
+    }
+
+    fn tell_more(&self, mut more: More) {
         if let Some(first) = more.first {
             first.notify();
         }
@@ -363,6 +395,12 @@ pub(super) trait Kill {
     fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError>;
 }
 
+/// A green thread as its handle has it, as a kill sees it.
+pub(super) fn as_kill<'a, T>(task: Shared<dyn Join<T> + 'a>) -> Shared<dyn Kill + 'a> {
+    // SAFETY: it becomes another trait object, no more.
+    unsafe { task.convert(|task| task as _) }
+}
+
 /// A green thread as its handle sees it.
 pub(super) trait Join<T>: Kill {
     /// The result, once.
@@ -392,29 +430,36 @@ impl<F, T> Task<F, T>
 where
     F: FnOnce() -> T,
 {
+    /// Makes one, for its handle and for the hub.
     #[inline]
-    pub(super) fn new(core: impl FnOnce() -> Core, closure: F) -> Arc<Task<F, T>> {
-        // Made in its place, as a follower is, see there. So `core` comes after the memory: else it would be kept elsewhere,
-        // to be dropped if there is none.
-        let task = Arc::<Task<F, T>>::new_uninit();
-        let place = Arc::as_ptr(&task).cast_mut().cast::<Task<F, T>>();
-        // SAFETY: the one reference to it has just been made, and it is made for writing a task.
-        unsafe { place.write(Task { core: core(), work: UnsafeCell::new(Work::Due(closure)) }) };
-        // SAFETY: it has just been written.
-        unsafe { task.assume_init() }
+    pub(super) fn pair<'a>(
+        core: impl FnOnce() -> Core,
+        closure: F,
+    ) -> (Shared<dyn Join<T> + 'a>, Shared<dyn Job + 'a>)
+    where
+        F: 'a,
+        T: 'a,
+    {
+        let (handle, job) = Shared::pair(|| Task { core: core(), work: UnsafeCell::new(Work::Due(closure)) });
+        // SAFETY: it is unsized, no more.
+        let handle = unsafe { handle.convert(|task| task as _) };
+        // SAFETY: as above.
+        let job = unsafe { job.convert(|task| task as _) };
+        (handle, job)
     }
 
     /// The closure, if it has neither begun nor ended: now it has begun. Home thread only.
     #[inline]
     fn begin(&self) -> Option<F> {
-        // Relaxed: it is this thread that makes a new one anything else.
-        if self.core.state.load(Ordering::Relaxed) != NEW {
+        if self.core.has_ended() {
             return None;
         }
-        // Relaxed: other threads ask for ends only.
-        self.core.state.store(RUNNING, Ordering::Relaxed);
         // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it.
-        match mem::replace(unsafe { &mut *self.work.get() }, Work::Nothing) {
+        let work = unsafe { &mut *self.work.get() };
+        if !matches!(work, Work::Due(_)) {
+            return None;
+        }
+        match mem::replace(work, Work::Nothing) {
             Work::Due(closure) => Some(closure),
             _ => None,
         }
@@ -428,8 +473,9 @@ where
             Err(JoinError::Killed) => KILLED,
             Err(_) => PANICKED,
         };
-        // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it.
-        unsafe { *self.work.get() = Work::Done(result) };
+        // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it. It has begun, so what
+        // is overwritten is `Nothing`.
+        unsafe { self.work.get().write(Work::Done(result)) };
         self.core.end(state);
     }
 }
@@ -474,7 +520,7 @@ impl<F, T> Job for Task<F, T>
 where
     F: FnOnce() -> T,
 {
-    fn run(self: Arc<Self>, fiber: FiberRef) {
+    fn run(&self, fiber: FiberRef) {
         let Some(closure) = self.begin() else { return };
         self.core.fiber.set(Some(fiber));
         // SAFETY: `self` keeps the core alive until the description is taken back below.
@@ -504,11 +550,11 @@ where
         self.core.stack
     }
 
-    fn fail(self: Arc<Self>, error: StackError) {
+    fn fail(&self, error: StackError) {
         let _ = self.end_unstarted(JoinError::Stack(error));
     }
 
-    fn abandon(self: Arc<Self>) {
+    fn abandon(&self) {
         let _ = self.end_unstarted(JoinError::Killed);
     }
 }
@@ -543,7 +589,7 @@ impl Core {
 }
 
 /// Raises `payload` in a green thread, from any OS thread; an unstarted one ends without running. Nothing if it has ended.
-pub(super) fn kill(task: Arc<dyn Kill>, payload: Box<dyn Any + Send>) {
+pub(super) fn kill(task: Shared<dyn Kill>, payload: Box<dyn Any + Send>) {
     let core = task.core();
     if core.has_ended() {
         return;
@@ -572,7 +618,7 @@ pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + 
 
 /// A green thread for whoever looks after it and need not know the type of its result.
 #[derive(Clone)]
-pub(crate) struct TaskRef(pub(super) Arc<dyn Kill>);
+pub(crate) struct TaskRef(pub(super) Shared<dyn Kill>);
 
 impl TaskRef {
     pub(crate) fn id(&self) -> TaskId {
@@ -598,7 +644,7 @@ impl TaskRef {
 
 /// A kill on its way to the home thread.
 struct Errand {
-    task: Arc<dyn Kill>,
+    task: Shared<dyn Kill>,
     payload: Box<dyn Any + Send>,
 }
 

@@ -6,14 +6,14 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::sync::Arc;
 
 use super::join_handle::Outcome;
-use super::packet::{Core, Join, Kill, Task, kill_at_home};
+use super::packet::{Core, Join, Kill, Task, as_kill, kill_at_home};
 use crate::error::{GreenletExit, JoinError};
 use crate::greenlet::SizeClass;
 use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::hub::{Job, hub};
+use crate::sys::shared::Shared;
 
 /// Children that a scope keeps before it first drops those that have ended.
 const FIRST_ROOM: usize = 64;
@@ -21,7 +21,7 @@ const FIRST_ROOM: usize = 64;
 /// Where scoped green threads are spawned: see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     /// Those that may still run, and some that have ended.
-    children: RefCell<Vec<Arc<dyn Kill>>>,
+    children: RefCell<Vec<Shared<dyn Kill>>>,
     /// How many there may be before those that have ended are dropped.
     room: Cell<usize>,
     /// A child whose handle was not joined has panicked.
@@ -32,7 +32,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 
 /// The handle of a scoped green thread.
 pub struct ScopedJoinHandle<'scope, T> {
-    task: Arc<dyn Join<T> + 'scope>,
+    task: Shared<dyn Join<T> + 'scope>,
 }
 
 /// Runs `body`, in which green threads can be spawned that borrow from the caller's frame; returns when `body` and all of
@@ -94,13 +94,13 @@ impl<'scope> Scope<'scope, '_> {
     {
         let hub = hub();
         let place = Location::caller();
-        let task = Task::new(|| Core::new(hub, None, place, SizeClass::default_now()), function);
+        let (task, job) = Task::pair(|| Core::new(hub, None, place, SizeClass::default_now()), function);
         // SAFETY: `scope` does not return or unwind before every child has ended, by `wait_for_children` or
         // `end_children`; by then closure and result are gone from the hub's reach: the closure was taken, and the hub
         // touches the result before the end is published only.
-        let child = unsafe { erase_lifetime(task.clone()) };
-        let gone = self.adopt(child.clone());
-        hub.push_fresh(child);
+        let (child, job) = unsafe { erase_lifetime(as_kill(task.clone()), job) };
+        let gone = self.adopt(child);
+        hub.push_fresh(job);
         // Last, since their results may have destructors that spawn here, or panic.
         drop(gone);
         ScopedJoinHandle { task }
@@ -109,11 +109,11 @@ impl<'scope> Scope<'scope, '_> {
     /// Keeps a child until it has ended. A scope that lasts must not keep all children it ever had: from time to time, as
     /// rarely as a vector grows, those that have ended go, but for the failed ones whose handle may still be joined.
     /// Returns them.
-    fn adopt(&self, child: Arc<dyn Kill>) -> Vec<Arc<dyn Kill>> {
+    fn adopt(&self, child: Shared<dyn Kill>) -> Vec<Shared<dyn Kill>> {
         let mut children = self.children.borrow_mut();
         let mut gone = Vec::new();
         if children.len() >= self.room.get() {
-            let ended = |child: &mut Arc<dyn Kill>| child.core().has_ended() && !has_failed(&**child);
+            let ended = |child: &mut Shared<dyn Kill>| child.core().has_ended() && !has_failed(&**child);
             gone.extend(children.extract_if(.., ended));
             self.room.set((2 * children.len()).max(FIRST_ROOM));
         }
@@ -141,7 +141,7 @@ impl<'scope> Scope<'scope, '_> {
     }
 
     /// A child that may still run. It stays in the list until it has ended, so that an unwinding finds it there.
-    fn next_child(&self) -> Option<Arc<dyn Kill>> {
+    fn next_child(&self) -> Option<Shared<dyn Kill>> {
         loop {
             let mut children = self.children.borrow_mut();
             let last = children.last()?;
@@ -169,15 +169,13 @@ impl<'scope> Scope<'scope, '_> {
 ///
 /// It must have ended before anything that it borrows does.
 #[expect(clippy::disallowed_methods, reason = "this is the named function that may")]
-unsafe fn erase_lifetime<'scope>(child: Arc<dyn Child + 'scope>) -> Arc<dyn Child> {
+unsafe fn erase_lifetime<'scope>(
+    child: Shared<dyn Kill + 'scope>,
+    job: Shared<dyn Job + 'scope>,
+) -> (Shared<dyn Kill>, Shared<dyn Job>) {
     // SAFETY: the types differ in the lifetime only; that it is kept is the caller's promise.
-    unsafe { std::mem::transmute::<Arc<dyn Child + 'scope>, Arc<dyn Child>>(child) }
+    unsafe { std::mem::transmute((child, job)) }
 }
-
-/// A scoped green thread, as the hub and the scope see it.
-trait Child: Job + Kill {}
-
-impl<C: Job + Kill> Child for C {}
 
 /// Whether it has ended by a panic that nobody has taken.
 fn has_failed(child: &dyn Kill) -> bool {
@@ -212,12 +210,12 @@ impl<T> ScopedJoinHandle<'_, T> {
 
     /// Kills it and waits until it has ended: see [`JoinHandle::kill`](crate::JoinHandle::kill).
     pub fn kill(&self) {
-        kill_at_home(as_kill(&*self.task), hub(), Box::new(GreenletExit));
+        kill_at_home(upcast(&*self.task), hub(), Box::new(GreenletExit));
         self.task.core().wait_until(None);
     }
 }
 
-fn as_kill<'a, T>(task: &'a (dyn Join<T> + 'a)) -> &'a (dyn Kill + 'a) {
+fn upcast<'a, T>(task: &'a (dyn Join<T> + 'a)) -> &'a (dyn Kill + 'a) {
     task
 }
 

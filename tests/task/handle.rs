@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,78 @@ fn many_wait_for_one() {
             .collect();
         greenloop::joinall(&waiters);
         assert_eq!(log.take(), (0..10).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn who_waits_first_is_told_first_in_whichever_way() {
+    within(LIMIT, || {
+        for killed in [None, Some(0), Some(1)] {
+            let (gate, log) = (Rc::new(Event::new()), Log::new());
+            let task = Rc::new(spawn({
+                let gate = gate.clone();
+                move || gate.wait()
+            }));
+            let waits: [fn(&JoinHandle<()>); 3] =
+                [JoinHandle::wait, |task| drop(greenloop::wait([task])), JoinHandle::wait];
+            let waiters: Vec<_> = (0..3)
+                .map(|number| {
+                    let (task, log) = (task.clone(), log.clone());
+                    spawn(move || {
+                        waits[number](&task);
+                        log.push(number);
+                    })
+                })
+                .collect();
+            yield_now();
+            if let Some(number) = killed {
+                waiters[number].kill();
+            }
+            gate.set();
+            greenloop::joinall(&waiters);
+            assert_eq!(log.take(), (0..3).filter(|number| killed != Some(*number)).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn results_are_taken_or_freed_once_though_threads_race_for_it() {
+    const TASKS: usize = 1000;
+    within(LIMIT, || {
+        struct Result(Arc<AtomicUsize>);
+        impl Drop for Result {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let (handles, theirs) = std::sync::mpsc::channel::<JoinHandle<Result>>();
+        let others: Vec<_> = {
+            let theirs = Arc::new(std::sync::Mutex::new(theirs));
+            (0..2)
+                .map(|_| {
+                    let theirs = theirs.clone();
+                    thread::spawn(move || {
+                        loop {
+                            let Ok(handle) = theirs.lock().unwrap().recv() else { return };
+                            match handle.id().to_string().ends_with(['0', '3', '6', '9']) {
+                                true => drop(handle),
+                                false => drop(handle.join().unwrap()),
+                            }
+                        }
+                    })
+                })
+                .collect()
+        };
+        for _ in 0..TASKS {
+            let dropped = dropped.clone();
+            handles.send(spawn(move || Result(dropped))).unwrap();
+            yield_now();
+        }
+        drop(handles);
+        Hub::current().join();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        assert_eq!(dropped.load(Ordering::Relaxed), TASKS);
     });
 }
 
