@@ -9,6 +9,7 @@ use std::time::Duration;
 use greenloop::channel::bounded;
 use greenloop::greenlet::Greenlet;
 use greenloop::net::unix::UnixStream;
+use greenloop::sync::Mutex;
 use greenloop::{sleep, spawn, with_timeout, yield_now};
 
 pub(crate) struct Path {
@@ -17,13 +18,14 @@ pub(crate) struct Path {
     pub(crate) run: fn(usize),
 }
 
-pub(crate) const PATHS: [Path; 9] = [
+pub(crate) const PATHS: [Path; 10] = [
     Path { name: "yield", run: yields },
     Path { name: "switch", run: switches },
     Path { name: "spawn_one", run: |times| spawns(times, 1) },
     Path { name: "spawn_batch", run: |times| spawns(times, 1_000) },
     Path { name: "channel_pingpong", run: round_trips },
     Path { name: "channel_stream", run: stream },
+    Path { name: "mutex_contended", run: contended_locks },
     Path { name: "timer_cancel", run: time_limits },
     Path { name: "timer_fire", run: sleeps },
     Path { name: "stream_echo", run: echo },
@@ -90,6 +92,25 @@ fn stream(times: usize) {
     let sink = spawn(move || (0..times).for_each(|number| assert_eq!(receiver.recv().unwrap(), number)));
     source.join().unwrap();
     sink.join().unwrap();
+}
+
+/// Sixteen green threads lock a mutex in turn, each of which yields while it holds it; an operation is a lock.
+fn contended_locks(times: usize) {
+    let mutex = Rc::new(Mutex::new(0));
+    let contenders: Vec<_> = (0..16)
+        .map(|_| {
+            let mutex = mutex.clone();
+            spawn(move || {
+                for _ in 0..times / 16 {
+                    let mut count = mutex.lock().unwrap();
+                    yield_now();
+                    *count += 1;
+                }
+            })
+        })
+        .collect();
+    contenders.into_iter().for_each(|contender| contender.join().unwrap());
+    assert_eq!(*mutex.lock().unwrap(), times);
 }
 
 /// A time limit that is not reached: a timer is armed and cancelled.
