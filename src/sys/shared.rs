@@ -53,7 +53,8 @@ impl<T: ?Sized> Shared<T> {
 
 impl<T: ?Sized> Clone for Shared<T> {
     fn clone(&self) -> Shared<T> {
-        // Relaxed: who makes another owner is one, so the value is not freed before that one is counted.
+        // Relaxed: who makes another owner is one, so the value is not freed before that one is counted. It cannot overflow: this
+        // crate makes all owners, and each stands somewhere in memory.
         self.counted().owners.fetch_add(1, Ordering::Relaxed);
         Shared(self.0)
     }
