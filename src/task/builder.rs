@@ -4,8 +4,9 @@ use std::io;
 use std::panic::Location;
 use std::time::Duration;
 
+use super::core::Core;
 use super::join_handle::JoinHandle;
-use super::packet::{Core, Task};
+use super::packet::Task;
 use crate::greenlet::SizeClass;
 use crate::hub::{Alarm, hub};
 use crate::sys::clock::Time;

@@ -3,7 +3,9 @@
 //! Everything here is at the crate's root: [`spawn`](crate::spawn), [`JoinHandle`](crate::JoinHandle) and so on.
 
 mod builder;
+mod core;
 mod ending;
+mod followers;
 mod future;
 mod imap;
 mod interval;

@@ -7,8 +7,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{self, AssertUnwindSafe, Location};
 
+use super::core::Core;
 use super::join_handle::Outcome;
-use super::packet::{Core, Join, Kill, Task, as_kill, kill_at_home};
+use super::packet::{Join, Kill, Task, as_kill, kill_at_home};
 use crate::error::{GreenletExit, JoinError};
 use crate::greenlet::SizeClass;
 use crate::hub::waiter::{Waiter, WaitingOn};

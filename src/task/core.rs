@@ -1,0 +1,289 @@
+//! The part of a green thread that does not depend on its types: who it is, where it belongs, and its end.
+
+use std::cell::Cell;
+#[cfg(feature = "monkey")]
+use std::io;
+use std::mem;
+use std::panic::Location;
+use std::task::Waker;
+
+use crate::greenlet::{Describe, FiberRef, SizeClass};
+use crate::hub::fork::end_of_heir;
+use crate::hub::remote::Door;
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
+use crate::hub::waitlist::Ticket;
+use crate::hub::{HubRef, local_hub};
+use crate::sys::clock::Time;
+use crate::sys::lock::Lock;
+
+use super::ending::{Ending, LEAKED, PANICKED, RETURNED};
+use super::followers::{Followers, LinkFunction};
+#[cfg(feature = "monkey")]
+use super::isolation::{Isolation, are_all_isolated};
+use super::join_handle::Outcome;
+use super::local;
+
+/// The ticket of one who waits on the home thread, before anybody stands in the list.
+const AT_HOME: Ticket = Ticket::from_number(u64::MAX - 1);
+
+/// The part of a green thread that does not depend on its types.
+pub(super) struct Core {
+    pub(super) id: u64,
+    /// Few have one: it takes a word, and the text lies elsewhere.
+    name: Option<Box<Box<str>>>,
+    pub(super) place: &'static Location<'static>,
+    /// The hub that it belongs to.
+    pub(super) door: &'static Door,
+    pub(super) epoch: u32,
+    pub(super) stack: SizeClass,
+    /// The result is written before that is.
+    ending: Ending,
+    /// A scoped handle has taken the result. Home thread only.
+    taken: Cell<bool>,
+    /// Where it runs. Home thread only.
+    pub(super) fiber: Cell<Option<FiberRef>>,
+    /// Who waits for the end on the home thread, first of all: told without a lock. Home thread only.
+    follower: Cell<Option<FiberRef>>,
+    followers: Lock<Followers>,
+    /// What it runs with in place of the OS thread's own thread-local variables, until it ends. Home thread only.
+    #[cfg(feature = "monkey")]
+    pub(super) isolation: Cell<Option<Box<Isolation>>>,
+}
+
+impl Core {
+    #[inline]
+    pub(super) fn new(
+        hub: HubRef,
+        name: Option<Box<str>>,
+        place: &'static Location<'static>,
+        stack: SizeClass,
+    ) -> Core {
+        let id = if local::are_inherited() { local::hand_down(hub) } else { hub.count_spawned() };
+        Core {
+            id,
+            name: name.map(Box::new),
+            place,
+            stack,
+            door: hub.door(),
+            epoch: hub.epoch(),
+            ending: Ending::new(),
+            taken: Cell::new(false),
+            fiber: Cell::new(None),
+            follower: Cell::new(None),
+            followers: Lock::new(Followers::None),
+            #[cfg(feature = "monkey")]
+            isolation: Cell::new(Core::isolation_for_all()),
+        }
+    }
+
+    /// # Panics
+    ///
+    /// If all are to be isolated and this one cannot be.
+    #[cfg(feature = "monkey")]
+    #[inline]
+    fn isolation_for_all() -> Option<Box<Isolation>> {
+        are_all_isolated()
+            .then(|| Isolation::new(None).expect("a green thread that is spawned can be isolated"))
+    }
+
+    /// Lets it have thread-local variables of its own, or not. It has not begun.
+    #[cfg(feature = "monkey")]
+    pub(super) fn isolate(&self, isolated: bool) -> io::Result<()> {
+        let isolation = if isolated { Some(Isolation::new(self.name())?) } else { None };
+        self.isolation.set(isolation);
+        Ok(())
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| &***name)
+    }
+
+    #[inline]
+    pub(super) fn has_ended(&self) -> bool {
+        self.ending.get().is_some()
+    }
+
+    /// How it ended, if it has.
+    #[inline]
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.ending.get().map(outcome_of)
+    }
+
+    /// Whether its scoped handle was joined, so that the scope need not care how it ended.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.get()
+    }
+
+    pub(super) fn set_taken(&self) {
+        self.taken.set(true);
+    }
+
+    pub(super) fn is_leaked(&self) -> bool {
+        self.ending.get() == Some(LEAKED)
+    }
+
+    /// The hub it belongs to, if that is the calling thread's.
+    pub(super) fn home(&self) -> Option<HubRef> {
+        local_hub().filter(|&hub| self.is_of(hub))
+    }
+
+    #[inline]
+    fn is_of(&self, hub: HubRef) -> bool {
+        hub.door().is(self.door) && hub.epoch() == self.epoch
+    }
+
+    /// Has `waiter` woken at the end; `None` if that has come.
+    #[inline]
+    pub(super) fn subscribe(&self, waiter: &Waiter) -> Option<Ticket> {
+        if !self.is_of(waiter.hub()) || self.follower.get().is_some() || self.ending.is_followed() {
+            return self.subscribe_in_line(waiter);
+        }
+        if self.has_ended() {
+            return None;
+        }
+        self.follower.set(Some(waiter.fiber()));
+        Some(AT_HOME)
+    }
+
+    #[inline(never)]
+    fn subscribe_in_line(&self, waiter: &Waiter) -> Option<Ticket> {
+        let mut followers = self.followers.lock();
+        self.ending.follow().then(|| followers.add(|| waiter.notify()))
+    }
+
+    /// Has `notice` given at the end; it comes back if that has come.
+    pub(super) fn subscribe_notice(&self, notice: Notify) -> Result<Ticket, Notify> {
+        let mut followers = self.followers.lock();
+        if !self.ending.follow() {
+            return Err(notice);
+        }
+        Ok(followers.add(|| notice))
+    }
+
+    /// Has `poller` woken at the end, in place of the one that was to be woken so far; `false` if that has come.
+    pub(super) fn poll(&self, poller: Waker) -> bool {
+        let mut followers = self.followers.lock();
+        if !self.ending.follow() {
+            return false;
+        }
+        let former = followers.set_poller(poller);
+        drop(followers);
+        drop(former);
+        true
+    }
+
+    /// By who has subscribed.
+    #[inline]
+    pub(super) fn unsubscribe(&self, ticket: Ticket) {
+        if ticket == AT_HOME {
+            self.follower.set(None);
+        } else {
+            self.leave_line(ticket);
+        }
+    }
+
+    fn leave_line(&self, ticket: Ticket) {
+        let notice = self.followers.lock().remove(ticket);
+        drop(notice);
+    }
+
+    /// Waits for the end until `deadline`; whether it has come.
+    ///
+    /// Inlined up to the public call: the processor mispredicts each return after a switch.
+    #[inline(always)]
+    pub(super) fn wait_until(&self, deadline: Option<Time>) -> bool {
+        if self.has_ended() {
+            return true;
+        }
+        let waiter = Waiter::new(WaitingOn::Join(self.id));
+        loop {
+            let Some(ticket) = self.subscribe(&waiter) else { return true };
+            let wakeup = waiter.park(deadline);
+            if self.has_ended() && matches!(wakeup, Wakeup::Woken) {
+                return true;
+            }
+            self.unsubscribe(ticket);
+            match wakeup {
+                Wakeup::Woken => {}
+                Wakeup::TimedOut => return self.has_ended(),
+                Wakeup::Interrupted(interrupt) => interrupt.raise(),
+            }
+        }
+    }
+
+    /// Has `function` called at the end; it comes back, with the outcome, if that has come.
+    pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, (LinkFunction, Outcome)> {
+        let mut followers = self.followers.lock();
+        if !self.ending.follow()
+            && let Some(outcome) = self.outcome()
+        {
+            return Err((function, outcome));
+        }
+        Ok(followers.link(function))
+    }
+
+    pub(super) fn unlink(&self, ticket: Ticket) -> bool {
+        let function = self.followers.lock().unlink(ticket);
+        function.is_some()
+    }
+
+    /// Publishes the end, once the result is in its place, and tells everybody.
+    pub(super) fn end(&self, how: u8) {
+        let home = self.home();
+        let followers = if self.ending.end_unfollowed(how) { None } else { Some(self.end_followed(how)) };
+        if let (Some(hub), Some(follower)) = (home, self.follower.take()) {
+            hub.make_ready(follower);
+        }
+        if let Some(followers) = followers {
+            followers.tell(outcome_of(how));
+        }
+        match home {
+            Some(hub) => hub.count_ended(),
+            None => end_of_heir(how == RETURNED),
+        }
+    }
+
+    #[cold]
+    fn end_followed(&self, how: u8) -> Followers {
+        let mut followers = self.followers.lock();
+        self.ending.end_followed(how);
+        mem::take(&mut *followers)
+    }
+
+    /// The core as a fiber's description, which outlives no borrow: the fiber's rules bound it, not a lifetime.
+    pub(super) fn as_description(&self) -> &(dyn Describe + 'static) {
+        self
+    }
+
+    /// For reports.
+    #[cold]
+    pub(super) fn words(&self) -> String {
+        format!("green thread '{}', spawned at {},", self.name().unwrap_or("<unnamed>"), self.place)
+    }
+}
+
+fn outcome_of(ending: u8) -> Outcome {
+    match ending {
+        RETURNED => Outcome::Returned,
+        PANICKED => Outcome::Panicked,
+        _ => Outcome::Killed,
+    }
+}
+
+impl Describe for Core {
+    fn name(&self) -> Option<&str> {
+        self.name()
+    }
+
+    fn spawned_at(&self) -> &'static Location<'static> {
+        self.place
+    }
+
+    fn leak(&self) {
+        if self.home().is_none() {
+            // The parent's, in the child of a fork: whoever waits for it is not here.
+            return;
+        }
+        self.end(LEAKED);
+    }
+}
