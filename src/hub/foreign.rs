@@ -92,6 +92,10 @@ fn check_in_call(fiber: FiberRef) -> Result<(), Hindrance> {
 
 #[cold]
 fn tell(fiber: FiberRef) -> Result<(), Hindrance> {
+    if is_unwinding() {
+        // It ends already; its destructors may do what needs no wait.
+        return Ok(());
+    }
     fiber.update_disturbed();
     fiber.with_interrupts(|interrupts| {
         let Some(oldest) = interrupts.first_mut() else { return Ok(()) };

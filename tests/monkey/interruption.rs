@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use greenloop::sync::Mutex;
 use greenloop::{sleep, spawn, with_timeout, yield_now};
 
 use crate::patched;
@@ -127,5 +129,39 @@ fn a_destructor_that_unwinding_runs_does_not_wait() {
         yield_now();
         task.kill();
         assert!(task.join().unwrap_err().is_killed());
+    });
+}
+
+/// A time limit that passes while a destructor waits for a lock is nothing to what that does afterwards.
+#[test]
+fn a_destructor_that_unwinding_runs_is_told_of_no_time_limit() {
+    struct WritesAtEnd(UnixStream, Rc<Mutex<()>>);
+    impl Drop for WritesAtEnd {
+        fn drop(&mut self) {
+            let _held = self.1.lock();
+            self.0.write_all(b"end").unwrap();
+        }
+    }
+    patched(|| {
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let lock = Rc::new(Mutex::new(()));
+        let held = lock.lock().unwrap();
+        let task = spawn({
+            let lock = lock.clone();
+            move || {
+                with_timeout(Duration::from_millis(50), || {
+                    let _writes = WritesAtEnd(one, lock);
+                    sleep(Duration::from_secs(1000));
+                })
+            }
+        });
+        yield_now();
+        assert!(!task.try_kill());
+        sleep(Duration::from_millis(100));
+        drop(held);
+        assert!(task.join().unwrap_err().is_killed());
+        let mut written = String::new();
+        other.read_to_string(&mut written).unwrap();
+        assert_eq!(written, "end");
     });
 }
