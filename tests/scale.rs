@@ -122,6 +122,33 @@ fn a_million_spawns_and_joins_leave_no_memory() {
     assert!(child.status.success(), "{child:?}");
 }
 
+/// Stacks of a burst go back to the kernel, but for those that threads keep warm, in a process that does next to nothing.
+#[test]
+fn idle_stacks_leave_no_memory_in_use() {
+    const COUNT: usize = 30_000;
+    const KEPT: usize = 16 * 1024 + 4096 + 64;
+    let Some(child) = run_child(LIMIT, || {
+        let event = Arc::new(Event::new());
+        let tasks: Vec<_> = (0..COUNT)
+            .map(|_| {
+                let event = event.clone();
+                spawn(move || event.wait())
+            })
+            .collect();
+        greenloop::idle();
+        event.set();
+        assert_eq!(joinall(&tasks).len(), COUNT);
+        let before = resident_bytes();
+        let returned = (COUNT - KEPT) * 4096;
+        while resident_bytes() + returned > before {
+            sleep(Duration::from_millis(50));
+        }
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
 fn assert_flat(before: usize, what: &str) {
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < 2 << 20, "{what}: {grown} bytes more");

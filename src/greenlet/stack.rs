@@ -18,12 +18,14 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
 
 use corosensei::stack::StackPointer;
 
 use super::overflow;
 use crate::error::StackError;
-use crate::sys::lock::Lock;
+use crate::sys::clock::Time;
+use crate::sys::lock::{Lock, LockGuard};
 use crate::sys::memory;
 
 /// Address space that a size class takes at once: 64 GiB (1 MiB where addresses have 32 bits).
@@ -44,10 +46,12 @@ const SPARED: usize = 32;
 const COLOURS: usize = 24;
 const COLOUR_STEP: usize = 64;
 
-/// Returned stacks of a class that keep their top pages for good; each thread keeps some beside them. What is above that is
-/// given back when a hub has nothing else to do: it takes half of the time that the end of a green thread takes, and then
-/// as much again to touch the pages anew, which those that come and go by the hundred thousand must not wait for.
+/// Returned stacks of a class that keep their top pages for good; each thread keeps some beside them. Those above that which
+/// were of no use for a whole [`PERIOD`] are given back, when a hub has nothing else to do: it takes half of the time that the
+/// end of a green thread takes, and then as much again to touch the pages anew, which those that come and go by the hundred
+/// thousand must not wait for.
 const WARM_STACKS: usize = 4096;
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Bytes above the base that the pool keeps for itself: a cache line, though a [`Header`] is smaller.
 const HEADER: usize = 64;
@@ -73,11 +77,16 @@ static DEFAULT: AtomicU8 = AtomicU8::new(DEFAULT_SHIFT);
 
 static POOL: Pool = Pool::new(Guards::Installed);
 
-/// For who has nothing else to do: gives the memory of some idle stacks back to the kernel, in some 50 µs, if there is more
-/// than is kept. Returns whether there was.
+/// For who has nothing else to do: gives the memory of some idle stacks back to the kernel, in some 50 µs, if more have been of no
+/// use for long than are kept. Returns how long until there may be more to do; `None` if there are no more than are kept.
 #[inline]
-pub(crate) fn cool_stacks() -> bool {
-    POOL.cool()
+pub(crate) fn cool_stacks() -> Option<Duration> {
+    if POOL.is_crowded() { POOL.cool(Time::now()) } else { None }
+}
+
+/// For a thread that ends, maybe the last one to look: the same for all of them, however short they have been idle.
+pub(crate) fn cool_all_stacks() {
+    POOL.cool_all();
 }
 
 /// Holds what a fork must find free.
@@ -139,6 +148,11 @@ impl SizeClass {
     /// What a slot has and its stack has not: the guard, the header, and the largest colour.
     fn overhead() -> usize {
         memory::page_size() + HEADER + (COLOURS - 1) * COLOUR_STEP
+    }
+
+    /// Each of them.
+    fn all() -> impl Iterator<Item = SizeClass> {
+        (SMALLEST_SHIFT..=LARGEST_SHIFT).map(|shift| SizeClass { shift })
     }
 
     pub(super) fn index(self) -> usize {
@@ -419,6 +433,12 @@ struct Class {
     returned: usize,
     /// How many those are.
     warm: usize,
+    /// How few those have been in this period.
+    least: usize,
+    /// How many of them were of no use in the last one, and are above what is kept.
+    surplus: usize,
+    /// When this period ends; `None` while there are no more than are kept.
+    period_end: Option<Time>,
     /// The low ends of stacks that were too many among those: without memory, as if never used.
     cold: Vec<usize>,
     /// Slots that are open and were never used.
@@ -431,7 +451,17 @@ struct Class {
 
 impl Class {
     const fn empty() -> Class {
-        Class { returned: 0, warm: 0, cold: Vec::new(), fresh: 0..0, closed: 0..0, slab: FIRST_SLAB }
+        Class {
+            returned: 0,
+            warm: 0,
+            least: 0,
+            surplus: 0,
+            period_end: None,
+            cold: Vec::new(),
+            fresh: 0..0,
+            closed: 0..0,
+            slab: FIRST_SLAB,
+        }
     }
 
     /// Whether it has more warm stacks than it keeps, enough for giving some back at once.
@@ -450,7 +480,27 @@ impl Class {
         // SAFETY: the stack is in the pool, so its header is in its memory and belongs to who has the lock.
         self.returned = unsafe { (*extent.header()).next };
         self.warm -= 1;
+        self.least = self.least.min(self.warm);
         Some(extent)
+    }
+
+    /// How long until some may be given back that were of no use for a period; zero if there are enough of them now. For one that
+    /// is crowded.
+    fn until_surplus(&mut self, now: Time) -> Duration {
+        if self.surplus < memory::RANGES_AT_ONCE {
+            match self.period_end {
+                Some(end) if now < end => return now.until(end),
+                Some(_) => self.surplus = self.least.saturating_sub(WARM_STACKS),
+                None => {}
+            }
+            self.least = self.warm;
+            self.period_end = Some(now.plus(PERIOD));
+            if self.surplus < memory::RANGES_AT_ONCE {
+                return PERIOD;
+            }
+        }
+        self.surplus -= memory::RANGES_AT_ONCE;
+        Duration::ZERO
     }
 }
 
@@ -507,23 +557,55 @@ impl Pool {
         }
     }
 
-    /// Gives the memory of some stacks back to the kernel, if there are more warm ones than are kept; whether there were.
+    /// Whether some class has more warm stacks than are kept, or had lately.
     #[inline]
-    fn cool(&self) -> bool {
+    fn is_crowded(&self) -> bool {
         // Relaxed: as in `take_back`.
-        let crowded = self.crowded.load(Ordering::Relaxed);
-        crowded != 0 && self.cool_class(crowded.trailing_zeros() as u8)
+        self.crowded.load(Ordering::Relaxed) != 0
     }
 
+    /// See [`cool_stacks`].
     #[cold]
-    fn cool_class(&self, index: u8) -> bool {
-        let class = SizeClass { shift: SMALLEST_SHIFT + index };
-        let mut state = self.classes[class.index()].lock();
-        if !state.is_crowded() {
-            // Relaxed: as in `take_back`, which has the lock too.
-            self.crowded.fetch_and(!(1 << index), Ordering::Relaxed);
-            return false;
+    fn cool(&self, now: Time) -> Option<Duration> {
+        let cool = |class: SizeClass| {
+            let mut state = self.lock_crowded(class)?;
+            let left = state.until_surplus(now);
+            if left.is_zero() {
+                self.cool_some(class, state);
+            }
+            Some(left)
+        };
+        SizeClass::all().filter_map(cool).min()
+    }
+
+    /// See [`cool_all_stacks`].
+    fn cool_all(&self) {
+        for class in SizeClass::all() {
+            while let Some(state) = self.lock_crowded(class) {
+                self.cool_some(class, state);
+            }
         }
+    }
+
+    /// The class, if it is crowded.
+    fn lock_crowded(&self, class: SizeClass) -> Option<LockGuard<'_, Class>> {
+        let bit = 1 << class.index();
+        // Relaxed: as in `take_back`.
+        if self.crowded.load(Ordering::Relaxed) & bit == 0 {
+            return None;
+        }
+        let mut state = self.classes[class.index()].lock();
+        if state.is_crowded() {
+            return Some(state);
+        }
+        (state.surplus, state.period_end) = (0, None);
+        // Relaxed: as in `take_back`, which has the lock too.
+        self.crowded.fetch_and(!bit, Ordering::Relaxed);
+        None
+    }
+
+    /// Gives the memory of as many as the kernel takes at once back to it. The class is crowded.
+    fn cool_some(&self, class: SizeClass, mut state: LockGuard<'_, Class>) {
         let lows = [(); memory::RANGES_AT_ONCE]
             .map(|()| state.pop_returned(class).expect("as many as were counted").low());
         drop(state);
@@ -531,7 +613,6 @@ impl Pool {
         // SAFETY: these are the pages of stacks that nobody uses, above their guards.
         unsafe { memory::discard_all(&lows.map(|low| low + page), class.slot() - page) };
         self.classes[class.index()].lock().cold.extend(lows);
-        true
     }
 
     /// Opens at least one more slot.

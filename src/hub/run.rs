@@ -101,7 +101,8 @@ impl HubState {
     /// Nobody is ready: waits for a timer, a descriptor or a letter.
     #[inline(never)]
     fn block(&self) {
-        if greenlet::cool_stacks() {
+        let cooling = greenlet::cool_stacks();
+        if cooling.is_some_and(|left| left.is_zero()) {
             // Whoever has become ready meanwhile goes first.
             return self.poll(Some(Duration::ZERO));
         }
@@ -117,6 +118,11 @@ impl HubState {
             }
             longest = Some(LONELY_SLEEP.saturating_mul(1 << sleeps.min(20)));
             self.lonely_sleeps.set(sleeps + 1);
+        }
+        if let Some(left) = cooling {
+            // Late does no harm here; a lonely sleep cut short might.
+            let left = left.max(LONELY_SLEEP);
+            longest = Some(longest.map_or(left, |longest| longest.min(left)));
         }
         // With its bell, before anybody is told to ring that.
         self.reactor();

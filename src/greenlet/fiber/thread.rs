@@ -25,7 +25,7 @@ use corosensei::{CoroutineResult, Yielder};
 use super::super::handle::AnyGreenlet;
 #[cfg(feature = "monkey")]
 use super::super::identity;
-use super::super::stack::{CLASSES, SizeClass, Stack, cool_stacks};
+use super::super::stack::{CLASSES, SizeClass, Stack, cool_all_stacks};
 use super::super::trace::{self, Tracer};
 use super::super::{overflow, unraisable};
 use super::{Entry, Fiber, FiberRef, Local, State, Swap};
@@ -170,7 +170,7 @@ impl Drop for Owner {
         thread.main.end_run();
         drop(thread.tracer.borrow_mut().take());
         thread.retire_idle();
-        while cool_stacks() {}
+        cool_all_stacks();
         THREAD.set(ptr::null());
         let fibers = thread.fibers.take();
         let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();

@@ -363,23 +363,65 @@ fn threads_never_get_the_same_stack() {
     assert_eq!(distinct.len(), 2000);
 }
 
+/// Takes so many stacks and returns them.
+fn use_at_once(pool: &'static Pool, class: SizeClass, count: usize) -> Vec<Extent> {
+    let stacks: Vec<_> = (0..count).map(|_| pool.allocate(class).unwrap()).collect();
+    stacks.iter().map(|stack| stack.extent()).collect()
+}
+
+fn is_warm(extent: &Extent) -> bool {
+    extent.high_water() > 0
+}
+
 #[test]
-fn more_stacks_than_are_kept_warm_lose_their_memory_when_there_is_time() {
+fn more_stacks_than_are_kept_warm_lose_their_memory_when_they_are_of_no_use() {
     static POOL: Pool = Pool::new(Guards::Installed);
     let class = class_of_slot(16 * KIB);
     let count = WARM_STACKS + 2 * memory::RANGES_AT_ONCE;
-    let stacks: Vec<_> = (0..count).map(|_| POOL.allocate(class).unwrap()).collect();
-    let extents: Vec<_> = stacks.iter().map(|stack| stack.extent()).collect();
-    assert!(!POOL.cool());
-    drop(stacks);
-    assert!(extents.iter().all(|extent| extent.high_water() > 0));
-    assert!(POOL.cool() && POOL.cool() && !POOL.cool());
+    let start = Time::now();
+    assert!(!POOL.is_crowded());
+    let extents = use_at_once(&POOL, class, count);
+    assert!(POOL.is_crowded());
+    assert_eq!(POOL.cool(start), Some(PERIOD));
+    assert_eq!(POOL.cool(start.plus(PERIOD / 4)), Some(PERIOD * 3 / 4));
+    assert!(extents.iter().all(is_warm));
+    let end = start.plus(PERIOD);
+    assert_eq!([(); 3].map(|()| POOL.cool(end)), [Some(Duration::ZERO), Some(Duration::ZERO), None]);
+    assert!(!POOL.is_crowded());
     let (warm, cold) = extents.split_at(WARM_STACKS);
-    assert!(warm.iter().all(|extent| extent.high_water() > 0));
-    assert!(cold.iter().all(|extent| extent.high_water() == 0), "those that came back last");
+    assert!(warm.iter().all(is_warm));
+    assert!(!cold.iter().any(is_warm), "those that came back last");
     // They are used again once the warm ones are.
-    let again: Vec<_> = (0..count).map(|_| POOL.allocate(class).unwrap()).collect();
-    let lows: HashSet<_> = again.iter().map(|stack| stack.extent().low()).collect();
+    let again = use_at_once(&POOL, class, count);
+    let lows: HashSet<_> = again.iter().map(|extent| extent.low()).collect();
     assert_eq!(lows.len(), count);
-    assert!(extents.iter().all(|extent| lows.contains(&extent.low()) && extent.high_water() > 0));
+    assert!(extents.iter().all(|extent| lows.contains(&extent.low()) && is_warm(extent)));
+}
+
+#[test]
+fn stacks_of_use_within_a_period_keep_their_memory() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let class = class_of_slot(16 * KIB);
+    let count = WARM_STACKS + 2 * memory::RANGES_AT_ONCE;
+    let ends: [Time; 4] = std::array::from_fn(|periods| Time::now().plus(PERIOD * periods as u32));
+    let extents = use_at_once(&POOL, class, count);
+    assert_eq!(POOL.cool(ends[0]), Some(PERIOD));
+    use_at_once(&POOL, class, count);
+    assert_eq!(POOL.cool(ends[1]), Some(PERIOD));
+    // As many as these are in reserve all the time.
+    use_at_once(&POOL, class, WARM_STACKS + memory::RANGES_AT_ONCE);
+    assert_eq!(POOL.cool(ends[2]), Some(PERIOD));
+    assert!(extents.iter().all(is_warm));
+    use_at_once(&POOL, class, memory::RANGES_AT_ONCE);
+    assert_eq!([(); 2].map(|()| POOL.cool(ends[3])), [Some(Duration::ZERO), Some(PERIOD)]);
+    assert_eq!(extents.iter().filter(|extent| is_warm(extent)).count(), count - memory::RANGES_AT_ONCE);
+}
+
+#[test]
+fn a_thread_that_ends_leaves_no_more_warm_stacks_than_are_kept() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    let extents = use_at_once(&POOL, class_of_slot(16 * KIB), WARM_STACKS + 3 * memory::RANGES_AT_ONCE);
+    POOL.cool_all();
+    assert!(!POOL.is_crowded());
+    assert_eq!(extents.iter().filter(|extent| is_warm(extent)).count(), WARM_STACKS);
 }
