@@ -35,7 +35,7 @@ impl HubState {
         }
         let fiber = self.thread.current();
         fiber.state.set(State::Ready);
-        ready.push_woken(fiber);
+        ready.push_yielded(fiber);
         drop(ready);
         self.leave(fiber);
     }

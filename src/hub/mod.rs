@@ -352,7 +352,7 @@ pub(crate) fn yield_now() {
     let fiber = hub.thread.current();
     if !fiber.disturbed.get() {
         fiber.state.set(State::Ready);
-        hub.ready.borrow_mut().push_woken(fiber);
+        hub.ready.borrow_mut().push_yielded(fiber);
         hub.leave(fiber);
     }
     if fiber.disturbed.get() {

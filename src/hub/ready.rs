@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 
-/// Fresh ones begun in one pass, at most.
-pub(super) const FRESH_PER_PASS: usize = 64;
+/// Fresh ones begun in one pass, at most, while one that has yielded waits: it may rely on as many to have begun when it goes on.
+pub(super) const FRESH_PER_YIELD: usize = 64;
+/// Fresh ones begun in one pass otherwise, at most: each may fault its stack in, and whom a timer has woken waits meanwhile.
+pub(super) const FRESH_PER_PASS: usize = 16;
 /// Woken ones run in one pass, at most.
 pub(super) const WOKEN_PER_PASS: usize = 256;
 
@@ -17,16 +19,25 @@ pub(super) struct Ready<W, F> {
     fresh: VecDeque<F>,
     /// Fresh ones that may still begin in this pass.
     fresh_left: usize,
+    /// Fresh ones that may begin in the next pass, at most.
+    most_fresh: usize,
 }
 
 impl<W: PartialEq, F> Ready<W, F> {
     pub(super) const fn new() -> Ready<W, F> {
-        Ready { woken: VecDeque::new(), fresh: VecDeque::new(), fresh_left: 0 }
+        Ready { woken: VecDeque::new(), fresh: VecDeque::new(), fresh_left: 0, most_fresh: FRESH_PER_PASS }
     }
 
     #[inline]
     pub(super) fn push_woken(&mut self, woken: W) {
         self.woken.push_back(woken);
+    }
+
+    /// One that could go on, and lets the others go first.
+    #[inline]
+    pub(super) fn push_yielded(&mut self, yielded: W) {
+        self.most_fresh = FRESH_PER_YIELD;
+        self.woken.push_back(yielded);
     }
 
     #[inline]
@@ -54,8 +65,12 @@ impl<W: PartialEq, F> Ready<W, F> {
     /// Begins a pass: how many fresh and how many woken ones it runs. Who becomes ready meanwhile runs in the next.
     #[inline]
     pub(super) fn begin_pass(&mut self) -> (usize, usize) {
-        self.fresh_left = self.fresh.len().min(FRESH_PER_PASS);
-        (self.fresh_left, self.woken.len().min(WOKEN_PER_PASS))
+        self.fresh_left = self.fresh.len().min(self.most_fresh);
+        let woken = self.woken.len();
+        if woken <= WOKEN_PER_PASS {
+            self.most_fresh = FRESH_PER_PASS;
+        }
+        (self.fresh_left, woken.min(WOKEN_PER_PASS))
     }
 
     /// The next fresh one of this pass.
@@ -101,6 +116,20 @@ mod tests {
         assert_eq!(ready.begin_pass(), (10, 0));
         assert_eq!(std::iter::from_fn(|| ready.pop_fresh()).count(), 10);
         assert!(ready.is_empty());
+    }
+
+    #[test]
+    fn more_begin_while_one_that_has_yielded_waits() {
+        let mut ready = Ready::<usize, usize>::new();
+        (0..1_000).for_each(|number| ready.push_fresh(number));
+        (0..WOKEN_PER_PASS).for_each(|number| ready.push_woken(number));
+        ready.push_yielded(WOKEN_PER_PASS);
+        for waiting in [WOKEN_PER_PASS, 1] {
+            assert_eq!(ready.begin_pass(), (FRESH_PER_YIELD, waiting));
+            assert_eq!(std::iter::from_fn(|| ready.pop_fresh()).count(), FRESH_PER_YIELD);
+            (0..waiting).for_each(|_| assert!(ready.pop_woken().is_some()));
+        }
+        assert_eq!(ready.begin_pass(), (FRESH_PER_PASS, 0));
     }
 
     #[test]

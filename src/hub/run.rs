@@ -12,9 +12,11 @@ use crate::sys::clock::Time;
 
 /// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
 pub(super) const SWITCHES_PER_LOOK: usize = 128;
-/// What one that begins counts as beside a switch: with a stack of its own to touch it takes some microseconds, and timers must
-/// not be late for a burst of spawns.
+/// What one that begins counts as beside a switch, on a stack where another one has just ended.
 const SWITCHES_PER_BEGINNING: usize = 2;
+/// The same on a stack that may have to be faulted in: that takes some microseconds, and timers must not be late for a burst of
+/// spawns.
+const SWITCHES_PER_STACK: usize = 8;
 /// With more ready than the caches hold, each switch would wait for memory: the stack of the one that is so many places
 /// behind is brought near beforehand, and its record twice as early.
 const AHEAD: usize = 4;
@@ -27,13 +29,13 @@ impl HubState {
     /// thread's own stack.
     pub(super) fn run(&self) {
         loop {
-            let (fresh, woken) = self.ready.borrow_mut().begin_pass();
             // First, not last: a main greenlet that only yields returns from every pass.
-            if self.unlooked.get() >= SWITCHES_PER_LOOK || fresh + woken == 0 {
+            if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
                 self.thread.back_in_hub();
                 self.look();
                 continue;
             }
+            let (fresh, woken) = self.ready.borrow_mut().begin_pass();
             if fresh > 0 && self.begin_fresh() == Stopped::Main {
                 return;
             }
@@ -68,7 +70,7 @@ impl HubState {
         loop {
             let Some(job) = self.ready.borrow_mut().pop_fresh() else { return Stopped::Idle };
             self.budget.set(BUDGET);
-            self.unlooked.set(self.unlooked.get() + SWITCHES_PER_BEGINNING);
+            self.unlooked.set(self.unlooked.get() + SWITCHES_PER_STACK);
             match self.thread.take_fiber(job.stack(), run_jobs) {
                 Ok(fiber) => {
                     self.starting.set(Some(job));
@@ -227,19 +229,34 @@ impl HubState {
             return;
         }
         let now = Time::now();
-        loop {
-            let Some(alarm) = self.timers.borrow_mut().pop_due(now) else { return };
-            match alarm {
-                Alarm::Wake { fiber, generation } if fiber.generation.get() == generation => {
-                    self.make_ready(fiber)
+        let take = || {
+            self.timers.borrow_mut().pop_due(now).inspect(|alarm| {
+                if let Alarm::Wake { fiber, .. } = alarm {
+                    fiber.prefetch_record();
                 }
-                Alarm::Wake { .. } => {}
-                Alarm::Timeout { fiber, run, id, limit } if fiber.runs.get() == run => {
-                    self.interrupt(fiber, Interrupt::new(Box::new(Elapsed { limit, id }), id));
-                }
-                Alarm::Timeout { .. } => {}
-                Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),
+            })
+        };
+        let mut next = take();
+        while let Some(alarm) = next {
+            // Whom it wakes comes near while the next one is looked for.
+            next = take();
+            self.ring(alarm);
+        }
+    }
+
+    #[inline]
+    fn ring(&self, alarm: Alarm) {
+        match alarm {
+            Alarm::Wake { fiber, generation } if fiber.generation.get() == generation => {
+                fiber.prefetch_stack();
+                self.make_ready(fiber);
             }
+            Alarm::Wake { .. } => {}
+            Alarm::Timeout { fiber, run, id, limit } if fiber.runs.get() == run => {
+                self.interrupt(fiber, Interrupt::new(Box::new(Elapsed { limit, id }), id));
+            }
+            Alarm::Timeout { .. } => {}
+            Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),
         }
     }
 }
