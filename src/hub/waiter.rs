@@ -272,6 +272,11 @@ impl Waiter {
         Wakeup::Woken
     }
 
+    /// Whether the next park is interrupted at once, or woken for no reason.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.fiber.disturbed.get()
+    }
+
     /// Parks until a wake or an interrupt, which is left for the next park. Returns whether there is one; at once if so. Not for
     /// who unwinds.
     pub(super) fn park_undecided(&self) -> bool {

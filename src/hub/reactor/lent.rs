@@ -62,9 +62,13 @@ impl Reactor {
         }
     }
 
-    /// `None` if it was interrupted and has not been done.
+    /// `None` if it was interrupted, before or meanwhile, and has not been done.
     fn try_perform(&self, entry: &Entry<'_>, on: &'static str) -> Option<io::Result<Done>> {
         let waiter = Waiter::new(WaitingOn::Other(on));
+        // One that is always done before it can be given up would put the interrupt off for ever.
+        if waiter.is_disturbed() {
+            return None;
+        }
         let lent = Lent::begin(self, entry, waiter.wake());
         while !waiter.park_undecided() {
             if let Some(result) = lent.take() {
