@@ -237,6 +237,12 @@ impl Reactor {
         self.notify(woken);
     }
 
+    /// Whether the driver tells each change of what is greenloop's own without being asked.
+    #[inline]
+    pub(crate) fn tells_edges(&self) -> bool {
+        self.core.borrow().poller.tells_edges()
+    }
+
     /// Whether an operation that comes now may try before it waits: the descriptor is held to be ready, and nobody else's
     /// turn is now. True for a key that names nothing.
     #[inline]
@@ -474,6 +480,7 @@ impl Core {
         }
         let entry = self.entries.remove(key.index());
         self.numbers[entry.fd as usize] = NOBODY;
+        entry.performed().for_each(|token| self.hurry(token));
         if !entry.asked.is_none() {
             // Asking for nothing cannot fail.
             let _ = self.poller.ask(entry.fd, key.0, Interest::NONE);

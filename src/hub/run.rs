@@ -205,6 +205,11 @@ impl HubState {
         self.try_reactor().is_ok_and(Reactor::performs)
     }
 
+    /// Whether others are ready to run.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
     fn read_letters(&self) {
         if !self.door().has_letters() {
             return;

@@ -277,15 +277,19 @@ impl Waiter {
         self.fiber.disturbed.get()
     }
 
-    /// Parks until a wake or an interrupt, which is left for the next park. Returns whether there is one; at once if so. Not for
+    /// Parks until a wake, the deadline, or an interrupt, which is left for the next park. Returns whether it was a wake. Not for
     /// who unwinds.
-    pub(super) fn park_undecided(&self) -> bool {
+    pub(super) fn park_undecided(&self, deadline: Option<Time>) -> bool {
         let fiber = self.fiber;
         fiber.unwinding.set(false);
+        let mut in_time = true;
         if !fiber.disturbed.get() && !fiber.woken.replace(false) {
-            self.hub.park(fiber);
+            match deadline {
+                None => self.hub.park(fiber),
+                Some(deadline) => in_time = self.park_until(deadline),
+            }
         }
-        fiber.disturbed.get()
+        in_time && !fiber.disturbed.get()
     }
 
     /// Whether it ended before the deadline.

@@ -5,10 +5,12 @@ use std::os::fd::BorrowedFd;
 
 pub(crate) use crate::hub::reactor::Direction;
 use crate::sys::descriptor;
+use crate::sys::uring::{Done, Entry};
 
 /// One operation: its buffers, its flags, and how to try it.
 ///
-/// This is its readiness face. Waiting, deadlines, turns and retries are [`Source::run`](super::Source::run)'s.
+/// This is its readiness face, and if it has one its completion face. Waiting, deadlines, turns and retries are
+/// [`Source::run`](super::Source::run)'s.
 pub(crate) trait Operation {
     /// What it gives.
     type Output;
@@ -27,6 +29,19 @@ pub(crate) trait Operation {
     /// with bounds of its own, such as datagrams, packet pipes, lines of a terminal, descriptors passed over a Unix socket,
     /// and for a peek. The end of the stream is taken care of.
     fn drained(&self, output: &Self::Output) -> bool;
+
+    /// The same for the kernel to do as a whole when an attempt would block, instead of a wait and another attempt. `None` if it is
+    /// not to be done so.
+    #[inline]
+    fn entry<'fd>(&self, _: BorrowedFd<'fd>) -> Option<Entry<'fd>> {
+        None
+    }
+
+    /// What it gives when the kernel has done [`entry`](Operation::entry), and whether that shows that the next attempt would block:
+    /// see [`drained`](Operation::drained).
+    fn complete(&mut self, _: Done, _: Entry<'_>) -> io::Result<(Self::Output, bool)> {
+        unreachable!("it has no completion face")
+    }
 }
 
 /// Reads from any descriptor that is read in order.

@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::{Direction, Operation};
 use crate::sys::socket::{self, Address, Taking};
+use crate::sys::uring::{Done, Entry};
 
 /// What a transfer that moved fewer bytes than it could says about the socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,12 +189,43 @@ impl Operation for Accept {
     fn drained(&self, _: &(OwnedFd, Address)) -> bool {
         false
     }
+
+    fn entry<'fd>(&self, fd: BorrowedFd<'fd>) -> Option<Entry<'fd>> {
+        Some(Entry::accept(fd))
+    }
+
+    fn complete(&mut self, done: Done, entry: Entry<'_>) -> io::Result<((OwnedFd, Address), bool)> {
+        Ok(((done.opened()?, entry.into_address()), false))
+    }
 }
 
 /// Connects a stream of IP that is O_NONBLOCK.
 #[derive(Debug)]
 pub(crate) struct Connect {
-    pub(crate) address: Address,
+    address: Address,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Progress {
+    /// Nothing has been done; the kernel is to begin it as a whole.
+    Untouched,
+    /// That is what it does, or has failed to do.
+    Whole,
+    /// [`socket::connect`] has begun it.
+    Begun,
+}
+
+impl Connect {
+    /// One that has been begun by [`socket::connect`], which tells how it ends too.
+    pub(crate) fn begun(address: Address) -> Connect {
+        Connect { address, progress: Progress::Begun }
+    }
+
+    /// One that has not been begun, for a driver that does it as a whole: an operation that has begun it cannot tell of its end.
+    pub(crate) fn whole(address: Address) -> Connect {
+        Connect { address, progress: Progress::Untouched }
+    }
 }
 
 impl Operation for Connect {
@@ -201,10 +233,22 @@ impl Operation for Connect {
     const DIRECTION: Direction = Direction::Write;
 
     fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        if self.progress == Progress::Untouched {
+            self.progress = Progress::Whole;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         socket::connect(fd, &self.address)
     }
 
     fn drained(&self, (): &()) -> bool {
         false
+    }
+
+    fn entry<'fd>(&self, fd: BorrowedFd<'fd>) -> Option<Entry<'fd>> {
+        (self.progress != Progress::Begun).then(|| Entry::connect(fd, self.address))
+    }
+
+    fn complete(&mut self, _: Done, _: Entry<'_>) -> io::Result<((), bool)> {
+        Ok(((), false))
     }
 }

@@ -222,6 +222,16 @@ impl<T: AsFd> Source<T> {
         // A key that names nothing: it has been closed.
         let turn = Turn::begin(reactor, key, O::DIRECTION, || waiter.notify());
         let turn = turn.ok_or_else(descriptor::bad_descriptor)?;
+        if !reactor.tells_edges() {
+            if let Some(result) = perform(&mut operation, fd, &turn, &waiter, deadline) {
+                let (output, drained) = result?;
+                turn.finish(drained);
+                return Ok(output);
+            }
+            // It may have been closed meanwhile.
+            turn.may_try().ok_or_else(descriptor::bad_descriptor)?;
+            turn.wait_again(false, || waiter.notify());
+        }
         loop {
             let wakeup = waiter.park(deadline);
             if let Wakeup::Interrupted(interrupt) = wakeup {
@@ -257,6 +267,26 @@ fn attempt<O: Operation>(operation: &mut O, fd: BorrowedFd<'_>) -> io::Result<O:
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+/// Has the kernel do the operation as a whole, and tells whether what it gives shows that it is drained. `None` if it has not been done,
+/// and is to be waited for by readiness.
+fn perform<O: Operation>(
+    operation: &mut O,
+    fd: BorrowedFd<'_>,
+    turn: &Turn<'_>,
+    waiter: &Waiter,
+    deadline: Option<Time>,
+) -> Option<io::Result<(O::Output, bool)>> {
+    if !turn.may_perform() {
+        return None;
+    }
+    let entry = operation.entry(fd)?;
+    match turn.perform(&entry, waiter, deadline)? {
+        Ok(done) => Some(operation.complete(done, entry)),
+        Err(error) if descriptor::is_not_now(&error) => None,
+        Err(error) => Some(Err(error)),
     }
 }
 

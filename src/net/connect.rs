@@ -12,6 +12,8 @@ use std::time::Duration;
 use super::resolve::ToSocketAddrs;
 use super::tcp_stream::TcpStream;
 use crate::error::JoinError;
+use crate::hub::local_hub;
+use crate::hub::reactor::Reactor;
 use crate::hub::waiter::is_unwinding;
 use crate::io::Source;
 use crate::io::socket::Connect;
@@ -43,16 +45,15 @@ fn race(addresses: impl Iterator<Item = SocketAddr>, deadline: Time) -> io::Resu
     let mut running = Running::default();
     let mut failure = Failure::default();
     while let Some((place, address)) = waiting.pop_front() {
-        match Attempt::begin(address) {
+        let is_alone = running.is_empty() && waiting.is_empty();
+        match Attempt::begin(address, is_alone && !is_unwinding() && pays_as_a_whole(address)) {
             Err(error) => failure.note(place, error),
-            Ok(attempt) if attempt.is_done => return attempt.finish(deadline),
+            Ok(attempt) if attempt.rest.is_none() => return attempt.finish(deadline),
             // There is nobody to race with, or the green thread unwinds and may not wait, whatever for.
-            Ok(attempt) if running.is_empty() && waiting.is_empty() || is_unwinding() => {
-                match attempt.finish(deadline) {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => failure.note(place, error),
-                }
-            }
+            Ok(attempt) if is_alone || is_unwinding() => match attempt.finish(deadline) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure.note(place, error),
+            },
             Ok(attempt) => running.begin(place, attempt, deadline),
         }
         // The last to begin has no need of a start: this waits for all.
@@ -87,30 +88,41 @@ fn alternate(addresses: impl Iterator<Item = SocketAddr>) -> Vec<(usize, SocketA
     pairs.flat_map(|(one, other)| one.into_iter().chain(other)).collect()
 }
 
+/// Whether to have the kernel connect as a whole, if the calling thread's driver, which may not be there yet, does that. To this machine
+/// the call connects at once, so it costs less unless others are ready, with whom the wait for the kernel is shared.
+fn pays_as_a_whole(address: SocketAddr) -> bool {
+    local_hub().is_some_and(|hub| {
+        hub.made_reactor().is_some_and(Reactor::performs) && (!address.ip().is_loopback() || hub.has_ready())
+    })
+}
+
 /// A socket that connects, or has done so.
 struct Attempt {
     source: Source<std::net::TcpStream>,
-    address: Address,
-    is_done: bool,
+    /// What is left to do.
+    rest: Option<Connect>,
 }
 
 impl Attempt {
-    /// Begins to connect, and does not wait. To an address of this machine it is done at once.
-    fn begin(address: SocketAddr) -> io::Result<Attempt> {
+    /// Begins to connect, and does not wait. To an address of this machine it is done at once. What is to go to the kernel as a whole
+    /// is not begun: it would do what is left.
+    fn begin(address: SocketAddr, as_a_whole: bool) -> io::Result<Attempt> {
         let address = Address::from(address);
         let inner = std::net::TcpStream::from(socket::stream(&address)?);
-        let is_done = match socket::connect(inner.as_fd(), &address) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-            Err(error) => return Err(error),
+        let rest = match as_a_whole {
+            true => Some(Connect::whole(address)),
+            false => match socket::connect(inner.as_fd(), &address) {
+                Ok(()) => None,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Connect::begun(address)),
+                Err(error) => return Err(error),
+            },
         };
-        Ok(Attempt { source: Source::new(inner), address, is_done })
+        Ok(Attempt { source: Source::new(inner), rest })
     }
 
     /// Waits until it is connected.
     fn finish(self, deadline: Time) -> io::Result<TcpStream> {
-        if !self.is_done {
-            let connect = Connect { address: self.address };
+        if let Some(connect) = self.rest {
             let deadline = (deadline != Time::NEVER).then_some(deadline);
             self.source.run_until(connect, deadline).map_err(|error| match error.kind() {
                 // Not the kernel's own ETIMEDOUT.

@@ -85,7 +85,8 @@ impl TcpListener {
     /// Takes the next connection, and tells whom it is from.
     ///
     /// The calling green thread yields until there is one; several take turns in order of arrival. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait, and no connection is lost by it.
+    /// [`with_timeout`](crate::with_timeout) ends the wait, and no connection is lost by it: on io_uring one that comes at that moment
+    /// may be [returned](crate::net#waiting).
     ///
     /// # Errors
     ///

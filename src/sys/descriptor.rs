@@ -176,14 +176,14 @@ pub(crate) fn is_bad_descriptor(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EBADF)
 }
 
-/// Whether `error` says that a signal has kept a call from being made.
-pub(crate) fn is_interrupted(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINTR)
-}
-
-/// Whether `error` says that the kernel has given an operation up, as it was asked to.
+/// Whether `error` says that an operation has not been done: the kernel has given it up, as it was asked to, or a signal came.
 pub(crate) fn is_given_up(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECANCELED | libc::EINTR))
+}
+
+/// Whether `error` says that the kernel could not do an operation as a whole, but another time may.
+pub(crate) fn is_not_now(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS))
 }
 
 /// How many bytes a file says that it has.

@@ -3,6 +3,7 @@
 //! A call that would wait fails with `WouldBlock`, whether its socket is O_NONBLOCK or not: what a descriptor was set to
 //! belongs to whoever made it. The exceptions are [`accept`] and [`connect`], for which the kernel has no such flag.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
@@ -215,6 +216,21 @@ impl Address {
         length: PATH_OFFSET as libc::socklen_t,
     };
     const CAPACITY: libc::socklen_t = mem::size_of::<Form>() as libc::socklen_t;
+
+    /// For the kernel to put one in.
+    pub(super) fn room() -> Address {
+        Address { length: Address::CAPACITY, ..Address::UNNAMED }
+    }
+
+    /// For the kernel to read, or to put another in: the address and its length.
+    pub(super) fn parts(address: &Cell<Address>) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
+        let place = |offset| address.as_ptr().wrapping_byte_add(offset);
+        (place(mem::offset_of!(Address, form)).cast(), place(mem::offset_of!(Address, length)).cast())
+    }
+
+    pub(super) fn length(&self) -> libc::socklen_t {
+        self.length
+    }
 
     fn as_pointer(&self) -> *const libc::sockaddr {
         ptr::from_ref(&self.form).cast()

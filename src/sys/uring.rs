@@ -26,7 +26,8 @@ pub(crate) use opening::Opening;
 use ring::Ring;
 
 /// What the kernel must have.
-const OPERATIONS: &[u8] = &[abi::POLL, abi::CANCEL, abi::READ, abi::WRITE, abi::OPEN, abi::SYNCHRONIZE];
+const OPERATIONS: &[u8] =
+    &[abi::POLL, abi::CANCEL, abi::READ, abi::WRITE, abi::ACCEPT, abi::CONNECT, abi::OPEN, abi::SYNCHRONIZE];
 /// Events told by one wait, about; more are left for the next.
 const EVENTS: usize = 1024;
 /// The name of requests whose answers are of no use.
@@ -46,7 +47,7 @@ pub(crate) struct Uring {
     requests: Slab<Request>,
     /// `numbers[fd]` is the name of the request in force for `fd`, or [`NOWHERE`].
     numbers: Vec<u32>,
-    /// Polls taken back that have not been answered.
+    /// Requests taken back that have not been answered.
     leaving: usize,
     /// Operations that have not been answered.
     under_way: usize,
@@ -67,6 +68,8 @@ enum Request {
         token: u64,
         /// Whether it makes a descriptor.
         opens: bool,
+        /// As in [`Poll`].
+        taken_back: bool,
     },
 }
 
@@ -186,7 +189,8 @@ impl Uring {
     ///
     /// `entry` is not dropped or taken apart until then: until its token has been told, or this has been dropped.
     pub(crate) unsafe fn begin(&mut self, entry: &Entry<'_>, token: u64) -> Begun {
-        let name = self.requests.insert(Request::Operation { token, opens: entry.opens() });
+        let request = Request::Operation { token, opens: entry.opens(), taken_back: false };
+        let name = self.requests.insert(request);
         self.under_way += 1;
         self.push(Submission { name: name as u64, ..entry.submission });
         Begun(name as u64)
@@ -196,6 +200,16 @@ impl Uring {
     /// error ECANCELED or EINTR if it has not been done.
     pub(crate) fn cancel(&mut self, begun: Begun) {
         self.push(cancel(begun.0));
+    }
+
+    /// [Cancels](Uring::cancel) one whose file is about to be closed: [`let_go`](Uring::let_go) waits for its end.
+    pub(crate) fn hurry(&mut self, begun: Begun) {
+        let request = self.requests.get_mut(begun.0 as usize);
+        if let Some(Request::Operation { taken_back: taken_back @ false, .. }) = request {
+            *taken_back = true;
+            self.leaving += 1;
+            self.cancel(begun);
+        }
     }
 
     /// Tells of the operations that are done.
@@ -244,8 +258,9 @@ impl Uring {
         let request = if goes_on { self.requests[name] } else { self.requests.remove(name) };
         let poll = match request {
             Request::Poll(poll) => poll,
-            Request::Operation { token, opens } => {
+            Request::Operation { token, opens, taken_back } => {
                 self.under_way -= 1;
+                self.leaving -= usize::from(taken_back);
                 self.done.push((token, Done::new(result, opens)));
                 return None;
             }

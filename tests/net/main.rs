@@ -19,6 +19,8 @@ mod names;
 mod parity;
 /// Reading and writing connections.
 mod streams;
+/// What io_uring sends, receives, accepts and connects itself.
+mod whole;
 
 use std::net::{Ipv4Addr, Shutdown};
 use std::os::linux::net::SocketAddrExt;

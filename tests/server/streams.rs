@@ -103,6 +103,8 @@ each_driver! {
         has_begun.recv().unwrap();
         serving.kill();
         assert_eq!(io::read_to_string(client).unwrap(), "");
+        // It did not wait for the end of the one that accepts.
+        greenloop::idle();
         assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
         assert_eq!(server.handlers(), 0);
         let server = greet();

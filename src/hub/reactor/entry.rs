@@ -40,6 +40,8 @@ pub(super) struct Side {
     turn: u64,
     /// Set while the operation whose turn it is waits for readiness.
     parked: Option<Notify>,
+    /// While it waits for the kernel to do it instead, its token.
+    performed: Option<u32>,
     /// Those whose turn has not come. Made by the first; most descriptors never have any.
     line: Option<Box<WaitList<(u64, Notify)>>>,
 }
@@ -118,6 +120,12 @@ impl Entry {
             | Interest::WRITABLE.when(write.parked.is_some())
     }
 
+    /// The tokens of the operations that the kernel does on it.
+    pub(super) fn performed(&self) -> impl Iterator<Item = u32> + use<> {
+        let [read, write] = &self.sides;
+        [read.performed, write.performed].into_iter().flatten()
+    }
+
     /// Hands out everybody, because nothing more will be heard of the descriptor.
     pub(super) fn disband(self, woken: &mut Vec<Notify>) {
         for side in self.sides {
@@ -130,7 +138,7 @@ impl Entry {
 
 impl Side {
     fn new() -> Side {
-        Side { ready: true, marked: false, turn: 0, parked: None, line: None }
+        Side { ready: true, marked: false, turn: 0, parked: None, performed: None, line: None }
     }
 
     /// Whether an operation that comes now may try at once.
@@ -174,6 +182,26 @@ impl Side {
     #[inline]
     pub(super) fn may_try(&self, place: &Place) -> bool {
         self.turn == place.id && self.ready
+    }
+
+    /// Whether the kernel may do this one's operation as a whole: it is its turn, and a try would be in vain.
+    #[inline]
+    pub(super) fn may_be_performed(&self, place: &Place) -> bool {
+        self.turn == place.id && !self.ready
+    }
+
+    /// The kernel does the operation whose turn it is, which hears of nothing else.
+    #[inline]
+    pub(super) fn begin_performed(&mut self, token: u32) {
+        self.parked = None;
+        self.performed = Some(token);
+    }
+
+    /// It does so no more. If that `succeeded`, there may be more.
+    #[inline]
+    pub(super) fn end_performed(&mut self, succeeded: bool) {
+        self.performed = None;
+        self.ready |= succeeded;
     }
 
     /// An operation could not be done yet. Of no effect for one in the line, who is told anyway.

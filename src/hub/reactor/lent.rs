@@ -11,6 +11,7 @@ use std::mem;
 use super::super::raise_interrupt;
 use super::super::waiter::{Waiter, WaitingOn, Wake};
 use super::{Core, Poller, Reactor};
+use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::uring::{Begun, Done, Entry, Uring};
 
@@ -31,7 +32,7 @@ enum Progress {
 }
 
 /// The loan of what an entry has. It ends when this is dropped, which waits for it if nobody else has.
-struct Lent<'a> {
+pub(super) struct Lent<'a> {
     reactor: &'a Reactor,
     token: usize,
 }
@@ -69,24 +70,8 @@ impl Reactor {
         if waiter.is_disturbed() {
             return None;
         }
-        let lent = Lent::begin(self, entry, waiter.wake());
-        while !waiter.park_undecided() {
-            if let Some(result) = lent.take() {
-                return unless(result, descriptor::is_interrupted);
-            }
-        }
-        lent.give_up();
-        loop {
-            if let Some(result) = lent.take() {
-                return unless(result, descriptor::is_given_up);
-            }
-            waiter.park_uninterrupted();
-        }
+        Lent::begin(self, entry, waiter.wake()).wait(&waiter, None)
     }
-}
-
-fn unless(result: io::Result<Done>, undone: fn(&io::Error) -> bool) -> Option<io::Result<Done>> {
-    if result.as_ref().is_err_and(undone) { None } else { Some(result) }
 }
 
 impl Core {
@@ -94,6 +79,13 @@ impl Core {
         match &mut self.poller {
             Poller::Uring(uring) => uring,
             _ => panic!("only io_uring does operations as a whole"),
+        }
+    }
+
+    /// Gives an operation up on a file that is about to be closed: the next [`let_go`](Poller::let_go) waits for its end.
+    pub(super) fn hurry(&mut self, token: u32) {
+        if let Operation { begun, progress: Progress::UnderWay, .. } = self.operations[token as usize] {
+            self.uring().hurry(begun);
         }
     }
 
@@ -111,16 +103,39 @@ impl Core {
 }
 
 impl<'a> Lent<'a> {
-    fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, whom: Wake) -> Lent<'a> {
+    /// Begins an operation. `whom` is woken when it is done.
+    pub(super) fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, whom: Wake) -> Lent<'a> {
         let core = &mut *reactor.core.borrow_mut();
         let token = core.operations.vacant_key();
-        // SAFETY: `Lent<'a>` borrows the entry, and lives in the frame of `try_perform` alone, which leaves it only when the
-        // operation has been told of, or by its drop, which waits until it has. The entry itself lives in the frame of `perform`: in
-        // one that never runs again, since its OS thread has ended, nothing is dropped.
+        // SAFETY: `Lent<'a>` borrows the entry, and lives in the frame of a wait alone, `try_perform` or `Turn::perform`, which leaves
+        // it only when the operation has been told of, or by its drop, which waits until it has. The entry itself lives in the frame
+        // of the caller: in one that never runs again, since its OS thread has ended, nothing is dropped.
         let begun = unsafe { core.uring().begin(entry, token as u64) };
         core.operations.insert(Operation { whom, begun, progress: Progress::UnderWay });
         reactor.waiting.update(|waiting| waiting + 1);
         Lent { reactor, token }
+    }
+
+    /// Its name, for [`Core::hurry`].
+    pub(super) fn token(&self) -> u32 {
+        u32::try_from(self.token).expect("each has a stack of its own")
+    }
+
+    /// Parks until it is done. At the deadline, and at an interrupt, which is left for the next park, it is given up. `None` if it has
+    /// not been done then.
+    pub(super) fn wait(&self, waiter: &Waiter, deadline: Option<Time>) -> Option<io::Result<Done>> {
+        while waiter.park_undecided(deadline) {
+            if let Some(result) = self.take() {
+                return unless_given_up(result);
+            }
+        }
+        self.give_up();
+        loop {
+            if let Some(result) = self.take() {
+                return unless_given_up(result);
+            }
+            waiter.park_uninterrupted();
+        }
     }
 
     /// What the kernel has said, once.
@@ -160,4 +175,8 @@ impl Drop for Lent<'_> {
         self.reactor.waiting.update(|waiting| waiting - 1);
         drop(operation);
     }
+}
+
+fn unless_given_up(result: io::Result<Done>) -> Option<io::Result<Done>> {
+    if result.as_ref().is_err_and(descriptor::is_given_up) { None } else { Some(result) }
 }

@@ -40,7 +40,11 @@ impl Bench {
 
     /// An operation that reads from `key` parks.
     fn park(&self, key: Key, name: &'static str) -> Turn<'_> {
-        Turn::begin(&self.reactor, key, Direction::Read, || self.notify(name)).unwrap()
+        let turn = Turn::begin(&self.reactor, key, Direction::Read, || self.notify(name)).unwrap();
+        if !self.reactor.tells_edges() {
+            turn.wait_again(false, || self.notify(name));
+        }
+        turn
     }
 
     fn watch(&self, fd: &impl AsRawFd, interest: Interest, name: &'static str) -> Watch {

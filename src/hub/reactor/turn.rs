@@ -1,8 +1,13 @@
 //! The wait of one operation at a descriptor of greenloop's own.
 
-use super::super::waiter::Notify;
-use super::entry::Place;
+use std::io;
+
+use super::super::waiter::{Notify, Waiter};
+use super::entry::{Place, Side};
+use super::lent::Lent;
 use super::{Direction, Key, Reactor};
+use crate::sys::clock::Time;
+use crate::sys::uring::{Done, Entry};
 
 /// An operation's stay in the line at its descriptor. However it ends, what it leaves goes to the next one.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(crate) struct Turn<'a> {
 impl<'a> Turn<'a> {
     /// An operation that has to wait gets in line, and parks next: `notify` is called when its turn has come and it may try,
     /// or when nothing more will be heard of the descriptor. `None` if the key names nothing.
+    ///
+    /// Unless the driver [tells edges](Reactor::tells_edges), it calls [`wait_again`](Turn::wait_again) before it parks.
     #[inline]
     pub(crate) fn begin(
         reactor: &'a Reactor,
@@ -28,16 +35,46 @@ impl<'a> Turn<'a> {
         let core = &mut *reactor.core.borrow_mut();
         let id = core.next_id();
         let place = core.side(key, direction)?.enter(id, notify);
-        core.refresh_owned(key);
         reactor.waiting.update(|waiting| waiting + 1);
         Some(Turn { reactor, key, direction, place, drained: false })
+    }
+
+    /// Whether the kernel may do the operation as a whole: the driver can, it is this one's turn, and a try would be in vain.
+    pub(crate) fn may_perform(&self) -> bool {
+        self.reactor.performs() && self.with_side(|side| side.may_be_performed(&self.place)) == Some(true)
+    }
+
+    /// Has the kernel do an operation that [may](Turn::may_perform) be done so, as [`Reactor::perform`] does. `None` if it has not been
+    /// done: at the deadline, at an interrupt, which is left for the next park, or when nothing more will be
+    /// heard of the descriptor.
+    pub(crate) fn perform(
+        &self,
+        entry: &Entry<'_>,
+        waiter: &Waiter,
+        deadline: Option<Time>,
+    ) -> Option<io::Result<Done>> {
+        // One that is always done before it can be given up would put the interrupt off for ever.
+        if waiter.is_disturbed() {
+            return None;
+        }
+        let lent = Lent::begin(self.reactor, entry, waiter.wake());
+        self.with_side(|side| side.begin_performed(lent.token()));
+        // Dropped before the loan, which the token names.
+        let mut performing = Performing { turn: self, succeeded: false };
+        let performed = lent.wait(waiter, deadline);
+        performing.succeeded = matches!(performed, Some(Ok(_)));
+        performed
+    }
+
+    #[inline]
+    fn with_side<R>(&self, look: impl FnOnce(&mut Side) -> R) -> Option<R> {
+        self.reactor.core.borrow_mut().side(self.key, self.direction).map(look)
     }
 
     /// Whether its turn has come and it may try; `None` if the key names nothing any more.
     #[inline]
     pub(crate) fn may_try(&self) -> Option<bool> {
-        let core = &mut *self.reactor.core.borrow_mut();
-        core.side(self.key, self.direction).map(|side| side.may_try(&self.place))
+        self.with_side(|side| side.may_try(&self.place))
     }
 
     /// It has tried and was told EAGAIN if `blocked`, or it was woken for nothing; it parks next.
@@ -53,6 +90,19 @@ impl<'a> Turn<'a> {
     #[inline]
     pub(crate) fn finish(mut self, drained: bool) {
         self.drained = drained;
+    }
+}
+
+/// The time during which the kernel does an operation.
+struct Performing<'a, 'b> {
+    turn: &'a Turn<'b>,
+    succeeded: bool,
+}
+
+impl Drop for Performing<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.turn.with_side(|side| side.end_performed(self.succeeded));
     }
 }
 

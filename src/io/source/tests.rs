@@ -15,6 +15,9 @@ use crate::hub::{Config, Driver, configure};
 use crate::io::operation::{ReadBytes, WriteBytes};
 use crate::task::{idle, sleep, spawn, yield_now};
 
+/// Sockets, which io_uring does not wait for, but sends, receives, accepts and connects as a whole.
+mod sockets;
+
 /// Runs `body` on a fresh hub for each driver.
 fn on_each(body: fn()) {
     for driver in Driver::all_available() {

@@ -162,7 +162,9 @@ pub(super) const MORE: u32 = 1 << 1;
 /// Of [`Submission::operation`].
 pub(super) const SYNCHRONIZE: u8 = 3;
 pub(super) const POLL: u8 = 6;
+pub(super) const ACCEPT: u8 = 13;
 pub(super) const CANCEL: u8 = 14;
+pub(super) const CONNECT: u8 = 16;
 pub(super) const OPEN: u8 = 18;
 pub(super) const READ: u8 = 22;
 pub(super) const WRITE: u8 = 23;

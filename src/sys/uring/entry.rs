@@ -1,10 +1,13 @@
 //! Operations that the kernel does as a whole, as data.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
 
+use super::super::socket::Address;
 use super::abi::{self, Submission};
 
 /// The most that one read or write moves.
@@ -25,6 +28,7 @@ enum Memory {
     None,
     Bytes(Vec<u8>),
     Path(#[expect(dead_code, reason = "the kernel reads it")] CString),
+    Address(Rc<Cell<Address>>),
 }
 
 /// What an operation gave.
@@ -92,16 +96,53 @@ impl<'fd> Entry<'fd> {
         Entry { submission, memory: Memory::Path(path), fd: PhantomData }
     }
 
+    /// accept4(2). The address is the entry's in the end.
+    pub(crate) fn accept(fd: BorrowedFd<'fd>) -> Entry<'fd> {
+        let address = Rc::new(Cell::new(Address::room()));
+        let (form, length) = Address::parts(&address);
+        let submission = Submission {
+            operation: abi::ACCEPT,
+            fd: fd.as_raw_fd(),
+            offset: length.expose_provenance() as u64,
+            address: form.expose_provenance() as u64,
+            options: libc::SOCK_CLOEXEC as u32,
+            ..Submission::default()
+        };
+        Entry { submission, memory: Memory::Address(address), fd: PhantomData }
+    }
+
+    /// connect(2), of a stream of IP that does not connect yet.
+    pub(crate) fn connect(fd: BorrowedFd<'fd>, address: Address) -> Entry<'fd> {
+        let address = Rc::new(Cell::new(address));
+        let (form, _) = Address::parts(&address);
+        let submission = Submission {
+            operation: abi::CONNECT,
+            fd: fd.as_raw_fd(),
+            offset: u64::from(address.get().length()),
+            address: form.expose_provenance() as u64,
+            ..Submission::default()
+        };
+        Entry { submission, memory: Memory::Address(address), fd: PhantomData }
+    }
+
     /// Whether it makes a descriptor.
     pub(super) fn opens(&self) -> bool {
-        self.submission.operation == abi::OPEN
+        matches!(self.submission.operation, abi::OPEN | abi::ACCEPT)
     }
 
     /// The bytes that were read or written; none for another operation.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         match self.memory {
             Memory::Bytes(bytes) => bytes,
-            Memory::None | Memory::Path(_) => Vec::new(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whom a connection is from.
+    pub(crate) fn into_address(self) -> Address {
+        match self.memory {
+            Memory::Address(address) => address.get(),
+            _ => Address::default(),
         }
     }
 }
@@ -135,7 +176,7 @@ impl Done {
     pub(crate) fn opened(self) -> io::Result<OwnedFd> {
         match self {
             Done::Opened(fd) => Ok(fd),
-            Done::Count(_) => Err(io::Error::from_raw_os_error(libc::EBADF)),
+            _ => Err(io::Error::from_raw_os_error(libc::EBADF)),
         }
     }
 }

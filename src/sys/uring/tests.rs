@@ -1,9 +1,10 @@
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
+use super::super::socket::{self, Address};
 use super::*;
 
 /// `None` where the kernel has none.
@@ -185,4 +186,50 @@ fn a_wait_ends_in_time() {
         events_within(&mut uring, Some(wait));
     }
     assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+/// The oldest operation that is done, after a wait if need be.
+fn next_done(uring: &mut Uring) -> (u64, io::Result<Done>) {
+    while uring.done.is_empty() {
+        assert_eq!(events_within(uring, None), []);
+    }
+    uring.done.remove(0)
+}
+
+fn begin(uring: &mut Uring, entry: &Entry<'_>, token: u64) -> Begun {
+    // SAFETY: the tests drop their entries after the ring, or after they have been told of.
+    unsafe { uring.begin(entry, token) }
+}
+
+fn error_of(done: (u64, io::Result<Done>)) -> Option<i32> {
+    done.1.unwrap_err().raw_os_error()
+}
+
+#[test]
+fn a_connection_is_made_and_taken() {
+    let Some(mut uring) = uring() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let accept = Entry::accept(listener.as_fd());
+    begin(&mut uring, &accept, 1);
+    assert_eq!(events(&mut uring), []);
+    let client = TcpStream::connect(address).unwrap();
+    let connection = TcpStream::from(next_done(&mut uring).1.unwrap().opened().unwrap());
+    assert_eq!(connection.peer_addr().unwrap(), client.local_addr().unwrap());
+    assert_eq!(accept.into_address().to_ip().unwrap(), client.local_addr().unwrap());
+    // SAFETY: takes no pointers.
+    assert_eq!(unsafe { libc::fcntl(connection.as_raw_fd(), libc::F_GETFD) }, libc::FD_CLOEXEC);
+
+    let target = Address::from(address);
+    let socket = socket::stream(&target).unwrap();
+    let connect = Entry::connect(socket.as_fd(), target);
+    begin(&mut uring, &connect, 2);
+    assert_eq!(next_done(&mut uring).1.unwrap().count(), 0);
+    assert_eq!(TcpStream::from(socket).peer_addr().unwrap(), address);
+    drop(listener);
+    let socket = socket::stream(&target).unwrap();
+    let connect = Entry::connect(socket.as_fd(), target);
+    begin(&mut uring, &connect, 3);
+    assert_eq!(error_of(next_done(&mut uring)), Some(libc::ECONNREFUSED));
 }

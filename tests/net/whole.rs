@@ -1,0 +1,91 @@
+//! What io_uring does as a whole, by what the kernel tells of its rings.
+
+use std::fs::{read_dir, read_link, read_to_string};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use greenloop::hub::{Config, Driver, configure};
+use greenloop::net::{TcpListener, TcpStream};
+use greenloop::spawn;
+
+use crate::support::leaves_nothing_open;
+use crate::{settle, unresponsive};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+const ACCEPT: u8 = 13;
+const CONNECT: u8 = 16;
+
+/// Runs `run` where no other ring is, if the kernel has io_uring and tells what is under way.
+fn on_a_ring(run: fn()) {
+    leaves_nothing_open(LIMIT, move || {
+        // The end of a ring may interrupt calls of its thread.
+        if !thread::spawn(|| Driver::IoUring.is_available()).join().unwrap() {
+            return println!("there is no io_uring here");
+        }
+        configure(Config::new().driver(Driver::IoUring)).unwrap();
+        settle();
+        match under_way() {
+            None => println!("the kernel does not tell what is under way"),
+            Some(operations) => {
+                assert_eq!(operations, []);
+                run();
+                settle();
+                assert_eq!(under_way().unwrap(), []);
+            }
+        }
+    });
+}
+
+/// The operations in the process's rings that wait for their descriptor, without questions for readiness.
+fn under_way() -> Option<Vec<u8>> {
+    const QUESTION: u8 = 6;
+    let mut operations = Vec::new();
+    for entry in read_dir("/proc/self/fd").unwrap().flatten() {
+        if read_link(entry.path()).is_ok_and(|link| link == Path::new("anon_inode:[io_uring]")) {
+            // Of others, which close theirs, there is nothing to tell.
+            let about = read_to_string(Path::new("/proc/self/fdinfo").join(entry.file_name()));
+            let Ok(about) = about else { continue };
+            let (_, list) = about.split_once("PollList:")?;
+            let numbers =
+                list.split("op=").skip(1).map(|rest| rest.split(',').next().unwrap().parse::<u8>().unwrap());
+            operations.extend(numbers.filter(|&number| number != QUESTION));
+        }
+    }
+    Some(operations)
+}
+
+/// Runs `wait` until it waits, expects `operation` under way, and kills it.
+fn expect(operation: Option<u8>, wait: impl FnOnce() + 'static) {
+    let waiting = spawn(wait);
+    settle();
+    assert!(!waiting.is_finished());
+    assert_eq!(under_way().unwrap(), Vec::from_iter(operation));
+    waiting.kill();
+    assert!(waiting.join().unwrap_err().is_killed());
+    assert_eq!(under_way().unwrap(), []);
+}
+
+#[test]
+fn the_kernel_accepts() {
+    on_a_ring(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        expect(Some(ACCEPT), move || drop(listener.accept()));
+    });
+}
+
+#[test]
+fn the_kernel_connects_in_company() {
+    on_a_ring(|| {
+        let (listener, _inside) = unresponsive();
+        let address = listener.local_addr().unwrap();
+        let connect = move || drop(TcpStream::connect(address));
+        // To this machine, one alone is connected by a call.
+        expect(None, connect);
+        expect(Some(CONNECT), move || {
+            let _company = spawn(|| ());
+            connect();
+        });
+    });
+}
