@@ -47,6 +47,19 @@ impl Operation for Receive<'_> {
     fn drained(&self, &count: &usize) -> bool {
         self.short.exhausts(count, self.buffer.len())
     }
+
+    /// Of a stream of TCP alone: other sockets end in ways of their own, and a datagram must not be cut. A peek takes nothing.
+    #[inline]
+    fn entry<'fd>(&self, fd: BorrowedFd<'fd>) -> Option<Entry<'fd>> {
+        let may = self.taking == Taking::Consume && self.short == Short::Exhausted && !self.buffer.is_empty();
+        may.then(|| Entry::receive(fd, self.buffer.len()))
+    }
+
+    #[inline]
+    fn complete(&mut self, done: Done, entry: Entry<'_>) -> io::Result<(usize, bool)> {
+        let count = done.received(self.buffer);
+        Ok((count, self.short.exhausts(count, entry.length())))
+    }
 }
 
 /// Receives bytes of a stream into several buffers, one after the other.

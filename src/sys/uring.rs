@@ -10,11 +10,13 @@
 mod abi;
 mod entry;
 mod opening;
+mod provided;
 mod ring;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
@@ -23,11 +25,21 @@ use super::readiness::{Event, Interest};
 use abi::{Completion, Submission};
 pub(crate) use entry::{Done, Entry};
 pub(crate) use opening::Opening;
+use provided::{Buffers, Provided};
 use ring::Ring;
 
 /// What the kernel must have.
-const OPERATIONS: &[u8] =
-    &[abi::POLL, abi::CANCEL, abi::READ, abi::WRITE, abi::ACCEPT, abi::CONNECT, abi::OPEN, abi::SYNCHRONIZE];
+const OPERATIONS: &[u8] = &[
+    abi::POLL,
+    abi::CANCEL,
+    abi::READ,
+    abi::WRITE,
+    abi::RECEIVE,
+    abi::ACCEPT,
+    abi::CONNECT,
+    abi::OPEN,
+    abi::SYNCHRONIZE,
+];
 /// Events told by one wait, about; more are left for the next.
 const EVENTS: usize = 1024;
 /// The name of requests whose answers are of no use.
@@ -57,6 +69,8 @@ pub(crate) struct Uring {
     heard: Vec<Event>,
     /// The operations that have been answered, by their tokens.
     done: Vec<(u64, io::Result<Done>)>,
+    /// For what is received, from the first question for them on; `None` inside if the kernel refused.
+    buffers: Option<Option<Rc<Buffers>>>,
     /// Who made it: in the child of a fork, the operations are the parent's.
     process: u32,
 }
@@ -120,6 +134,7 @@ impl Uring {
             backlog: VecDeque::new(),
             heard: Vec::new(),
             done: Vec::new(),
+            buffers: None,
             process: std::process::id(),
         })
     }
@@ -196,6 +211,12 @@ impl Uring {
         Begun(name as u64)
     }
 
+    /// Whether there are buffers for operations that [take one](Entry::takes_buffer), which fail with ENOBUFS otherwise: the kernel may
+    /// refuse them for want of memory.
+    pub(crate) fn has_buffers(&mut self) -> bool {
+        self.buffers.get_or_insert_with(|| Buffers::new(self.ring.as_fd()).ok()).is_some()
+    }
+
     /// Has the kernel give up an operation that has not been told of, if it still can: it is told of all the same, soon, with the
     /// error ECANCELED or EINTR if it has not been done.
     pub(crate) fn cancel(&mut self, begun: Begun) {
@@ -261,7 +282,8 @@ impl Uring {
             Request::Operation { token, opens, taken_back } => {
                 self.under_way -= 1;
                 self.leaving -= usize::from(taken_back);
-                self.done.push((token, Done::new(result, opens)));
+                let provided = self.provided(result, flags);
+                self.done.push((token, Done::new(result, opens, provided)));
                 return None;
             }
         };
@@ -291,6 +313,17 @@ impl Uring {
             (false, false) => self.poll(Poll { manner: Manner::Changes, ..poll }),
         }
         is_meant.then_some(event)
+    }
+
+    /// The buffer that an answer names.
+    #[inline]
+    fn provided(&self, result: i32, flags: u32) -> Option<Provided> {
+        let buffers = self.buffers.as_ref()?.as_ref()?;
+        if result == -libc::ENOBUFS {
+            buffers.grow();
+        }
+        let length = usize::try_from(result).unwrap_or(0);
+        (flags & abi::BUFFER != 0).then(|| buffers.provided((flags >> 16) as u16, length))
     }
 
     fn push(&mut self, submission: Submission) {

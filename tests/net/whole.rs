@@ -1,6 +1,7 @@
 //! What io_uring does as a whole, by what the kernel tells of its rings.
 
 use std::fs::{read_dir, read_link, read_to_string};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -10,12 +11,13 @@ use greenloop::net::{TcpListener, TcpStream};
 use greenloop::spawn;
 
 use crate::support::leaves_nothing_open;
-use crate::{settle, unresponsive};
+use crate::{pair, settle, unresponsive};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 const ACCEPT: u8 = 13;
 const CONNECT: u8 = 16;
+const RECEIVE: u8 = 27;
 
 /// Runs `run` where no other ring is, if the kernel has io_uring and tells what is under way.
 fn on_a_ring(run: fn()) {
@@ -76,6 +78,17 @@ fn the_kernel_accepts() {
 }
 
 #[test]
+fn the_kernel_receives() {
+    on_a_ring(|| {
+        let (stream, _peer) = pair();
+        expect(Some(RECEIVE), move || drop((&stream).read(&mut [0; 8])));
+        let (stream, _peer) = pair();
+        // What is left in its place is only looked for.
+        expect(None, move || drop(stream.peek(&mut [0; 8])));
+    });
+}
+
+#[test]
 fn the_kernel_connects_in_company() {
     on_a_ring(|| {
         let (listener, _inside) = unresponsive();
@@ -87,5 +100,32 @@ fn the_kernel_connects_in_company() {
             let _company = spawn(|| ());
             connect();
         });
+    });
+}
+
+#[test]
+fn among_many_sockets_what_comes_is_only_waited_for() {
+    on_a_ring(|| {
+        let (readers, peers): (Vec<_>, Vec<_>) = (0..300)
+            .map(|_| {
+                let (stream, peer) = pair();
+                let reader = spawn(move || {
+                    let mut text = String::new();
+                    (&stream).read_to_string(&mut text).unwrap();
+                    text
+                });
+                settle();
+                (reader, peer)
+            })
+            .unzip();
+        let receiving = under_way().unwrap();
+        assert!((100..150).contains(&receiving.len()), "{}", receiving.len());
+        assert!(receiving.iter().all(|&operation| operation == RECEIVE));
+        for (number, mut peer) in peers.into_iter().enumerate() {
+            peer.write_all(number.to_string().as_bytes()).unwrap();
+        }
+        for (number, reader) in readers.into_iter().enumerate() {
+            assert_eq!(reader.join().unwrap(), number.to_string());
+        }
     });
 }

@@ -15,6 +15,10 @@ use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::uring::{Begun, Done, Entry, Uring};
 
+/// Among more descriptors than that, bytes to receive are waited for by readiness: a request to receive is larger in the kernel than a
+/// question, so that a pass over many of them misses the caches.
+const FEW: usize = 128;
+
 /// An operation that was begun.
 #[derive(Debug)]
 pub(super) struct Operation {
@@ -42,6 +46,13 @@ impl Reactor {
     #[inline]
     pub(crate) fn performs(&self) -> bool {
         matches!(self.core.borrow().poller, Poller::Uring(_))
+    }
+
+    /// Whether to have the kernel do `entry`, an operation on a socket, as a whole and not to wait for readiness. One that receives, while
+    /// there are few sockets and there is a buffer for it; all others.
+    pub(super) fn pays(&self, entry: &Entry<'_>) -> bool {
+        let core = &mut *self.core.borrow_mut();
+        !entry.takes_buffer() || core.entries.len() <= FEW && core.uring().has_buffers()
     }
 
     /// Has the kernel do what `entry` says while the current greenlet, which does not unwind, is parked.

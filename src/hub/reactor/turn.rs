@@ -45,7 +45,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Has the kernel do an operation that [may](Turn::may_perform) be done so, as [`Reactor::perform`] does. `None` if it has not been
-    /// done: at the deadline, at an interrupt, which is left for the next park, or when nothing more will be
+    /// done: because that does not pay, at the deadline, at an interrupt, which is left for the next park, or when nothing more will be
     /// heard of the descriptor.
     pub(crate) fn perform(
         &self,
@@ -54,7 +54,7 @@ impl<'a> Turn<'a> {
         deadline: Option<Time>,
     ) -> Option<io::Result<Done>> {
         // One that is always done before it can be given up would put the interrupt off for ever.
-        if waiter.is_disturbed() {
+        if waiter.is_disturbed() || !self.reactor.pays(entry) {
             return None;
         }
         let lent = Lent::begin(self.reactor, entry, waiter.wake());

@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Submission {
     pub(super) operation: u8,
-    /// How it is dealt with: [`ELSEWHERE`], [`QUIET`].
+    /// How it is dealt with: [`ELSEWHERE`], [`TAKE_BUFFER`], [`QUIET`].
     pub(super) flags: u8,
     pub(super) priority: u16,
     pub(super) fd: i32,
@@ -27,7 +27,7 @@ pub(super) struct Completion {
     pub(super) name: u64,
     /// As the system call's, but an error is a negative number.
     pub(super) result: i32,
-    /// [`MORE`].
+    /// [`BUFFER`], [`MORE`].
     pub(super) flags: u32,
 }
 
@@ -112,6 +112,30 @@ impl Probe {
     }
 }
 
+/// Where buffers are queued: `struct io_uring_buf_reg`.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(super) struct BufferQueue {
+    pub(super) address: u64,
+    pub(super) places: u32,
+    pub(super) group: u16,
+    pub(super) flags: u16,
+    pub(super) unused: [u64; 3],
+}
+
+/// A buffer for the kernel to take: `struct io_uring_buf`.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct QueuedBuffer {
+    pub(super) address: u64,
+    pub(super) length: u32,
+    pub(super) id: u16,
+    /// In the first place of the queue, where it ends.
+    pub(super) tail: u16,
+}
+
+pub(super) const REGISTER_BUFFER_QUEUE: u32 = 22;
+
 /// How many operations are asked about.
 pub(super) const PROBED: usize = 64;
 pub(super) const SUPPORTED: u16 = 1;
@@ -153,10 +177,14 @@ pub(super) const ENTER_ARGUMENT: u32 = 1 << 3;
 
 /// Of [`Submission::flags`]: a thread of the kernel's does it, which may be blocked.
 pub(super) const ELSEWHERE: u8 = 1 << 4;
+/// It uses a buffer of the queue.
+pub(super) const TAKE_BUFFER: u8 = 1 << 5;
 /// Only an error is answered.
 pub(super) const QUIET: u8 = 1 << 6;
 
-/// Of [`Completion::flags`]: the request goes on.
+/// Of [`Completion::flags`]: the upper half names the buffer that was used.
+pub(super) const BUFFER: u32 = 1 << 0;
+/// The request goes on.
 pub(super) const MORE: u32 = 1 << 1;
 
 /// Of [`Submission::operation`].
@@ -168,6 +196,10 @@ pub(super) const CONNECT: u8 = 16;
 pub(super) const OPEN: u8 = 18;
 pub(super) const READ: u8 = 22;
 pub(super) const WRITE: u8 = 23;
+pub(super) const RECEIVE: u8 = 27;
+
+/// Of [`Submission::priority`] of a [`RECEIVE`]: it has been tried, so that the socket is to be waited for.
+pub(super) const WAIT_FIRST: u16 = 1 << 0;
 
 /// Of [`Completion::result`], negated: a signal came.
 pub(super) const RESTART: std::ops::RangeInclusive<i32> = 512..=516;
@@ -193,5 +225,7 @@ mod tests {
         assert_eq!(size_of::<CompletionOffsets>(), 40);
         assert_eq!(size_of::<WaitArgument>(), 24);
         assert_eq!(size_of::<Probe>(), 16 + PROBED * 8);
+        assert_eq!(size_of::<BufferQueue>(), 40);
+        assert_eq!(size_of::<QueuedBuffer>(), 16);
     }
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::super::socket::Address;
 use super::abi::{self, Submission};
+use super::provided::{self, Provided};
 
 /// The most that one read or write moves.
 const LONGEST: usize = 1 << 30;
@@ -37,6 +38,7 @@ pub(crate) enum Done {
     /// How many bytes were moved, 0 where none are.
     Count(usize),
     Opened(OwnedFd),
+    Received(Provided),
 }
 
 impl<'fd> Entry<'fd> {
@@ -96,6 +98,20 @@ impl<'fd> Entry<'fd> {
         Entry { submission, memory: Memory::Path(path), fd: PhantomData }
     }
 
+    /// recv(2), of `most` bytes, from a socket that had nothing just now. ENOBUFS if too much is received at once for all to be told.
+    #[inline]
+    pub(crate) fn receive(fd: BorrowedFd<'fd>, most: usize) -> Entry<'fd> {
+        let submission = Submission {
+            operation: abi::RECEIVE,
+            flags: abi::TAKE_BUFFER,
+            priority: abi::WAIT_FIRST,
+            fd: fd.as_raw_fd(),
+            length: most.min(provided::LENGTH) as u32,
+            ..Submission::default()
+        };
+        Entry { submission, memory: Memory::None, fd: PhantomData }
+    }
+
     /// accept4(2). The address is the entry's in the end.
     pub(crate) fn accept(fd: BorrowedFd<'fd>) -> Entry<'fd> {
         let address = Rc::new(Cell::new(Address::room()));
@@ -130,12 +146,24 @@ impl<'fd> Entry<'fd> {
         matches!(self.submission.operation, abi::OPEN | abi::ACCEPT)
     }
 
+    /// Whether it uses a buffer of the ring's.
+    #[inline]
+    pub(crate) fn takes_buffer(&self) -> bool {
+        self.submission.flags & abi::TAKE_BUFFER != 0
+    }
+
     /// The bytes that were read or written; none for another operation.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         match self.memory {
             Memory::Bytes(bytes) => bytes,
             _ => Vec::new(),
         }
+    }
+
+    /// How many bytes it moves at most.
+    #[inline]
+    pub(crate) fn length(&self) -> usize {
+        self.submission.length as usize
     }
 
     /// Whom a connection is from.
@@ -148,12 +176,12 @@ impl<'fd> Entry<'fd> {
 }
 
 impl Done {
-    /// From an answer of the kernel's to an operation that makes a descriptor, or does not.
-    pub(super) fn new(result: i32, opens: bool) -> io::Result<Done> {
+    /// From an answer of the kernel's to an operation that makes a descriptor, or does not, or used a buffer.
+    pub(super) fn new(result: i32, opens: bool, provided: Option<Provided>) -> io::Result<Done> {
         match usize::try_from(result) {
             // SAFETY: the kernel has just made it for this operation, and nothing else owns it.
             Ok(_) if opens => Ok(Done::Opened(unsafe { OwnedFd::from_raw_fd(result) })),
-            Ok(count) => Ok(Done::Count(count)),
+            Ok(count) => Ok(provided.map_or(Done::Count(count), Done::Received)),
             // Not meant for programs: a system call would be made again, or say EINTR.
             Err(_) if abi::RESTART.contains(&-result) => Err(io::Error::from_raw_os_error(libc::EINTR)),
             Err(_) => Err(io::Error::from_raw_os_error(-result)),
@@ -164,7 +192,21 @@ impl Done {
     pub(crate) fn count(self) -> usize {
         match self {
             Done::Count(count) => count,
+            Done::Received(bytes) => bytes.len(),
             Done::Opened(_) => 0,
+        }
+    }
+
+    /// Copies what was received, and tells how much that was.
+    #[inline]
+    pub(crate) fn received(self, buffer: &mut [u8]) -> usize {
+        match self {
+            Done::Received(bytes) => {
+                buffer[..bytes.len()].copy_from_slice(&bytes);
+                bytes.len()
+            }
+            // The end: that uses no buffer.
+            other => other.count(),
         }
     }
 

@@ -2,6 +2,7 @@ use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use super::super::socket::{self, Address};
@@ -197,12 +198,86 @@ fn next_done(uring: &mut Uring) -> (u64, io::Result<Done>) {
 }
 
 fn begin(uring: &mut Uring, entry: &Entry<'_>, token: u64) -> Begun {
+    assert!(!entry.takes_buffer() || uring.has_buffers());
     // SAFETY: the tests drop their entries after the ring, or after they have been told of.
     unsafe { uring.begin(entry, token) }
 }
 
 fn error_of(done: (u64, io::Result<Done>)) -> Option<i32> {
     done.1.unwrap_err().raw_os_error()
+}
+
+#[test]
+fn what_is_received_comes_in_a_buffer_of_the_ring() {
+    let Some(mut uring) = uring() else { return };
+    let (one, mut other) = UnixStream::pair().unwrap();
+    let entry = Entry::receive(one.as_fd(), 3);
+    for _ in 0..3 * usize::from(provided::FIRST) {
+        begin(&mut uring, &entry, 7);
+        assert_eq!(events(&mut uring), []);
+        assert!(uring.done.is_empty());
+        other.write_all(b"word").unwrap();
+        let (token, done) = next_done(&mut uring);
+        let mut buffer = [0; 4];
+        assert_eq!((token, done.unwrap().received(&mut buffer)), (7, 3));
+        assert_eq!(buffer, *b"wor\0");
+        assert_eq!((&one).read(&mut buffer).unwrap(), 1);
+    }
+    drop(other);
+    begin(&mut uring, &entry, 8);
+    assert_eq!(next_done(&mut uring).1.unwrap().received(&mut []), 0);
+    assert_eq!((uring.requests.len(), uring.under_way), (0, 0));
+}
+
+#[test]
+fn what_finds_no_buffer_is_left_and_there_are_more_the_next_time() {
+    let Some(mut uring) = uring() else { return };
+    let count = 2 * usize::from(provided::FIRST);
+    let pairs: Vec<_> = (0..count).map(|_| UnixStream::pair().unwrap()).collect();
+    let entries: Vec<_> = pairs.iter().map(|(one, _)| Entry::receive(one.as_fd(), 8)).collect();
+    for refused in [1..=count / 2, 0..=0] {
+        for (token, entry) in entries.iter().enumerate() {
+            begin(&mut uring, entry, token as u64);
+            (&pairs[token].1).write_all(&[token as u8]).unwrap();
+        }
+        let mut done = Vec::new();
+        while done.len() < count {
+            done.push(next_done(&mut uring));
+        }
+        let mut without = 0;
+        for (token, result) in done {
+            let mut byte = [0];
+            match result {
+                Ok(done) => assert_eq!(done.received(&mut byte), 1),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::ENOBUFS));
+                    (&pairs[token as usize].0).read_exact(&mut byte).unwrap();
+                    without += 1;
+                }
+            }
+            assert_eq!(byte, [token as u8]);
+        }
+        assert!(refused.contains(&without), "{without}");
+    }
+}
+
+#[test]
+fn what_is_given_up_has_taken_nothing() {
+    let Some(mut uring) = uring() else { return };
+    let (one, mut other) = UnixStream::pair().unwrap();
+    let entry = Entry::receive(one.as_fd(), 8);
+    let begun = begin(&mut uring, &entry, 1);
+    assert_eq!(events(&mut uring), []);
+    uring.cancel(begun);
+    assert_eq!(error_of(next_done(&mut uring)), Some(libc::ECANCELED));
+    let begun = begin(&mut uring, &entry, 2);
+    uring.hurry(begun);
+    uring.hurry(begun);
+    uring.let_go().unwrap();
+    assert_eq!((uring.requests.len(), uring.leaving, uring.under_way), (0, 0, 0));
+    assert_eq!(error_of(next_done(&mut uring)), Some(libc::ECANCELED));
+    other.write_all(b"kept").unwrap();
+    assert_eq!((&one).read(&mut [0; 8]).unwrap(), 4);
 }
 
 #[test]
