@@ -19,7 +19,8 @@ pub enum Driver {
     Epoll,
     /// poll(2): for tests, and where epoll is missing.
     Poll,
-    /// io_uring(7), of Linux 6.1 or later; many systems disable it.
+    /// io_uring(7), of Linux 6.1 or later; many systems disable it. With it the kernel opens, reads and writes files itself, and receives,
+    /// sends, accepts and connects, where that pays.
     IoUring,
 }
 

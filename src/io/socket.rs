@@ -102,6 +102,16 @@ impl Operation for Send<'_> {
     fn drained(&self, &count: &usize) -> bool {
         self.short.exhausts(count, self.buffer.len())
     }
+
+    /// Of a stream of TCP alone, which may take any part of it.
+    fn entry<'fd>(&self, fd: BorrowedFd<'fd>) -> Option<Entry<'fd>> {
+        (self.short == Short::Exhausted).then(|| Entry::send(fd, self.buffer))
+    }
+
+    fn complete(&mut self, done: Done, entry: Entry<'_>) -> io::Result<(usize, bool)> {
+        let count = done.count();
+        Ok((count, self.short.exhausts(count, entry.length())))
+    }
 }
 
 /// Sends bytes of a stream from several buffers, one after the other.

@@ -29,6 +29,10 @@
 //! those that write. A kill, or the end of an enclosing [`with_timeout`](crate::with_timeout), ends any wait by unwinding;
 //! what the call had not begun to transfer is still there for the next one.
 //!
+//! On [io_uring](crate::hub::Driver::IoUring) the kernel itself does much of that: it receives, sends, accepts and connects. Then a kill
+//! or a time limit ends the wait as soon as the kernel has given that up. If it has been done by then, the call returns what it gave,
+//! and the kill or limit is raised by the next wait.
+//!
 //! # Names
 //!
 //! A numeric address is used as it is. Any other name is looked up by `getaddrinfo` on an OS thread of a pool, while the

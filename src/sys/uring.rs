@@ -34,6 +34,7 @@ const OPERATIONS: &[u8] = &[
     abi::CANCEL,
     abi::READ,
     abi::WRITE,
+    abi::SEND,
     abi::RECEIVE,
     abi::ACCEPT,
     abi::CONNECT,

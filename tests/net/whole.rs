@@ -1,7 +1,7 @@
 //! What io_uring does as a whole, by what the kernel tells of its rings.
 
 use std::fs::{read_dir, read_link, read_to_string};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -17,6 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 const ACCEPT: u8 = 13;
 const CONNECT: u8 = 16;
+const SEND: u8 = 26;
 const RECEIVE: u8 = 27;
 
 /// Runs `run` where no other ring is, if the kernel has io_uring and tells what is under way.
@@ -85,6 +86,18 @@ fn the_kernel_receives() {
         let (stream, _peer) = pair();
         // What is left in its place is only looked for.
         expect(None, move || drop(stream.peek(&mut [0; 8])));
+    });
+}
+
+#[test]
+fn the_kernel_sends() {
+    on_a_ring(|| {
+        let (stream, _peer) = pair();
+        stream.set_nonblocking(true).unwrap();
+        while (&stream).write(&[0; 1 << 16]).is_ok() {}
+        assert_eq!((&stream).write(&[0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).unwrap();
+        expect(Some(SEND), move || drop((&stream).write(&[0; 1 << 16])));
     });
 }
 

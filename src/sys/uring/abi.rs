@@ -196,9 +196,10 @@ pub(super) const CONNECT: u8 = 16;
 pub(super) const OPEN: u8 = 18;
 pub(super) const READ: u8 = 22;
 pub(super) const WRITE: u8 = 23;
+pub(super) const SEND: u8 = 26;
 pub(super) const RECEIVE: u8 = 27;
 
-/// Of [`Submission::priority`] of a [`RECEIVE`]: it has been tried, so that the socket is to be waited for.
+/// Of [`Submission::priority`] of a [`SEND`] or [`RECEIVE`]: it has been tried, so that the socket is to be waited for.
 pub(super) const WAIT_FIRST: u16 = 1 << 0;
 
 /// Of [`Completion::result`], negated: a signal came.

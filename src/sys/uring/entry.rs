@@ -13,6 +13,8 @@ use super::provided::{self, Provided};
 
 /// The most that one read or write moves.
 const LONGEST: usize = 1 << 30;
+/// The most that one send copies.
+const LONGEST_COPY: usize = 1 << 16;
 
 /// One operation, and the memory that it needs, which is its own: that of a caller may be freed while the caller is parked, if
 /// it is a thread-local variable's and the OS thread ends. Making one does nothing.
@@ -110,6 +112,21 @@ impl<'fd> Entry<'fd> {
             ..Submission::default()
         };
         Entry { submission, memory: Memory::None, fd: PhantomData }
+    }
+
+    /// send(2), of the beginning of `bytes`, to a stream that had no room just now.
+    pub(crate) fn send(fd: BorrowedFd<'fd>, bytes: &[u8]) -> Entry<'fd> {
+        let bytes = bytes[..bytes.len().min(LONGEST_COPY)].to_vec();
+        let submission = Submission {
+            operation: abi::SEND,
+            priority: abi::WAIT_FIRST,
+            fd: fd.as_raw_fd(),
+            address: bytes.as_ptr().expose_provenance() as u64,
+            length: bytes.len() as u32,
+            options: libc::MSG_NOSIGNAL as u32,
+            ..Submission::default()
+        };
+        Entry { submission, memory: Memory::Bytes(bytes), fd: PhantomData }
     }
 
     /// accept4(2). The address is the entry's in the end.

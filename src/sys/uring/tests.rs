@@ -308,3 +308,30 @@ fn a_connection_is_made_and_taken() {
     begin(&mut uring, &connect, 3);
     assert_eq!(error_of(next_done(&mut uring)), Some(libc::ECONNREFUSED));
 }
+
+#[test]
+fn what_is_sent_is_a_copy() {
+    let Some(mut uring) = uring() else { return };
+    let (one, mut other) = UnixStream::pair().unwrap();
+    one.set_nonblocking(true).unwrap();
+    let mut before = 0;
+    while let Ok(count) = (&one).write(&[1; 4096]) {
+        before += count;
+    }
+    let bytes = vec![2; 100_000];
+    let entry = Entry::send(one.as_fd(), &bytes);
+    drop(bytes);
+    assert_eq!(entry.length(), 1 << 16);
+    begin(&mut uring, &entry, 1);
+    assert_eq!(events(&mut uring), []);
+    assert!(uring.done.is_empty());
+    other.read_exact(&mut vec![0; before]).unwrap();
+    let count = next_done(&mut uring).1.unwrap().count();
+    assert!(0 < count && count <= 1 << 16);
+    let mut sent = vec![0; count];
+    other.read_exact(&mut sent).unwrap();
+    assert!(sent.iter().all(|&byte| byte == 2));
+    drop(other);
+    begin(&mut uring, &entry, 2);
+    assert_eq!(error_of(next_done(&mut uring)), Some(libc::EPIPE));
+}

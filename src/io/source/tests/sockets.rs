@@ -31,6 +31,10 @@ fn receive(source: &Source<TcpStream>, size: usize) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
+fn send(source: &Source<TcpStream>, buffer: &[u8]) -> io::Result<usize> {
+    source.run(socket::Send { buffer, short: Short::Exhausted })
+}
+
 #[test]
 fn what_comes_during_a_kill_is_not_lost() {
     on_each(|| {
@@ -163,6 +167,36 @@ fn many_receive_at_once_and_each_its_own() {
 }
 
 #[test]
+fn much_is_sent_whole_and_in_order() {
+    on_each(|| {
+        let (_listener, source, peer) = connection();
+        let bytes: Vec<u8> = (0..5_000_000u32).map(|number| (number / 7) as u8).collect();
+        let sender = spawn({
+            let bytes = bytes.clone();
+            move || {
+                let mut rest = &bytes[..];
+                while !rest.is_empty() {
+                    rest = &rest[send(&source, rest).unwrap()..];
+                }
+            }
+        });
+        settle();
+        assert!(!sender.is_finished());
+        let peer = Source::new(peer);
+        let mut got = Vec::new();
+        loop {
+            let more = receive(&peer, 1 << 17).unwrap();
+            if more.is_empty() {
+                break;
+            }
+            got.extend(more);
+        }
+        sender.join().unwrap();
+        assert!(got == bytes);
+    });
+}
+
+#[test]
 fn one_after_the_other_receives() {
     on_each(|| {
         let (_listener, source, mut peer) = connection();
@@ -189,6 +223,32 @@ fn one_after_the_other_receives() {
 }
 
 #[test]
+fn a_killed_sender_has_been_told_of_all_that_went_out() {
+    on_each(|| {
+        let (_listener, source, mut peer) = connection();
+        let (source, sent) = (Rc::new(source), Rc::new(Cell::new(0)));
+        for round in 0..20 {
+            let sender = spawn({
+                let (source, sent) = (source.clone(), sent.clone());
+                move || loop {
+                    sent.update(|count| count + send(&source, &[7; 100_000]).unwrap());
+                }
+            });
+            settle();
+            if round % 2 == 0 {
+                let count = peer.read(&mut vec![0; 1 << 20]).unwrap();
+                sent.update(|sent| sent - count);
+            }
+            sender.try_kill();
+            assert!(sender.join().is_err());
+        }
+        drop(source);
+        let mut rest = Vec::new();
+        assert_eq!(peer.read_to_end(&mut rest).unwrap(), sent.get());
+    });
+}
+
+#[test]
 fn who_is_parked_when_the_thread_ends_takes_nothing_later() {
     for driver in Driver::all_available() {
         let (listener, source, mut peer) = connection();
@@ -206,4 +266,28 @@ fn who_is_parked_when_the_thread_ends_takes_nothing_later() {
         let _client = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
         listening.accept().unwrap();
     }
+}
+
+#[test]
+fn a_kill_ends_who_receives_what_never_ends() {
+    on_each(|| {
+        let (_listener, source, peer) = connection();
+        let peer = Source::new(peer);
+        // As much at a time as is sent, so that each finds nothing at first.
+        let sender = spawn(move || {
+            loop {
+                send(&peer, &[7; 100]).unwrap();
+                yield_now();
+            }
+        });
+        let receiver = spawn(move || {
+            loop {
+                receive(&source, 1000).unwrap();
+            }
+        });
+        (0..100).for_each(|_| yield_now());
+        receiver.kill();
+        assert!(receiver.join().unwrap_err().is_killed());
+        sender.kill();
+    });
 }
