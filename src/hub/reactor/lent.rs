@@ -77,11 +77,7 @@ impl Reactor {
     /// `None` if it was interrupted, before or meanwhile, and has not been done.
     fn try_perform(&self, entry: &Entry<'_>, on: &'static str) -> Option<io::Result<Done>> {
         let waiter = Waiter::new(WaitingOn::Other(on));
-        // One that is always done before it can be given up would put the interrupt off for ever.
-        if waiter.is_disturbed() {
-            return None;
-        }
-        Lent::begin(self, entry, waiter.wake()).wait(&waiter, None)
+        Lent::begin(self, entry, &waiter)?.wait(&waiter, None)
     }
 }
 
@@ -114,17 +110,21 @@ impl Core {
 }
 
 impl<'a> Lent<'a> {
-    /// Begins an operation. `whom` is woken when it is done.
-    pub(super) fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, whom: Wake) -> Lent<'a> {
+    /// Begins an operation, whose end wakes `waiter`. `None` if that is interrupted: an operation that is always done before it can be
+    /// given up would put the interrupt off for ever.
+    pub(super) fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, waiter: &Waiter) -> Option<Lent<'a>> {
+        if waiter.is_disturbed() {
+            return None;
+        }
         let core = &mut *reactor.core.borrow_mut();
         let token = core.operations.vacant_key();
         // SAFETY: `Lent<'a>` borrows the entry, and lives in the frame of a wait alone, `try_perform` or `Turn::perform`, which leaves
         // it only when the operation has been told of, or by its drop, which waits until it has. The entry itself lives in the frame
         // of the caller: in one that never runs again, since its OS thread has ended, nothing is dropped.
         let begun = unsafe { core.uring().begin(entry, token as u64) };
-        core.operations.insert(Operation { whom, begun, progress: Progress::UnderWay });
+        core.operations.insert(Operation { whom: waiter.wake(), begun, progress: Progress::UnderWay });
         reactor.waiting.update(|waiting| waiting + 1);
-        Lent { reactor, token }
+        Some(Lent { reactor, token })
     }
 
     /// Its name, for [`Core::hurry`].

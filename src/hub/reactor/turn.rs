@@ -53,11 +53,10 @@ impl<'a> Turn<'a> {
         waiter: &Waiter,
         deadline: Option<Time>,
     ) -> Option<io::Result<Done>> {
-        // One that is always done before it can be given up would put the interrupt off for ever.
-        if waiter.is_disturbed() || !self.reactor.pays(entry) {
+        if !self.reactor.pays(entry) {
             return None;
         }
-        let lent = Lent::begin(self.reactor, entry, waiter.wake());
+        let lent = Lent::begin(self.reactor, entry, waiter)?;
         self.with_side(|side| side.begin_performed(lent.token()));
         // Dropped before the loan, which the token names.
         let mut performing = Performing { turn: self, succeeded: false };
