@@ -1,0 +1,1 @@
+//! One descriptor, or one number, for several hubs.

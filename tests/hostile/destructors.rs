@@ -1,0 +1,1 @@
+//! Destructors of results and payloads that nobody takes.

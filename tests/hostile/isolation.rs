@@ -1,0 +1,1 @@
+//! Green threads with thread-local variables of their own.

@@ -1,0 +1,1 @@
+//! What can be done where nothing more is to be had.

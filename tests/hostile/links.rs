@@ -1,0 +1,1 @@
+//! Links that are told, and taken back meanwhile.

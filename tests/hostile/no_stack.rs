@@ -1,0 +1,1 @@
+//! No memory for a stack.

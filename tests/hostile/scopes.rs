@@ -1,0 +1,1 @@
+//! Scopes that end while something goes wrong.

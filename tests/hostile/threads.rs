@@ -1,0 +1,1 @@
+//! Work that may never end beside work that must.

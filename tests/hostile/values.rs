@@ -1,0 +1,1 @@
+//! Values that users can make.

@@ -1,0 +1,1 @@
+//! Wakes that must not be lost.
