@@ -60,12 +60,12 @@ pub enum StackError {
         /// The bytes that the largest stack has.
         limit: usize,
     },
-    /// The kernel allows the process no more memory mappings, and this stack's guard page would need two.
+    /// The kernel allows the process no more memory mappings, and this stack's guard would need two.
     ///
-    /// From Linux 6.13 on guard pages need none, unless the memory is locked.
+    /// From Linux 6.13 on guards need none, unless the memory is locked.
     #[error(
-        "no memory mapping left for the guard page of another stack: \
-         raise vm.max_map_count, or use Linux 6.13 or later, where guard pages need none"
+        "no memory mapping left for the guard of another stack: \
+         raise vm.max_map_count, or use Linux 6.13 or later, where guards need none"
     )]
     MapLimit(#[source] io::Error),
     /// The kernel has no address space or no memory for another stack.

@@ -51,7 +51,7 @@
 //! - **A blocking call that greenloop does not know**, in C or in `std::net`, stops every green thread of its OS thread until
 //!   it returns. The feature `monkey` makes most of them known.
 //! - **A stack is small**: 128 KiB by default, 512 KiB in debug builds. One that needs more ends the process with a line that
-//!   names it; give it more with [`Builder::stack_size`], or all with
+//!   names it, also where C code does; give it more with [`Builder::stack_size`], or all with
 //!   [`set_default_stack_size`](greenlet::set_default_stack_size).
 //! - **A guard of std held across a wait**: `std::sync::Mutex` knows only OS threads. A second green thread that locks it
 //!   stops the OS thread, and the first with it, for ever. A `RefCell` borrowed across a wait panics in the next.

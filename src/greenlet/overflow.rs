@@ -4,12 +4,13 @@
 //! and writes to standard error.
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys::lock::Lock;
-use crate::sys::{memory, signal};
+use crate::sys::signal;
 
 /// Tells its argument the name of the green thread that runs on this OS thread, and where it was spawned; calls it not
 /// at all if none runs. Called by a signal handler.
@@ -24,17 +25,23 @@ const REGIONS: usize = 256;
 /// The address space that is cut into stacks. Entries are written once, in order; an empty one ends the table.
 static WATCHED: [Region; REGIONS] = [const { Region::none() }; REGIONS];
 
-/// A run of slots of the same size, each with a guard page at its low end.
+/// A run of slots of the same size, each with a guard at its low end.
 struct Region {
     start: AtomicUsize,
     slot: AtomicUsize,
+    guard: AtomicUsize,
     /// Written last: while it is zero, the entry is empty.
     end: AtomicUsize,
 }
 
 impl Region {
     const fn none() -> Region {
-        Region { start: AtomicUsize::new(0), slot: AtomicUsize::new(0), end: AtomicUsize::new(0) }
+        Region {
+            start: AtomicUsize::new(0),
+            slot: AtomicUsize::new(0),
+            guard: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -48,19 +55,20 @@ pub(crate) unsafe fn set_describe(describe: Describe) {
     DESCRIBE.get_or_init(|| describe);
 }
 
-/// From now on a fault in the lowest page of any slot of the region is an overflow.
+/// From now on a fault in the lowest `guard` bytes of any slot of the region is an overflow.
 ///
 /// A process that has more regions than the table has entries gets no report for those: there an overflow is a plain
 /// fault, which ends the process too.
-pub(super) fn watch(start: usize, length: usize, slot: usize) {
+pub(super) fn watch(slots: Range<usize>, slot: usize, guard: usize) {
     static COUNT: Lock<usize> = Lock::new(0);
     let mut count = COUNT.lock();
     if let Some(region) = WATCHED.get(*count) {
         // Relaxed: published by the store to `end`.
-        region.start.store(start, Ordering::Relaxed);
+        region.start.store(slots.start, Ordering::Relaxed);
         region.slot.store(slot, Ordering::Relaxed);
+        region.guard.store(guard, Ordering::Relaxed);
         // Release: who sees the end sees the rest.
-        region.end.store(start + length, Ordering::Release);
+        region.end.store(slots.end, Ordering::Release);
         *count += 1;
     }
     // SAFETY: `inspect` is async-signal-safe, as the head of this file says.
@@ -70,14 +78,14 @@ pub(super) fn watch(start: usize, length: usize, slot: usize) {
 
 /// Looks at a fault: returns if it is none of ours.
 fn inspect(address: usize) {
-    if let Some(slot) = guarded_slot(address) {
-        report(slot);
+    if let Some(size) = guarded_stack(address) {
+        report(size);
         std::process::abort();
     }
 }
 
-/// The size of the slot whose guard page has the address.
-fn guarded_slot(address: usize) -> Option<usize> {
+/// The size of the stack whose guard has the address.
+fn guarded_stack(address: usize) -> Option<usize> {
     for region in &WATCHED {
         // Acquire: pairs with the store in `watch`.
         let end = region.end.load(Ordering::Acquire);
@@ -88,8 +96,8 @@ fn guarded_slot(address: usize) -> Option<usize> {
         let start = region.start.load(Ordering::Relaxed);
         if (start..end).contains(&address) {
             // Relaxed: as above.
-            let slot = region.slot.load(Ordering::Relaxed);
-            return ((address - start) % slot < memory::page_size()).then_some(slot);
+            let [slot, guard] = [&region.slot, &region.guard].map(|size| size.load(Ordering::Relaxed));
+            return ((address - start) % slot < guard).then_some(slot - guard);
         }
     }
     None
@@ -97,26 +105,26 @@ fn guarded_slot(address: usize) -> Option<usize> {
 
 /// Prints the last words, in one write so that those of two threads do not mix.
 #[cold]
-fn report(slot: usize) {
+fn report(size: usize) {
     let mut described = false;
     if let Some(describe) = DESCRIBE.get() {
         describe(&mut |name, place| {
             described = true;
-            write_report(slot, name, Some(place));
+            write_report(size, name, Some(place));
         });
     }
     if !described {
-        write_report(slot, None, None);
+        write_report(size, None, None);
     }
 }
 
-fn write_report(slot: usize, name: Option<&str>, place: Option<&'static Location<'static>>) {
+fn write_report(stack: usize, name: Option<&str>, place: Option<&'static Location<'static>>) {
     let (mut size, mut line, mut column) = ([0; DIGITS], [0; DIGITS], [0; DIGITS]);
     let mut parts = [IoSlice::new(&[]); 12];
     parts[0] = part("\ngreen thread '");
     parts[1] = part(name.unwrap_or("<unnamed>"));
     parts[2] = part("' has overflowed its stack (");
-    parts[3] = decimal(slot / 1024, &mut size);
+    parts[3] = decimal(stack / 1024, &mut size);
     parts[4] = part(" KiB");
     if let Some(place) = place {
         parts[5] = part(", spawned at ");

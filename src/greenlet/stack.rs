@@ -3,14 +3,18 @@
 //! Each size class has a region of address space, cut into slots of one size:
 //!
 //! ```text
-//!     low                                                                          low + size
-//!      | guard page | pages that no stack use has touched yet | touched |base|header|colour|
-//!                                                    the stack grows <--|
+//!     start      low                                                         low + size = start + slot
+//!      |   guard  | pages that no stack use has touched yet | touched |base|header|colour|
+//!                                                  the stack grows <--|
 //! ```
 //!
 //! Slots are opened a slab at a time: made accessible, and their guards installed. On Linux 6.13 and later a guard is
-//! a marker in the page table, and all stacks of a region together are one memory mapping. Before that a guard is a
-//! page that stays closed, and costs two mappings, of which a process has 65,530 by default.
+//! a row of markers in the page table, and all stacks of a region together are one memory mapping. Before that, and
+//! where markers do not hold, a guard is a range that stays closed, and costs two mappings, of which a process has
+//! 65,530 by default.
+//!
+//! A guard is as large as it is for frames of C: without `-fstack-clash-protection`, which is no compiler's default, a
+//! function touches its frame wherever it likes first. Rust's own frames are touched page by page.
 //!
 //! A stack that is dropped goes to the front of its class's list, so that the next green thread gets warm pages.
 
@@ -27,6 +31,11 @@ use crate::error::StackError;
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 use crate::sys::memory;
+
+/// The smallest and the largest guard. The first holds the frames that C libraries have; it takes 256 bytes of page tables
+/// where pages have 4 KiB. The second is what the kernel keeps below the stack of a process.
+const SMALLEST_GUARD: usize = 128 * 1024;
+const LARGEST_GUARD: usize = 1024 * 1024;
 
 /// Address space that a size class takes at once: 64 GiB (1 MiB where addresses have 32 bits).
 const REGION: usize = 1 << (usize::BITS / 2 + 4);
@@ -56,10 +65,13 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Bytes above the base that the pool keeps for itself: a cache line, though a [`Header`] is smaller.
 const HEADER: usize = 64;
 
+/// What the pool may keep of a stack: the header, and the largest colour.
+const OVERHEAD: usize = HEADER + (COLOURS - 1) * COLOUR_STEP;
+
 /// Pages at the top of a stack that stay with it when it is trimmed: as much as a client of a database uses.
 const WARM_PAGES: usize = 4;
 
-/// The smallest and the largest slot: 16 KiB (four pages, if pages are larger) and 1 GiB.
+/// The smallest and the largest stack: 16 KiB (four pages, if pages are larger) and 1 GiB.
 const SMALLEST_SHIFT: u8 = 14;
 const LARGEST_SHIFT: u8 = 30;
 pub(super) const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
@@ -67,7 +79,7 @@ pub(super) const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
 /// More than any shift, and a divisor of any base.
 const SHIFTS: usize = 32;
 
-/// The default slot: 128 KiB, or 512 KiB in a debug build.
+/// The default stack: 128 KiB, or 512 KiB in a debug build.
 ///
 /// A fetch over HTTPS needs 38 KiB, and 47 with a long chain of large certificates; built without optimisation, 134 and
 /// 158: the default leaves twice as much. What is never touched costs no memory, only the room for its page tables.
@@ -106,7 +118,7 @@ pub(super) unsafe fn release_locks() {
     }
 }
 
-/// How large a stack's slot is, guard included: a power of two.
+/// How large a stack is, with what the pool keeps of it and without its guard: a power of two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SizeClass {
     shift: u8,
@@ -120,8 +132,8 @@ impl SizeClass {
     /// [`StackError::TooLarge`] if none has.
     pub(crate) fn fitting(bytes: usize) -> Result<SizeClass, StackError> {
         let smallest = SMALLEST_SHIFT.max((4 * memory::page_size()).trailing_zeros() as u8);
-        let slot = bytes.checked_add(SizeClass::overhead()).and_then(usize::checked_next_power_of_two);
-        let shift = slot.map_or(u8::MAX, |slot| slot.trailing_zeros() as u8).max(smallest);
+        let size = bytes.checked_add(OVERHEAD).and_then(usize::checked_next_power_of_two);
+        let shift = size.map_or(u8::MAX, |size| size.trailing_zeros() as u8).max(smallest);
         if shift > LARGEST_SHIFT {
             let limit = SizeClass { shift: LARGEST_SHIFT }.usable();
             return Err(StackError::TooLarge { requested: bytes, limit });
@@ -137,17 +149,21 @@ impl SizeClass {
 
     /// The bytes that each stack of the class has at least.
     pub(crate) fn usable(self) -> usize {
-        self.slot() - SizeClass::overhead()
+        self.size() - OVERHEAD
+    }
+
+    fn size(self) -> usize {
+        1 << self.shift
+    }
+
+    /// Bytes below each stack that no access passes.
+    fn guard(self) -> usize {
+        (self.size() / 2).clamp(SMALLEST_GUARD, LARGEST_GUARD)
     }
 
     /// Bytes from one stack to the next.
     fn slot(self) -> usize {
-        1 << self.shift
-    }
-
-    /// What a slot has and its stack has not: the guard, the header, and the largest colour.
-    fn overhead() -> usize {
-        memory::page_size() + HEADER + (COLOURS - 1) * COLOUR_STEP
+        self.guard() + self.size()
     }
 
     /// Each of them.
@@ -162,7 +178,22 @@ impl SizeClass {
 
 /// Makes stacks whose size nobody chooses have at least `bytes` bytes, from the next spawn on, in the whole process.
 ///
-/// The default is 128 KiB, and 512 KiB in debug builds, less a few kilobytes for the guard.
+/// The default is 128 KiB, and 512 KiB in debug builds. The size of a stack is a power of two from 16 KiB to 1 GiB, of which the
+/// library keeps 1.5 KiB.
+///
+/// # Guards
+///
+/// Below each stack lies a guard, which nothing can touch: half as large as the stack, but at least 128 KiB and at most 1 MiB. A
+/// call that needs more stack than is left touches the guard, and the process ends with a report. This holds for all Rust code, and
+/// for C code with one exception: a function whose own frame is larger than the guard, compiled without
+/// `-fstack-clash-protection`, may reach past it.
+///
+/// # Limits
+///
+/// Stacks and guards take address space, and memory only where they are touched. A process has 128 TiB of address space; a million
+/// stacks of 128 KiB with their guards take 256 GiB. If it is limited (`ulimit -v`), fewer stacks fit, and a green thread that
+/// gets none ends with [`JoinError::Stack`](crate::JoinError::Stack). Where the kernel promises no more memory than there is (`vm.overcommit_memory=2`), it counts
+/// stacks and guards in full.
 ///
 /// # Errors
 ///
@@ -206,8 +237,9 @@ impl Stack {
     }
 }
 
-// SAFETY: the bounds are those of a slot that this value owns; `SizeClass` makes it at least four pages, of which the
-// lowest is a guard, and 8 KiB and more lie between that and the base. All bounds are multiples of 64.
+// SAFETY: the bounds are those of a slot that this value owns. It begins with a guard, of whole pages that fault at a touch:
+// the kernel refuses access to closed ones, and of those that a call installed one was seen to fault. `SizeClass` makes the stack above that at
+// least four pages, of which it takes 1.5 KiB, so more than `MIN_STACK_SIZE` lie below the base. All bounds are multiples of 64.
 unsafe impl corosensei::stack::Stack for Stack {
     #[inline]
     fn base(&self) -> StackPointer {
@@ -216,7 +248,7 @@ unsafe impl corosensei::stack::Stack for Stack {
 
     #[inline]
     fn limit(&self) -> StackPointer {
-        NonZeroUsize::new(self.extent.low()).expect("nothing is mapped at 0")
+        NonZeroUsize::new(self.extent.low() - self.extent.class().guard()).expect("nothing is mapped at 0")
     }
 }
 
@@ -238,8 +270,8 @@ pub(crate) struct Extent {
 /// What the pool keeps above the base of a stack.
 #[repr(C)]
 struct Header {
-    /// While the stack is in the pool: the low end of the next one there, or 0.
-    next: usize,
+    /// While the stack is in the pool: the next one there.
+    next: Option<Extent>,
     /// The page whose canaries tell whether the stack went below it since the last trim; never below the warm ones. 0 if
     /// frames are, or soon will be, where canaries would be: then nothing is known.
     mark: usize,
@@ -258,10 +290,10 @@ const CANARIES: [usize; 8] = [0, 24, 96, 216, 360, 528, 768, 816];
 const FIRST_FRAMES: usize = if cfg!(debug_assertions) { 5000 } else { 1024 };
 
 impl Extent {
-    /// The stack in the slot that begins at `low`.
-    fn new(low: usize, class: SizeClass) -> Extent {
-        let colour = (low >> class.shift) % COLOURS;
-        let base = low + class.slot() - HEADER - colour * COLOUR_STEP;
+    /// The stack in the slot that begins at `start`.
+    fn new(start: usize, class: SizeClass) -> Extent {
+        let colour = start / class.slot() % COLOURS;
+        let base = start + class.slot() - HEADER - colour * COLOUR_STEP;
         let packed = NonZeroUsize::new(base).expect("a slot is larger than what lies above the base");
         Extent { packed: packed | class.shift as usize }
     }
@@ -276,8 +308,9 @@ impl Extent {
         self.packed.get() / SHIFTS * SHIFTS
     }
 
+    /// The lowest byte of the stack. Below it is the guard.
     fn low(self) -> usize {
-        self.end() - self.class().slot()
+        self.end() - self.class().size()
     }
 
     /// Gives back to the kernel what a deep call has left below the top 16 KiB. `in_use` counts the bytes from the base
@@ -311,8 +344,7 @@ impl Extent {
     unsafe fn trim_deep(self, in_use: usize) {
         let page = memory::page_size();
         let free = self.base().saturating_sub(in_use).max(self.low());
-        let lowest = self.low() + page;
-        let warm = lowest.max(self.end() - WARM_PAGES * page);
+        let warm = self.low().max(self.end() - WARM_PAGES * page);
         // SAFETY: the header is the pool's own.
         let passed = unsafe { (*self.header()).mark };
         let mark = if passed == 0 { self.top_page() } else { passed };
@@ -323,7 +355,7 @@ impl Extent {
             return;
         }
         let touched = |page: &u8| page & 1 == 1;
-        let cold = lowest..warm.min(free / page * page);
+        let cold = self.low()..warm.min(free / page * page);
         if touched(&pages[0]) && !cold.is_empty() {
             // SAFETY: these are pages of this stack, all below the lowest frame.
             unsafe { memory::discard(cold.start, cold.len()) };
@@ -393,7 +425,7 @@ impl Extent {
     pub(crate) fn high_water(self) -> usize {
         let page = memory::page_size();
         let mut pages = [0; 256];
-        let mut start = self.low() + page;
+        let mut start = self.low();
         while start < self.base() {
             let count = ((self.end() - start) / page).min(pages.len());
             if memory::resident(start, &mut pages[..count]).is_err() {
@@ -413,7 +445,7 @@ impl Extent {
 enum Guards {
     /// Markers in the page table, by MADV_GUARD_INSTALL.
     Installed,
-    /// Pages that are never made accessible.
+    /// Ranges that are never made accessible.
     #[cfg_attr(not(test), expect(dead_code, reason = "found out by trying, and chosen by tests alone"))]
     Closed,
 }
@@ -423,14 +455,14 @@ struct Pool {
     classes: [Lock<Class>; CLASSES],
     /// A bit for each class that has more warm stacks than it keeps, changed under the class's lock.
     crowded: AtomicU32,
-    /// Whether the kernel has refused to install guards.
+    /// Whether guards cannot be installed: the kernel has refused, or they do not fault.
     closed_guards: AtomicBool,
 }
 
 /// The stacks of one size.
 struct Class {
-    /// The low end of the stack that was returned last, or 0; each names the next in its header.
-    returned: usize,
+    /// The stack that was returned last; each names the next in its header.
+    returned: Option<Extent>,
     /// How many those are.
     warm: usize,
     /// How few those have been in this period.
@@ -439,8 +471,8 @@ struct Class {
     surplus: usize,
     /// When this period ends; `None` while there are no more than are kept.
     period_end: Option<Time>,
-    /// The low ends of stacks that were too many among those: without memory, as if never used.
-    cold: Vec<usize>,
+    /// Stacks that were too many among those: without memory, as if never used.
+    cold: Vec<Extent>,
     /// Slots that are open and were never used.
     fresh: Range<usize>,
     /// Slots that are not open.
@@ -452,7 +484,7 @@ struct Class {
 impl Class {
     const fn empty() -> Class {
         Class {
-            returned: 0,
+            returned: None,
             warm: 0,
             least: 0,
             surplus: 0,
@@ -472,11 +504,8 @@ impl Class {
 
     /// Takes the stack that was returned last, if there is one.
     #[inline]
-    fn pop_returned(&mut self, class: SizeClass) -> Option<Extent> {
-        if self.returned == 0 {
-            return None;
-        }
-        let extent = Extent::new(self.returned, class);
+    fn pop_returned(&mut self) -> Option<Extent> {
+        let extent = self.returned?;
         // SAFETY: the stack is in the pool, so its header is in its memory and belongs to who has the lock.
         self.returned = unsafe { (*extent.header()).next };
         self.warm -= 1;
@@ -515,22 +544,21 @@ impl Pool {
 
     fn allocate(&'static self, class: SizeClass) -> Result<Stack, StackError> {
         let mut state = self.classes[class.index()].lock();
-        if let Some(extent) = state.pop_returned(class) {
+        if let Some(extent) = state.pop_returned() {
             return Ok(Stack { extent, pool: self });
         }
-        let low = match state.cold.pop() {
-            Some(low) => low,
+        let extent = match state.cold.pop() {
+            Some(extent) => extent,
             None => {
                 if state.fresh.is_empty() {
                     self.open_slab(class, &mut state)?;
                 }
-                let low = state.fresh.start;
+                let start = state.fresh.start;
                 state.fresh.start += class.slot();
-                low
+                Extent::new(start, class)
             }
         };
         drop(state);
-        let extent = Extent::new(low, class);
         let top_page = extent.top_page();
         // SAFETY: the slot has just been taken from those that nobody uses.
         unsafe { extent.set_mark(top_page, top_page, extent.base() - FIRST_FRAMES) };
@@ -549,7 +577,7 @@ impl Pool {
         let mut state = self.classes[class].lock();
         // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
         unsafe { (*extent.header()).next = state.returned };
-        state.returned = extent.low();
+        state.returned = Some(extent);
         state.warm += 1;
         if state.is_crowded() {
             // Relaxed: a hint, for who looks again under the lock.
@@ -606,13 +634,12 @@ impl Pool {
 
     /// Gives the memory of as many as the kernel takes at once back to it. The class is crowded.
     fn cool_some(&self, class: SizeClass, mut state: LockGuard<'_, Class>) {
-        let lows = [(); memory::RANGES_AT_ONCE]
-            .map(|()| state.pop_returned(class).expect("as many as were counted").low());
+        let extents =
+            [(); memory::RANGES_AT_ONCE].map(|()| state.pop_returned().expect("as many as were counted"));
         drop(state);
-        let page = memory::page_size();
         // SAFETY: these are the pages of stacks that nobody uses, above their guards.
-        unsafe { memory::discard_all(&lows.map(|low| low + page), class.slot() - page) };
-        self.classes[class.index()].lock().cold.extend(lows);
+        unsafe { memory::discard_all(&extents.map(Extent::low), class.size()) };
+        self.classes[class.index()].lock().cold.extend(extents);
     }
 
     /// Opens at least one more slot.
@@ -620,7 +647,7 @@ impl Pool {
     fn open_slab(&self, class: SizeClass, state: &mut Class) -> Result<(), StackError> {
         if state.closed.is_empty() {
             state.closed = reserve_region(class)?;
-            overflow::watch(state.closed.start, state.closed.len(), class.slot());
+            overflow::watch(state.closed.clone(), class.slot(), class.guard());
         }
         let slab = state.closed.start..state.closed.end.min(state.closed.start + state.slab * class.slot());
         // Relaxed: only a hint; who misses it is refused by the kernel too.
@@ -646,14 +673,15 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-/// Address space for the class: as much of `REGION` as the process may have, one slot at the least.
+/// Address space for the class: as many slots of `REGION` as the process may have, one at the least.
 fn reserve_region(class: SizeClass) -> Result<Range<usize>, StackError> {
-    let mut length = REGION.max(class.slot());
+    let mut slots = (REGION / class.slot()).max(1);
     loop {
+        let length = slots * class.slot();
         match memory::reserve(length) {
             Ok(start) => return Ok(start..start + length),
-            Err(error) if length == class.slot() => return Err(StackError::OutOfMemory(error)),
-            Err(_) => length /= 2,
+            Err(error) if slots == 1 => return Err(StackError::OutOfMemory(error)),
+            Err(_) => slots /= 2,
         }
     }
 }
@@ -662,27 +690,26 @@ fn reserve_region(class: SizeClass) -> Result<Range<usize>, StackError> {
 fn open_and_install_guards(class: SizeClass, slab: Range<usize>) -> Result<Option<Range<usize>>, StackError> {
     // SAFETY: the slab is reserved, and nothing uses it yet.
     unsafe { memory::open(slab.start, slab.len()) }.map_err(StackError::OutOfMemory)?;
-    // SAFETY: the slab consists of slots of this size, whose lowest pages are never touched, except by an overflow.
-    let Err(error) = (unsafe { memory::install_guards(slab.clone(), class.slot()) }) else {
+    // SAFETY: the slab consists of slots of this size, which begin with guards that only an overflow touches.
+    let Err(error) = (unsafe { memory::install_guards(slab.clone(), class.slot(), class.guard()) }) else {
         return Ok(Some(slab));
     };
     // SAFETY: nothing uses the slab yet.
     unsafe { memory::close(slab.start, slab.len()) }.map_err(StackError::OutOfMemory)?;
     match error.kind() {
-        std::io::ErrorKind::InvalidInput => Ok(None),
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported => Ok(None),
         _ => Err(StackError::OutOfMemory(error)),
     }
 }
 
-/// Opens the slots of the slab except for their lowest pages: all of them, or as many as the limit of mappings allows.
+/// Opens the slots of the slab except for their guards: all of them, or as many as the limit of mappings allows.
 fn open_between_guards(class: SizeClass, slab: Range<usize>) -> Result<Range<usize>, StackError> {
-    let page = memory::page_size();
-    for low in slab.clone().step_by(class.slot()) {
+    for start in slab.clone().step_by(class.slot()) {
         // SAFETY: the slab is reserved, and nothing uses it yet.
-        let Err(error) = (unsafe { memory::open(low + page, class.slot() - page) }) else { continue };
-        let end = slab.start.max(low.saturating_sub(SPARED * class.slot()));
+        let Err(error) = (unsafe { memory::open(start + class.guard(), class.size()) }) else { continue };
+        let end = slab.start.max(start.saturating_sub(SPARED * class.slot()));
         // SAFETY: as above.
-        unsafe { memory::close(end, low - end) }.map_err(StackError::OutOfMemory)?;
+        unsafe { memory::close(end, start - end) }.map_err(StackError::OutOfMemory)?;
         if end == slab.start {
             return Err(StackError::MapLimit(error));
         }

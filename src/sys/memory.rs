@@ -83,19 +83,19 @@ pub(crate) unsafe fn close(start: usize, length: usize) -> io::Result<()> {
     unsafe { libc::mprotect(pointer(start), length, libc::PROT_NONE) }.check().map(drop)
 }
 
-/// Makes every touch of the first page of each slot a fault, at no cost in mappings, by markers in the page table.
+/// Makes every touch of the first `length` bytes of each slot a fault, at no cost in mappings, by markers in the page table.
 ///
 /// # Errors
 ///
-/// `InvalidInput` from a kernel before 6.13, and for memory that is locked (`mlockall`). Some guards may be there then.
+/// `InvalidInput` from a kernel before 6.13, and for memory that is locked (`mlockall`); some guards may be there then.
+/// `Unsupported` where there are none all the same: emulators of the kernel say yes to every advice.
 ///
 /// # Safety
 ///
 /// As for [`open`], and `slots` is cut into slots of `slot` bytes; the contents of their first pages are lost, and nothing
 /// touches those from now on.
-pub(crate) unsafe fn install_guards(slots: Range<usize>, slot: usize) -> io::Result<()> {
-    let page = page_size();
-    let guard = |start| libc::iovec { iov_base: pointer(start), iov_len: page };
+pub(crate) unsafe fn install_guards(slots: Range<usize>, slot: usize, length: usize) -> io::Result<()> {
+    let guard = |start| libc::iovec { iov_base: pointer(start), iov_len: length };
     let this_process = this_process().ok();
     let mut batch = [guard(0); RANGES_AT_ONCE];
     for first in slots.clone().step_by(RANGES_AT_ONCE * slot) {
@@ -107,7 +107,21 @@ pub(crate) unsafe fn install_guards(slots: Range<usize>, slot: usize) -> io::Res
         // SAFETY: the caller gives up the contents of the pages and promises that nobody touches them.
         unsafe { advise(this_process.as_ref(), &batch[..count], MADV_GUARD_INSTALL) }?;
     }
-    Ok(())
+    let last_page = slots.end - slot + length - page_size();
+    // SAFETY: the page is part of a guard, whose contents the caller has given up.
+    if unsafe { faults(last_page) } { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+/// Whether this process would get a fault where it touched the page: has the kernel write there, which says so by EFAULT.
+///
+/// # Safety
+///
+/// The contents of the page are not needed.
+unsafe fn faults(page: usize) -> bool {
+    // The system call itself: the C library's function may write without the kernel. It needs no descriptor, and never waits.
+    // SAFETY: nothing needs the byte that it writes, if it can.
+    let written = unsafe { libc::syscall(libc::SYS_getrandom, pointer(page), 1, libc::GRND_INSECURE) };
+    written == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
 /// One advice for several ranges. Many in one call take half the time; where that is not to be had, `madvise` knows why.
@@ -185,29 +199,42 @@ fn pointer(address: usize) -> *mut libc::c_void {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::sys::signal::tests::in_child;
 
-    /// `count` open slots of two pages.
-    fn slots(count: usize) -> Range<usize> {
-        let length = count * 2 * page_size();
+    /// From now on the kernel says yes to every advice that this OS thread gives, and does nothing.
+    pub(crate) fn pretend_to_take_every_advice() {
+        let (load, jump, answer) =
+            (libc::BPF_LD | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
+        let line = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
+        let mut filter = [
+            line(load, 0, 0, 0), // The number of the system call.
+            line(jump, libc::SYS_madvise as u32, 1, 0),
+            line(jump, libc::SYS_process_madvise as u32, 0, 1),
+            line(answer, libc::SECCOMP_RET_ERRNO, 0, 0), // Error 0.
+            line(answer, libc::SECCOMP_RET_ALLOW, 0, 0),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: takes no pointers.
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.check().unwrap();
+        let mode = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: `program` describes `filter`, of which the kernel makes a copy.
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) }.check().unwrap();
+    }
+
+    /// `count` open slots.
+    fn slots(count: usize, slot: usize) -> Range<usize> {
+        let length = count * slot;
         let start = reserve(length).unwrap();
         // SAFETY: just reserved.
         unsafe { open(start, length) }.unwrap();
         start..start + length
     }
 
-    /// Asks the kernel, which says EFAULT where this process would get a fault.
-    fn is_readable(address: usize) -> bool {
-        let (_reader, writer) = io::pipe().unwrap();
-        // SAFETY: one byte from a mapped address; the kernel looks whether it can be read.
-        unsafe { libc::write(writer.as_raw_fd(), pointer(address), 1) == 1 }
-    }
-
     #[test]
     fn reserved_space_is_empty_until_it_is_written() {
-        let slots = slots(2);
+        let slots = slots(2, 2 * page_size());
         let mut pages = [0; 4];
         resident(slots.start, &mut pages).unwrap();
         assert_eq!(pages, [0; 4]);
@@ -230,7 +257,7 @@ mod tests {
     fn released_space_is_mapped_no_more() {
         // Another test's thread may map the same addresses at once, but hardly each time.
         assert!((0..100).any(|_| {
-            let slots = slots(2);
+            let slots = slots(2, 2 * page_size());
             // SAFETY: nothing ever used the range.
             unsafe { release(slots.start, slots.len()) };
             resident(slots.start, &mut [0; 4]).is_err()
@@ -239,31 +266,47 @@ mod tests {
 
     #[test]
     fn each_slot_gets_one_guard_in_batches_of_any_size() {
-        for count in [1, RANGES_AT_ONCE - 1, RANGES_AT_ONCE, 2 * RANGES_AT_ONCE + 1] {
-            let slots = slots(count);
-            // SAFETY: nothing is in the slots.
-            if unsafe { install_guards(slots.clone(), 2 * page_size()) }.is_err() {
-                return; // A kernel before 6.13.
+        let page = page_size();
+        for (slot, guard) in [(2 * page, page), (5 * page, 3 * page)] {
+            for count in [1, RANGES_AT_ONCE - 1, RANGES_AT_ONCE, 2 * RANGES_AT_ONCE + 1] {
+                let slots = slots(count, slot);
+                // SAFETY: nothing is in the slots.
+                if unsafe { install_guards(slots.clone(), slot, guard) }.is_err() {
+                    return; // A kernel before 6.13.
+                }
+                for (index, start) in slots.clone().step_by(page).enumerate() {
+                    // SAFETY: as above.
+                    let faults = unsafe { faults(start) };
+                    assert_eq!(faults, index * page % slot < guard, "page {index}");
+                }
+                // SAFETY: nothing uses the range any more.
+                unsafe { release(slots.start, slots.len()) };
             }
-            for low in slots.clone().step_by(2 * page_size()) {
-                assert!(!is_readable(low));
-                assert!(is_readable(low + page_size()));
-            }
-            // SAFETY: nothing uses the range any more.
-            unsafe { release(slots.start, slots.len()) };
         }
+    }
+
+    #[test]
+    fn a_guard_that_is_only_said_to_be_there_is_none() {
+        in_child(|| {
+            pretend_to_take_every_advice();
+            let slots = slots(2, 2 * page_size());
+            // SAFETY: nothing is in the slots.
+            let refused = unsafe { install_guards(slots, 2 * page_size(), page_size()) }.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+        })
+        .assert_success();
     }
 
     #[test]
     fn locked_memory_takes_no_guards() {
         in_child(|| {
-            let slots = slots(2);
+            let slots = slots(2, 2 * page_size());
             // A sanitizer makes nothing of `mlock`, so this is the system call.
             // SAFETY: locking changes nothing that a program can see.
             let locked = unsafe { libc::syscall(libc::SYS_mlock, slots.start, slots.len()) };
             assert_eq!(locked, 0);
             // SAFETY: nothing is in the slots.
-            let refused = unsafe { install_guards(slots, 2 * page_size()) }.unwrap_err();
+            let refused = unsafe { install_guards(slots, 2 * page_size(), page_size()) }.unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
         })
         .assert_success();

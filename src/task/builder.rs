@@ -92,7 +92,8 @@ impl Builder {
         self
     }
 
-    /// Runs it on a stack with at least this many usable bytes. Memory is used only as far as the stack is.
+    /// Runs it on a stack with at least this many usable bytes. Memory is used only as far as the stack is. For what lies below it,
+    /// see [`set_default_stack_size`](crate::greenlet::set_default_stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self

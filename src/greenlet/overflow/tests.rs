@@ -107,19 +107,18 @@ fn an_overflow_of_the_threads_own_stack_stays_std_s() {
 }
 
 #[test]
-fn only_the_lowest_page_of_a_slot_is_a_guard() {
-    let page = memory::page_size();
-    let start = 1 << 20;
-    let slot = 16 * page;
-    watch(start, 4 * slot, slot);
-    assert_eq!(guarded_slot(start - 1), None);
-    for low in (start..start + 4 * slot).step_by(slot) {
-        assert_eq!(guarded_slot(low), Some(slot));
-        assert_eq!(guarded_slot(low + page - 1), Some(slot));
-        assert_eq!(guarded_slot(low + page), None);
-        assert_eq!(guarded_slot(low + slot - 1), None);
+fn all_of_a_guard_and_nothing_else_is_an_overflow() {
+    let (start, slot, guard) = (1 << 20, 160 << 10, 96 << 10);
+    let end = start + 4 * slot;
+    watch(start..end, slot, guard);
+    assert_eq!(guarded_stack(start - 1), None);
+    for low in (start..end).step_by(slot) {
+        assert_eq!(guarded_stack(low), Some(slot - guard));
+        assert_eq!(guarded_stack(low + guard - 1), Some(slot - guard));
+        assert_eq!(guarded_stack(low + guard), None);
+        assert_eq!(guarded_stack(low + slot - 1), None);
     }
-    assert_eq!(guarded_slot(start + 4 * slot), None);
+    assert_eq!(guarded_stack(end), None);
 }
 
 #[test]

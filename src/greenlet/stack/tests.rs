@@ -5,12 +5,13 @@ use std::hint;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use super::*;
+use crate::sys::memory::tests::pretend_to_take_every_advice;
 use crate::sys::signal::tests::{Ended, in_child, in_child_after};
 
 const SIGABRT: i32 = 6;
 const KIB: usize = 1024;
 
-fn class_of_slot(bytes: usize) -> SizeClass {
+fn class_of(bytes: usize) -> SizeClass {
     SizeClass { shift: bytes.trailing_zeros() as u8 }
 }
 
@@ -73,7 +74,7 @@ fn dive(diver: &mut Coroutine<usize, (), (), Stack>, extent: Extent, bytes: usiz
 
 #[test]
 fn a_class_has_at_least_the_bytes_asked_for() {
-    assert_eq!(SizeClass::fitting(0).unwrap(), class_of_slot(16 * KIB));
+    assert_eq!(SizeClass::fitting(0).unwrap(), class_of(16 * KIB));
     for shift in SMALLEST_SHIFT..=LARGEST_SHIFT {
         let class = SizeClass { shift };
         assert_eq!(SizeClass::fitting(class.usable()).unwrap(), class);
@@ -85,8 +86,15 @@ fn a_class_has_at_least_the_bytes_asked_for() {
 }
 
 #[test]
+fn a_guard_is_half_as_large_as_its_stack_within_bounds() {
+    for (stack, guard) in [(16, 128), (128, 128), (256, 128), (512, 256), (2048, 1024), (1 << 20, 1024)] {
+        assert_eq!(class_of(stack * KIB).guard(), guard * KIB);
+    }
+}
+
+#[test]
 fn too_large_a_stack_is_refused_with_the_limit() {
-    let limit = class_of_slot(1 << 30).usable();
+    let limit = class_of(1 << 30).usable();
     for requested in [limit + 1, 1 << 40, usize::MAX] {
         let error = SizeClass::fitting(requested).unwrap_err();
         assert!(
@@ -100,11 +108,11 @@ fn too_large_a_stack_is_refused_with_the_limit() {
 fn the_default_can_be_changed() {
     in_child(|| {
         let expected = if cfg!(debug_assertions) { 512 * KIB } else { 128 * KIB };
-        assert_eq!(SizeClass::default_now(), class_of_slot(expected));
+        assert_eq!(SizeClass::default_now(), class_of(expected));
         set_default_stack_size(1000 * KIB).unwrap();
-        assert_eq!(SizeClass::default_now(), class_of_slot(1024 * KIB));
+        assert_eq!(SizeClass::default_now(), class_of(1024 * KIB));
         assert!(set_default_stack_size(usize::MAX).is_err());
-        assert_eq!(SizeClass::default_now(), class_of_slot(1024 * KIB));
+        assert_eq!(SizeClass::default_now(), class_of(1024 * KIB));
     })
     .assert_success();
 }
@@ -112,7 +120,7 @@ fn the_default_can_be_changed() {
 #[test]
 fn the_stack_returned_last_is_taken_first() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let allocate = || POOL.allocate(class_of_slot(64 * KIB)).unwrap();
+    let allocate = || POOL.allocate(class_of(64 * KIB)).unwrap();
     let (first, second, third) = (allocate(), allocate(), allocate());
     let [first_extent, second_extent] = [&first, &second].map(Stack::extent);
     drop(first);
@@ -120,28 +128,28 @@ fn the_stack_returned_last_is_taken_first() {
     let (fourth, fifth, sixth) = (allocate(), allocate(), allocate());
     assert_eq!(fourth.extent(), second_extent);
     assert_eq!(fifth.extent(), first_extent);
-    assert_eq!(sixth.extent().low(), third.extent().low() + 64 * KIB);
+    assert_eq!(sixth.extent().low(), third.extent().low() + class_of(64 * KIB).slot());
 }
 
 #[test]
 fn classes_do_not_share_stacks() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let small = POOL.allocate(class_of_slot(16 * KIB)).unwrap().extent();
-    let large = POOL.allocate(class_of_slot(1024 * KIB)).unwrap().extent();
+    let small = POOL.allocate(class_of(16 * KIB)).unwrap().extent();
+    let large = POOL.allocate(class_of(1024 * KIB)).unwrap().extent();
     assert_ne!(small.low(), large.low());
-    assert_eq!(POOL.allocate(class_of_slot(16 * KIB)).unwrap().extent(), small);
+    assert_eq!(POOL.allocate(class_of(16 * KIB)).unwrap().extent(), small);
 }
 
 #[test]
 fn bases_are_coloured_and_aligned() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let class = class_of_slot(32 * KIB);
+    let class = class_of(32 * KIB);
     let stacks: Vec<_> = (0..2 * COLOURS).map(|_| POOL.allocate(class).unwrap()).collect();
     let first = lowered(&stacks[0]) / COLOUR_STEP;
     for (index, stack) in stacks.iter().enumerate() {
         assert_eq!(lowered(stack), (first + index) % COLOURS * COLOUR_STEP);
         assert_eq!(stack.extent.base() % 64, 0);
-        let usable = stack.extent.base() - stack.extent.low() - memory::page_size();
+        let usable = stack.extent.base() - stack.extent.low();
         assert!(usable >= class.usable());
         let top_page = stack.extent.end() - memory::page_size();
         let canaries = [0, CANARIES[7]].map(|offset| stack.extent.canary(top_page, offset).addr());
@@ -153,14 +161,14 @@ fn bases_are_coloured_and_aligned() {
 fn forty_thousand_guarded_stacks_are_one_mapping() {
     in_child(|| {
         static POOL: Pool = Pool::new(Guards::Installed);
-        let allocate = |_| POOL.allocate(class_of_slot(64 * KIB)).unwrap();
+        let allocate = |_| POOL.allocate(class_of(64 * KIB)).unwrap();
         let stacks: Vec<_> = (0..2000).map(allocate).collect();
         if POOL.closed_guards.load(Ordering::SeqCst) {
             return; // A kernel before 6.13.
         }
         let stacks: Vec<_> = stacks.into_iter().chain((2000..40_000).map(allocate)).collect();
-        let start = stacks[0].extent.low();
-        assert_eq!(mappings(start..start + 40_000 * 64 * KIB), 1);
+        let (low, class) = (stacks[0].extent.low(), class_of(64 * KIB));
+        assert_eq!(mappings(low - class.guard()..low + 39_999 * class.slot()), 1);
         let distinct: HashSet<_> = stacks.iter().map(|stack| stack.extent.low()).collect();
         assert_eq!(distinct.len(), 40_000);
     })
@@ -170,11 +178,12 @@ fn forty_thousand_guarded_stacks_are_one_mapping() {
 #[test]
 fn closed_guards_take_two_mappings_each() {
     static POOL: Pool = Pool::new(Guards::Closed);
-    let stack = POOL.allocate(class_of_slot(64 * KIB)).unwrap();
-    let start = stack.extent().low();
-    assert_eq!(mappings(start + 1..start + FIRST_SLAB * 64 * KIB), 2 * FIRST_SLAB - 1);
+    let class = class_of(64 * KIB);
+    let stack = POOL.allocate(class).unwrap();
+    let low = stack.extent().low();
+    assert_eq!(mappings(low + 1..low + FIRST_SLAB * class.slot()), 2 * FIRST_SLAB - 1);
     drop(stack);
-    assert_eq!(POOL.allocate(class_of_slot(64 * KIB)).unwrap().extent().low(), start);
+    assert_eq!(POOL.allocate(class).unwrap().extent().low(), low);
 }
 
 #[test]
@@ -187,7 +196,7 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
         static POOL: Pool = Pool::new(Guards::Closed);
         let mut stacks = Vec::with_capacity(limit);
         let error = loop {
-            match POOL.allocate(class_of_slot(64 * KIB)) {
+            match POOL.allocate(class_of(64 * KIB)) {
                 Ok(stack) => stacks.push(stack),
                 Err(error) => break error,
             }
@@ -197,7 +206,7 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
         assert!((limit / 2 - 200..=limit / 2).contains(&stacks.len()), "{} stacks", stacks.len());
         std::thread::spawn(|| ()).join().unwrap();
         stacks.pop();
-        stacks.push(POOL.allocate(class_of_slot(64 * KIB)).unwrap());
+        stacks.push(POOL.allocate(class_of(64 * KIB)).unwrap());
     })
     .assert_success();
 }
@@ -206,9 +215,9 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
 fn little_address_space_is_enough_for_a_few_stacks() {
     let four_gib = "ulimit -v 4194304";
     let ended = in_child_after(four_gib, || {
-        let stacks: Vec<_> = (0..1000).map(|_| Stack::allocate(class_of_slot(64 * KIB)).unwrap()).collect();
+        let stacks: Vec<_> = (0..1000).map(|_| Stack::allocate(class_of(64 * KIB)).unwrap()).collect();
         assert_eq!(stacks.len(), 1000);
-        let large: Vec<_> = (0..4).map(|_| Stack::allocate(class_of_slot(1 << 30))).collect();
+        let large: Vec<_> = (0..4).map(|_| Stack::allocate(class_of(1 << 30))).collect();
         assert!(large[0].is_ok());
         assert!(matches!(large[3], Err(StackError::OutOfMemory(_))));
     });
@@ -220,41 +229,63 @@ fn little_address_space_is_enough_for_a_few_stacks() {
 #[test]
 fn an_installed_guard_faults() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    assert_guard_reported(&in_child(|| touch_guard(&POOL)));
+    assert_guard_reported(|prelude| in_child_after(prelude, || touch_guard(&POOL)));
 }
 
 #[test]
 fn a_closed_guard_faults() {
     static POOL: Pool = Pool::new(Guards::Closed);
-    assert_guard_reported(&in_child(|| touch_guard(&POOL)));
+    assert_guard_reported(|prelude| in_child_after(prelude, || touch_guard(&POOL)));
 }
 
-/// The word above the guard can be written, also after the stack has been trimmed and reused; the one below cannot.
+#[test]
+fn where_guards_are_only_said_to_be_installed_they_are_closed() {
+    static POOL: Pool = Pool::new(Guards::Installed);
+    assert_guard_reported(|prelude| {
+        in_child_after(prelude, || {
+            pretend_to_take_every_advice();
+            drop(POOL.allocate(class_of(32 * KIB)).unwrap());
+            assert!(POOL.closed_guards.load(Ordering::SeqCst));
+            touch_guard(&POOL);
+        })
+    });
+}
+
+/// In a child: how many bytes below its stack it touches the guard.
+const DEPTH: &str = "GREENLOOP_TEST_DEPTH";
+
+/// The lowest word of the stack can be written, also after the stack has been trimmed and reused; what lies below cannot.
 fn touch_guard(pool: &'static Pool) {
+    let class = class_of(32 * KIB);
+    let _neighbour = pool.allocate(class).unwrap();
     for _ in 0..2 {
-        let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
-        let lowest = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low() + memory::page_size());
+        let stack = pool.allocate(class).unwrap();
+        let lowest = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low());
         // SAFETY: the stack belongs to this test, and nobody runs on it.
         unsafe { lowest.write_volatile(1) };
     }
-    let stack = pool.allocate(class_of_slot(32 * KIB)).unwrap();
+    let stack = pool.allocate(class).unwrap();
     eprintln!("so far so good");
-    let guard = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low() + memory::page_size() - 8);
+    let depth: usize = std::env::var(DEPTH).unwrap().parse().unwrap();
+    let guard = ptr::with_exposed_provenance_mut::<u8>(stack.extent.low() - depth);
     // SAFETY: none; the fault is the purpose.
     unsafe { guard.write_volatile(1) };
 }
 
 #[track_caller]
-fn assert_guard_reported(ended: &Ended) {
-    ended.assert_signal(SIGABRT);
-    let expected = "so far so good\n\ngreen thread '<unnamed>' has overflowed its stack (32 KiB)\n";
-    assert!(ended.stderr.starts_with(expected), "{}", ended.stderr);
+fn assert_guard_reported(touch: impl Fn(&str) -> Ended) {
+    for depth in [1, SMALLEST_GUARD] {
+        let ended = touch(&format!("ulimit -c 0; export {DEPTH}={depth}"));
+        ended.assert_signal(SIGABRT);
+        let expected = "so far so good\n\ngreen thread '<unnamed>' has overflowed its stack (32 KiB)\n";
+        assert!(ended.stderr.starts_with(expected), "{depth}: {}", ended.stderr);
+    }
 }
 
 #[test]
 fn a_deep_stack_is_given_back_while_its_coroutine_rests() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let stack = allocate_middle_colour(&POOL, class_of_slot(256 * KIB));
+    let stack = allocate_middle_colour(&POOL, class_of(256 * KIB));
     let extent = stack.extent();
     let mut diver = diver(stack);
     for _ in 0..3 {
@@ -273,7 +304,7 @@ fn a_deep_stack_is_given_back_while_its_coroutine_rests() {
 #[test]
 fn a_shallow_stack_keeps_its_pages() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let stack = allocate_middle_colour(&POOL, class_of_slot(256 * KIB));
+    let stack = allocate_middle_colour(&POOL, class_of(256 * KIB));
     let extent = stack.extent();
     let mut diver = diver(stack);
     dive(&mut diver, extent, 6 * KIB);
@@ -301,7 +332,7 @@ fn trimming_spares_the_frames_of_a_coroutine_that_rests_deep() {
         }
         1 + hint::black_box(rest_deep(yielder, extent, calls - 1))
     }
-    let stack = allocate_middle_colour(&POOL, class_of_slot(1024 * KIB));
+    let stack = allocate_middle_colour(&POOL, class_of(1024 * KIB));
     let extent = stack.extent();
     let calls = 1000;
     let run = move |yielder: &Yielder<(), usize>, ()| assert_eq!(rest_deep(yielder, extent, calls), calls);
@@ -320,7 +351,7 @@ fn trimming_spares_the_frames_of_a_coroutine_that_rests_deep() {
 #[test]
 fn a_returned_stack_is_trimmed() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let allocate = || allocate_middle_colour(&POOL, class_of_slot(256 * KIB));
+    let allocate = || allocate_middle_colour(&POOL, class_of(256 * KIB));
     let stack = allocate();
     let extent = stack.extent();
     let mut diver = diver(stack);
@@ -335,7 +366,7 @@ fn a_returned_stack_is_trimmed() {
 #[test]
 fn a_stack_without_pages_to_spare_can_be_used_to_its_end() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let class = class_of_slot(16 * KIB);
+    let class = class_of(16 * KIB);
     for _ in 0..3 {
         let stack = POOL.allocate(class).unwrap();
         let extent = stack.extent();
@@ -348,7 +379,7 @@ fn a_stack_without_pages_to_spare_can_be_used_to_its_end() {
 #[test]
 fn threads_never_get_the_same_stack() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let class = class_of_slot(16 * KIB);
+    let class = class_of(16 * KIB);
     let taken: Vec<Stack> = std::thread::scope(|scope| {
         let take = || {
             for _ in 0..1000 {
@@ -376,7 +407,7 @@ fn is_warm(extent: &Extent) -> bool {
 #[test]
 fn more_stacks_than_are_kept_warm_lose_their_memory_when_they_are_of_no_use() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let class = class_of_slot(16 * KIB);
+    let class = class_of(16 * KIB);
     let count = WARM_STACKS + 2 * memory::RANGES_AT_ONCE;
     let start = Time::now();
     assert!(!POOL.is_crowded());
@@ -401,7 +432,7 @@ fn more_stacks_than_are_kept_warm_lose_their_memory_when_they_are_of_no_use() {
 #[test]
 fn stacks_of_use_within_a_period_keep_their_memory() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let class = class_of_slot(16 * KIB);
+    let class = class_of(16 * KIB);
     let count = WARM_STACKS + 2 * memory::RANGES_AT_ONCE;
     let ends: [Time; 4] = std::array::from_fn(|periods| Time::now().plus(PERIOD * periods as u32));
     let extents = use_at_once(&POOL, class, count);
@@ -420,7 +451,7 @@ fn stacks_of_use_within_a_period_keep_their_memory() {
 #[test]
 fn a_thread_that_ends_leaves_no_more_warm_stacks_than_are_kept() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let extents = use_at_once(&POOL, class_of_slot(16 * KIB), WARM_STACKS + 3 * memory::RANGES_AT_ONCE);
+    let extents = use_at_once(&POOL, class_of(16 * KIB), WARM_STACKS + 3 * memory::RANGES_AT_ONCE);
     POOL.cool_all();
     assert!(!POOL.is_crowded());
     assert_eq!(extents.iter().filter(|extent| is_warm(extent)).count(), WARM_STACKS);
