@@ -9,6 +9,8 @@ mod sys {
     pub(crate) mod atomic;
     pub(crate) mod clock;
     pub(crate) mod lock;
+    #[path = "../../src/sys/section.rs"]
+    pub(crate) mod section;
     #[path = "../../src/sys/shared.rs"]
     pub(crate) mod shared;
     #[path = "../../src/sys/lock.rs"]

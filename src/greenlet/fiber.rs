@@ -19,6 +19,7 @@ use super::header::Header;
 use super::identity::{self, Identity};
 use super::stack::{Extent, SizeClass, Stack};
 use crate::sys::memory;
+use crate::sys::section::Section;
 pub(super) use thread::existing_thread;
 #[cfg(feature = "monkey")]
 pub(super) use thread::lend_thread;
@@ -356,6 +357,7 @@ impl Fiber {
     }
 
     fn with_extras<R>(&self, function: impl FnOnce(&mut Extras) -> R) -> R {
+        let _section = Section::open();
         function(self.extras.borrow_mut().get_or_insert_default())
     }
 

@@ -3,10 +3,12 @@
 //! A kill or a time limit makes such a call fail, and each further one, wait or not, until it is raised: at the next wait of
 //! greenloop's own, or when the time limit's scope ends.
 
+use super::reactor::Reactor;
 use super::waiter::{ArmedTimeout, Waiter, Wakeup, is_unwinding};
 use super::{HubRef, HubState, State, local_hub, run};
 use crate::greenlet::{FiberRef, Interrupt};
 use crate::sys::clock::Time;
+use crate::sys::section;
 
 /// Why a call must fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,27 +19,39 @@ pub(crate) enum Hindrance {
     Elapsed,
 }
 
-/// The calling thread's hub, if what runs is a greenlet's code, and not the hub's own, which may not wait.
+/// The calling thread's hub, if what runs is a greenlet's code, and not the library's own, which may not wait.
 #[inline]
 pub(crate) fn hub_of_greenlet() -> Option<HubRef> {
-    local_hub().filter(|hub| hub.thread.current().state.get() == State::Running && !hub.in_callback.get())
+    local_hub().filter(|hub| {
+        hub.thread.current().state.get() == State::Running && !hub.in_callback.get() && !hub.is_at_work()
+    })
+}
+
+/// Whether the calling thread is amid work of the library's, which must not be come back to.
+pub(crate) fn is_at_work() -> bool {
+    section::is_any_open() || local_hub().is_some_and(|hub| hub.is_at_work())
 }
 
 impl HubState {
     /// Lets everybody who is ready run, but for a green thread that unwinds. A kill or a time limit waits.
     pub(crate) fn yield_in_call(&self) {
-        // In use: the handler of a signal calls, amid the hub's own work.
-        let (Ok(mut ready), Ok(_)) = (self.ready.try_borrow_mut(), self.timers.try_borrow_mut()) else {
-            return;
-        };
-        if is_unwinding() {
+        // At work: the handler of a signal calls.
+        if self.is_at_work() || is_unwinding() {
             return;
         }
         let fiber = self.thread.current();
         fiber.state.set(State::Ready);
-        ready.push_yielded(fiber);
-        drop(ready);
+        self.ready.borrow_mut().push_yielded(fiber);
         self.leave(fiber);
+    }
+
+    /// Whether it is amid work on its own state, or another part of the library is: an allocator that it calls, or the handler of a
+    /// signal, has called in turn.
+    fn is_at_work(&self) -> bool {
+        section::is_any_open()
+            || self.ready.try_borrow_mut().is_err()
+            || self.timers.try_borrow_mut().is_err()
+            || self.made_reactor().is_some_and(Reactor::is_at_work)
     }
 
     /// [`spend_budget`](super::spend_budget) for a call.

@@ -185,8 +185,9 @@ impl HubState {
                 fiber.state.set(State::Ready);
                 self.ready.borrow_mut().push_woken(fiber);
             }
-            State::Running => fiber.woken.set(true),
-            State::Ready | State::Idle => {}
+            // One that is ready has been woken before, or has yielded in the middle of its wait: its next park returns at once.
+            State::Running | State::Ready => fiber.woken.set(true),
+            State::Idle => {}
         }
     }
 

@@ -303,6 +303,12 @@ impl Reactor {
         self.notify(woken);
     }
 
+    /// Whether it is amid work on its own state.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.core.try_borrow().is_err()
+    }
+
     /// Whether the number that is watched was closed meanwhile.
     #[cfg(feature = "monkey")]
     pub(crate) fn is_closed(&self, watch: &Watch) -> bool {

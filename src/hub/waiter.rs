@@ -425,3 +425,24 @@ pub(crate) fn disarm_timeout(armed: ArmedTimeout) {
         fiber.update_disturbed();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{run, yield_now};
+    use super::*;
+
+    /// As where a patched function switches while its caller gets in line.
+    #[test]
+    fn a_wake_for_one_that_has_yielded_amid_its_wait_is_kept() {
+        let waiter = Waiter::new(WaitingOn::Other("a wake"));
+        let wake = waiter.wake();
+        std::thread::spawn(move || wake.wake()).join().unwrap();
+        // It reads its letters while the caller is ready.
+        waiter.hub().unlooked.set(run::SWITCHES_PER_LOOK);
+        yield_now();
+        let late = Some(Time::after(Duration::from_secs(5)));
+        assert!(matches!(waiter.park(late), Wakeup::Woken));
+    }
+}

@@ -11,6 +11,7 @@ use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 use super::call::Call;
 use super::parts::{Parts, patched};
 use super::threads::{Waited, deadline, wait_at, wake};
+use crate::hub::foreign::is_at_work;
 use crate::sys::clock::Time;
 use crate::sys::original;
 
@@ -44,8 +45,9 @@ unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
 unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
     let result = unsafe { original::pthread_mutex_unlock(mutex) };
-    // Whoever has it now may have freed it: its address is but a number from here on.
-    if patched().contains(Parts::THREADS) {
+    // Whoever has it now may have freed it: its address is but a number from here on. An allocator's lock may be given back amid work
+    // of the hub's own; who waits for it looks again before long.
+    if patched().contains(Parts::THREADS) && !is_at_work() {
         wake(mutex.addr(), 1);
     }
     result

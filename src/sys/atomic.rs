@@ -4,8 +4,14 @@
 pub(crate) use std::hint::spin_loop;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence};
+
+/// Offers the processor to another OS thread. Not by std's function, which would call the `sched_yield` of `monkey`, and so switch to
+/// another green thread in the middle of what the caller does.
 #[cfg(not(loom))]
-pub(crate) use std::thread::yield_now;
+pub(crate) fn yield_now() {
+    // SAFETY: takes nothing.
+    unsafe { super::original::sched_yield() };
+}
 
 #[cfg(loom)]
 pub(crate) use loom::hint::spin_loop;

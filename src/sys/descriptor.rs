@@ -35,7 +35,8 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 pub(crate) fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let offset = offset_of(offset)?;
     // SAFETY: `buffer` is valid for its length of bytes to be written.
-    let count = unsafe { libc::pread64(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) };
+    let count =
+        unsafe { original::pread64(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), offset) };
     count.check().map(|count| count as usize)
 }
 

@@ -5,13 +5,15 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use super::atomic::{AtomicBool, Ordering, constant, spin_loop, yield_now};
+use super::section::Section;
 
 /// Turns of spinning before a contender offers its processor to the holder, which may have been preempted.
 const SPINS: u32 = 100;
 
 /// Exclusive access to a `T` for a moment. The uncontended path is one atomic read-modify-write; unlocking is a store.
 ///
-/// It is never held while user code runs or a greenlet switches: then a holder is at most preempted, never parked.
+/// It is never held while user code runs or a greenlet switches: then a holder is at most preempted, never parked. An allocation
+/// under it may lead back to the library, by a patched lock of the allocator's: that finds a [`Section`] open.
 pub(crate) struct Lock<T> {
     locked: AtomicBool,
     value: UnsafeCell<T>,
@@ -30,10 +32,11 @@ impl<T> Lock<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> LockGuard<'_, T> {
+        let section = Section::open();
         if !self.lock_at_once() {
             self.lock_contended();
         }
-        LockGuard { lock: self }
+        LockGuard { lock: self, _section: section }
     }
 
     #[inline]
@@ -53,7 +56,7 @@ impl<T> Lock<T> {
     ///
     /// The caller has called that; in the child of a fork, before the fork.
     pub(crate) unsafe fn release(&self) {
-        drop(LockGuard { lock: self });
+        drop(LockGuard { lock: self, _section: Section::left_open() });
     }
 
     #[cold]
@@ -93,6 +96,8 @@ impl<T> fmt::Debug for Lock<T> {
 /// The right to the value; dropping it unlocks.
 pub(crate) struct LockGuard<'a, T> {
     lock: &'a Lock<T>,
+    /// Dropped after the lock is released.
+    _section: Section,
 }
 
 impl<T> Deref for LockGuard<'_, T> {

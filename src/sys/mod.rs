@@ -14,6 +14,7 @@ pub mod original;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod readiness;
+pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod socket;

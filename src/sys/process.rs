@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use super::SystemCall;
+use super::{SystemCall, original};
 
 /// How many OS threads the process has; `None` where /proc does not tell.
 pub(crate) fn thread_count() -> Option<usize> {
@@ -44,8 +44,9 @@ pub(crate) fn block_until_ended(id: u32) -> io::Result<()> {
     let mut information = MaybeUninit::<libc::siginfo_t>::uninit();
     loop {
         // SAFETY: `information` is valid to be written to.
-        let ended =
-            unsafe { libc::waitid(libc::P_PID, id, information.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
+        let ended = unsafe {
+            original::waitid(libc::P_PID, id, information.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT)
+        };
         match ended.check() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map(drop),

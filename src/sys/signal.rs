@@ -8,9 +8,8 @@ use std::mem::{self, MaybeUninit};
 use std::ptr;
 use std::sync::OnceLock;
 
-use super::SystemCall;
 use super::lock::Lock;
-use super::memory;
+use super::{SystemCall, memory, original};
 
 /// The signals that a touch of forbidden memory raises. Linux raises the first for a guard; the second is for kernels
 /// that tell of one by SIGBUS.
@@ -50,6 +49,8 @@ pub(crate) unsafe fn catch_faults(inspect: fn(usize)) -> io::Result<()> {
         unsafe { libc::sigaction(*signal, ptr::null(), action) }.check()?;
     }
     CAUGHT.get_or_init(|| Caught { inspect, previous });
+    // With `monkey` a first call looks the C library's function up, which a handler may not do.
+    write_to_stderr(&[]);
     let mut action = NO_ACTION;
     action.sa_sigaction = on_fault as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
@@ -113,7 +114,7 @@ const NO_ACTION: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() 
 pub(crate) fn write_to_stderr(parts: &[IoSlice<'_>]) {
     let count = libc::c_int::try_from(parts.len()).unwrap_or(libc::c_int::MAX);
     // SAFETY: `IoSlice` is guaranteed to have the layout of iovec, and borrows what it points to.
-    unsafe { libc::writev(libc::STDERR_FILENO, parts.as_ptr().cast(), count) };
+    unsafe { original::writev(libc::STDERR_FILENO, parts.as_ptr().cast(), count) };
 }
 
 /// Runs `function` while the calling OS thread takes no signals; one that it makes never takes any.
