@@ -3,7 +3,8 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::rc::Rc;
@@ -38,6 +39,12 @@ scenarios! {
     the_hub_is_usable_after_a_deadlock => succeeds_and_reports_a_deadlock,
     who_joins_itself_is_a_deadlock_of_main => succeeds_and_reports_a_deadlock,
     a_deadlock_while_main_is_in_a_switch => succeeds_and_reports_a_deadlock,
+    a_child_that_catches_a_deadlock_is_killed_again => succeeds_and_reports_a_deadlock,
+    a_scope_whose_children_are_immortal_aborts => |child| {
+        assert_eq!(child.status.signal(), Some(6), "{child:?}");
+        let last = "\nfatal runtime error: the green threads of a scope wait for ever, and so does the scope, aborting\n";
+        assert!(child.stderr.ends_with(last), "{child:?}");
+    },
     an_isolated_one_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     a_deadlock_is_raised_at_every_wait_of_main => succeeds_and_reports_a_deadlock,
     an_uncaught_deadlock_ends_the_process => |child| {
@@ -118,6 +125,35 @@ fn deadlock<R>(wait: impl FnOnce() -> R) -> LoopExit {
         Ok(_) => panic!("the wait returned"),
         Err(payload) => *payload.downcast().expect("a LoopExit"),
     }
+}
+
+fn a_child_that_catches_a_deadlock_is_killed_again() {
+    let (_sender, receiver) = unbounded::<()>();
+    let ended = Cell::new(false);
+    let exit = deadlock(|| {
+        scope(|scope| {
+            scope.spawn(|| {
+                let _ = catch_unwind(AssertUnwindSafe(|| receiver.recv()));
+                let _ = catch_unwind(AssertUnwindSafe(|| receiver.recv()));
+                ended.set(true);
+            });
+        })
+    });
+    assert!(ended.get());
+    assert_eq!(exit.parked().len(), 2);
+    // What was put off meanwhile is over.
+    assert_eq!(sleep(Duration::from_millis(1)), ());
+}
+
+fn a_scope_whose_children_are_immortal_aborts() {
+    let (_sender, receiver) = unbounded::<()>();
+    scope(|scope| {
+        scope.spawn(|| {
+            loop {
+                let _ = catch_unwind(AssertUnwindSafe(|| receiver.recv()));
+            }
+        });
+    });
 }
 
 fn a_deadlock_names_everybody() {

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
@@ -44,6 +45,9 @@ impl fmt::Debug for Uncaught<'_> {
     }
 }
 
+/// How many payloads are dropped of which each comes from the destructor of the one before.
+const DISCARDS: usize = 8;
+
 /// What [`set_uncaught_hook`] installs.
 pub type UncaughtHook = dyn Fn(&Uncaught<'_>) + Send + Sync;
 
@@ -83,7 +87,7 @@ pub(super) unsafe fn release_lock() {
 /// assert!(seen.lock().unwrap().ends_with("panicked: no one will know"));
 /// ```
 pub fn set_uncaught_hook(hook: Option<Arc<UncaughtHook>>) {
-    let former = std::mem::replace(&mut *HOOK.lock(), hook);
+    let former = mem::replace(&mut *HOOK.lock(), hook);
     drop(former);
 }
 
@@ -114,5 +118,23 @@ fn call(uncaught: &Uncaught<'_>) {
 pub(crate) fn catch(place: &str, callback: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(callback)) {
         report(place, &*payload);
+        discard(payload);
     }
+}
+
+/// Drops a payload, whose destructor may panic with another one.
+#[cold]
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
+    let mut last = payload;
+    for _ in 0..DISCARDS {
+        match panic::catch_unwind(AssertUnwindSafe(|| drop(last))) {
+            Ok(()) => return,
+            Err(payload) => {
+                report("the destructor of a payload", &*payload);
+                last = payload;
+            }
+        }
+    }
+    // Each has another, without end.
+    mem::forget(last);
 }

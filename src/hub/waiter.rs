@@ -321,18 +321,52 @@ impl Waiter {
         in_time
     }
 
+    /// Parks until a wake for who must not leave before, not even in a deadlock: `false` if that was to be raised here. All else
+    /// waits for the next park.
+    pub(crate) fn park_whatever_comes(&self) -> bool {
+        let park = || {
+            if !self.fiber.woken.replace(false) {
+                self.hub.park(self.fiber);
+            }
+        };
+        if is_unwinding() {
+            self.amid_unwinding(park)
+        } else {
+            park()
+        }
+        if !self.fiber.disturbed.get() {
+            return true;
+        }
+        match self.fiber.take_arrival() {
+            Arrival::Thrown(payload) if payload.is::<LoopExit>() => {
+                self.fiber.update_disturbed();
+                false
+            }
+            arrival => {
+                defer(arrival, self.fiber);
+                true
+            }
+        }
+    }
+
     /// Some green thread of this OS thread unwinds: the calling one, or one that has parked meanwhile.
     #[cold]
     pub(super) fn park_amid_unwinding(&self, deadline: Option<Time>) -> Wakeup {
-        let hub = self.hub;
-        if !hub.is_unwinding(self.fiber) {
+        if !self.hub.is_unwinding(self.fiber) {
             return self.park_interruptibly(deadline);
         }
-        self.fiber.unwinding.set(true);
-        hub.parked_unwinding.set(hub.parked_unwinding.get() + 1);
-        let in_time = self.park_deaf(deadline);
-        hub.parked_unwinding.set(hub.parked_unwinding.get() - 1);
+        let in_time = self.amid_unwinding(|| self.park_deaf(deadline));
         if in_time { Wakeup::Woken } else { Wakeup::TimedOut }
+    }
+
+    /// Has the hub know meanwhile that it is this green thread that unwinds.
+    fn amid_unwinding<R>(&self, park: impl FnOnce() -> R) -> R {
+        let parked_unwinding = &self.hub.parked_unwinding;
+        self.fiber.unwinding.set(true);
+        parked_unwinding.set(parked_unwinding.get() + 1);
+        let result = park();
+        parked_unwinding.set(parked_unwinding.get() - 1);
+        result
     }
 }
 
@@ -383,11 +417,18 @@ pub(super) fn interrupted(fiber: FiberRef) -> Wakeup {
 /// Puts what arrived by hand among the interrupts, for the next park.
 #[cold]
 fn defer_arrival(fiber: FiberRef) {
-    let payload: Box<dyn std::any::Any + Send> = match fiber.take_arrival() {
+    match fiber.take_arrival() {
         // A deadlock in a destructor: raised here, this ends the process. Deferred, it would come again for ever.
         Arrival::Thrown(payload) if payload.is::<LoopExit>() && is_unwinding() => {
             panic::resume_unwind(payload)
         }
+        arrival => defer(arrival, fiber),
+    }
+}
+
+#[cold]
+fn defer(arrival: Arrival, fiber: FiberRef) {
+    let payload: Box<dyn std::any::Any + Send> = match arrival {
         Arrival::Thrown(payload) => payload,
         Arrival::Exit => Box::new(InvalidSwitch),
         Arrival::Value => return,

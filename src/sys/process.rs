@@ -1,10 +1,18 @@
 //! The process itself, and its children.
 
-use std::io;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use super::{SystemCall, original};
+
+/// Ends the process with a line in the form of std's, where going on would break what safe code relies on.
+#[cold]
+pub(crate) fn abort_with(reason: &str) -> ! {
+    // Where nobody reads it, there is nobody to tell.
+    let _ = writeln!(io::stderr(), "\nfatal runtime error: {reason}, aborting");
+    std::process::abort()
+}
 
 /// How many OS threads the process has; `None` where /proc does not tell.
 pub(crate) fn thread_count() -> Option<usize> {

@@ -5,19 +5,24 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 
 use super::core::Core;
 use super::join_handle::Outcome;
 use super::packet::{Join, Kill, Task, as_kill, kill_at_home};
 use crate::error::{GreenletExit, JoinError};
-use crate::greenlet::SizeClass;
+use crate::greenlet::{self, SizeClass};
 use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::hub::{Job, hub};
+use crate::sys::process::abort_with;
 use crate::sys::shared::Shared;
 
 /// Children that a scope keeps before it first drops those that have ended.
 const FIRST_ROOM: usize = 64;
+
+/// How often a scope that ends by unwinding kills its children, before it takes those for immortal that wait for ever.
+const KILLS: usize = 8;
 
 /// Where scoped green threads are spawned: see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -40,11 +45,21 @@ pub struct ScopedJoinHandle<'scope, T> {
 /// them have ended. [`std::thread::scope`] for green threads.
 ///
 /// If `body` unwinds (by a panic, a kill or a time limit), the children are killed and joined first. The same goes for a
-/// kill or time limit during the final wait.
+/// kill, a time limit or a [`LoopExit`](crate::LoopExit) during the final wait, and for a result whose destructor panics there.
+///
+/// No child outlives the scope, whatever is raised meanwhile: kills and time limits wait for the next wait after it, and what
+/// destructors of children raise goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook). A child that
+/// catches its kill and waits for what never comes is killed again, a few times. In the child of a
+/// [fork](crate::process::fork) the parent's children never run, and are not waited for.
 ///
 /// # Panics
 ///
 /// If a child panicked whose handle was not joined, as [`std::thread::scope`] does.
+///
+/// # Aborts
+///
+/// If the scope would have to be left while a child lives, the process ends with a line that says so: as a child waits for ever in
+/// spite of all kills, or while the caller unwinds.
 ///
 /// # Examples
 ///
@@ -85,6 +100,15 @@ where
     }
 }
 
+/// While this lives, nothing may unwind.
+struct NeverLeft;
+
+impl Drop for NeverLeft {
+    fn drop(&mut self) {
+        abort_with("a scope was to be left while its green threads live");
+    }
+}
+
 impl<'scope> Scope<'scope, '_> {
     /// Makes a green thread that may borrow what outlives the scope: see [`spawn`](crate::spawn).
     #[track_caller]
@@ -96,9 +120,11 @@ impl<'scope> Scope<'scope, '_> {
         let hub = hub();
         let place = Location::caller();
         let (task, job) = Task::pair(|| Core::new(hub, None, place, SizeClass::default_now()), function);
-        // SAFETY: `scope` does not return or unwind before every child has ended, by `wait_for_children` or
-        // `end_children`; by then closure and result are gone from the hub's reach: the closure was taken, and the hub
-        // touches the result before the end is published only.
+        // SAFETY: `scope` neither returns nor unwinds before every child has ended: `wait_for_children` returns only when
+        // `next_child` finds none, and if it or the body unwinds, `end_children` does so, out of which nothing unwinds, for
+        // that aborts. One that is not of this process's hub, in the child of a fork, never runs. By its end closure and result
+        // are gone from the hub's reach: the closure was taken, and the hub touches the result before the end is
+        // published only. What it captured is not forgotten with the scope's frame either: nobody has that but `scope`.
         let (child, job) = unsafe { erase_lifetime(as_kill(task.clone()), job) };
         let gone = self.adopt(child);
         hub.push_fresh(job);
@@ -124,7 +150,7 @@ impl<'scope> Scope<'scope, '_> {
 
     /// The ordinary end. A kill or a time limit unwinds out of it.
     fn wait_for_children(&self) {
-        while let Some(child) = self.next_child() {
+        while let Some(child) = self.next_child(drop) {
             child.core().wait_until(None);
             self.note(&*child);
         }
@@ -132,28 +158,46 @@ impl<'scope> Scope<'scope, '_> {
 
     /// The end by unwinding: kills all, and waits whatever comes.
     fn end_children(&self) {
-        let hub = hub();
-        for child in &*self.children.borrow() {
-            kill_at_home(&**child, hub, Box::new(GreenletExit));
+        let never_left = NeverLeft;
+        let let_go =
+            |child| greenlet::catch("the destructor of a scoped green thread's result", || drop(child));
+        let mut kills = 0;
+        let mut kill_all = || {
+            kills += 1;
+            if kills > KILLS {
+                abort_with("the green threads of a scope wait for ever, and so does the scope");
+            }
+            // A copy, since destructors of those that have not begun run here, and may spawn.
+            let children = self.children.borrow().clone();
+            for child in children {
+                kill_at_home(&*child, hub(), Box::new(GreenletExit));
+                let_go(child);
+            }
+        };
+        kill_all();
+        while let Some(child) = self.next_child(let_go) {
+            if !wait_whatever_comes(child.core()) {
+                kill_all();
+            }
         }
-        while let Some(child) = self.next_child() {
-            wait_uninterrupted(child.core());
-        }
+        mem::forget(never_left);
     }
 
-    /// A child that may still run. It stays in the list until it has ended, so that an unwinding finds it there.
-    fn next_child(&self) -> Option<Shared<dyn Kill>> {
+    /// A child that may still run. It stays in the list until it has ended, so that an unwinding finds it there. What has ended is
+    /// `let_go`.
+    fn next_child(&self, let_go: impl Fn(Shared<dyn Kill>)) -> Option<Shared<dyn Kill>> {
         loop {
             let mut children = self.children.borrow_mut();
             let last = children.last()?;
-            if !last.core().has_ended() {
+            // In the child of a fork, those of the parent never run, so they have ended as far as this process knows.
+            if !last.core().has_ended() && last.core().home().is_some() {
                 return Some(last.clone());
             }
             self.note(&**last);
             let ended = children.pop();
             drop(children);
             // Only now: its result may have a destructor that spawns here.
-            drop(ended);
+            ended.map(&let_go);
         }
     }
 
@@ -183,12 +227,15 @@ fn has_failed(child: &dyn Kill) -> bool {
     child.core().outcome() == Some(Outcome::Panicked) && !child.core().is_taken()
 }
 
-fn wait_uninterrupted(core: &Core) {
+/// Waits for the end of a green thread; `false` if nothing can wake who waits.
+fn wait_whatever_comes(core: &Core) -> bool {
     let waiter = Waiter::new(WaitingOn::Join(core.id));
-    while let Some(ticket) = core.subscribe(&waiter) {
-        waiter.park_uninterrupted();
+    let mut can_end = true;
+    while can_end && let Some(ticket) = core.subscribe(&waiter) {
+        can_end = waiter.park_whatever_comes();
         core.unsubscribe(ticket);
     }
+    can_end
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
