@@ -34,6 +34,10 @@ pub enum SwitchError {
     /// The target has not started and there is no stack for it. It stays startable.
     #[error(transparent)]
     Stack(#[from] StackError),
+    /// The OS thread ends: a destructor of one of its thread-locals switches, or of a
+    /// [greenlet-local](crate::greenlet_local) of main. Nothing goes on there any more. What was sent is dropped.
+    #[error("the OS thread ends: nothing is switched to any more")]
+    Ending,
 }
 
 /// Why [`set_parent`](crate::greenlet::AnyGreenlet::set_parent) left the parent as it was.

@@ -20,10 +20,10 @@ use super::identity::{self, Identity};
 use super::stack::{Extent, SizeClass, Stack};
 use crate::sys::memory;
 use crate::sys::section::Section;
-pub(super) use thread::existing_thread;
+pub(crate) use thread::{Stopped, Thread, is_ending, thread};
+pub(super) use thread::{existing_thread, try_thread};
 #[cfg(feature = "monkey")]
-pub(super) use thread::lend_thread;
-pub(crate) use thread::{Stopped, Thread, thread};
+pub(super) use thread::{lend_thread, refuse_from_now_on};
 
 /// Bytes that a suspended fiber needs below `live`'s own frame.
 const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };

@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::rc::Rc;
 
-use super::fiber::{FiberRef, Thread, thread};
+use super::fiber::{FiberRef, Thread, existing_thread};
 use super::header::{Header, Kind, Life, Parent};
 use super::plain::Greenlet;
 use super::stack::SizeClass;
@@ -88,7 +88,8 @@ impl AnyGreenlet {
 
     /// Whether it is the one that runs.
     pub fn is_current(&self) -> bool {
-        self.header.fiber.get() == Some(thread().current())
+        let fiber = self.header.fiber.get();
+        fiber.is_some() && fiber == existing_thread().map(|thread| thread.current())
     }
 
     /// Its parent: where its result goes. `None` for main and for green threads, whose place is the hub.

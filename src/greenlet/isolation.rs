@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
-use super::fiber::{existing_thread, lend_thread, thread as local_thread};
+use super::fiber::{existing_thread, lend_thread, refuse_from_now_on, thread as local_thread};
 use crate::sys::thread_local::{base, can_be_moved, move_to};
 use crate::sys::{futex, process as processes, signal};
 
@@ -108,6 +108,8 @@ impl Lender {
         while self.phase.load(Ordering::Acquire) == LENT {
             futex::wait(&self.phase, LENT);
         }
+        // What its destructors find of greenlets belongs to the hub's thread, on which alone it may run.
+        refuse_from_now_on();
     }
 
     /// Where the variables are, once they can be used. The thread has begun some microseconds before, or does so now.

@@ -39,7 +39,9 @@ pub use plain::Greenlet;
 pub use stack::set_default_stack_size;
 pub use trace::{Event, Trace, Tracer, settrace};
 
-pub(crate) use fiber::{Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, thread};
+pub(crate) use fiber::{
+    Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, is_ending, thread,
+};
 pub(crate) use stack::{SizeClass, cool_stacks};
 pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};
 pub(crate) use unraisable::{catch, report, report_text};

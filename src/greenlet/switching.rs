@@ -4,7 +4,9 @@ use std::any::{Any, TypeId};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 
-use super::fiber::{Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, thread};
+use super::fiber::{
+    Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, is_ending, thread, try_thread,
+};
 use super::handle::AnyGreenlet;
 use super::header::{Kind, Life, Parent};
 use super::{trace, unraisable};
@@ -31,6 +33,7 @@ impl<T> Parcel<T> {
 enum Refusal<T> {
     WrongType(T),
     Stack(StackError),
+    Ending,
 }
 
 impl<T: 'static> Refusal<T> {
@@ -39,6 +42,7 @@ impl<T: 'static> Refusal<T> {
         match self {
             Refusal::WrongType(value) => SwitchError::WrongType(Box::new(value)),
             Refusal::Stack(error) => SwitchError::Stack(error),
+            Refusal::Ending => SwitchError::Ending,
         }
     }
 }
@@ -89,7 +93,7 @@ impl AnyGreenlet {
     /// Inlined up to the public call: the processor mispredicts each return after a switch.
     #[inline(always)]
     pub(super) fn send<T: 'static>(&self, parcel: Parcel<T>) -> Result<T, SwitchError> {
-        let thread = thread();
+        let Some(thread) = try_thread() else { return Err(SwitchError::Ending) };
         let current = thread.current();
         if self.header.life.get() == Life::Dead {
             return self.send_past_dead(parcel, thread);
@@ -105,6 +109,10 @@ impl AnyGreenlet {
 
     #[cold]
     fn send_past_dead<T: 'static>(&self, parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError> {
+        if is_ending() {
+            // It has not ended, but never goes on.
+            return Err(SwitchError::Ending);
+        }
         // What is thrown into a dead greenlet ends it once more.
         let parcel = match parcel {
             Parcel::Thrown(payload) => Parcel::ended_by(payload),
@@ -163,6 +171,9 @@ impl AnyGreenlet {
         let Parcel::Value(value) = parcel else { unreachable!("only a value starts a greenlet") };
         if body.value_type() != TypeId::of::<T>() {
             return Err(Refusal::WrongType(value));
+        }
+        if is_ending() {
+            return Err(Refusal::Ending);
         }
         let fiber = match thread.take_fiber(self.header.class, run_greenlet) {
             Ok(fiber) => fiber,
@@ -262,6 +273,9 @@ pub(super) fn switch_to_parent<T: 'static>(value: T) -> Result<T, SwitchError> {
 
 /// Leaves the choice of who goes on to the hub, until somebody switches to the current greenlet.
 pub(super) fn wait_for_switch<T: 'static>() -> Result<T, SwitchError> {
+    if is_ending() {
+        return Err(SwitchError::Ending);
+    }
     let thread = thread();
     wait_for_parcel(thread, thread.current(), None)
 }
@@ -283,7 +297,7 @@ impl AnyGreenlet {
     /// The last handle goes. A suspended greenlet could never be switched to again: it ends now.
     #[cold]
     pub(super) fn end_unreachable(&self) {
-        // In the last of the thread's destructors there are no greenlets any more.
+        // On another OS thread, which destroys the variables of an isolated green thread, it cannot go on: it stays as it is.
         let (Some(thread), Some(fiber)) = (existing_thread(), self.header.fiber.get()) else { return };
         if self.header.kind != Kind::Plain {
             return;

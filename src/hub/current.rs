@@ -30,8 +30,9 @@ pub(crate) fn hub() -> HubRef {
 /// The calling thread's hub, if it has one.
 #[inline]
 pub(crate) fn local_hub() -> Option<HubRef> {
-    // SAFETY: not null means made by `make_hub` and not yet freed by `end_hub`, which runs when the thread ends, after the
-    // last use: a `Local` is not `Send`, and parked stacks that hold one are never resumed again.
+    // SAFETY: not null means made by `make_hub` and not yet freed by `end_hub`, which sets it to null before. A `Local` is not
+    // `Send`; what has one and could outlive the hub is a frame of a parked stack, which is never resumed, or a `Hub`, which
+    // comes here first. Code of others that runs while the hub is freed finds null.
     NonNull::new(HUB.get().cast_mut()).map(|hub| unsafe { Local::new(hub) })
 }
 
@@ -47,11 +48,14 @@ pub(crate) fn lend_hub(hub: HubRef, function: impl FnOnce()) {
 fn make_hub() -> HubRef {
     super::fork::look_after_forks();
     let thread = greenlet::thread();
+    // Between the end of its hub and that of its record a thread has no hub.
+    assert!(!greenlet::is_ending(), "this OS thread ends: it has no hub any more");
     thread.wait_in_hub.set(Some(|| hub().run()));
     thread.withdraw.set(Some(|fiber| {
         hub().ready.borrow_mut().withdraw(&fiber);
     }));
     thread.recall.set(Some(|fiber| hub().recall(fiber)));
+    thread.close_hub.set(Some(|| hub().close()));
     thread.end_hub.set(Some(end_hub));
     HUB.set(Box::into_raw(Box::new(HubState::new(thread))));
     hub()
@@ -60,8 +64,11 @@ fn make_hub() -> HubRef {
 /// Called by the thread's record when the thread ends.
 fn end_hub() {
     let Some(hub) = local_hub() else { return };
-    hub.end();
+    hub.abandon_all();
     HUB.set(ptr::null());
+    // What is left of letters, and of who waited for descriptors, has destructors of others, which find no hub.
+    greenlet::catch("what is left at the end of a hub", || hub.shut_door());
     // SAFETY: made by `Box::into_raw` in `make_hub`; HUB no longer leads to it, so this is the last use.
-    drop(unsafe { Box::from_raw(hub.as_ptr()) });
+    let state = unsafe { Box::from_raw(hub.as_ptr()) };
+    greenlet::catch("what is left at the end of a hub", || drop(state));
 }

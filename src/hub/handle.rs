@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::waiter::{Waiter, WaitingOn, Wakeup};
-use super::{HubRef, hub};
+use super::{HubRef, hub, local_hub};
 use crate::sys::clock::Time;
 
 /// The calling OS thread's hub.
 ///
-/// It is made on first use, so there is rarely a reason to name it.
+/// It is made on first use, so there is rarely a reason to name it. It ends with its OS thread. A handle that a thread-local keeps
+/// beyond that is harmless: no green thread is alive in that hub, and [`join`](Hub::join) panics.
 ///
 /// ```compile_fail
 /// let hub = greenloop::hub::Hub::current();
@@ -17,13 +18,24 @@ use crate::sys::clock::Time;
 /// ```
 #[derive(Clone, Copy)]
 pub struct Hub {
+    /// # Invariant
+    /// Valid only while it is the calling thread's hub.
     state: HubRef,
 }
 
 impl Hub {
     /// The hub of the calling thread.
+    ///
+    /// # Panics
+    ///
+    /// If the OS thread ends, in a destructor of a thread-local that runs after the hub's end.
     pub fn current() -> Hub {
         Hub { state: hub() }
+    }
+
+    /// What it stands for, until its OS thread ends.
+    fn state(&self) -> Option<HubRef> {
+        local_hub().filter(|&hub| hub == self.state)
     }
 
     /// Waits until all green threads of this hub have ended, or none that is left can ever be woken. For the main greenlet
@@ -31,7 +43,7 @@ impl Hub {
     ///
     /// # Panics
     ///
-    /// In a green thread, which would wait for itself.
+    /// In a green thread, which would wait for itself, and when the OS thread ends.
     ///
     /// # Examples
     ///
@@ -52,15 +64,16 @@ impl Hub {
     }
 
     fn join_until(&self, deadline: Option<Time>) -> bool {
-        assert!(self.state.thread.current() == self.state.main(), "only the main greenlet can join its hub");
-        while self.state.alive.get() > 0 {
+        let hub = self.state().expect("the OS thread of this hub ends");
+        assert!(hub.thread.current() == hub.main(), "only the main greenlet can join its hub");
+        while hub.alive.get() > 0 {
             let waiter = Waiter::new(WaitingOn::Other("Hub::join"));
-            self.state.joiner.set(Some(waiter.wake()));
+            hub.joiner.set(Some(waiter.wake()));
             let wakeup = waiter.park(deadline);
-            let ended_by_hub = self.state.joiner.take().is_none();
+            let ended_by_hub = hub.joiner.take().is_none();
             match wakeup {
                 Wakeup::Interrupted(interrupt) => interrupt.raise(),
-                Wakeup::TimedOut => return self.state.alive.get() == 0,
+                Wakeup::TimedOut => return hub.alive.get() == 0,
                 Wakeup::Woken if ended_by_hub => return true,
                 Wakeup::Woken => {}
             }
@@ -70,7 +83,7 @@ impl Hub {
 
     /// How many green threads of this hub have not ended, those that have not begun included.
     pub fn alive(&self) -> usize {
-        self.state.alive.get()
+        self.state().map_or(0, |hub| hub.alive.get())
     }
 }
 

@@ -39,7 +39,7 @@ use remote::Door;
 use timers::{TimerKey, Timers};
 use waiter::{Wait, Waiter, WaitingOn, Wake, Wakeup};
 
-use crate::greenlet::{FiberRef, Interrupt, Local, SizeClass, State, Thread};
+use crate::greenlet::{self, FiberRef, Interrupt, Local, SizeClass, State, Thread};
 pub use crate::greenlet::{Uncaught, UncaughtHook, set_uncaught_hook};
 use crate::sys::clock::Time;
 use crate::sys::shared::Shared;
@@ -303,23 +303,39 @@ impl HubState {
 
     #[cold]
     fn assert_outside_callback(&self) {
+        assert!(!greenlet::is_ending(), "this OS thread ends: nothing may wait any more");
         assert!(!self.under_lock.get(), "nothing may wait in a comparison or a clone that a queue makes");
         assert!(!self.thread.on_main(), "nothing may wait in a hub callback: spawn a green thread there");
     }
 
-    /// The OS thread ends.
-    fn end(&self) {
+    /// The end of the OS thread begins: nothing waits here any more.
+    fn close(&self) {
         self.in_callback.set(true);
+    }
+
+    /// The OS thread ends: gives up all that is here, and what the destructors of that spawn.
+    fn abandon_all(&self) {
         // First, since what it tells others of may spawn.
         self.thread.all().iter().filter_map(|fiber| fiber.description()).for_each(|leaked| leaked.leak());
-        let fresh = self.ready.borrow_mut().take_fresh();
-        fresh.into_iter().for_each(|job| job.abandon());
         loop {
-            let Some(alarm) = self.timers.borrow_mut().pop_due(Time::NEVER) else { break };
-            if let Alarm::Start(job) = alarm {
+            let fresh = self.ready.borrow_mut().take_fresh();
+            let timed = self.timers.borrow_mut().pop_due(Time::NEVER);
+            let letters = self.door().take_letters();
+            if fresh.is_empty() && timed.is_none() && letters.is_empty() {
+                return;
+            }
+            fresh.into_iter().for_each(|job| job.abandon());
+            if let Some(Alarm::Start(job)) = timed {
                 job.abandon();
             }
+            for (_, letter) in letters {
+                greenlet::catch("the destructor of a callback", || drop(letter));
+            }
         }
+    }
+
+    /// The hub is gone, as far as other threads can see.
+    fn shut_door(&self) {
         self.door().ear.close();
         self.door().close(self.generation.get());
     }
@@ -376,6 +392,9 @@ pub(crate) fn spend_budget() {
         let left = hub.budget.get();
         if left > 1 {
             hub.budget.set(left - 1);
+        } else if hub.in_callback.get() {
+            // What may not wait may not yield either, however much it does.
+            hub.budget.set(BUDGET);
         } else {
             // Nobody knows how long so many took: timers and descriptors get a look before the next so many.
             hub.unlooked.set(run::SWITCHES_PER_LOOK);

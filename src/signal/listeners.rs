@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::greenlet::in_common;
 use crate::hub::signals::{install_handler, set_of};
-use crate::hub::{HubId, hub};
+use crate::hub::{HubId, hub, local_hub};
 
 thread_local! {
     static LISTENERS: RefCell<Listeners> =
@@ -62,7 +62,7 @@ impl Drop for Place {
         let gone = in_common(|| {
             LISTENERS.try_with(|listeners| {
                 let mut listeners = listeners.borrow_mut();
-                if listeners.home != Some(hub().id()) {
+                if listeners.home != local_hub().map(|hub| hub.id()) {
                     return None;
                 }
                 let place = listeners.all.iter().position(|listener| listener.number == self.number)?;

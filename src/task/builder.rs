@@ -114,8 +114,10 @@ impl Builder {
     ///
     /// The variables are those of a real OS thread, which is made for it, waits all the while, and ends with it: some 60 µs
     /// in all, and 30 KiB of memory, half of them the kernel's. A switch to it and back takes 15 to 40 ns more. Greenlets that
-    /// it switches to by hand have the variables of the hub's thread. A destructor of a variable that waits stops the hub's
-    /// thread.
+    /// it switches to by hand have the variables of the hub's thread. Destructors
+    /// of its variables run on that OS thread, and stop the hub's if they wait. There are no greenlets there: a switch gives
+    /// [`SwitchError::Ending`](crate::error::SwitchError::Ending), a spawn and a wait of greenloop's own panic, and a suspended
+    /// greenlet whose last handle goes there stays suspended.
     ///
     /// It works on x86_64, since Linux 5.9.
     ///

@@ -123,7 +123,9 @@ pub(super) fn hand_down(hub: HubRef) -> u64 {
     let values = derive_all();
     let id = hub.count_spawned();
     if let Some(values) = values {
-        greenlet::in_common(|| HANDED_DOWN.with_borrow_mut(|table| table.insert(id, values)));
+        // While the thread ends and the table has gone, it will not begin, and needs none.
+        let table = || HANDED_DOWN.try_with(|table| table.borrow_mut().insert(id, values));
+        let _ = greenlet::in_common(table);
     }
     id
 }

@@ -64,6 +64,8 @@ pub(crate) struct Thread {
     vacant: RefCell<Vec<FiberRef>>,
     /// The hub's loop: returns when the main greenlet is to go on.
     pub(crate) wait_in_hub: Cell<Option<fn()>>,
+    /// Has the hub refuse every wait, as the thread's end begins.
+    pub(crate) close_hub: Cell<Option<fn()>>,
     /// Takes the hub down when the thread ends.
     pub(crate) end_hub: Cell<Option<fn()>>,
     /// Takes a fiber out of the hub's ready queue.
@@ -81,37 +83,65 @@ pub(crate) struct Thread {
 
 thread_local! {
     static THREAD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
+    /// Whether the thread's end has begun: nothing new is made any more.
+    static ENDING: Cell<bool> = const { Cell::new(false) };
     static OWNER: Owner = const { Owner };
 }
 
 /// Its destructor runs when the OS thread ends.
 struct Owner;
 
+/// What is asked of a thread whose end has begun.
+const ENDING_REFUSES: &str = "this OS thread ends: it has no greenlets and no hub any more";
+
 /// The record of the calling OS thread, made on first use.
 ///
 /// # Panics
 ///
-/// In destructors of thread-locals that run after the record was taken down.
+/// If the thread's end [has begun](is_ending) and the record is gone.
 #[inline]
 pub(crate) fn thread() -> Local<Thread> {
-    match NonNull::new(THREAD.get().cast_mut()) {
-        // SAFETY: not null means made by `make_thread` and not yet freed by `Owner`, which runs when nothing of this
-        // thread can use the reference any more: it is not `Send`, and what outlives the call lies on parked stacks.
-        Some(thread) => unsafe { Local::new(thread) },
-        None => make_thread(),
+    match existing_thread() {
+        Some(thread) => thread,
+        None => make_thread().expect(ENDING_REFUSES),
     }
 }
 
-/// Like [`thread`], but makes nothing: `None` where no greenlet has been used.
+/// Like [`thread`], but `None` where that panics.
+#[inline]
+pub(crate) fn try_thread() -> Option<Local<Thread>> {
+    existing_thread().or_else(make_thread)
+}
+
+/// Like [`thread`], but makes nothing: `None` where no greenlet has been used, or none can be any more.
 #[inline]
 pub(crate) fn existing_thread() -> Option<Local<Thread>> {
-    // SAFETY: as in `thread`.
+    // SAFETY: not null means made by `make_thread` and not yet freed by `end_thread`, which sets it to null before; then
+    // nothing of this thread uses a reference any more. It is not `Send`; what could outlive the record is a frame of a parked
+    // stack, which is never resumed; a handle of a greenlet, which has lost its fiber; and a `Hub`, which looks for its
+    // hub first. All of those that lie in thread-locals may be used after the end, and none of them dereferences.
     NonNull::new(THREAD.get().cast_mut()).map(|thread| unsafe { Local::new(thread) })
 }
 
+/// Whether the end of the calling OS thread has begun: nothing is switched to, waits, or is made any more.
 #[cold]
-fn make_thread() -> Local<Thread> {
-    OWNER.try_with(|_| ()).expect("greenlets cannot be used while the thread's locals are destroyed");
+pub(crate) fn is_ending() -> bool {
+    ENDING.get()
+}
+
+/// Lets nothing be made on the calling OS thread, whose own code is over.
+#[cfg(feature = "monkey")]
+pub(in crate::greenlet) fn refuse_from_now_on() {
+    ENDING.set(true);
+}
+
+#[cold]
+fn make_thread() -> Option<Local<Thread>> {
+    if is_ending() {
+        return None;
+    }
+    // It cannot have been destroyed: its destructor begins the end.
+    OWNER.with(|_| ());
     // SAFETY: `describe_current` reads a thread-local without a destructor, and memory that stays valid while it is set.
     unsafe { overflow::set_describe(describe_current) };
     // Where there is no room for it, an overflow ends the process without a report.
@@ -126,6 +156,7 @@ fn make_thread() -> Local<Thread> {
         idle: [const { RefCell::new(Vec::new()) }; CLASSES],
         vacant: RefCell::new(Vec::new()),
         wait_in_hub: Cell::new(None),
+        close_hub: Cell::new(None),
         end_hub: Cell::new(None),
         withdraw: Cell::new(None),
         recall: Cell::new(None),
@@ -136,7 +167,7 @@ fn make_thread() -> Local<Thread> {
         own_variables: Cell::new(0),
     });
     THREAD.set(thread.as_ptr());
-    thread
+    Some(thread)
 }
 
 /// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.
@@ -147,9 +178,9 @@ pub(in crate::greenlet) fn lend_thread(thread: Local<Thread>, function: &mut dyn
     THREAD.set(ptr::null());
 }
 
-/// Moves `value` to the heap, to be freed by [`Owner`].
+/// Moves `value` to the heap, to be freed by [`end_thread`].
 fn leak<T>(value: T) -> Local<T> {
-    // SAFETY: the box is freed by `Owner` alone, when the thread ends.
+    // SAFETY: the box is freed by `end_thread` alone, after the last use.
     unsafe { Local::new(NonNull::from(Box::leak(Box::new(value)))) }
 }
 
@@ -163,38 +194,57 @@ fn describe_current(report: &mut dyn FnMut(Option<&str>, &'static Location<'stat
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let Some(thread) = existing_thread() else { return };
-        if let Some(end_hub) = thread.end_hub.take() {
-            end_hub();
-        }
-        thread.main.end_run();
-        drop(thread.tracer.borrow_mut().take());
-        thread.retire_idle();
-        cool_all_stacks();
-        THREAD.set(ptr::null());
-        let fibers = thread.fibers.take();
-        let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();
-        if parked > 0 {
-            // Their destructors cannot run any more, now that thread-locals are going: they leak, as do their fibers.
-            // At the end of `main` that is the common end of a program, and nothing is lost.
-            if cfg!(debug_assertions) && !process::on_main_thread() {
-                unraisable::report_text(&format!(
-                    "an OS thread ended with {parked} parked green threads: they leak"
-                ));
-            }
-            return;
-        }
-        for chunk in fibers[1..].chunks(CHUNK) {
-            let chunk = ptr::slice_from_raw_parts_mut(chunk[0].as_ptr(), CHUNK);
-            // SAFETY: made by `add_vacant`, whose first pointer is that of the whole chunk; this is the only place that
-            // frees it, and no stack of this thread is left to use it.
-            drop(unsafe { Box::from_raw(chunk) });
-        }
-        // SAFETY: made by `leak`; else as for the chunks.
-        drop(unsafe { Box::from_raw(thread.main.as_ptr()) });
-        // SAFETY: as for the fibers; THREAD no longer leads to it.
-        drop(unsafe { Box::from_raw(thread.as_ptr()) });
+        end_thread();
     }
+}
+
+/// The end of the OS thread, as far as greenlets and the hub go, in the order that `design.md` tells under "Ends". Runs on the
+/// thread's own stack, maybe before and after destructors of other thread-locals.
+fn end_thread() {
+    if ENDING.replace(true) {
+        return;
+    }
+    let Some(thread) = existing_thread() else { return };
+    thread.let_nothing_go_on();
+    // First: what main keeps for itself finds the hub still there.
+    thread.main.free_locals();
+    if let Some(end_hub) = thread.end_hub.take() {
+        end_hub();
+    }
+    thread.tracing.set(false);
+    let tracer = thread.tracer.take();
+    unraisable::catch("what is left at the end of an OS thread", || thread.main.end_run());
+    thread.retire_idle();
+    cool_all_stacks();
+    // From here on code of others finds no record, so that it keeps no reference to it.
+    THREAD.set(ptr::null());
+    unraisable::catch("the destructor of the trace hook", || drop((tracer, thread.departed.take())));
+    let fibers = thread.fibers.take();
+    let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();
+    if parked > 0 {
+        // Their destructors cannot run any more, now that thread-locals are going: they leak, as do their fibers.
+        // At the end of `main` that is the common end of a program, and nothing is lost.
+        if cfg!(debug_assertions) && !process::on_main_thread() {
+            unraisable::report_text(&format!(
+                "an OS thread ended with {parked} parked green threads: they leak"
+            ));
+        }
+        return;
+    }
+    // What has arrived at a fiber and was not looked at has destructors of others.
+    unraisable::catch("what is left at the end of an OS thread", || {
+        fibers.iter().for_each(|fiber| drop(fiber.extras.take()));
+    });
+    for chunk in fibers[1..].chunks(CHUNK) {
+        let chunk = ptr::slice_from_raw_parts_mut(chunk[0].as_ptr(), CHUNK);
+        // SAFETY: made by `add_vacant`, whose first pointer is that of the whole chunk; this is the only place that frees it. No
+        // stack of this thread is left to use it, THREAD does not lead to it, and every greenlet has lost its fiber.
+        drop(unsafe { Box::from_raw(chunk) });
+    }
+    // SAFETY: made by `leak`; else as for the chunks.
+    drop(unsafe { Box::from_raw(thread.main.as_ptr()) });
+    // SAFETY: as for the fibers.
+    drop(unsafe { Box::from_raw(thread.as_ptr()) });
 }
 
 impl Thread {
@@ -265,7 +315,7 @@ impl Thread {
         let start = Box::into_raw(chunk).cast::<Fiber>();
         let added = (0..CHUNK).map(|index| {
             let fiber = NonNull::new(start.wrapping_add(index)).expect("not null, as a box is not");
-            // SAFETY: the chunk is freed by `Owner` alone, when the thread ends.
+            // SAFETY: the chunk is freed by `end_thread` alone, after the last use.
             unsafe { Local::new(fiber) }
         });
         fibers.extend(added);
@@ -380,6 +430,21 @@ impl Thread {
             idle.push(fiber);
         }
         keeps
+    }
+
+    /// The end begins: who is suspended or parked never goes on, whoever has a handle to it, and nothing waits any more.
+    fn let_nothing_go_on(&self) {
+        for fiber in self.all() {
+            if fiber != self.main
+                && let Some(greenlet) = &*fiber.greenlet.borrow()
+            {
+                greenlet.set_dead();
+            }
+        }
+        self.wait_in_hub.set(Some(|| panic!("{ENDING_REFUSES}")));
+        if let Some(close_hub) = self.close_hub.take() {
+            close_hub();
+        }
     }
 
     /// Gives the stacks of all idle fibers back: one that is resumed while it is idle ends.
