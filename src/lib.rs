@@ -41,7 +41,7 @@
 //! | [`signal`] | signals |
 //! | [`server`] | servers of connections and of datagrams |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
-//! | `monkey` | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
+//! | [`monkey`] | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
 //! | [`guide`] | for those who come from gevent, or from OS threads |
 //! | [`design`] | how it works, and why |
@@ -58,13 +58,26 @@
 //! - **Waiting in a destructor while unwinding**: IO that would have to wait fails with
 //!   [`Unwinding`](error::Unwinding), and a sleep returns at once, so that other green threads do not run while
 //!   `std::thread::panicking()` is true.
-//! - **`panic = "abort"`** makes every kill and every time limit end the process: greenloop needs unwinding.
+//! - **`panic = "abort"`** makes every panic, every kill and every time limit end the process: greenloop needs unwinding, and does not
+//!   compile without. If your program has none of the three, set the environment variable `GREENLOOP_PANIC_ABORT=1` when you build it.
 //! - **The end of `main`** ends the process, whoever still runs: [`joinall`] or [`Hub::join`](hub::Hub::join) before.
 //!
 //! # Platforms
 //!
 //! Linux on x86_64 and the other processors of corosensei. From Linux 6.13 on, guarded stacks need no memory mappings of
 //! their own; before, `vm.max_map_count` bounds them.
+#![cfg_attr(
+    not(feature = "monkey"),
+    doc = "\n[`monkey`]: https://docs.rs/greenloop/latest/greenloop/monkey/index.html"
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(all(panic = "abort", not(greenloop_panic_abort)))]
+compile_error!(
+    "greenloop needs `panic = \"unwind\"`, which is the default: a panic, a kill and a time limit end a green thread by unwinding its \
+     stack, and with `panic = \"abort\"` each would end the process. If your program has none of the three, set the environment \
+     variable GREENLOOP_PANIC_ABORT=1 when you build it"
+);
 
 pub mod channel;
 #[doc = include_str!("design.md")]

@@ -1,5 +1,5 @@
 //! Holds the shape of the crate: rooms stand on floors and import downwards only, the kernel and the stack switch each
-//! have one room, `unsafe` stays where it is argued, and the library depends on four crates.
+//! have one room, `unsafe` stays where it is argued, the library depends on four crates, and its package is whole.
 //!
 //! The checks read the source as text, with comments and strings blanked out. Each is a function of `(path, text)` pairs
 //! and is shown to fail below on a small bad input.
@@ -79,6 +79,12 @@ fn nothing_is_unfinished() {
 fn the_library_depends_on_four_crates() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     assert_none(dependencies(&manifest));
+}
+
+#[test]
+fn the_readme_is_whole_where_the_package_is_unpacked() {
+    let read = |name| fs::read_to_string(root().join(name)).expect("a file beside the manifest");
+    assert_none(unpackaged(&read("README.md"), &read("Cargo.toml")));
 }
 
 /// A file, by its path from the crate's root.
@@ -212,8 +218,8 @@ fn dependencies(manifest: &str) -> Vec<String> {
     for line in manifest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(header) = line.strip_prefix('[') {
             section = header.trim_end_matches(']');
-            let other =
-                section.contains("dependencies") && !matches!(section, "dependencies" | "dev-dependencies");
+            let other = section.contains("dependencies")
+                && !matches!(section, "dependencies" | "dev-dependencies" | "workspace.dependencies");
             if other {
                 violations
                     .push(format!("Cargo.toml: [{section}]: one plain table of dependencies is enough"));
@@ -227,6 +233,28 @@ fn dependencies(manifest: &str) -> Vec<String> {
         violations.push(format!("Cargo.toml: depends on {found:?} and not on {DEPENDENCIES:?}"));
     }
     violations
+}
+
+/// Links of `readme` to what `cargo package` leaves out: what is not there, what `manifest` excludes, and other packages.
+fn unpackaged(readme: &str, manifest: &str) -> Vec<String> {
+    let excluded = manifest.lines().find_map(|line| line.strip_prefix("exclude = [")).unwrap_or_default();
+    let excluded: Vec<&str> = excluded.split('"').skip(1).step_by(2).collect();
+    let packaged = |link: &str| {
+        let path = Path::new(link);
+        let other_package =
+            path.ancestors().any(|folder| folder != "" && root().join(folder).join("Cargo.toml").exists());
+        root().join(path).exists()
+            && !other_package
+            && !excluded.iter().any(|folder| path.starts_with(folder))
+    };
+    // `](target)` within a line of text, `]: target` at the end of a page.
+    let inline = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let by_name = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
+        .map(|(_name, target)| target);
+    let links = inline.chain(by_name).filter(|link| !link.starts_with("https://"));
+    links.filter(|link| !packaged(link)).map(|link| format!("README.md: `{link}` is not packaged")).collect()
 }
 
 // ---- reading source as text -----------------------------------------------------------------------------------------
@@ -496,6 +524,7 @@ mod seen_to_fail {
         let four = "[dependencies]\ncorosensei = { version = \"0.3\" }\nlibc = \"0.2\"\nslab.version = \"0.4\"\nthiserror = \"2\"\n";
         assert_eq!(dependencies(four), [""; 0]);
         assert_eq!(dependencies(&format!("{four}[dev-dependencies]\ndivan = \"0.1\"\n")), [""; 0]);
+        assert_eq!(dependencies(&format!("{four}[workspace.dependencies]\nureq = \"3\"\n")), [""; 0]);
         assert_eq!(dependencies(&format!("{four}log = \"0.4\"\n")).len(), 1);
         assert_eq!(dependencies(&four.replace("libc", "# libc")).len(), 1);
         assert_eq!(
@@ -504,5 +533,20 @@ mod seen_to_fail {
         );
         assert_eq!(dependencies(&format!("{four}[dependencies.log]\nversion = \"1\"\n")).len(), 1);
         assert_eq!(dependencies(&format!("{four}[build-dependencies]\ncc = \"1\"\n")).len(), 1);
+    }
+
+    #[test]
+    fn a_link_to_what_is_not_packaged() {
+        let complaints = |readme| unpackaged(readme, "[package]\nexclude = [\".ci\", \"model\"]\n");
+        for good in
+            ["[a](CHANGELOG.md) [b](examples)", "![c](benches/cost.svg)", "[d]: https://docs.rs/greenloop"]
+        {
+            assert_eq!(complaints(good), [""; 0]);
+        }
+        for bad in
+            ["[a](NOWHERE.md)", "[b](.ci/run)", "[c](examples/crawler/src/main.rs)", "[d]: model/main.rs"]
+        {
+            assert_eq!(complaints(bad).len(), 1, "{bad}");
+        }
     }
 }

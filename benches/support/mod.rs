@@ -1,8 +1,8 @@
 //! What the benches share: the workloads, written once over the trait [`Runtime`](runtime::Runtime), and its two
-//! implementations: [`green`], and `operating_system`, which `os_threads.rs` and `hubs.rs` declare. Other files too are declared
+//! implementations: [`green`], and `operating_system`, which `os_threads` and `hubs.rs` declare. Other files too are declared
 //! by the benches that need them.
 //!
-//! A workload prints lines `metric peer value unit`. `measure.rs` runs one for green threads; `os_threads.rs` runs each
+//! A workload prints lines `metric peer value unit`. `measure.rs` runs one for green threads; `os_threads` runs each
 //! for both kinds in processes of their own and makes a table of the lines, `million.rs` for many sizes.
 
 pub(crate) mod arguments;

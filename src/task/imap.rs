@@ -135,7 +135,9 @@ impl<T> Imap<'_, T> {
     }
 
     fn early_one(&mut self) -> Option<Result<T, JoinError>> {
-        self.early.pop_front_if(|first| first.is_some()).flatten()
+        let result = self.early.front_mut()?.take()?;
+        self.early.pop_front();
+        Some(result)
     }
 }
 

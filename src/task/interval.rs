@@ -79,8 +79,7 @@ impl Interval {
     /// ```
     pub fn tick(&mut self) -> Instant {
         let late = Instant::now().saturating_duration_since(self.next);
-        let since_last = late.as_nanos() % self.period.as_nanos();
-        let due = self.next + (late - Duration::from_nanos_u128(since_last));
+        let due = self.next + (late - remainder(late, self.period));
         if late.is_zero() {
             sleep_until(Time::from_instant(due));
         } else {
@@ -89,6 +88,14 @@ impl Interval {
         self.next = due + self.period;
         due
     }
+}
+
+/// What is left of `time` after whole periods.
+fn remainder(time: Duration, period: Duration) -> Duration {
+    const SECOND: u128 = Duration::from_secs(1).as_nanos();
+    let nanoseconds = time.as_nanos() % period.as_nanos();
+    // No more than `time`, so the seconds are no more than its own.
+    Duration::new((nanoseconds / SECOND) as u64, (nanoseconds % SECOND) as u32)
 }
 
 impl Iterator for Interval {

@@ -9,8 +9,6 @@ mod datagrams;
 mod descriptors;
 /// Kills, stops from everywhere, settings, errors of binding.
 mod streams;
-/// TLS by rustls, with certificates made for the test.
-mod tls;
 
 use std::io;
 use std::net::SocketAddr;

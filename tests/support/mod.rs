@@ -194,14 +194,15 @@ pub(crate) fn finish(command: &mut Command, limit: Duration) -> Finished {
     }
 }
 
-/// The program of an example. `cargo test` builds the examples beside the tests: `PROFILE/deps/TEST-HASH` is this program.
+/// The program of an example, of whatever package. `cargo test` builds the examples beside the tests: `PROFILE/deps/TEST-HASH` is
+/// this program.
 pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the test binary's path");
     let profile = test.parent().and_then(Path::parent).expect("two folders up");
     let program = profile.join("examples").join(name);
     assert!(
         program.exists(),
-        "not built: `cargo test` builds the examples, and so does `cargo build --examples`"
+        "{name} is not built: `cargo test` builds the examples of the packages it tests, `cargo build --examples` those of all"
     );
     program
 }

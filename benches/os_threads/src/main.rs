@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench os_threads               some minutes
 //!     cargo bench --bench os_threads -- --short    some seconds
-//!     cargo bench --bench os_threads -- --chart benches/cost.svg
+//!     cargo bench --bench os_threads -- --chart ../cost.svg
 //!
 //! The last draws what a task costs among how many, instead of the table.
 //!
@@ -10,16 +10,16 @@
 //! std's primitives and default stacks. Switches, channels and sleeps run on one processor, the rest on all. The memory
 //! of an OS thread is the process's part only: the kernel's own, 16 KiB of stack and more, comes on top.
 
-#[path = "support/chart.rs"]
 mod chart;
-#[path = "support/operating_system.rs"]
+#[path = "../../support/operating_system.rs"]
 mod operating_system;
-#[path = "support/processes.rs"]
+#[path = "../../support/processes.rs"]
 mod processes;
-#[path = "support/slow_server.rs"]
+#[path = "../../support/slow_server.rs"]
 mod slow_server;
+#[path = "../../support/mod.rs"]
 mod support;
-#[path = "support/table.rs"]
+#[path = "../../support/table.rs"]
 mod table;
 
 use std::process::ExitCode;

@@ -1,16 +1,29 @@
+//! Servers that speak TLS by rustls, with certificates made for the test.
+
+#[path = "../../../tests/support/mod.rs"]
+mod support;
+
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use greenloop::channel;
 use greenloop::net::TcpStream;
-use greenloop::server::{ServerError, StreamServer};
+use greenloop::server::{Server, ServerError, StreamServer};
 use greenloop::spawn;
 use rcgen::generate_simple_self_signed;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use crate::support::each_driver;
-use crate::{LOCAL, LONG, connect};
+use support::each_driver;
+
+/// Longer than any test lasts: for a wait that something else is to end.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn connect(server: &Server<SocketAddr>) -> TcpStream {
+    TcpStream::connect(server.local_addr().expect("an address")).expect("a connection")
+}
 
 /// The settings of a server for `localhost`, and of clients that trust it.
 fn settings() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
@@ -38,7 +51,7 @@ each_driver! {
     fn rustls_serves_by_the_wrapper() {
         let (server_settings, client_settings) = settings();
         let (tell, told) = channel::unbounded();
-        let server = StreamServer::bind(LOCAL)
+        let server = StreamServer::bind("127.0.0.1:0")
             .unwrap()
             .wrap(move |mut stream: TcpStream| {
                 let mut session = ServerConnection::new(server_settings.clone()).map_err(io::Error::other)?;

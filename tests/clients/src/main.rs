@@ -3,7 +3,7 @@
 //!
 //! Some need servers, which they start for themselves: redis-server and PostgreSQL. `.ci/run` installs them.
 
-#[path = "../support/mod.rs"]
+#[path = "../../support/mod.rs"]
 mod support;
 
 mod curl;

@@ -29,11 +29,11 @@ use greenloop::{event::Event, net::TcpListener, scope, spawn, threadpool::unbloc
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 mod database;
-#[path = "../crawler/server.rs"]
+#[path = "../../crawler/src/server.rs"]
 #[expect(dead_code, reason = "the crawler's site has more to answer")]
 mod server;
 /// ureq over greenloop's streams.
-#[path = "../crawler/transport.rs"]
+#[path = "../../crawler/src/transport.rs"]
 mod transport;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
