@@ -66,9 +66,10 @@
 //!
 //! Linux on x86_64 and the other processors of corosensei. From Linux 6.13 on, guarded stacks need no memory mappings of
 //! their own; before, `vm.max_map_count` bounds them.
+//!
 #![cfg_attr(
     not(feature = "monkey"),
-    doc = "\n[`monkey`]: https://docs.rs/greenloop/latest/greenloop/monkey/index.html"
+    doc = "[`monkey`]: https://docs.rs/greenloop/latest/greenloop/monkey/index.html"
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
