@@ -40,8 +40,11 @@ mod sync {
 
 #[path = "../src/task/ending.rs"]
 mod ending;
+#[path = "../src/io/home.rs"]
+mod home;
 
 use ending::{Ending, RETURNED};
+use home::{Found, Home};
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
 use loom::sync::Arc;
@@ -63,6 +66,7 @@ fn main() {
     model("no letter is overslept", 3, no_letter_is_overslept);
     model("the last owner drops, and sees all", 3, the_last_owner_drops);
     model("an end is told to all who follow", 3, an_end_is_told);
+    model("each hub finds its own key of a source", 3, each_finds_its_own_key);
 }
 
 fn model(name: &str, preemptions: usize, run: fn()) {
@@ -237,4 +241,24 @@ fn an_end_is_told() {
     let following: u32 = followers.into_iter().map(|follower| follower.join().unwrap()).sum();
     assert_eq!(told, following);
     assert_eq!(*list.lock(), 0);
+}
+
+/// Who finds a key in the place that all hubs have in common finds his own.
+fn each_finds_its_own_key() {
+    let home = Arc::new((Home::new(), Guarded::new(())));
+    let hubs: Vec<_> = (1..=2)
+        .map(|hub| {
+            let home = home.clone();
+            thread::spawn(move || {
+                let (home, lock) = &*home;
+                {
+                    let _guard = lock.lock();
+                    home.settle(hub, hub * 10);
+                }
+                let found = home.find(hub);
+                assert!(matches!(found, Found::Elsewhere) || found == Found::Key(hub * 10), "{hub}: {found:?}");
+            })
+        })
+        .collect();
+    hubs.into_iter().for_each(|hub| hub.join().unwrap());
 }

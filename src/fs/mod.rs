@@ -1,9 +1,10 @@
 //! Files and folders, with std's names and signatures.
 //!
-//! No operation stops the hub. The calling green thread waits while a thread of the pool that
-//! [`unblock`](crate::threadpool::unblock) has too makes the system call, and others run; a [`File`] that is a pipe, a terminal or
-//! a device is waited for as [`io`](crate::io) does it. On [io_uring](crate::hub::Driver::IoUring) the kernel itself opens, reads,
-//! writes and synchronises a [`File`], without a thread of the pool; what is cached is read twenty times as fast.
+//! No operation stops the hub. The calling green thread waits while one of up to 64 OS threads makes the system call, and others
+//! run; these threads are for files alone, and nothing that [`unblock`](crate::threadpool::unblock) runs keeps them. A [`File`] that is a
+//! pipe, a terminal or a device is waited for as [`io`](crate::io) does it, and so is the [other end](OpenOptions::open) of a named pipe.
+//! Only a file system that does not answer keeps the threads of those who use it, and from the 64th on all others wait. On [io_uring](crate::hub::Driver::IoUring) the kernel itself opens, reads,
+//! writes and synchronises a [`File`], without such a thread; what is cached is read twenty times as fast.
 //!
 //! ```
 //! use greenloop::fs;
@@ -45,3 +46,6 @@ pub use self::path::{
     canonicalize, copy, exists, hard_link, metadata, read, read_link, read_to_string, remove_dir,
     remove_dir_all, remove_file, rename, set_permissions, symlink_metadata, write,
 };
+
+#[cfg(test)]
+mod tests;

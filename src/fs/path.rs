@@ -1,10 +1,16 @@
 //! What is done with a path.
 
 use std::fs::{Metadata, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::threadpool::offload;
+use super::File;
+#[cfg(doc)]
+use super::OpenOptions;
+use super::open_options::Attempt;
+use crate::threadpool::{offload, stops};
 
 /// A function of std's over one path or two, sent off.
 macro_rules! of_path {
@@ -37,16 +43,40 @@ macro_rules! of_path {
     };
 }
 
-of_path! {
-    /// The whole contents of a file.
-    read(path) -> Vec<u8>,
-    "assert_eq!(read(\"/dev/null\")?, []);"
+/// The whole contents of a file.
+///
+/// This is [`std::fs::read`] on another OS thread; see [the module](crate::fs). A named pipe is [waited for](OpenOptions::open)
+/// and read to its end.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(greenloop::fs::read("/dev/null")?, []);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
+    fn all(mut file: impl Read) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+    File::options().read(true).open_and(path.as_ref(), all, all)
 }
-of_path! {
-    /// The whole contents of a file that is UTF-8.
-    read_to_string(path) -> String,
-    "assert!(read_to_string(\"/proc/self/status\")?.starts_with(\"Name:\"));"
+
+/// The whole contents of a file that is UTF-8.
+///
+/// This is [`std::fs::read_to_string`] on another OS thread; see [the module](crate::fs), and [`read`] for a named pipe.
+///
+/// # Examples
+///
+/// ```
+/// assert!(greenloop::fs::read_to_string("/proc/self/status")?.starts_with("Name:"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
+    File::options().read(true).open_and(path.as_ref(), io::read_to_string, io::read_to_string)
 }
+
 of_path! {
     /// What is known of the file at a path, through symbolic links.
     metadata(path) -> Metadata,
@@ -92,20 +122,66 @@ of_path! {
     rename(from, to) -> ()
 }
 of_path! {
-    /// Copies a file's contents and permissions; how many bytes that were.
-    copy(from, to) -> u64
-}
-of_path! {
     /// Gives a file one more name.
     hard_link(original, link) -> ()
 }
 
 /// Makes `contents` the whole contents of a file, which is created if it is not there.
 ///
-/// This is [`std::fs::write`] on another OS thread; see [the module](crate::fs). The bytes are copied for it.
+/// This is [`std::fs::write`] on another OS thread; see [the module](crate::fs). The bytes are copied for it. A named pipe is
+/// [waited for](OpenOptions::open).
 pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
-    let (path, contents) = (path.as_ref().to_owned(), contents.as_ref().to_owned());
-    offload(move || std::fs::write(path, contents))
+    let contents: Arc<[u8]> = contents.as_ref().into();
+    let same = Arc::clone(&contents);
+    File::options().write(true).create(true).truncate(true).open_and(
+        path.as_ref(),
+        move |mut file| file.write_all(&contents),
+        move |mut file| file.write_all(&same),
+    )
+}
+
+/// Copies a file's contents and permissions; how many bytes that were.
+///
+/// This is [`std::fs::copy`] on another OS thread; see [the module](crate::fs). A named pipe to copy to is
+/// [waited for](OpenOptions::open).
+pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
+    let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
+    if stops() {
+        return std::fs::copy(from, to);
+    }
+    let mut writing = File::options();
+    writing.write(true).create(true).truncate(true);
+    let (mut writing_there, to_there) = (writing.clone(), to.clone());
+    let copied = offload(move || {
+        let Attempt::Opened(mut reader) = File::options().read(true).attempt(&from)? else {
+            return Err(no_file());
+        };
+        let metadata = reader.metadata()?;
+        if !metadata.is_file() {
+            return Err(no_file());
+        }
+        match writing_there.mode(metadata.permissions().mode()).attempt(&to_there)? {
+            Attempt::Opened(mut writer) => {
+                if writer.metadata()?.is_file() {
+                    writer.set_permissions(metadata.permissions())?;
+                }
+                io::copy(&mut reader, &mut writer).map(Ok)
+            }
+            attempt => Ok(Err((reader, attempt))),
+        }
+    });
+    match copied? {
+        Ok(count) => Ok(count),
+        Err((reader, attempt)) => io::copy(&mut File::from(reader), &mut writing.finish(&to, attempt)?),
+    }
+}
+
+/// std's error for what is no file to copy.
+fn no_file() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the source path is neither a regular file nor a symlink to a regular file",
+    )
 }
 
 /// Changes the permissions of a file.

@@ -106,7 +106,7 @@ impl Lender {
         futex::wake(&self.phase);
         // Acquire: as for the store of OVER.
         while self.phase.load(Ordering::Acquire) == LENT {
-            futex::wait(&self.phase, LENT);
+            futex::wait(&self.phase, LENT, None);
         }
         // What its destructors find of greenlets belongs to the hub's thread, on which alone it may run.
         refuse_from_now_on();
@@ -116,7 +116,7 @@ impl Lender {
     fn base(&self) -> usize {
         // Acquire: as for the store of LENT.
         while self.phase.load(Ordering::Acquire) == BEGINNING {
-            futex::wait(&self.phase, BEGINNING);
+            futex::wait(&self.phase, BEGINNING, None);
         }
         // Relaxed: see `lend`.
         self.base.load(Ordering::Relaxed)

@@ -27,7 +27,8 @@ pub enum Driver {
 impl Driver {
     /// Whether the kernel has it and lets this process use it.
     ///
-    /// A hub that is told to use another panics when it first waits for a descriptor.
+    /// A hub that is told to use another panics when it first has nothing to run. (One that has it, but no descriptor left to open it
+    /// with, goes on without until there are some.)
     ///
     /// # Examples
     ///

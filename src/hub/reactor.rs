@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::sys::descriptor;
 use crate::sys::epoll::EpollSet;
 use crate::sys::poll::Poll;
 use crate::sys::readiness::{Event, Interest};
+use crate::sys::replaceable::Replaceable;
 use crate::sys::wake::Wake as Bell;
 
 use entry::{Entry, Side};
@@ -94,8 +95,10 @@ pub(crate) struct Reactor {
     waiting: Cell<usize>,
     /// Whom the next poll has to tell in any case, mostly nobody; kept for its memory.
     woken: Cell<Vec<Notify>>,
+    /// In the child of a fork, the driver that is yet to be opened.
+    deaf: Cell<Option<Driver>>,
     /// On which every call fails with EBADF; kept so that closing a source never lacks a descriptor.
-    closed: OwnedFd,
+    closed: Replaceable,
 }
 
 #[derive(Debug)]
@@ -140,7 +143,8 @@ impl Reactor {
             core: RefCell::new(core),
             waiting: Cell::new(0),
             woken: Cell::default(),
-            closed: descriptor::closed()?,
+            deaf: Cell::new(None),
+            closed: Replaceable::new(descriptor::closed()?),
         })
     }
 
@@ -158,10 +162,29 @@ impl Reactor {
         self.waiting.set(0);
         // What is known to the parent's is not known to this one.
         self.id.set(next_reactor());
-        // Without descriptors, what the child waits for is an error there.
-        if let Ok(poller) = bell.and_then(|bell| Poller::open(Some(driver), bell)) {
-            core.poller = poller;
+        drop(core);
+        self.deaf.set(Some(driver));
+        // Without descriptors, what the child waits for is an error there, until there are some.
+        let _ = bell.and_then(|bell| self.hear(bell));
+    }
+
+    /// Whether it can wait. If not, [`hear`](Reactor::hear) is to be tried.
+    #[inline]
+    pub(super) fn hears(&self) -> bool {
+        self.deaf.get().is_none()
+    }
+
+    /// Opens the driver that it could not open in the child of a fork.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Reactor::new).
+    pub(super) fn hear(&self, bell: &Bell) -> io::Result<()> {
+        if let Some(driver) = self.deaf.get() {
+            self.core.borrow_mut().poller = Poller::open(Some(driver), bell)?;
+            self.deaf.set(None);
         }
+        Ok(())
     }
 
     /// A number that no other reactor of this process has or had; never 0.
@@ -175,8 +198,15 @@ impl Reactor {
     }
 
     /// A descriptor on which every call fails with EBADF.
-    pub(crate) fn closed(&self) -> BorrowedFd<'_> {
-        self.closed.as_fd()
+    ///
+    /// # Errors
+    ///
+    /// If somebody else has closed it and no other is left.
+    pub(crate) fn closed(&self) -> io::Result<BorrowedFd<'_>> {
+        if !descriptor::opens_nothing(self.closed.as_fd()) {
+            self.closed.replace(descriptor::closed()?);
+        }
+        Ok(self.closed.as_fd())
     }
 
     /// How many wait for a descriptor, or have been woken and have not gone on yet.
@@ -188,15 +218,28 @@ impl Reactor {
     /// Waits until some descriptor is ready or the bell rings, for `timeout` at most (`None`: for ever), and makes those
     /// ready whom that concerns. A signal may end the wait early. Returns whether the bell rings.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the kernel refuses to wait: then no wait of this hub can end well.
-    pub(crate) fn poll(&self, timeout: Option<Duration>) -> bool {
+    /// If the kernel refuses to wait. Unless it is [renewed](Reactor::renew), no wait can end well then.
+    pub(crate) fn poll(&self, timeout: Option<Duration>) -> io::Result<bool> {
         let mut woken = self.woken.take();
         let timeout = if woken.is_empty() { timeout } else { Some(Duration::ZERO) };
         let result = self.core.borrow_mut().poll(timeout, &mut woken);
         self.notify(woken);
-        result.unwrap_or_else(|error| cannot_wait(error))
+        result
+    }
+
+    /// Puts other descriptors in the place of its own, after `error` of a poll, or because the bell that had the number `former` is
+    /// none any more. Whoever waits goes on; who waits for what was closed too is woken to find that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Poller::renew`].
+    pub(super) fn renew(&self, error: Option<io::Error>, former: RawFd, bell: &Bell) -> io::Result<()> {
+        let mut woken = self.woken.take();
+        let renewed = self.core.borrow_mut().renew(error, former, bell, &mut woken);
+        self.notify(woken);
+        renewed
     }
 
     #[inline]
@@ -378,6 +421,36 @@ impl Core {
         Ok(rings)
     }
 
+    /// See [`Reactor::renew`].
+    fn renew(
+        &mut self,
+        error: Option<io::Error>,
+        former: RawFd,
+        bell: &Bell,
+        woken: &mut Vec<Notify>,
+    ) -> io::Result<()> {
+        self.poller.renew(error, former, bell)?;
+        if !self.poller.tells_edges() {
+            // It keeps what it was asked for.
+            return Ok(());
+        }
+        let keys: Vec<_> = self.entries.iter().map(|(_, entry)| entry.key).collect();
+        for key in keys {
+            let Some(entry) = self.entry(key) else { continue };
+            let (fd, owned) = (entry.fd, entry.owned);
+            let asked = mem::replace(&mut entry.asked, Interest::NONE);
+            let told = match (owned, asked.is_none()) {
+                (true, _) => self.poller.own(fd, key.0),
+                (false, false) => self.refresh(key),
+                (false, true) => Ok(()),
+            };
+            if told.is_err() {
+                self.remove(key, woken);
+            }
+        }
+        Ok(())
+    }
+
     /// After an event for an entry whose driver may have to be asked again.
     fn settle(&mut self, key: Key, woken: &mut Vec<Notify>) {
         let answers_once = self.poller.answers_once();
@@ -495,11 +568,6 @@ impl Core {
         self.hear_done();
         entry.disband(woken);
     }
-}
-
-#[cold]
-fn cannot_wait(error: io::Error) -> ! {
-    panic!("the kernel refuses to wait for descriptors: {error}")
 }
 
 #[cfg(test)]

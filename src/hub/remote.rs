@@ -5,12 +5,16 @@
 
 #![expect(unsafe_code, reason = "locks that are held over a fork")]
 
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::doorbell::Doorbell;
 use super::signals::Ear;
 use super::waiter::Wait;
+use crate::sys::futex;
 use crate::sys::lock::Lock;
 use crate::sys::wake::Wake as Bell;
 
@@ -41,6 +45,10 @@ impl Bystanders {
         if count >> 32 == u64::from(std::process::id()) { count as u32 as usize } else { 0 }
     }
 }
+
+/// How often a hub of this process has found its own descriptors closed by somebody else. He may have closed any: the bell of a door
+/// without a hub is not to be trusted after that.
+static LOSSES: AtomicU32 = AtomicU32::new(0);
 
 /// Doors without a hub.
 static CLOSED: Lock<Vec<&'static Door>> = Lock::new(Vec::new());
@@ -86,6 +94,12 @@ pub(crate) struct Door {
     doorbell: Doorbell,
     /// What rings.
     bell: OnceLock<Bell>,
+    /// How many [`LOSSES`] there were when the bell was made.
+    losses: AtomicU32,
+    /// Whether the hub cannot hear the bell, for want of descriptors,
+    deaf: AtomicBool,
+    /// and sleeps on this word instead: how often it was to ring.
+    knocks: AtomicU32,
     pub(super) ear: Ear,
 }
 
@@ -105,6 +119,9 @@ impl Door {
                 letters: Lock::new(Vec::new()),
                 doorbell: Doorbell::new(),
                 bell: OnceLock::new(),
+                losses: AtomicU32::new(0),
+                deaf: AtomicBool::new(false),
+                knocks: AtomicU32::new(0),
                 ear: Ear::new(),
             }))
         });
@@ -151,11 +168,32 @@ impl Door {
 
     /// Tells the hub that something is there for it. Async-signal-safe.
     pub(super) fn ring(&self) {
-        if self.doorbell.announce()
-            && let Some(bell) = self.bell.get()
-        {
-            bell.notify();
+        if self.doorbell.announce() {
+            match self.bell.get() {
+                // What the hub has set before it said that it sleeps is seen by who has seen that it sleeps.
+                Some(bell) if !self.deaf.load(Ordering::SeqCst) => bell.notify(),
+                _ => self.knock(),
+            }
         }
+    }
+
+    #[cold]
+    fn knock(&self) {
+        self.knocks.fetch_add(1, Ordering::SeqCst);
+        futex::wake(&self.knocks);
+    }
+
+    /// The sleep of a hub that cannot hear a bell: until a letter comes, for `timeout` at most.
+    pub(crate) fn sleep(&self, timeout: Option<Duration>) {
+        // Both before anybody can be told to knock.
+        self.deaf.store(true, Ordering::SeqCst);
+        let knocks = self.knocks.load(Ordering::SeqCst);
+        if self.doorbell.prepare_to_sleep() {
+            futex::wait(&self.knocks, knocks, timeout);
+            self.doorbell.end_sleep();
+        }
+        // A knock that comes now is for a letter that is there.
+        self.deaf.store(false, Ordering::SeqCst);
     }
 
     /// Whether there are letters.
@@ -171,12 +209,27 @@ impl Door {
     }
 
     /// The bell, made on first use.
-    pub(crate) fn bell(&self) -> std::io::Result<&Bell> {
-        if let Some(bell) = self.bell.get() {
-            return Ok(bell);
-        }
-        let made = Bell::new()?;
-        Ok(self.bell.get_or_init(|| made))
+    pub(crate) fn bell(&self) -> io::Result<&Bell> {
+        let losses = LOSSES.load(Ordering::SeqCst);
+        let bell = match self.bell.get() {
+            Some(bell) if self.losses.load(Ordering::SeqCst) == losses && bell.clear() => return Ok(bell),
+            // That of the hub that was behind this door before: it may have been closed with the others.
+            Some(bell) => bell.renew().map(|()| bell)?,
+            None => {
+                let made = Bell::new()?;
+                self.bell.get_or_init(|| made)
+            }
+        };
+        self.losses.store(losses, Ordering::SeqCst);
+        Ok(bell)
+    }
+
+    /// Called by the hub when somebody else has closed what it waits with, the bell too, as it seems: it gets another one. Returns the
+    /// number that it had, too.
+    pub(crate) fn mend_bell(&self) -> io::Result<(RawFd, &Bell)> {
+        let former = self.bell.get().ok_or(io::ErrorKind::NotFound)?.as_fd().as_raw_fd();
+        LOSSES.fetch_add(1, Ordering::SeqCst);
+        self.bell().map(|bell| (former, bell))
     }
 
     /// Called by the hub before it blocks: from now on a letter rings. `false` if one is there already.
@@ -190,11 +243,9 @@ impl Door {
         self.doorbell.end_sleep();
     }
 
-    /// Called by the hub when it hears the bell.
-    pub(crate) fn silence(&self) {
-        if let Some(bell) = self.bell.get() {
-            bell.clear();
-        }
+    /// Called by the hub when it hears the bell. `false` if that is not the bell any more.
+    pub(crate) fn silence(&self) -> bool {
+        self.bell.get().is_none_or(Bell::clear)
     }
 }
 

@@ -7,8 +7,9 @@ use super::reactor::Reactor;
 use super::remote::Letter;
 use super::{Alarm, BUDGET, Driver, HubState, configuration, hub};
 use crate::error::Elapsed;
-use crate::greenlet::{self, FiberRef, Interrupt, State, Stopped};
+use crate::greenlet::{self, FiberRef, Interrupt, State, Stopped, report_text};
 use crate::sys::clock::Time;
+use crate::sys::descriptor;
 
 /// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
 pub(super) const SWITCHES_PER_LOOK: usize = 128;
@@ -127,13 +128,22 @@ impl HubState {
             longest = Some(longest.map_or(left, |longest| longest.min(left)));
         }
         // With its bell, before anybody is told to ring that.
-        self.reactor();
-        if self.spin_for_events(longest) || !self.door().prepare_to_sleep() {
+        let deaf = self.try_reactor().is_err_and(|error| without_descriptors(&error));
+        if self.spin_for_events(longest) {
             self.lonely_sleeps.set(0);
             return;
         }
-        self.poll(longest);
-        self.door().end_sleep();
+        if deaf {
+            // Nobody waits for a descriptor: that is an error then.
+            self.door().sleep(longest);
+        } else {
+            if !self.door().prepare_to_sleep() {
+                self.lonely_sleeps.set(0);
+                return;
+            }
+            self.poll(longest);
+            self.door().end_sleep();
+        }
         if !lonely || self.door().has_letters() {
             self.lonely_sleeps.set(0);
         }
@@ -165,32 +175,58 @@ impl HubState {
     }
 
     fn poll(&self, timeout: Option<Duration>) {
-        let reactor = self.reactor();
-        self.callback(|| {
-            if reactor.poll(timeout) {
-                self.door().silence();
-            }
+        let Some(reactor) = self.made_reactor() else { return };
+        self.callback(|| match reactor.poll(timeout) {
+            Ok(true) if !self.door().silence() => self.mend(reactor, None),
+            Ok(_) => {}
+            Err(error) => self.mend(reactor, Some(error)),
         });
     }
 
-    /// The reactor, made when a descriptor is first waited for, or the hub first blocks.
-    pub(crate) fn reactor(&self) -> &Reactor {
-        self.try_reactor().unwrap_or_else(|error| panic!("the hub needs descriptors to wait with: {error}"))
+    /// Somebody else has closed the hub's own descriptors: it gets others, with which all go on who wait.
+    ///
+    /// # Panics
+    ///
+    /// If that is not what is wrong, or there is no other one: then no wait of this hub can end well.
+    #[cold]
+    fn mend(&self, reactor: &Reactor, error: Option<io::Error>) {
+        let mended = self.door().mend_bell().and_then(|(former, bell)| reactor.renew(error, former, bell));
+        match mended {
+            Ok(()) => {
+                report_text(
+                    "somebody has closed a descriptor that a hub of greenloop waits with: it has another one now",
+                );
+            }
+            Err(error) => panic!("the kernel refuses to wait for descriptors: {error}"),
+        }
     }
 
-    /// The same for who can report that the process has no descriptor left.
+    /// The reactor of who waits for a descriptor already.
+    pub(crate) fn reactor(&self) -> &Reactor {
+        self.made_reactor().expect("made by who began to wait")
+    }
+
+    /// The reactor, made when a descriptor is first waited for, or the hub first blocks.
+    ///
+    /// # Errors
+    ///
+    /// For instance that the process has no descriptor left. The hub goes on without, until there are some.
     #[inline]
     pub(crate) fn try_reactor(&self) -> io::Result<&Reactor> {
         match self.reactor.get() {
-            Some(reactor) => Ok(reactor),
-            None => self.make_reactor(),
+            Some(reactor) if reactor.hears() => Ok(reactor),
+            made => self.make_reactor(made),
         }
     }
 
     #[cold]
-    fn make_reactor(&self) -> io::Result<&Reactor> {
+    fn make_reactor<'a>(&'a self, made: Option<&'a Reactor>) -> io::Result<&'a Reactor> {
+        let bell = self.door().bell()?;
+        if let Some(deaf) = made {
+            return deaf.hear(bell).map(|()| deaf);
+        }
         let driver = configuration::settings().driver.or_else(Driver::from_environment);
-        let reactor = Reactor::new(driver, self.door().bell()?)?;
+        let reactor = Reactor::new(driver, bell)?;
         Ok(self.reactor.get_or_init(|| reactor))
     }
 
@@ -264,6 +300,16 @@ impl HubState {
             Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),
         }
     }
+}
+
+/// Whether a hub can go on without a reactor until it gets one.
+///
+/// # Panics
+///
+/// If it never will, because the driver that was asked for is missing.
+fn without_descriptors(error: &io::Error) -> bool {
+    assert!(descriptor::is_shortage(error), "the hub has nothing to wait with: {error}");
+    true
 }
 
 /// A fiber's work for the hub: green threads, one after another, as long as fresh ones may begin in this pass. The next

@@ -20,6 +20,7 @@
 //! For descriptors of other origin there are [`wait_readable`], [`wait_writable`] and [`wait_fd`].
 
 mod file;
+mod home;
 pub(crate) mod operation;
 mod pauses;
 mod pipe;
@@ -37,4 +38,4 @@ pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use source::Source;
 pub use stdin::{Stdin, StdinLock, stdin};
 pub use wait::{wait_fd, wait_readable, wait_writable};
-pub(crate) use watches::Watches;
+pub(crate) use watches::{Watches, give_soon};

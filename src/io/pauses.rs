@@ -1,5 +1,5 @@
 //! Waiting for what the kernel tells nobody, and only trying again shows: room in a Unix socket that is not one's own, the end of
-//! a lock on a file.
+//! a lock on a file, the other end of a named pipe.
 
 use std::time::Duration;
 
@@ -28,8 +28,14 @@ impl Pauses {
         if left.is_zero() || is_unwinding() {
             return false;
         }
-        sleep(self.next.min(left));
-        self.next = (self.next * 2).min(LONGEST);
+        sleep(self.next().min(left));
         true
+    }
+
+    /// How long the next pause is, for who waits for something else meanwhile.
+    pub(crate) fn next(&mut self) -> Duration {
+        let next = self.next;
+        self.next = (next * 2).min(LONGEST);
+        next
     }
 }

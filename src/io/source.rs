@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::home::{Found, Home};
 use super::operation::{Direction, Operation};
 use crate::error::Unwinding;
 use crate::hub::reactor::{Key, Reactor, Registration, Turn};
@@ -113,7 +114,7 @@ impl<T: AsFd> Source<T> {
         let spare;
         let local = local_hub();
         let substitute = match local.as_ref().and_then(|hub| hub.made_reactor()) {
-            Some(reactor) => reactor.closed(),
+            Some(reactor) => reactor.closed()?,
             None => {
                 spare = descriptor::closed()?;
                 spare.as_fd()
@@ -309,12 +310,8 @@ impl Limit {
 /// Which reactors know a source.
 #[derive(Debug)]
 struct Registrations {
-    /// The reactor that came to know it last, by its id, and the key there: found without the lock. 0 for none.
-    ///
-    /// Both are stored by that reactor's own thread alone, under the lock. So a thread that reads its own reactor's id
-    /// reads what it stored itself, and the key that it stored before; one that reads another id has no use for the key.
-    home: AtomicU64,
-    home_key: AtomicU64,
+    /// Stored under the lock.
+    home: Home,
     /// Set under the lock, and before anybody is woken to find it set.
     closed: AtomicBool,
     known: Lock<Known>,
@@ -330,8 +327,7 @@ struct Known {
 impl Registrations {
     fn new() -> Registrations {
         Registrations {
-            home: AtomicU64::new(0),
-            home_key: AtomicU64::new(0),
+            home: Home::new(),
             closed: AtomicBool::new(false),
             known: Lock::new(Known { first: None, others: Vec::new() }),
         }
@@ -340,13 +336,11 @@ impl Registrations {
     /// The key in `reactor`, the calling thread's, if that knows the source.
     #[inline]
     fn find<'a>(&self, reactor: &'a Reactor) -> Option<(&'a Reactor, Key)> {
-        // Relaxed: see `home`.
-        let home = self.home.load(Ordering::Relaxed);
-        if home == reactor.id() {
-            // Relaxed: see `home`.
-            return Some((reactor, Key::from_bits(self.home_key.load(Ordering::Relaxed))));
+        match self.home.find(reactor.id()) {
+            Found::Key(key) => Some((reactor, Key::from_bits(key))),
+            Found::Nothing => None,
+            Found::Elsewhere => self.find_elsewhere(reactor),
         }
-        if home == 0 { None } else { self.find_elsewhere(reactor) }
     }
 
     #[cold]
@@ -368,9 +362,7 @@ impl Registrations {
         let registration = Registration::new(fd, blocked)?;
         let key = registration.key();
         known.add(registration);
-        // Relaxed: see `home`.
-        self.home_key.store(key.to_bits(), Ordering::Relaxed);
-        self.home.store(reactor.id(), Ordering::Relaxed);
+        self.home.settle(reactor.id(), key.to_bits());
         Ok((reactor, key))
     }
 

@@ -7,19 +7,32 @@ use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::task::{Notice, Waitable};
 use crate::threadpool::{Job, ThreadPool};
 
-/// As many as wait for disks or names at a time.
+/// As many as wait for disks at a time, and as many for names.
 const SIZE: usize = 64;
 
-static POOL: ThreadPool = ThreadPool::new(SIZE);
+static DISKS: ThreadPool = ThreadPool::new(SIZE);
+static NAMES: ThreadPool = ThreadPool::new(SIZE);
+
+/// A thread for each call that may never end.
+static APART: ThreadPool = ThreadPool::new(usize::MAX);
 
 /// Runs a call that uses memory of the caller's on another OS thread; its errno comes along. Nothing interrupts the wait,
 /// for the memory must stay: the kernel ends it in a moment.
 pub(super) fn off_hub(run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ssize_t {
+    on(&DISKS, run)
+}
+
+/// [`off_hub`] for a call that others end, or nobody.
+pub(super) fn apart(run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ssize_t {
+    on(&APART, run)
+}
+
+fn on(pool: &ThreadPool, run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ssize_t {
     if is_unwinding() {
         return run();
     }
     // No thread can be made: then rather stop this one than leave it undone.
-    let Ok(job) = POOL.try_submit(move || (run(), errno())) else { return run() };
+    let Ok(job) = pool.try_submit(move || (run(), errno())) else { return run() };
     let waiter = Waiter::new(WaitingOn::Other("a file"));
     let subscription = job.subscribe(Notice(waiter.notify()));
     while !job.is_finished() {
@@ -31,7 +44,7 @@ pub(super) fn off_hub(run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> 
     result
 }
 
-/// Runs something that owns all that it uses on another OS thread.
+/// Runs a look-up of a name, which owns all that it uses, on another OS thread.
 ///
 /// # Errors
 ///
@@ -40,7 +53,7 @@ pub(super) fn detachable<T: Send + 'static>(
     on: &'static str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Errno> {
-    let job: Job<T> = POOL.try_submit(run).map_err(|_| libc::EAGAIN)?;
+    let job: Job<T> = NAMES.try_submit(run).map_err(|_| libc::EAGAIN)?;
     let waiter = Waiter::new(WaitingOn::Other(on));
     let subscription = job.subscribe(Notice(waiter.notify()));
     let mut parked = Ok(true);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use libc::{c_int, c_long, pthread_t, timespec};
 
 use super::call::{Call, failed};
-use super::off_hub::off_hub;
+use super::off_hub::apart;
 use super::parts::{Parts, patched};
 use crate::greenlet::isolation::is_isolated;
 use crate::greenlet::report_text;
@@ -316,5 +316,5 @@ unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -
         // SAFETY: as above; the caller waits, so `result` is still there.
         unsafe { original::pthread_join(thread, std::ptr::with_exposed_provenance_mut(result)) as isize }
     };
-    off_hub(join) as c_int
+    apart(join) as c_int
 }

@@ -54,8 +54,7 @@ pub type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync
 
 static LOOKUP: RwLock<Option<Arc<Lookup>>> = RwLock::new(None);
 
-/// How many names are looked up at a time. The threads are apart from those of [`unblock`](crate::threadpool::unblock),
-/// whose jobs may last for ever, where a lookup ends when the resolver's own patience does.
+/// How many names are looked up at a time. The threads are apart from all others: a lookup ends when the resolver's own patience does.
 const LOOKUPS: usize = 64;
 
 static RESOLVERS: ThreadPool = ThreadPool::new(LOOKUPS);

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::ending::Ending;
 use super::output::{Collected, collect};
-use crate::error::PartialOutput;
-use crate::io::{Interest, PipeReader, PipeWriter, Watches, wait_fd};
+use super::reaper::reap;
+use crate::error::{PartialOutput, Unwinding};
+use crate::hub::waiter::is_unwinding;
+use crate::io::{Interest, Pauses, PipeReader, PipeWriter, Watches, give_soon, wait_fd};
 use crate::sys::clock::Time;
-use crate::sys::{poll, process};
+use crate::sys::{descriptor, process};
 use crate::task::{Notice, Subscription, Waitable};
-use crate::threadpool;
 
 /// A child's standard input.
 pub type ChildStdin = PipeWriter;
@@ -179,7 +180,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`try_wait`](Child::try_wait). The first wait needs a descriptor, which the process may not have left.
+    /// As [`try_wait`](Child::try_wait). Having no descriptor left is no error: then the calling green thread looks every 1 to 50 ms.
     ///
     /// # Examples
     ///
@@ -237,13 +238,19 @@ impl Child {
     }
 
     fn wait_until(&mut self, deadline: Option<Time>) -> io::Result<Option<ExitStatus>> {
+        let mut pauses = Pauses::until(deadline.unwrap_or(Time::NEVER));
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(Some(status));
             }
             let left = deadline.map(|deadline| Time::now().until(deadline));
-            match wait_fd(self.ending()?, Interest::READABLE, left) {
+            match self.ending().and_then(|ending| wait_fd(ending, Interest::READABLE, left)) {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => return self.try_wait(),
+                Err(error) if descriptor::is_shortage(&error) => match pauses.pause() {
+                    true => {}
+                    false if is_unwinding() => return Err(Unwinding.into()),
+                    false => return self.try_wait(),
+                },
                 ready => drop(ready?),
             }
         }
@@ -358,15 +365,18 @@ impl Child {
 /// Ready when the process has ended. The status is left to [`wait`](Child::wait).
 impl Waitable for Child {
     fn is_ready(&self) -> bool {
-        let ended = |ending: &Ending| poll::check(ending.as_fd(), Interest::READABLE);
-        // If there is no descriptor to tell, a wait returns at once too, with that error.
-        self.waited_for || self.ending().and_then(ended).map_or(true, Interest::is_readable)
+        // If it cannot be found out, a wait returns at once too, with that error.
+        self.waited_for || process::has_ended(self.id()).unwrap_or(true)
     }
 
     fn subscribe(&self, notice: Notice) -> Subscription {
         match self.ending() {
             Ok(ending) if !self.waited_for => {
                 self.watches.subscribe(ending.as_fd(), Interest::READABLE, notice)
+            }
+            Err(error) if descriptor::is_shortage(&error) && !self.waited_for => {
+                give_soon(notice);
+                Subscription::none()
             }
             _ => {
                 notice.give();
@@ -391,8 +401,7 @@ impl Drop for Child {
     fn drop(&mut self) {
         let Some(mut inner) = self.inner.take().filter(|_| self.kill_on_drop) else { return };
         if inner.kill().is_ok() && matches!(inner.try_wait(), Ok(None)) {
-            // It dies soon. If no thread can be made to wait for that, its status stays in the kernel.
-            let _ = threadpool::detach(move || drop(inner.wait()));
+            reap(inner);
         }
     }
 }

@@ -5,8 +5,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use super::ending::Ending;
-use crate::io::wait_readable;
-use crate::sys::process;
+use crate::io::{Pauses, wait_readable};
+use crate::sys::clock::Time;
+use crate::sys::{descriptor, process};
 
 /// Waits until a child of this process has ended, for instance one of [`fork`](super::fork), and returns its exit status, which nobody
 /// can wait for again. gevent's `waitpid`; a [`Command`](super::Command)'s child is waited for by [`Child`](super::Child).
@@ -23,10 +24,15 @@ use crate::sys::process;
 /// See [`fork`](super::fork).
 #[doc(alias = "waitpid")]
 pub fn wait_pid(child: u32) -> io::Result<ExitStatus> {
+    let mut pauses = Pauses::until(Time::NEVER);
     loop {
         if let Some(status) = process::try_wait(child)? {
             return Ok(ExitStatus::from_raw(status));
         }
-        wait_readable(Ending::of(child)?)?;
+        match Ending::of(child).and_then(wait_readable) {
+            // No descriptor is left for that.
+            Err(error) if descriptor::is_shortage(&error) && pauses.pause() => {}
+            waited => waited?,
+        }
     }
 }

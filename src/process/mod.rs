@@ -26,6 +26,7 @@ mod command;
 mod ending;
 mod forked;
 mod output;
+mod reaper;
 
 pub use std::process::{
     CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id,

@@ -1,7 +1,7 @@
 //! Readiness of many descriptors, for an event loop of one's own.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::hub::spend_budget;
 use crate::io::{Interest, wait_fd};
 use crate::sys::descriptor;
-use crate::sys::epoll::Epoll;
+use crate::sys::epoll::{Epoll, EpollSet};
 
 /// Watches many descriptors, each with data of one's own, and tells which are ready.
 ///
@@ -18,8 +18,11 @@ use crate::sys::epoll::Epoll;
 /// long as it is ready, for reading and for writing also when there is an error or the other end has gone. A regular file is
 /// always ready. `select` parks the calling green thread alone; others may register and unregister meanwhile.
 ///
-/// The selector knows a descriptor by its number and keeps it not open: unregister it before it is closed. One that was closed
-/// before is not heard of any more, and can still be unregistered by its number.
+/// The selector knows a descriptor by its number and the file that it meant when it was registered, and keeps neither open: unregister
+/// it before it is closed. One that was closed before is not heard of any more, and can still be unregistered by its number. That
+/// number may mean another file by then, and the old file may still be open elsewhere, by a duplicate or in a child: no event of one
+/// is told as the other's. (Here `selectors` tells the new key of what comes for the old file.) A file of which each is ready at any
+/// time, a regular one, is taken for every other such file.
 ///
 /// # Examples
 ///
@@ -40,10 +43,20 @@ use crate::sys::epoll::Epoll;
 /// ```
 #[doc(alias = "DefaultSelector")]
 pub struct Selector<D = ()> {
+    /// Asked for one answer each: a file that is open after its number was closed cannot be taken out, and would answer for ever.
     epoll: RefCell<Epoll>,
-    keys: RefCell<BTreeMap<RawFd, Key<D>>>,
-    /// Those that epoll refuses, because they are always ready.
-    always: RefCell<BTreeSet<RawFd>>,
+    keys: RefCell<BTreeMap<RawFd, Registered<D>>>,
+    next_generation: Cell<u32>,
+}
+
+/// One that is registered.
+struct Registered<D> {
+    key: Key<D>,
+    /// In the events of this registration: its number below its generation, which no later one of the number has (before the four
+    /// billionth).
+    token: u64,
+    /// Whether epoll refuses it, because it is always ready.
+    always: bool,
 }
 
 /// A descriptor in a [`Selector`].
@@ -65,7 +78,7 @@ impl<D> Selector<D> {
     /// What epoll_create1(2) says.
     pub fn new() -> io::Result<Selector<D>> {
         let epoll = RefCell::new(Epoll::new()?);
-        Ok(Selector { epoll, keys: RefCell::default(), always: RefCell::default() })
+        Ok(Selector { epoll, keys: RefCell::default(), next_generation: Cell::new(0) })
     }
 
     /// Watches `fd` for `events` from now on.
@@ -81,11 +94,14 @@ impl<D> Selector<D> {
                 format!("fd {fd} is registered already"),
             ));
         }
-        match self.epoll.borrow().set().add_level(fd, fd as u64, events) {
-            Err(error) if descriptor::is_always_ready(&error) => _ = self.always.borrow_mut().insert(fd),
-            result => result?,
-        }
-        self.keys.borrow_mut().insert(fd, Key { fd, events, data });
+        let generation = self.next_generation.get();
+        let token = u64::from(generation) << 32 | fd as u64;
+        let always = match self.epoll.borrow().set().add_once(fd, token, events) {
+            Err(error) if descriptor::is_always_ready(&error) => true,
+            result => result.map(|()| false)?,
+        };
+        self.next_generation.set(generation.wrapping_add(1));
+        self.keys.borrow_mut().insert(fd, Registered { key: Key { fd, events, data }, token, always });
         Ok(())
     }
 
@@ -97,11 +113,12 @@ impl<D> Selector<D> {
     /// was closed; it is not registered any more then.
     pub fn modify(&self, fd: &impl AsRawFd, events: Interest, data: D) -> io::Result<()> {
         let fd = fd.as_raw_fd();
-        let key = self.keys.borrow_mut().remove(&fd).ok_or_else(|| unknown(fd))?;
-        if key.events != events && !self.always.borrow().contains(&fd) {
-            self.epoll.borrow().set().modify_level(fd, fd as u64, events)?;
+        let former = self.keys.borrow_mut().remove(&fd).ok_or_else(|| unknown(fd))?;
+        let modified = Registered { key: Key { fd, events, data }, ..former };
+        if former.key.events != events {
+            modified.ask_again(self.epoll.borrow().set())?;
         }
-        self.keys.borrow_mut().insert(fd, Key { fd, events, data });
+        self.keys.borrow_mut().insert(fd, modified);
         Ok(())
     }
 
@@ -112,11 +129,11 @@ impl<D> Selector<D> {
     /// An error of kind [`NotFound`](io::ErrorKind::NotFound) if it is not registered.
     pub fn unregister(&self, fd: &impl AsRawFd) -> io::Result<Key<D>> {
         let fd = fd.as_raw_fd();
-        let key = self.keys.borrow_mut().remove(&fd).ok_or_else(|| unknown(fd))?;
-        if !self.always.borrow_mut().remove(&fd) {
+        let registered = self.keys.borrow_mut().remove(&fd).ok_or_else(|| unknown(fd))?;
+        if !registered.always {
             self.epoll.borrow().set().delete(fd);
         }
-        Ok(key)
+        Ok(registered.key)
     }
 
     /// How many descriptors are registered.
@@ -160,30 +177,51 @@ impl<D: Clone> Selector<D> {
     /// Those that are ready now.
     fn ready(&self) -> io::Result<Vec<(Key<D>, Interest)>> {
         let keys = self.keys.borrow();
+        let mut epoll = self.epoll.borrow_mut();
+        let set = epoll.set().clone();
         let mut ready = Vec::new();
-        let mut tell = |fd: RawFd, events: Interest| {
-            let Some(key) = keys.get(&fd) else { return };
-            let events = events.common(key.events);
-            if !events.is_none() {
-                ready.push((key.clone(), events));
+        let mut tell = |registered: &Registered<D>, events: Interest| {
+            let events = events.common(registered.key.events);
+            // Not if the number has come to mean another file, or none.
+            if registered.ask_again(&set).is_ok() && !events.is_none() {
+                ready.push((registered.key.fd, events));
             }
         };
-        self.epoll
-            .borrow_mut()
-            .wait(Some(Duration::ZERO), |event| tell(event.token as RawFd, event.ready))?;
-        self.always.borrow().iter().for_each(|&fd| tell(fd, Interest::BOTH));
-        Ok(ready)
+        epoll.wait(Some(Duration::ZERO), |event| {
+            let number = event.token as u32 as RawFd;
+            if let Some(registered) = keys.get(&number).filter(|registered| registered.token == event.token) {
+                tell(registered, event.ready);
+            }
+        })?;
+        keys.values().filter(|registered| registered.always).for_each(|always| tell(always, Interest::BOTH));
+        drop(epoll);
+        // Last, for it is code of others.
+        Ok(ready.into_iter().map(|(fd, events)| (keys[&fd].key.clone(), events)).collect())
     }
 
     /// What was registered with `fd`.
     pub fn get_key(&self, fd: &impl AsRawFd) -> Option<Key<D>> {
-        self.keys.borrow().get(&fd.as_raw_fd()).cloned()
+        self.keys.borrow().get(&fd.as_raw_fd()).map(|registered| registered.key.clone())
     }
 
     /// All that are registered, by their numbers.
     #[doc(alias = "get_map")]
     pub fn keys(&self) -> Vec<Key<D>> {
-        self.keys.borrow().values().cloned().collect()
+        self.keys.borrow().values().map(|registered| registered.key.clone()).collect()
+    }
+}
+
+impl<D> Registered<D> {
+    /// Asks for the next answer.
+    ///
+    /// # Errors
+    ///
+    /// That the number does not mean the file any more.
+    fn ask_again(&self, set: &EpollSet) -> io::Result<()> {
+        match set.ask_again(self.key.fd, self.token, self.key.events) {
+            Err(error) if self.always && descriptor::is_always_ready(&error) => Ok(()),
+            result => result,
+        }
     }
 }
 

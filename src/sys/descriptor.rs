@@ -152,6 +152,11 @@ pub(crate) fn closed() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether it is such a descriptor.
+pub(crate) fn opens_nothing(fd: BorrowedFd<'_>) -> bool {
+    flags(fd).is_ok_and(|flags| flags & libc::O_PATH != 0)
+}
+
 /// Closes what `fd` names and puts `substitute` in its place, in one step: nobody else can get the number in between, and
 /// its owner still has a descriptor to close.
 pub(crate) fn close_over(fd: BorrowedFd<'_>, substitute: BorrowedFd<'_>) -> io::Result<()> {
@@ -175,6 +180,35 @@ pub(crate) fn bad_descriptor() -> io::Error {
 /// Whether `error` says that the descriptor is not open.
 pub(crate) fn is_bad_descriptor(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EBADF)
+}
+
+/// Whether `error` of a wait says that what the process waits with is not what it was: somebody else has closed it.
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::EOPNOTSUPP))
+}
+
+/// Whether `error` says that a named pipe has no reader, or a device no driver.
+pub(crate) fn is_nobody_there(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENXIO)
+}
+
+/// Whether `error` says that there is no more of something: descriptors, memory, threads, room in an epoll set.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let number = error.raw_os_error();
+    matches!(number, Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN | libc::ENOSPC))
+}
+
+/// Whether an empty pipe has a writer, or a pipe has something to be read; `scratch` is the writing end of another one, which gets a
+/// copy of that.
+pub(crate) fn has_writer(pipe: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: takes no pointers.
+    let copied = unsafe { libc::tee(pipe.as_raw_fd(), scratch.as_raw_fd(), 1, libc::SPLICE_F_NONBLOCK) };
+    match copied.check() {
+        Ok(count) => Ok(count > 0),
+        // There might be something some time.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether `error` says that an operation has not been done: the kernel has given it up, as it was asked to, or a signal came.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::readiness::{Event, Interest, timespec};
+use super::replaceable::Replaceable;
 use super::{SystemCall, original};
 
 /// Events fetched by one wait; more stay in the kernel for the next.
@@ -37,17 +38,14 @@ pub(crate) struct Epoll {
 /// descriptor of the set, but no memory.
 #[derive(Debug)]
 pub(crate) struct EpollSet {
-    fd: OwnedFd,
+    fd: Replaceable,
     /// Who made it.
     process: u32,
 }
 
 impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
-        // SAFETY: takes no pointers.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.check()?;
-        // SAFETY: the kernel has just made `fd`, and nothing else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = Replaceable::new(open()?);
         let events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS].into_boxed_slice();
         let set = Arc::new(EpollSet { fd, process: std::process::id() });
         Ok(Epoll { set, events, precise: true })
@@ -110,6 +108,12 @@ impl Epoll {
 }
 
 impl EpollSet {
+    /// Begins with an empty set, in place of one whose descriptor somebody else has closed.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        self.fd.replace(open()?);
+        Ok(())
+    }
+
     /// Adds `fd` for good: every change of its readiness in either direction is told once.
     pub(crate) fn add_edges(&self, fd: RawFd, token: u64) -> io::Result<()> {
         match self.control(libc::EPOLL_CTL_ADD, fd, EDGES, token) {
@@ -123,29 +127,28 @@ impl EpollSet {
 
     /// Adds `fd` for good: every wait tells for what of `interest` it is ready, as long as it is.
     pub(crate) fn add_level(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, fd, level(interest), token)
+        let readable = if interest.is_readable() { libc::EPOLLIN } else { 0 };
+        let writable = if interest.is_writable() { libc::EPOLLOUT } else { 0 };
+        self.control(libc::EPOLL_CTL_ADD, fd, readable | writable, token)
     }
 
-    /// Changes what [`add_level`](EpollSet::add_level) has said.
-    pub(crate) fn modify_level(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, level(interest), token)
+    /// Asks for `fd`, which is not in the set, as [`ask`](EpollSet::ask) does.
+    pub(crate) fn add_once(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, once(interest), token)
+    }
+
+    /// Asks anew for `fd`. An error if the number does not mean the file any more with which it was added, whether that is closed or
+    /// open elsewhere.
+    pub(crate) fn ask_again(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, once(interest), token)
     }
 
     /// Asks to be told once, as soon as `fd` is ready for any of `interest`.
     ///
     /// The number may have been asked for before, and may even name another file now.
     pub(crate) fn ask(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        let mut bits = libc::EPOLLONESHOT;
-        if interest.is_readable() {
-            bits |= libc::EPOLLIN | libc::EPOLLRDHUP;
-        }
-        if interest.is_writable() {
-            bits |= libc::EPOLLOUT;
-        }
-        match self.control(libc::EPOLL_CTL_MOD, fd, bits, token) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                self.control(libc::EPOLL_CTL_ADD, fd, bits, token)
-            }
+        match self.ask_again(fd, token, interest) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => self.add_once(fd, token, interest),
             result => result,
         }
     }
@@ -176,10 +179,18 @@ impl AsFd for EpollSet {
     }
 }
 
-fn level(interest: Interest) -> libc::c_int {
-    let readable = if interest.is_readable() { libc::EPOLLIN } else { 0 };
+fn open() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.check()?;
+    // SAFETY: the kernel has just made `fd`, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// For one answer.
+fn once(interest: Interest) -> libc::c_int {
+    let readable = if interest.is_readable() { libc::EPOLLIN | libc::EPOLLRDHUP } else { 0 };
     let writable = if interest.is_writable() { libc::EPOLLOUT } else { 0 };
-    readable | writable
+    readable | writable | libc::EPOLLONESHOT
 }
 
 /// Milliseconds that are not shorter than `timeout`, so that nobody wakes before his time only to wait again.

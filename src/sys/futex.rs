@@ -2,33 +2,30 @@
 
 use std::ptr;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use super::original;
+use super::readiness::timespec;
 
-/// Stops the calling OS thread until [`wake`], unless `word` is not `expected`; or returns for no reason.
-pub(crate) fn wait(word: &AtomicU32, expected: u32) {
-    call(word, libc::FUTEX_WAIT, expected);
+/// Stops the calling OS thread until [`wake`], for `timeout` at most, unless `word` is not `expected`; or returns for no reason.
+pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+    call(word, libc::FUTEX_WAIT, expected, timeout);
 }
 
-/// Lets everybody who waits on `word` go on.
+/// Lets everybody who waits on `word` go on. Async-signal-safe.
 pub(crate) fn wake(word: &AtomicU32) {
-    call(word, libc::FUTEX_WAKE, i32::MAX as u32);
+    call(word, libc::FUTEX_WAKE, i32::MAX as u32, None);
 }
 
-fn call(word: &AtomicU32, operation: libc::c_int, value: u32) {
-    let word = ptr::from_ref(word).expose_provenance();
-    let operation = operation | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the word is valid for the call, as it is borrowed; there is no time limit and no second word. Whatever error
-    // there is means not to wait.
-    unsafe {
-        original::syscall(
-            libc::SYS_futex,
-            word.cast_signed() as libc::c_long,
-            operation.into(),
-            value.into(),
-            0,
-            0,
-            0,
-        )
-    };
+fn call(word: &AtomicU32, operation: libc::c_int, value: u32, timeout: Option<Duration>) {
+    let word = ptr::from_ref(word).expose_provenance().cast_signed() as libc::c_long;
+    let operation: libc::c_long = (operation | libc::FUTEX_PRIVATE_FLAG).into();
+    let value: libc::c_long = value.into();
+    let timeout = timeout.map(timespec);
+    let timeout = timeout.as_ref().map_or(0, |timeout| ptr::from_ref(timeout).expose_provenance());
+    let timeout = timeout.cast_signed() as libc::c_long;
+    let none: libc::c_long = 0;
+    // SAFETY: the word is valid for the call, as it is borrowed; `timeout` is null or the address of a timespec that outlives the call;
+    // there is no second word. Whatever error there is means not to wait.
+    unsafe { original::syscall(libc::SYS_futex, word, operation, value, timeout, none, none) };
 }

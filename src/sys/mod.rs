@@ -4,7 +4,6 @@ pub(crate) mod atomic;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod epoll;
-#[cfg(feature = "monkey")]
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod memory;
@@ -14,6 +13,7 @@ pub mod original;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod readiness;
+pub(crate) mod replaceable;
 pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;

@@ -49,15 +49,28 @@ pub(crate) fn open_pidfd(id: u32) -> io::Result<OwnedFd> {
 
 /// Blocks the OS thread until the child has ended, and leaves its status to be waited for.
 pub(crate) fn block_until_ended(id: u32) -> io::Result<()> {
-    let mut information = MaybeUninit::<libc::siginfo_t>::uninit();
+    wait_for_end(id, 0).map(drop)
+}
+
+/// Whether the child has ended. Leaves its status to be waited for.
+pub(crate) fn has_ended(id: u32) -> io::Result<bool> {
+    wait_for_end(id, libc::WNOHANG)
+}
+
+fn wait_for_end(id: u32, options: libc::c_int) -> io::Result<bool> {
+    let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = options | libc::WEXITED | libc::WNOWAIT;
     loop {
         // SAFETY: `information` is valid to be written to.
-        let ended = unsafe {
-            original::waitid(libc::P_PID, id, information.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT)
-        };
-        match ended.check() {
+        match unsafe { original::waitid(libc::P_PID, id, information.as_mut_ptr(), options) }.check() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result.map(drop),
+            result => {
+                result?;
+                // SAFETY: zeros are a valid value, and so is what the kernel has written over them.
+                let information = unsafe { information.assume_init() };
+                // Zero for none.
+                return Ok(information.si_signo != 0);
+            }
         }
     }
 }

@@ -3,18 +3,16 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::replaceable::Replaceable;
 use super::{SystemCall, original};
 
 /// An eventfd: readable from [`notify`](Wake::notify) until [`clear`](Wake::clear).
 #[derive(Debug)]
-pub(crate) struct Wake(OwnedFd);
+pub(crate) struct Wake(Replaceable);
 
 impl Wake {
     pub(crate) fn new() -> io::Result<Wake> {
-        // SAFETY: takes no pointers.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }.check()?;
-        // SAFETY: the kernel has just made `fd`, and nothing else owns it.
-        Ok(Wake(unsafe { OwnedFd::from_raw_fd(fd) }))
+        open().map(|fd| Wake(Replaceable::new(fd)))
     }
 
     /// Rings. The only failure possible, a full counter, means that it rings already.
@@ -24,12 +22,31 @@ impl Wake {
         unsafe { original::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Stops the ringing. The only failure possible is that it does not ring.
-    pub(crate) fn clear(&self) {
+    /// Stops the ringing. `false` if the number does not mean a bell any more: somebody else has closed it.
+    pub(crate) fn clear(&self) -> bool {
         let mut count = [0u8; 8];
         // SAFETY: `count` is valid for the 8 bytes that are written to it.
-        unsafe { original::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        let read =
+            unsafe { original::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) }.check();
+        match read {
+            Ok(length) => length == size_of_val(&count) as isize,
+            // It does not ring.
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
     }
+
+    /// Puts another one in the place of one that somebody else has closed.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        self.0.replace(open()?);
+        Ok(())
+    }
+}
+
+fn open() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }.check()?;
+    // SAFETY: the kernel has just made `fd`, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 impl AsFd for Wake {

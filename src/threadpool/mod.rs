@@ -12,6 +12,10 @@
 //! assert_eq!(sum, 500_500);
 //! ```
 //!
+//! What the library itself sends off has threads of its own: whatever the jobs of [`unblock`] do, files are opened and read, names
+//! looked up, and children waited for. A process has up to 64 threads for `unblock`, 64 for [files](crate::fs), 64 for
+//! [names](crate::net::lookup_host), and one more for each [opening of a device](crate::fs::OpenOptions::open) that lasts.
+//!
 //! Threads are made when there is work for them, and end when there has been none for ten seconds, or for a pool's own
 //! [time](ThreadPool::idle_timeout). After a fork the child's
 //! pools begin anew, with threads of their own. Idle ones do not hide a deadlock:
@@ -50,13 +54,20 @@ const SIZE: usize = 64;
 /// How long a thread without work stays, unless the pool is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pool of [`unblock`].
+/// The pool of [`unblock`], whose jobs may never end.
 static SHARED: ThreadPool = ThreadPool::new(SIZE);
+
+/// The pool of [`offload`], whose jobs end.
+static CALLS: ThreadPool = ThreadPool::new(SIZE);
+
+/// The pool of [`offload_apart`]: nobody waits there for another one's end.
+static APART: ThreadPool = ThreadPool::new(usize::MAX);
 
 /// Runs `f` on another OS thread and returns its value.
 ///
 /// The calling green thread yields, and is ready again when `f` has returned. Up to 64 such closures of a process run at a
-/// time, further ones in order of arrival. On a thread that belongs to a pool `f` simply runs: that thread may be blocked. So
+/// time, further ones in order of arrival: if all of those never end, no other one begins. For work that may not end there is a
+/// [`ThreadPool`] of one's own. On a thread that belongs to a pool `f` simply runs: that thread may be blocked. So
 /// it does while the green thread unwinds, when it must not yield.
 ///
 /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait at once. If `f` has begun by then, it runs on
@@ -88,7 +99,8 @@ pub(crate) fn stops() -> bool {
     crew::is_worker() || is_unwinding()
 }
 
-/// [`unblock`] for a call to the system, whose errors include that no thread can be made.
+/// [`unblock`] for a call to the system that ends, whatever others do: its threads are apart from those of [`unblock`]. Its errors
+/// include that no thread can be made.
 pub(crate) fn offload<F, T>(f: F) -> io::Result<T>
 where
     F: FnOnce() -> io::Result<T> + Send + 'static,
@@ -97,18 +109,19 @@ where
     if stops() {
         return f();
     }
-    SHARED.try_unblock(f)?
+    CALLS.try_unblock(f)?
 }
 
-/// Runs `f` on a thread of the process-wide pool some time, and waits for nothing.
-///
-/// # Errors
-///
-/// If there is no thread and none can be made; `f` is dropped then.
-pub(crate) fn detach(f: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let (job, task) = Job::detached_by_drop(f);
-    drop(job);
-    SHARED.crew().submit(task)
+/// [`offload`] for a call that may never end: it keeps a thread of its own, also when nobody waits for it any more.
+pub(crate) fn offload_apart<F, T>(f: F) -> io::Result<T>
+where
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    if stops() {
+        return f();
+    }
+    APART.try_unblock(f)?
 }
 
 /// A number of OS threads at most, and a queue of what they are to do.
@@ -244,6 +257,15 @@ impl ThreadPool {
         let (job, task) = Job::cancelled_by_drop(f);
         self.crew().submit(task)?;
         Ok(job)
+    }
+
+    /// Queues `f`, however much is queued already, and waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// If there is no thread and none can be made; `f` is dropped then.
+    pub(crate) fn try_detach(&self, f: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.crew().submit(Box::new(f))
     }
 
     /// Queues `f` for a thread of this pool.

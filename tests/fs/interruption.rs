@@ -1,55 +1,11 @@
-use std::io::{Read, Write};
-use std::sync::mpsc::channel;
+use std::io::Read;
 use std::time::Duration;
 
 use greenloop::fs::{self, File, TryLockError};
-use greenloop::hub::{Config, Driver, configure};
-use greenloop::threadpool::unblock;
-use greenloop::{spawn, with_timeout, yield_now};
+use greenloop::{spawn, yield_now};
 
-use crate::support::{run_child, within};
+use crate::support::within;
 use crate::{Folder, LIMIT, until};
-
-/// All threads of the shared pool are busy, so that nothing begins: in a process of its own, on a driver that leaves all to them.
-#[test]
-fn what_has_not_begun_is_not_done() {
-    let child = run_child(LIMIT, || {
-        configure(Config::new().driver(Driver::Epoll)).unwrap();
-        let folder = Folder::new();
-        let path = folder.join("file");
-        fs::write(&path, "before").unwrap();
-        let file = File::options().read(true).write(true).open(&path).unwrap();
-        let (open, gate) = channel::<()>();
-        let gate = std::sync::Arc::new(std::sync::Mutex::new(gate));
-        let busy: Vec<_> = (0..64)
-            .map(|_| {
-                let gate = gate.clone();
-                spawn(move || unblock(move || gate.lock().unwrap().recv().is_err()))
-            })
-            .collect();
-        yield_now();
-        let soon = Duration::from_millis(5);
-        assert!(with_timeout(soon, || fs::write(&path, "after")).is_err());
-        assert!(with_timeout(soon, || fs::remove_file(&path)).is_err());
-        assert!(with_timeout(soon, || (&file).write_all(b"after")).is_err());
-        let mut buffer = vec![0; 6];
-        assert!(with_timeout(soon, || (&file).read(&mut buffer)).is_err());
-        assert!(with_timeout(soon, || file.try_lock()).is_err());
-        let killed = spawn({
-            let path = path.clone();
-            move || fs::rename(&path, "elsewhere")
-        });
-        yield_now();
-        killed.kill();
-        drop(open);
-        assert!(busy.into_iter().all(|task| task.join().unwrap()));
-        assert_eq!(fs::read(&path).unwrap(), b"before");
-        assert_eq!(buffer, [0; 6]);
-        File::open(&path).unwrap().try_lock().unwrap();
-    });
-    let Some(child) = child else { return };
-    assert!(child.status.success(), "{child:?}");
-}
 
 /// At every moment: a lock that nobody got is free, and a read or a write is done as a whole or not at all.
 #[test]

@@ -180,7 +180,8 @@ impl Drop for Lent<'_> {
             self.give_up();
         }
         while self.is_under_way() {
-            self.reactor.poll(None);
+            let polled = self.reactor.poll(None);
+            polled.expect("the kernel does not refuse to wait, or it would keep what was lent");
         }
         let operation = self.reactor.core.borrow_mut().operations.remove(self.token);
         self.reactor.waiting.update(|waiting| waiting - 1);

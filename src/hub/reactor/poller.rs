@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::super::Driver;
+use crate::sys::descriptor;
 use crate::sys::epoll::{Epoll, EpollSet};
 use crate::sys::poll::Poll;
 use crate::sys::readiness::{Event, Interest};
@@ -46,13 +47,37 @@ impl Poller {
                 epoll => Poller::Epoll(epoll?),
             },
         };
+        poller.listen(bell)?;
+        Ok(poller)
+    }
+
+    fn listen(&mut self, bell: &Bell) -> io::Result<()> {
         let fd = bell.as_fd().as_raw_fd();
-        match &mut poller {
+        match self {
             Poller::Epoll(epoll) => epoll.set().add_level(fd, BELL, Interest::READABLE)?,
             Poller::Poll(poll) => poll.ask(fd, BELL, Interest::READABLE),
             Poller::Uring(uring) => uring.add_level(fd, BELL, Interest::READABLE),
         }
-        Ok(poller)
+        Ok(())
+    }
+
+    /// Somebody else has closed its descriptor, so that a wait gave `error`, or the bell's, which had the number `former`: it gets
+    /// others. The reactor tells it again of all that it is to know.
+    ///
+    /// # Errors
+    ///
+    /// The error of the wait, if that cannot be mended, or as the kernel says.
+    pub(super) fn renew(&mut self, error: Option<io::Error>, former: RawFd, bell: &Bell) -> io::Result<()> {
+        match (&mut *self, error) {
+            (Poller::Epoll(epoll), error) if error.as_ref().is_none_or(descriptor::is_lost) => {
+                epoll.set().renew()?;
+            }
+            (_, Some(error)) => return Err(error),
+            (Poller::Poll(poll), None) => poll.ask(former, BELL, Interest::NONE),
+            (Poller::Uring(uring), None) => uring.ask(former, BELL, Interest::NONE),
+            (Poller::Epoll(_), None) => {}
+        }
+        self.listen(bell)
     }
 
     #[inline]

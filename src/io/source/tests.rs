@@ -313,7 +313,7 @@ fn a_source_that_is_dropped_elsewhere_wakes_nobody() {
         settle();
         peer.write_all(b"x").unwrap();
         let start = Instant::now();
-        hub().reactor().poll(Some(Duration::from_millis(3)));
+        hub().reactor().poll(Some(Duration::from_millis(3))).unwrap();
         assert!(start.elapsed() >= Duration::from_millis(3));
     });
 }

@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Submission {
     pub(super) operation: u8,
-    /// How it is dealt with: [`ELSEWHERE`], [`TAKE_BUFFER`], [`QUIET`].
+    /// How it is dealt with: [`TAKE_BUFFER`], [`QUIET`].
     pub(super) flags: u8,
     pub(super) priority: u16,
     pub(super) fd: i32,
@@ -140,6 +140,23 @@ pub(super) const REGISTER_BUFFER_QUEUE: u32 = 22;
 pub(super) const PROBED: usize = 64;
 pub(super) const SUPPORTED: u16 = 1;
 pub(super) const REGISTER_PROBE: u32 = 8;
+/// Gives a ring a number among the thread's own, by a [`RingNumber`],
+pub(super) const REGISTER_RING: u32 = 20;
+/// and takes it back.
+pub(super) const UNREGISTER_RING: u32 = 21;
+
+/// A ring of the thread's: `io_uring_rsrc_update`.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct RingNumber {
+    /// [`ANY_NUMBER`] becomes the one that was given.
+    pub(super) number: u32,
+    pub(super) reserved: u32,
+    /// Its descriptor, or 0 to take it back.
+    pub(super) fd: u64,
+}
+
+pub(super) const ANY_NUMBER: u32 = u32::MAX;
 
 /// Of [`Parameters::flags`]: the length of the queue of answers is given.
 pub(super) const SETUP_COMPLETIONS: u32 = 1 << 3;
@@ -174,10 +191,10 @@ pub(super) const WORK: u32 = 1 << 2;
 pub(super) const ENTER_FETCH: u32 = 1 << 0;
 /// with a [`WaitArgument`].
 pub(super) const ENTER_ARGUMENT: u32 = 1 << 3;
+/// The ring is named by what [`REGISTER_RING`] gave.
+pub(super) const ENTER_REGISTERED: u32 = 1 << 4;
 
-/// Of [`Submission::flags`]: a thread of the kernel's does it, which may be blocked.
-pub(super) const ELSEWHERE: u8 = 1 << 4;
-/// It uses a buffer of the queue.
+/// Of [`Submission::flags`]: it uses a buffer of the queue.
 pub(super) const TAKE_BUFFER: u8 = 1 << 5;
 /// Only an error is answered.
 pub(super) const QUIET: u8 = 1 << 6;

@@ -85,12 +85,11 @@ impl<'fd> Entry<'fd> {
         Entry { submission, memory: Memory::None, fd: PhantomData }
     }
 
-    /// open(2).
+    /// open(2), in nonblocking mode: the kernel's threads are few, and one that waits for somebody keeps out reads and writes.
     pub(crate) fn open(path: CString, flags: i32, mode: u32) -> Entry<'fd> {
+        debug_assert!(flags & libc::O_NONBLOCK != 0);
         let submission = Submission {
             operation: abi::OPEN,
-            // Otherwise the kernel tries it with O_NONBLOCK first, and a named pipe opens without its other end, or not at all.
-            flags: abi::ELSEWHERE,
             fd: libc::AT_FDCWD,
             address: path.as_ptr().expose_provenance() as u64,
             length: mode,

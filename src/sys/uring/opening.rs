@@ -28,7 +28,21 @@ impl Opening {
         }
     }
 
-    /// The same as flags; `None` for what makes no sense, which std knows an error for.
+    /// Whether opening may wait for somebody, and is to.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.custom_flags & (libc::O_NONBLOCK | libc::O_PATH) == 0
+    }
+
+    /// The further flags for opening without waiting.
+    pub(crate) fn without_waiting(&self) -> i32 {
+        self.custom_flags | libc::O_NONBLOCK
+    }
+
+    pub(crate) fn only_reads(&self) -> bool {
+        self.read && !self.write && !self.append
+    }
+
+    /// All as flags for opening without waiting; `None` for what makes no sense, which std knows an error for.
     pub(crate) fn flags(&self) -> Option<i32> {
         let access = match (self.read, self.write, self.append) {
             (true, false, false) => libc::O_RDONLY,
@@ -48,7 +62,7 @@ impl Opening {
             let create = if self.create { libc::O_CREAT } else { 0 };
             create | if self.truncate { libc::O_TRUNC } else { 0 }
         };
-        Some(access | creation | libc::O_CLOEXEC | self.custom_flags & !libc::O_ACCMODE)
+        Some(access | creation | libc::O_CLOEXEC | self.without_waiting() & !libc::O_ACCMODE)
     }
 }
 

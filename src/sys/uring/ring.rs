@@ -2,13 +2,14 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::super::SystemCall;
 use super::super::readiness::timespec;
+use super::super::replaceable::Replaceable;
 use super::abi::{self, Completion, Parameters, Probe, Submission, WaitArgument};
 
 /// Requests that the queue has room for: as many as one pass of the hub mostly makes.
@@ -27,7 +28,10 @@ const FEATURES: u32 =
 /// An io_uring instance of the thread that made it.
 #[derive(Debug)]
 pub(super) struct Ring {
-    fd: OwnedFd,
+    fd: Replaceable,
+    /// What the kernel knows it by in this thread, whatever becomes of the descriptor: memory that it was lent comes back only by
+    /// entering the ring, so that somebody who closes what is not his must not end that. `None` if the thread has too many.
+    registered: Option<u32>,
     queues: Mapping,
     submissions: Mapping,
     places: Places,
@@ -92,7 +96,9 @@ impl Ring {
             completion_mask: parameters.completions - 1,
             completions: place(completion_offsets.completions),
         };
-        let ring = Ring { fd, queues, submissions, places, tail: 0, of_one_thread: PhantomData };
+        let registered = register(&fd);
+        let fd = Replaceable::new(fd);
+        let ring = Ring { fd, registered, queues, submissions, places, tail: 0, of_one_thread: PhantomData };
         for index in 0..parameters.submissions {
             // Each place in the queue means the request at the same place, for good. Relaxed: the kernel looks when it is
             // told, by a system call.
@@ -187,15 +193,19 @@ impl Ring {
         let timeout = timeout.map(timespec);
         let timeout = timeout.as_ref().map_or(0, |timeout| ptr::from_ref(timeout).expose_provenance() as u64);
         let argument = WaitArgument { timeout, ..WaitArgument::default() };
+        let (ring, named) = match self.registered {
+            Some(number) => (number as libc::c_int, abi::ENTER_REGISTERED),
+            None => (self.fd.as_raw_fd(), 0),
+        };
         // SAFETY: the queued requests are valid by the contract of `push`; `argument` and the timespec in it outlive the
         // call.
         let entered = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,
-                self.fd.as_raw_fd(),
+                ring,
                 self.unsubmitted(),
                 least,
-                abi::ENTER_FETCH | abi::ENTER_ARGUMENT,
+                abi::ENTER_FETCH | abi::ENTER_ARGUMENT | named,
                 &raw const argument,
                 size_of::<WaitArgument>(),
             )
@@ -208,6 +218,29 @@ impl Ring {
             Ok(_) => Ok(()),
         }
     }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if let Some(number) = self.registered {
+            // An error in the child of a fork, whose thread has none; or if somebody else has closed the descriptor.
+            let _ = call_registered(self.fd.as_raw_fd(), abi::UNREGISTER_RING, number, 0);
+        }
+    }
+}
+
+/// A number for the ring among those of the calling thread, of which the kernel allows 16.
+fn register(fd: &OwnedFd) -> Option<u32> {
+    let descriptor = fd.as_raw_fd() as u64;
+    call_registered(fd.as_raw_fd(), abi::REGISTER_RING, abi::ANY_NUMBER, descriptor).ok()
+}
+
+fn call_registered(fd: RawFd, operation: u32, number: u32, descriptor: u64) -> io::Result<u32> {
+    let mut ring = abi::RingNumber { number, reserved: 0, fd: descriptor };
+    // SAFETY: `ring` is one structure of the kind that both calls take, valid to be read and written.
+    let done = unsafe { libc::syscall(libc::SYS_io_uring_register, fd, operation, &raw mut ring, 1) };
+    (done as libc::c_int).check()?;
+    Ok(ring.number)
 }
 
 /// Whether the kernel has these operations.
