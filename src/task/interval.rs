@@ -109,3 +109,17 @@ impl Iterator for Interval {
         (usize::MAX, None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_after_whole_periods() {
+        let (second, nanosecond) = (Duration::from_secs(1), Duration::from_nanos(1));
+        assert_eq!(remainder(Duration::ZERO, second), Duration::ZERO);
+        assert_eq!(remainder(second * 10 + nanosecond, second * 3), second + nanosecond);
+        assert_eq!(remainder(Duration::MAX, nanosecond), Duration::ZERO);
+        assert_eq!(remainder(Duration::MAX - nanosecond, Duration::MAX), Duration::MAX - nanosecond);
+    }
+}
