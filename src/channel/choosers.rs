@@ -573,7 +573,7 @@ impl<T> Waitable for Receiver<T> {
     fn subscribe(&self, notice: Notice) -> Subscription {
         let mut state = self.core.state.lock();
         if !state.has_free() {
-            return Subscription::new(state.choosers().watchers.push(notice.0));
+            return Subscription::new(state.choosers().watchers.push_for_others(notice.0));
         }
         drop(state);
         notice.give();
@@ -581,7 +581,7 @@ impl<T> Waitable for Receiver<T> {
     }
 
     fn unsubscribe(&self, subscription: Subscription) {
-        let Some(ticket) = subscription.0 else { return };
+        let Some(ticket) = subscription.ticket() else { return };
         // Dropped after the lock: a notice may own other code.
         let _notice = self.core.state.lock().choosers().watchers.remove(ticket);
     }

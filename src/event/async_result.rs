@@ -197,11 +197,11 @@ impl<T> AsyncResult<T> {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn link(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_green_thread(function)).0)
+        Link(self.subscribe(link::in_green_thread(function)).ticket())
     }
 
-    /// Like [`link`](AsyncResult::link), but the hub itself runs the function, where nothing may wait: a wait in it panics, which is
-    /// reported as any panic that nobody can receive. It costs no green thread.
+    /// Like [`link`](AsyncResult::link), but the hub itself runs the function, as a [callback](crate::hub#callbacks): a wait or a switch
+    /// in it panics, which is reported as any panic that nobody can receive. It costs no green thread.
     ///
     /// # Examples
     ///
@@ -215,7 +215,7 @@ impl<T> AsyncResult<T> {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn rawlink(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_hub(function)).0)
+        Link(self.subscribe(link::in_hub(function)).ticket())
     }
 
     /// Takes a function back. Returns whether that was in time.
@@ -397,7 +397,7 @@ impl<T> Waitable for AsyncResult<T> {
     fn subscribe(&self, notice: Notice) -> Subscription {
         let mut state = self.state.lock();
         if state.value.is_none() {
-            return Subscription::new(state.waiters.push(notice.0));
+            return Subscription::new(state.waiters.push_for_others(notice.0));
         }
         drop(state);
         notice.give();
@@ -405,7 +405,7 @@ impl<T> Waitable for AsyncResult<T> {
     }
 
     fn unsubscribe(&self, subscription: Subscription) {
-        let ticket = subscription.0;
+        let ticket = subscription.ticket();
         // Dropped after the lock: a notice may own other code.
         let _notice = ticket.and_then(|ticket| self.state.lock().waiters.remove(ticket));
     }

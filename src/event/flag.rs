@@ -198,11 +198,11 @@ impl Event {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn link(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_green_thread(function)).0)
+        Link(self.subscribe(link::in_green_thread(function)).ticket())
     }
 
-    /// Like [`link`](Event::link), but the hub itself runs the function, where nothing may wait: a wait in it panics, which is
-    /// reported as any panic that nobody can receive. It costs no green thread.
+    /// Like [`link`](Event::link), but the hub itself runs the function, as a [callback](crate::hub#callbacks): a wait or a switch
+    /// in it panics, which is reported as any panic that nobody can receive. It costs no green thread.
     ///
     /// # Examples
     ///
@@ -216,7 +216,7 @@ impl Event {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn rawlink(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_hub(function)).0)
+        Link(self.subscribe(link::in_hub(function)).ticket())
     }
 
     /// Takes a function back. Returns whether that was in time.
@@ -271,7 +271,7 @@ impl Waitable for Event {
     fn subscribe(&self, notice: Notice) -> Subscription {
         let mut waiters = self.waiters.lock();
         if !self.is_set() {
-            return Subscription::new(waiters.push(notice.0));
+            return Subscription::new(waiters.push_for_others(notice.0));
         }
         drop(waiters);
         notice.give();
@@ -279,7 +279,7 @@ impl Waitable for Event {
     }
 
     fn unsubscribe(&self, subscription: Subscription) {
-        let ticket = subscription.0;
+        let ticket = subscription.ticket();
         // Dropped after the lock: a notice may own other code.
         let _notice = ticket.and_then(|ticket| self.waiters.lock().remove(ticket));
     }

@@ -13,15 +13,17 @@ use std::rc::Rc;
 
 use corosensei::{Coroutine, Yielder};
 
+use super::callback::{CALLBACK, callback, guarded};
 use super::handle::AnyGreenlet;
 use super::header::Header;
 #[cfg(feature = "monkey")]
 use super::identity::{self, Identity};
 use super::stack::{Extent, SizeClass, Stack};
+use super::unraisable::{catch, discard};
 use crate::sys::memory;
 use crate::sys::section::Section;
+pub(super) use thread::{ENDING_RULE, existing_thread, try_thread};
 pub(crate) use thread::{Stopped, Thread, is_ending, thread};
-pub(super) use thread::{existing_thread, try_thread};
 #[cfg(feature = "monkey")]
 pub(super) use thread::{lend_thread, refuse_from_now_on};
 
@@ -123,6 +125,38 @@ pub(super) struct Inbox {
     pub(super) slot: NonNull<()>,
 }
 
+/// Whether a fiber has to look about where it leaves its stack, and where it comes back to it.
+///
+/// One byte for two reasons, so that a switch asks once.
+#[derive(Default)]
+pub(crate) struct Disturbance(Cell<u8>);
+
+impl Disturbance {
+    /// There is an interrupt, or an arrival or a value was brought by hand.
+    const BROUGHT: u8 = 1;
+    /// A [callback](super::callback) runs in its place: it must not leave.
+    const HELD: u8 = 2;
+
+    #[inline]
+    pub(crate) fn get(&self) -> bool {
+        self.0.get() != 0
+    }
+
+    /// Says whether something was brought.
+    #[inline]
+    pub(crate) fn set(&self, brought: bool) {
+        self.0.set(self.0.get() & !Disturbance::BROUGHT | u8::from(brought));
+    }
+
+    pub(super) fn hold(&self) {
+        self.0.set(self.0.get() | Disturbance::HELD);
+    }
+
+    pub(super) fn release(&self) {
+        self.0.set(self.0.get() & !Disturbance::HELD);
+    }
+}
+
 /// Who runs on a fiber, for reports.
 pub(crate) trait Describe {
     /// The OS thread ends, and it will never go on: its stack leaks.
@@ -184,8 +218,8 @@ pub(crate) struct Fiber {
     pub(crate) state: Cell<State>,
     /// A wake came for the wait before it parked.
     pub(crate) woken: Cell<bool>,
-    /// Whether there is an interrupt, or an arrival or a value was brought by hand: looked at after every park.
-    pub(crate) disturbed: Cell<bool>,
+    /// Looked at before and after every park.
+    pub(crate) disturbed: Disturbance,
     /// An interrupt was raised in it, or it parked while it unwound, and it has not parked since in the ordinary way.
     pub(crate) unwinding: Cell<bool>,
     /// How far below `yielder` it has left its stack, about.
@@ -243,7 +277,7 @@ impl Fiber {
             state: Cell::new(State::Idle),
             generation: Cell::new(0),
             woken: Cell::new(false),
-            disturbed: Cell::new(false),
+            disturbed: Disturbance::default(),
             unwinding: Cell::new(false),
             waits_on: Cell::new(("", 0)),
             inbox: Cell::new(None),
@@ -316,8 +350,10 @@ impl Fiber {
     #[cold]
     pub(super) fn arrive(&self, arrival: Arrival) {
         let former = self.with_extras(|extras| mem::replace(&mut extras.arrival, arrival));
-        drop(former);
         self.disturbed.set(true);
+        if let Arrival::Thrown(payload) = former {
+            discard(payload);
+        }
     }
 
     /// Whether something to raise came with the control.
@@ -364,12 +400,11 @@ impl Fiber {
     /// Ends what ran here: frees its locals, forgets its interrupts.
     #[inline]
     pub(crate) fn end_run(&self) {
-        self.free_locals();
+        self.free_locals_left();
         self.runs.set(self.runs.get() + 1);
         self.unwinding.set(false);
-        if self.disturbed.replace(false) {
-            let interrupts = self.with_interrupts(mem::take);
-            drop(interrupts);
+        if self.disturbed.get() {
+            self.discard_disturbance();
         }
         if self.greenlet.borrow().is_some() {
             self.end_greenlet();
@@ -382,20 +417,41 @@ impl Fiber {
     }
 
     #[cold]
+    fn discard_disturbance(&self) {
+        if let Arrival::Thrown(payload) = self.take_arrival() {
+            discard(payload);
+        }
+        let interrupts = self.with_interrupts(mem::take);
+        self.disturbed.set(false);
+        interrupts.into_iter().for_each(|interrupt| discard(interrupt.payload));
+    }
+
+    #[cold]
     fn end_greenlet(&self) {
         let Some(greenlet) = self.greenlet.borrow_mut().take() else { return };
         greenlet.set_dead();
-        let thread = thread();
-        if thread.tracing.get() {
-            thread.departed.replace(Some(AnyGreenlet::of_header(greenlet)));
-        }
+        // It may own the last handles to others, and bodies that never run.
+        callback("a greenlet's end", || {
+            let thread = thread();
+            if thread.tracing.get() {
+                thread.departed.replace(Some(AnyGreenlet::of_header(greenlet)));
+            }
+        });
     }
 
-    /// Frees what runs here keeps for itself. What the destructors raise is reported.
+    /// Frees what runs here keeps for itself, in an ordinary place. What the destructors raise is reported.
     #[inline]
     pub(crate) fn free_locals(&self) {
         if self.extras.borrow().is_some() {
             self.drop_locals();
+        }
+    }
+
+    /// The same where the result is on its way: the destructors may not wait.
+    #[inline]
+    pub(crate) fn free_locals_left(&self) {
+        if self.extras.borrow().as_ref().is_some_and(|extras| extras.locals.is_some()) {
+            guarded(CALLBACK, || self.drop_locals());
         }
     }
 
@@ -404,7 +460,7 @@ impl Fiber {
         // A destructor may use a local again, which makes a fresh one: a few rounds, as std does for thread-locals.
         for _ in 0..5 {
             let Some(locals) = self.with_locals(Option::take) else { return };
-            super::unraisable::catch("a greenlet-local's destructor", || drop(locals));
+            catch("a greenlet-local's destructor", || drop(locals));
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
+use super::callback::assert_may_switch;
 use super::fiber::{FiberRef, thread};
 use super::plain::Greenlet;
 use super::switching;
@@ -92,8 +93,9 @@ impl<S: 'static, Y: 'static> Yielder<S, Y> {
     ///
     /// # Panics
     ///
-    /// In another greenlet than the one that runs the body.
+    /// In another greenlet than the one that runs the body, and in a [hub callback](crate::hub#callbacks).
     pub fn yield_(&self, value: Y) -> S {
+        assert_may_switch();
         let meeting = &*self.meeting;
         assert!(
             meeting.body.get() == Some(thread().current()),
@@ -156,8 +158,9 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     /// # Panics
     ///
     /// With what the body panicked with. It has ended then. Also if there is no stack to start it on, or if the body was
-    /// switched to by other means and is suspended in a switch by hand.
+    /// switched to by other means and is suspended in a switch by hand; and in a [hub callback](crate::hub#callbacks).
     pub fn send(&mut self, value: S) -> Option<Y> {
+        assert_may_switch();
         let meeting = &*self.meeting;
         match meeting.phase.get() {
             Phase::Suspended => {
@@ -229,6 +232,7 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
     fn report_failure(&self) {
         if let Some(payload) = self.failure.take() {
             unraisable::report("a generator that was dropped", &*payload);
+            unraisable::discard(payload);
         }
     }
 }

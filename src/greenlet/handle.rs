@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::rc::Rc;
 
+use super::callback::assert_may_switch;
 use super::fiber::{FiberRef, Thread, existing_thread};
 use super::header::{Header, Kind, Life, Parent};
 use super::plain::Greenlet;
@@ -14,7 +15,8 @@ use crate::error::{ParentError, SwitchError};
 /// A handle to a greenlet of any type.
 ///
 /// Handles are counted: dropping the last one to a greenlet that is suspended in a switch raises [`GreenletExit`](crate::GreenletExit) in it, so
-/// that its destructors run (greenlet's rule for collected greenlets); one that runs, or waits in the hub, goes on. What a
+/// that its destructors run (greenlet's rule for collected greenlets); one that runs, or waits in the hub, goes on. If the last
+/// handle goes in a [hub callback](crate::hub#callbacks), it is ended soon after, in a green thread. What a
 /// child knows of the greenlet that made it is no handle, a parent set by [`set_parent`](AnyGreenlet::set_parent) is one. A
 /// suspended greenlet that has a handle to itself on its stack stays alive by that: get `current().parent()` in one
 /// statement, and switch to it in the next.
@@ -172,6 +174,7 @@ impl AnyGreenlet {
     ///
     /// As [`Greenlet::throw`].
     pub fn throw<T: 'static>(&self, payload: Box<dyn Any + Send>) -> Result<T, SwitchError> {
+        assert_may_switch();
         if self.header.life.get() == Life::New {
             self.end_unstarted();
         }

@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::callback::{CALLBACK, guarded};
 use super::fiber::{Describe, FiberRef, Thread};
 use super::handle::AnyGreenlet;
 use super::stack::SizeClass;
@@ -141,6 +142,8 @@ impl<T: 'static, F: FnOnce(T) -> T + 'static> Body for TypedBody<T, F> {
             Ok(value) => Parcel::Value(value),
             Err(payload) => Parcel::ended_by(payload),
         };
+        // Before the result is on its way: what a destructor sends would take its place.
+        guarded(CALLBACK, || fiber.free_locals());
         // Only now a handle of its own: while it runs, the handles that count are those of others.
         let greenlet = AnyGreenlet::of_fiber(fiber, thread);
         greenlet.header.set_dead();

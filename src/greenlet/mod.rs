@@ -18,6 +18,7 @@
 
 #![expect(unsafe_code, reason = "stacks, the switch between them, and values that cross it")]
 
+mod callback;
 mod fiber;
 mod generator;
 mod handle;
@@ -39,12 +40,13 @@ pub use plain::Greenlet;
 pub use stack::set_default_stack_size;
 pub use trace::{Event, Trace, Tracer, settrace};
 
+pub(crate) use callback::{CALLBACK, UNDER_LOCK, callback, guarded};
 pub(crate) use fiber::{
     Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, is_ending, thread,
 };
 pub(crate) use stack::{SizeClass, cool_stacks};
 pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};
-pub(crate) use unraisable::{catch, report, report_text};
+pub(crate) use unraisable::{catch, discard, report, report_text};
 
 /// Holds the locks that a fork must find free.
 pub(crate) fn hold_locks() {

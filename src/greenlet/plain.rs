@@ -108,7 +108,8 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// # Panics
     ///
-    /// Unwinds with what was thrown to the current greenlet, or with what ended a greenlet whose heir it is.
+    /// Unwinds with what was thrown to the current greenlet, or with what ended a greenlet whose heir it is. In a [hub
+    /// callback](crate::hub#callbacks), where nothing may switch.
     #[inline]
     pub fn switch(&self, value: T) -> Result<T, SwitchError> {
         self.any.send(Parcel::Value(value))

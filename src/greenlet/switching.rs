@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 
+use super::callback::{assert_may_switch, callback};
 use super::fiber::{
     Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, is_ending, thread, try_thread,
 };
@@ -14,6 +15,9 @@ use crate::error::{GreenletExit, InvalidSwitch, StackError, SwitchError};
 
 /// How often dropping the last handle of a parked greenlet raises in it before it gives up.
 const DROP_ATTEMPTS: usize = 8;
+
+/// The place of a destructor, in reports.
+const UNTAKEN: &str = "the destructor of a value that no greenlet takes";
 
 /// What one greenlet hands to another.
 pub(super) enum Parcel<T> {
@@ -32,8 +36,8 @@ impl<T> Parcel<T> {
 /// A parcel that could not be put down, and why.
 enum Refusal<T> {
     WrongType(T),
-    Stack(StackError),
-    Ending,
+    Stack(T, StackError),
+    Ending(T),
 }
 
 impl<T: 'static> Refusal<T> {
@@ -41,8 +45,14 @@ impl<T: 'static> Refusal<T> {
     fn into_error(self) -> SwitchError {
         match self {
             Refusal::WrongType(value) => SwitchError::WrongType(Box::new(value)),
-            Refusal::Stack(error) => SwitchError::Stack(error),
-            Refusal::Ending => SwitchError::Ending,
+            Refusal::Stack(value, error) => {
+                callback(UNTAKEN, || drop(value));
+                SwitchError::Stack(error)
+            }
+            Refusal::Ending(value) => {
+                callback(UNTAKEN, || drop(value));
+                SwitchError::Ending
+            }
         }
     }
 }
@@ -63,7 +73,9 @@ pub(super) fn deliver_result<T: 'static>(
                 Ok(fiber) => return Some(fiber),
                 Err(refusal) => {
                     // The heir cannot start, or waits for another type: an error for it, or for its heir.
-                    parcel = Parcel::Thrown(Box::new(refusal.into_error().to_string()));
+                    let error = refusal.into_error();
+                    parcel = Parcel::Thrown(Box::new(error.to_string()));
+                    callback(UNTAKEN, || drop(error));
                     if candidate.is_started() {
                         heir = Some(candidate);
                         continue;
@@ -74,18 +86,23 @@ pub(super) fn deliver_result<T: 'static>(
         heir = candidate.parent();
     }
     // A green thread's place: nobody is there to take it.
-    if let Parcel::Thrown(payload) = parcel {
-        unraisable::report("a greenlet without a parent", &*payload);
+    match parcel {
+        Parcel::Thrown(payload) => {
+            unraisable::report("a greenlet without a parent", &*payload);
+            unraisable::discard(payload);
+        }
+        value => callback(UNTAKEN, || drop(value)),
     }
     None
 }
+
 impl AnyGreenlet {
     /// An unstarted one dies without having run.
     #[cold]
     pub(super) fn end_unstarted(&self) {
         self.header.set_dead();
         let body = self.header.body.borrow_mut().take();
-        drop(body);
+        callback("the destructor of a greenlet that never ran", || drop(body));
     }
 
     /// The way of a parcel: to the nearest live one from here upwards, and then wait for what comes back.
@@ -94,6 +111,26 @@ impl AnyGreenlet {
     #[inline(always)]
     pub(super) fn send<T: 'static>(&self, parcel: Parcel<T>) -> Result<T, SwitchError> {
         let Some(thread) = try_thread() else { return Err(SwitchError::Ending) };
+        let current = thread.current();
+        if current.disturbed.get() {
+            return self.send_disturbed(parcel, thread);
+        }
+        if self.header.life.get() == Life::Dead {
+            return self.send_past_dead(parcel, thread);
+        }
+        if self.header.fiber.get() == Some(current) {
+            return bounce(parcel, thread);
+        }
+        match self.accept(parcel, &thread) {
+            Ok(target) => go(thread, current, Some(target)),
+            Err(refusal) => Err(refusal.into_error()),
+        }
+    }
+
+    /// [`send`](AnyGreenlet::send) in a callback, or by who has not had an interrupt yet.
+    #[cold]
+    fn send_disturbed<T: 'static>(&self, parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError> {
+        assert_may_switch();
         let current = thread.current();
         if self.header.life.get() == Life::Dead {
             return self.send_past_dead(parcel, thread);
@@ -148,15 +185,7 @@ impl AnyGreenlet {
                     // reads it when resumed; the type was compared; nobody else has access meanwhile.
                     unsafe { inbox.slot.cast::<Option<T>>().write(Some(value)) };
                 }
-                Some(inbox) if inbox.value_type == TypeId::of::<Discarded>() => {
-                    drop(value);
-                    fiber.arrive(Arrival::Exit);
-                }
-                Some(_) => return Err(Refusal::WrongType(value)),
-                None => {
-                    drop(value);
-                    fiber.arrive(Arrival::Thrown(Box::new(InvalidSwitch)));
-                }
+                other => return accept_otherwise(fiber, other, value),
             },
             Parcel::Exit => fiber.arrive(Arrival::Exit),
             Parcel::Thrown(payload) => fiber.arrive(Arrival::Thrown(payload)),
@@ -173,11 +202,11 @@ impl AnyGreenlet {
             return Err(Refusal::WrongType(value));
         }
         if is_ending() {
-            return Err(Refusal::Ending);
+            return Err(Refusal::Ending(value));
         }
         let fiber = match thread.take_fiber(self.header.class, run_greenlet) {
             Ok(fiber) => fiber,
-            Err(error) => return Err(Refusal::Stack(error)),
+            Err(error) => return Err(Refusal::Stack(value, error)),
         };
         // SAFETY: the type was compared; the body owns the `Option<T>` behind the pointer.
         unsafe { body.slot().cast::<Option<T>>().write(Some(value)) };
@@ -188,6 +217,23 @@ impl AnyGreenlet {
         self.header.life.set(Life::Active);
         Ok(fiber)
     }
+}
+
+/// A value for one that does not wait for it.
+#[cold]
+fn accept_otherwise<T: 'static>(
+    fiber: FiberRef,
+    inbox: Option<Inbox>,
+    value: T,
+) -> Result<FiberRef, Refusal<T>> {
+    let arrival = match inbox {
+        Some(inbox) if inbox.value_type == TypeId::of::<Discarded>() => Arrival::Exit,
+        Some(_) => return Err(Refusal::WrongType(value)),
+        None => Arrival::Thrown(Box::new(InvalidSwitch)),
+    };
+    callback(UNTAKEN, || drop(value));
+    fiber.arrive(arrival);
+    Ok(fiber)
 }
 
 /// A switch that ends where it began: to itself, or to a dead greenlet whose heir is the current one.
@@ -203,9 +249,23 @@ fn bounce<T>(parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError>
     }
 }
 
+/// [`go`] for who may have an interrupt: it came while that one ran, or a value overtook it.
+fn wait_for_parcel<T: 'static>(
+    thread: Local<Thread>,
+    current: FiberRef,
+    target: Option<FiberRef>,
+) -> Result<T, SwitchError> {
+    if current.disturbed.get()
+        && let Some(recall) = thread.recall.get()
+    {
+        recall(current);
+    }
+    go(thread, current, target)
+}
+
 /// Goes to `target`, or to whatever the hub runs next, and comes back with what was sent to the current one.
 #[inline(always)]
-fn wait_for_parcel<T: 'static>(
+fn go<T: 'static>(
     thread: Local<Thread>,
     current: FiberRef,
     target: Option<FiberRef>,
@@ -213,12 +273,6 @@ fn wait_for_parcel<T: 'static>(
     let mut slot: Option<T> = None;
     // The slot is written through this pointer by whoever switches back, and read below.
     current.inbox.set(Some(Inbox { value_type: TypeId::of::<T>(), slot: NonNull::from(&mut slot).cast() }));
-    if current.disturbed.get()
-        && let Some(recall) = thread.recall.get()
-    {
-        // An interrupt came while it ran, or a value overtook it.
-        recall(current);
-    }
     thread.leave(target);
     current.inbox.set(None);
     if current.disturbed.get() {
@@ -302,6 +356,9 @@ impl AnyGreenlet {
         if self.header.kind != Kind::Plain {
             return;
         }
+        if thread.in_callback() && fiber != thread.current() && fiber.state.get() == State::Running {
+            return thread.end_after_callback(AnyGreenlet::of_header(self.header.clone()));
+        }
         // From now on it is a handle to itself, so that handles which come and go meanwhile do not end it once more.
         self.header.handles.set(1);
         for _ in 0..DROP_ATTEMPTS {
@@ -332,6 +389,7 @@ impl AnyGreenlet {
         }));
         if let Err(payload) = outcome {
             unraisable::report("a greenlet that was dropped", &*payload);
+            unraisable::discard(payload);
         }
     }
 

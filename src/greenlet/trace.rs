@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::callback::callback;
 use super::fiber::{FiberRef, State, Thread, thread};
 use super::handle::AnyGreenlet;
 
@@ -31,8 +32,12 @@ pub type Tracer = dyn Fn(&Trace);
 
 /// Installs a hook that is told of every switch of the calling OS thread, and returns the former one. `None` removes it.
 ///
-/// It runs in the hub's place, where nothing may wait. It costs one predictable branch per switch when there is none.
-/// greenlet's `settrace`.
+/// It runs as a [hub callback](crate::hub#callbacks), between the two greenlets: [`current`](super::current) is the target, as in
+/// greenlet, but the hook is not on its stack. A wait, a switch or a pull in it panics; that, or whatever else it panics with, goes
+/// to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook), and the target goes on. A greenlet whose last handle goes in
+/// it is ended soon after, in a green thread.
+///
+/// It costs one predictable branch per switch when there is none. greenlet's `settrace`.
 ///
 /// # Examples
 ///
@@ -53,8 +58,11 @@ pub fn settrace(hook: Option<Rc<Tracer>>) -> Option<Rc<Tracer>> {
     thread.tracer.replace(hook)
 }
 
+/// Control passes from the current fiber to `target`, which is the current one from now on.
 #[cold]
-pub(super) fn emit(thread: &Thread, origin: FiberRef, target: FiberRef) {
+pub(super) fn emit(thread: &Thread, target: FiberRef) {
+    let origin = thread.current();
+    thread.set_current(target);
     if origin == target {
         return;
     }
@@ -69,12 +77,14 @@ pub(super) fn emit_bounce(thread: &Thread, throws: bool) {
 }
 
 fn call(thread: &Thread, event: Event, origin: FiberRef, target: FiberRef) {
-    let Some(hook) = thread.tracer.borrow().clone() else { return };
-    let departed = thread.departed.take();
-    let origin = match origin.state.get() {
-        State::Idle => departed.unwrap_or_else(AnyGreenlet::ended),
-        _ => AnyGreenlet::of_fiber(origin, thread),
-    };
-    let trace = Trace { event, origin, target: AnyGreenlet::of_fiber(target, thread) };
-    super::unraisable::catch("the trace hook", || hook(&trace));
+    // The handles, which may be the last ones, and the hook's own are dropped in there too.
+    callback("the trace hook", || {
+        let Some(hook) = thread.tracer.borrow().clone() else { return };
+        let departed = thread.departed.take();
+        let origin = match origin.state.get() {
+            State::Idle => departed.unwrap_or_else(AnyGreenlet::ended),
+            _ => AnyGreenlet::of_fiber(origin, thread),
+        };
+        hook(&Trace { event, origin, target: AnyGreenlet::of_fiber(target, thread) });
+    });
 }

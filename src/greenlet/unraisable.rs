@@ -6,8 +6,12 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
+use super::callback::{CALLBACK, guarded};
 use crate::error::{GreenletExit, payload_text};
 use crate::sys::lock::Lock;
+
+/// How many payloads in a row are dropped whose destructors raise the next, before that one is left.
+const DISCARDED_IN_A_ROW: usize = 16;
 
 /// An error that no one can receive: what the hook of [`set_uncaught_hook`] is given.
 ///
@@ -45,9 +49,6 @@ impl fmt::Debug for Uncaught<'_> {
     }
 }
 
-/// How many payloads are dropped of which each comes from the destructor of the one before.
-const DISCARDS: usize = 8;
-
 /// What [`set_uncaught_hook`] installs.
 pub type UncaughtHook = dyn Fn(&Uncaught<'_>) + Send + Sync;
 
@@ -69,10 +70,10 @@ pub(super) unsafe fn release_lock() {
 }
 
 /// Replaces what happens with an error that no one can receive: a panic that ended a green thread whose handle is gone, a
-/// failing destructor, hook or callback. `None` brings back the default, which prints one line to standard error.
+/// failing destructor, hook or callback, a detached green thread for which there was no stack. `None` brings back the default, which prints one line to standard error.
 ///
-/// The hook is the process's, and runs where the error happened; a hook that panics is ignored. A panic whose green thread
-/// is joined does not come here, and neither does a kill.
+/// The hook is the process's, and runs where the error happened, as a [hub callback](crate::hub#callbacks): a wait in it panics, and
+/// a hook that panics is ignored. A panic whose green thread is joined does not come here, and neither does a kill.
 ///
 /// # Examples
 ///
@@ -107,34 +108,38 @@ pub(crate) fn report_text(text: &str) {
 
 fn call(uncaught: &Uncaught<'_>) {
     let hook = HOOK.lock().clone();
-    // A hook that fails has nobody left to tell.
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| match hook {
-        Some(hook) => hook(uncaught),
-        None => eprintln!("{uncaught}"),
-    }));
+    guarded(CALLBACK, || {
+        let told = panic::catch_unwind(AssertUnwindSafe(|| match hook {
+            Some(hook) => hook(uncaught),
+            None => eprintln!("{uncaught}"),
+        }));
+        // A hook that fails has nobody left to tell.
+        if let Err(payload) = told
+            && let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)))
+        {
+            mem::forget(another);
+        }
+    });
 }
 
-/// Runs a callback, and reports what it raises.
-pub(crate) fn catch(place: &str, callback: impl FnOnce()) {
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(callback)) {
+/// Runs code of others in an ordinary place, and reports what it raises.
+pub(crate) fn catch(place: &str, run: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(run)) {
         report(place, &*payload);
         discard(payload);
     }
 }
 
-/// Drops a payload, whose destructor may panic with another one.
+/// Drops a payload that nobody takes. What its destructor raises is reported, and dropped in the same way.
 #[cold]
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
-    let mut last = payload;
-    for _ in 0..DISCARDS {
-        match panic::catch_unwind(AssertUnwindSafe(|| drop(last))) {
-            Ok(()) => return,
-            Err(payload) => {
-                report("the destructor of a payload", &*payload);
-                last = payload;
-            }
-        }
+    let mut payload = payload;
+    for _ in 0..DISCARDED_IN_A_ROW {
+        let dropped = guarded(CALLBACK, || panic::catch_unwind(AssertUnwindSafe(|| drop(payload))));
+        let Err(raised) = dropped else { return };
+        report("the destructor of a payload", &*raised);
+        payload = raised;
     }
-    // Each has another, without end.
-    mem::forget(last);
+    mem::forget(payload);
+    report_text("a payload whose destructor panics with another, and so on, without end: it leaks");
 }

@@ -55,9 +55,12 @@ fn make_hub() -> HubRef {
         hub().ready.borrow_mut().withdraw(&fiber);
     }));
     thread.recall.set(Some(|fiber| hub().recall(fiber)));
-    thread.close_hub.set(Some(|| hub().close()));
     thread.end_hub.set(Some(end_hub));
+    thread.end_later.set(Some(|orphans| hub().end_orphans(orphans)));
     HUB.set(Box::into_raw(Box::new(HubState::new(thread))));
+    if !thread.in_callback() {
+        thread.end_orphans();
+    }
     hub()
 }
 

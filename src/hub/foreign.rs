@@ -23,7 +23,7 @@ pub(crate) enum Hindrance {
 #[inline]
 pub(crate) fn hub_of_greenlet() -> Option<HubRef> {
     local_hub().filter(|hub| {
-        hub.thread.current().state.get() == State::Running && !hub.in_callback.get() && !hub.is_at_work()
+        hub.thread.current().state.get() == State::Running && !hub.thread.in_callback() && !hub.is_at_work()
     })
 }
 

@@ -113,6 +113,7 @@ impl HubState {
         mem::forget(self.starting.take());
         self.timers.borrow_mut().forget_all();
         mem::forget(self.idlers.take());
+        self.thread.forget_orphans();
         self.joiner.set(None);
         self.door.set(self.door().begin_anew());
         self.epoch.set(self.door().epoch());

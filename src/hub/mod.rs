@@ -3,6 +3,24 @@
 //! A hub runs the green threads of its thread one after another, each until it waits; when nobody is ready it blocks in the
 //! kernel until a timer is due, a descriptor is ready, or another thread rings. There is no object to pass around:
 //! [`spawn`](crate::spawn), [`sleep`](crate::sleep) and all the rest use the calling thread's hub.
+//!
+//! # Callbacks
+//!
+//! Some code of yours runs in a place that is not its own: in the hub, between two greenlets, or in the middle of a call that does not
+//! yield. It is
+//!
+//! - what was given to `rawlink`, the hook of [`settrace`](crate::greenlet::settrace), and that of [`set_uncaught_hook`];
+//! - the wakers of futures other than greenloop's;
+//! - comparisons of a [`PriorityQueue`](crate::queue::PriorityQueue)'s items, and what clones an item for `peek`;
+//! - destructors of closures that never run, for they were killed first or there was no stack, and of values and payloads that
+//!   nobody takes.
+//!
+//! Wherever it runs, one rule holds: **in a callback nothing may wait, nor switch**. A sleep, a yield, a lock or a channel that would
+//! wait, [`Greenlet::switch`](crate::greenlet::Greenlet::switch) and `throw`, and a pull from a
+//! [`Generator`](crate::greenlet::Generator) panic there. To spawn, to wake, to kill without waiting, and what need not wait, is
+//! allowed. The last handle of a suspended greenlet may go there: it is ended soon after, in a green thread. What a callback panics
+//! with goes to the hook of [`set_uncaught_hook`], and a destructor of that payload which panics too; comparisons and clones panic in
+//! the call that made them.
 
 mod configuration;
 mod current;
@@ -13,6 +31,7 @@ pub(crate) mod foreign;
 pub(crate) mod fork;
 mod handle;
 pub(crate) mod line;
+mod orphans;
 pub(crate) mod reactor;
 mod ready;
 pub(crate) mod remote;
@@ -99,10 +118,6 @@ pub(crate) struct HubState {
     budget: Cell<u32>,
     /// Green threads that are parked while they unwind.
     parked_unwinding: Cell<usize>,
-    /// The hub's own code runs, or code of others under a primitive's lock: nothing may wait.
-    in_callback: Cell<bool>,
-    /// The latter.
-    under_lock: Cell<bool>,
     next_number: Cell<u64>,
     /// Green threads spawned here that have not ended.
     alive: Cell<usize>,
@@ -136,8 +151,6 @@ impl HubState {
             unlooked: Cell::new(0),
             budget: Cell::new(BUDGET),
             parked_unwinding: Cell::new(0),
-            in_callback: Cell::new(false),
-            under_lock: Cell::new(false),
             next_number: Cell::new(0),
             alive: Cell::new(0),
             joiner: Cell::new(None),
@@ -287,32 +300,6 @@ impl HubState {
         }
     }
 
-    /// Runs the hub's own code, in which nothing may wait.
-    fn callback(&self, run: impl FnOnce()) {
-        let nested = self.in_callback.replace(true);
-        run();
-        self.in_callback.set(nested);
-    }
-
-    #[inline]
-    fn assert_may_wait(&self) {
-        if self.in_callback.get() {
-            self.assert_outside_callback();
-        }
-    }
-
-    #[cold]
-    fn assert_outside_callback(&self) {
-        assert!(!greenlet::is_ending(), "this OS thread ends: nothing may wait any more");
-        assert!(!self.under_lock.get(), "nothing may wait in a comparison or a clone that a queue makes");
-        assert!(!self.thread.on_main(), "nothing may wait in a hub callback: spawn a green thread there");
-    }
-
-    /// The end of the OS thread begins: nothing waits here any more.
-    fn close(&self) {
-        self.in_callback.set(true);
-    }
-
     /// The OS thread ends: gives up all that is here, and what the destructors of that spawn.
     fn abandon_all(&self) {
         // First, since what it tells others of may spawn.
@@ -341,21 +328,6 @@ impl HubState {
     }
 }
 
-/// Runs code of others that has to run under a primitive's lock. A wait in there would stop all who come to the lock, so it
-/// panics.
-pub(crate) fn without_waiting<R>(run: impl FnOnce() -> R) -> R {
-    struct Restore(HubRef, bool, bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            self.0.in_callback.set(self.1);
-            self.0.under_lock.set(self.2);
-        }
-    }
-    let _restore =
-        local_hub().map(|hub| Restore(hub, hub.in_callback.replace(true), hub.under_lock.replace(true)));
-    run()
-}
-
 /// Lets everybody who is ready run before the current greenlet goes on.
 ///
 /// While a green thread unwinds, nothing happens: it must not yield then.
@@ -365,7 +337,7 @@ pub(crate) fn yield_now() {
         return;
     }
     let hub = hub();
-    hub.assert_may_wait();
+    hub.thread.assert_may_wait();
     let fiber = hub.thread.current();
     if !fiber.disturbed.get() {
         fiber.state.set(State::Ready);
@@ -392,7 +364,7 @@ pub(crate) fn spend_budget() {
         let left = hub.budget.get();
         if left > 1 {
             hub.budget.set(left - 1);
-        } else if hub.in_callback.get() {
+        } else if hub.thread.in_callback() {
             // What may not wait may not yield either, however much it does.
             hub.budget.set(BUDGET);
         } else {

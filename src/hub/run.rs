@@ -7,7 +7,7 @@ use super::reactor::Reactor;
 use super::remote::Letter;
 use super::{Alarm, BUDGET, Driver, HubState, configuration, hub};
 use crate::error::Elapsed;
-use crate::greenlet::{self, FiberRef, Interrupt, State, Stopped, report_text};
+use crate::greenlet::{self, CALLBACK, FiberRef, Interrupt, State, Stopped, callback, report_text};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 
@@ -33,7 +33,7 @@ impl HubState {
             // First, not last: a main greenlet that only yields returns from every pass.
             if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
                 self.thread.back_in_hub();
-                self.look();
+                self.thread.guarded(CALLBACK, || self.look());
                 continue;
             }
             let (fresh, woken) = self.ready.borrow_mut().begin_pass();
@@ -79,7 +79,10 @@ impl HubState {
                         return Stopped::Main;
                     }
                 }
-                Err(error) => self.callback(move || job.fail(error)),
+                Err(error) => {
+                    self.thread.back_in_hub();
+                    self.thread.guarded(CALLBACK, move || job.fail(error));
+                }
             }
         }
     }
@@ -87,10 +90,8 @@ impl HubState {
     /// Looks at letters, timers and descriptors; blocks if nobody is ready.
     fn look(&self) {
         self.unlooked.set(0);
-        self.callback(|| {
-            self.read_letters();
-            self.ring_alarms();
-        });
+        self.read_letters();
+        self.ring_alarms();
         if (!self.ready.borrow().is_empty() || self.has_idlers())
             && self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)
         {
@@ -176,11 +177,11 @@ impl HubState {
 
     fn poll(&self, timeout: Option<Duration>) {
         let Some(reactor) = self.made_reactor() else { return };
-        self.callback(|| match reactor.poll(timeout) {
+        match reactor.poll(timeout) {
             Ok(true) if !self.door().silence() => self.mend(reactor, None),
             Ok(_) => {}
             Err(error) => self.mend(reactor, Some(error)),
-        });
+        }
     }
 
     /// Somebody else has closed the hub's own descriptors: it gets others, with which all go on who wait.
@@ -253,15 +254,18 @@ impl HubState {
         for (epoch, letter) in self.door().take_letters() {
             match letter {
                 Letter::Wake(wait) => self.wake(wait),
-                Letter::Run(callback) if epoch == self.epoch() => greenlet::catch("a callback", callback),
-                Letter::Run(_) => {}
+                Letter::Run(run) => callback("a callback", move || {
+                    if epoch == self.epoch() {
+                        run();
+                    }
+                }),
             }
         }
         let heard = self.door().ear.take_heard();
         if heard != 0
             && let Some(hear) = self.hear.get()
         {
-            greenlet::catch("a callback", || hear(heard));
+            callback("a callback", || hear(heard));
         }
     }
 

@@ -13,7 +13,7 @@ use super::timers::TimerKey;
 use super::waitset::WaitSet;
 use super::{Alarm, HubRef, hub, local_hub};
 use crate::error::{InvalidSwitch, LoopExit};
-use crate::greenlet::{Arrival, FiberRef, Interrupt as Raised};
+use crate::greenlet::{Arrival, FiberRef, Interrupt as Raised, callback};
 use crate::sys::clock::Time;
 
 /// What a wait is for, as reports tell it.
@@ -135,7 +135,7 @@ impl Notify {
         match self {
             Notify::Wake(wake) => wake.wake(),
             Notify::Set(set, number) => set.post(number),
-            Notify::Task(waker) => crate::greenlet::catch("a waker", || waker.wake()),
+            Notify::Task(waker) => callback("a waker", || waker.wake()),
         }
     }
 }
@@ -201,7 +201,7 @@ impl Waiter {
     pub(crate) fn new(on: WaitingOn) -> Waiter {
         let hub = hub();
         let fiber = hub.thread.current();
-        hub.assert_may_wait();
+        hub.thread.assert_may_wait();
         let generation = hub.next_generation();
         let outer = fiber.generation.replace(generation);
         fiber.woken.set(false);

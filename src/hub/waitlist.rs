@@ -3,11 +3,16 @@
 use std::collections::{VecDeque, vec_deque};
 use std::fmt;
 use std::iter::FusedIterator;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Tombstones that are never worth a compaction.
 const FEW: usize = 16;
 
-/// Names one entry of one list for good: no later entry of that list gets the same ticket.
+/// Above every ticket that [`push_for_others`](WaitList::push_for_others) has given. Even, as in each list.
+static OF_OTHERS: AtomicU64 = AtomicU64::new(0);
+
+/// Names one entry of one list for good: no later entry of that list gets the same ticket. The even ones are known to the
+/// crate alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Ticket(u64);
 
@@ -26,6 +31,7 @@ pub(crate) struct WaitList<E> {
     /// By growing ticket; `None` is a tombstone. Its two ends are never tombstones.
     rest: VecDeque<(Ticket, Option<E>)>,
     tombstones: usize,
+    /// Even.
     next: u64,
 }
 
@@ -35,13 +41,9 @@ struct Entry<E> {
 }
 
 impl Ticket {
-    /// A ticket that no list gives: for who keeps a place beside one.
+    /// Tickets that no list gives: for who keeps places beside one.
     pub(crate) const BESIDE: Ticket = Ticket(u64::MAX);
-
-    /// For who keeps other numbers where tickets are kept.
-    pub(crate) const fn from_number(number: u64) -> Ticket {
-        Ticket(number)
-    }
+    pub(crate) const AT_HOME: Ticket = Ticket(u64::MAX - 1);
 
     pub(crate) fn number(self) -> u64 {
         self.0
@@ -68,12 +70,29 @@ impl<E> WaitList<E> {
     #[inline]
     pub(crate) fn push(&mut self, value: E) -> Ticket {
         let ticket = self.reserve();
+        self.append(ticket, value);
+        ticket
+    }
+
+    /// The same for a ticket that is given away: whoever brings it to another list finds nothing there.
+    pub(crate) fn push_for_others(&mut self, value: E) -> Ticket {
+        let least = self.next;
+        // Relaxed: only uniqueness counts.
+        let others = OF_OTHERS
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |others| Some(others.max(least) + 2));
+        let ticket = Ticket(others.unwrap_or_else(|others| others).max(least) + 1);
+        self.next = ticket.0 + 1;
+        self.append(ticket, value);
+        ticket
+    }
+
+    #[inline]
+    fn append(&mut self, ticket: Ticket, value: E) {
         if self.is_empty() {
             self.first = Some(Entry { ticket, value });
         } else {
             self.rest.push_back((ticket, Some(value)));
         }
-        ticket
     }
 
     /// The ticket of the one that has waited longest.
@@ -89,8 +108,8 @@ impl<E> WaitList<E> {
 
     /// A place behind all others, to be filled by [`restore`](WaitList::restore).
     pub(crate) fn reserve(&mut self) -> Ticket {
-        self.next += 1;
-        Ticket(self.next - 1)
+        self.next += 2;
+        Ticket(self.next - 2)
     }
 
     /// Takes the one that has waited longest.
@@ -272,6 +291,23 @@ mod tests {
         let later = list.push(9);
         assert!(later > tickets[3], "an emptied list starts no new count");
         assert_eq!(list.remove(later), Some(9));
+    }
+
+    #[test]
+    fn a_ticket_that_was_given_away_names_nothing_elsewhere() {
+        let (mut one, mut other) = (WaitList::new(), WaitList::new());
+        (0..1_000).for_each(|number| _ = one.push(number));
+        let mut given = Vec::new();
+        for number in 0..100 {
+            given.push(one.push_for_others(number));
+            given.push(other.push_for_others(number));
+            other.push(number);
+        }
+        let all = other.len();
+        assert!(given.iter().step_by(2).all(|&ticket| other.remove(ticket).is_none()));
+        assert_eq!(other.len(), all);
+        assert!(given.iter().step_by(2).all(|&ticket| one.remove(ticket).is_some()));
+        assert!(given.iter().skip(1).step_by(2).all(|&ticket| other.remove(ticket).is_some()));
     }
 
     #[test]

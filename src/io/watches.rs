@@ -43,7 +43,7 @@ impl Watches {
         match watch {
             Ok(watch) => {
                 let place = Place { watch, door: hub.door(), epoch: hub.epoch() };
-                Subscription::new(self.0.lock().push(place))
+                Subscription::new(self.0.lock().push_for_others(place))
             }
             Err((error, notice)) => {
                 if descriptor::is_shortage(&error) {
@@ -58,7 +58,7 @@ impl Watches {
 
     pub(crate) fn unsubscribe(&self, subscription: Subscription) {
         let Some(Place { watch, door, epoch }) =
-            subscription.0.and_then(|ticket| self.0.lock().remove(ticket))
+            subscription.ticket().and_then(|ticket| self.0.lock().remove(ticket))
         else {
             return;
         };

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::hub::without_waiting;
+use crate::greenlet::{UNDER_LOCK, guarded};
 
 /// The order in which a queue gives its items out: [`Fifo`], [`Lifo`] or [`Priority`], and none but these.
 pub trait Order<T> {
@@ -120,7 +120,7 @@ impl<T: Ord> Items<T> for Sorted<T> {
     fn push(&mut self, item: T) -> Result<(), Box<dyn Any + Send>> {
         let numbered = Numbered { item, number: self.next };
         // Whatever a comparison does, a tree stays a tree.
-        catch_unwind(AssertUnwindSafe(|| without_waiting(|| self.items.insert(numbered))))?;
+        catch_unwind(AssertUnwindSafe(|| guarded(UNDER_LOCK, || self.items.insert(numbered))))?;
         self.next += 1;
         Ok(())
     }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::line::Line;
 use super::order::{Items, Order};
 use crate::error::{GetError, PutError};
+use crate::greenlet::{UNDER_LOCK, guarded};
 use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
-use crate::hub::without_waiting;
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 
@@ -814,7 +814,7 @@ impl<I> State<I> {
 }
 
 fn look<T: Clone, I: Items<T>>(items: &mut I) -> Option<T> {
-    items.peek().map(|item| without_waiting(|| item.clone()))
+    items.peek().map(|item| guarded(UNDER_LOCK, || item.clone()))
 }
 
 impl<T, O: Order<T>> Default for Ordered<T, O> {

@@ -383,7 +383,7 @@ impl Waitable for Semaphore {
     fn subscribe(&self, notice: Notice) -> Subscription {
         let mut state = self.state.lock();
         if state.permits == 0 {
-            return Subscription::new(state.watchers.push(notice.0));
+            return Subscription::new(state.watchers.push_for_others(notice.0));
         }
         drop(state);
         notice.give();
@@ -391,7 +391,7 @@ impl Waitable for Semaphore {
     }
 
     fn unsubscribe(&self, subscription: Subscription) {
-        let ticket = subscription.0;
+        let ticket = subscription.ticket();
         // Dropped after the lock: a notice may own other code.
         let _notice = ticket.and_then(|ticket| self.state.lock().watchers.remove(ticket));
     }

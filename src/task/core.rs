@@ -23,9 +23,6 @@ use super::isolation::{Isolation, are_all_isolated};
 use super::join_handle::Outcome;
 use super::local;
 
-/// The ticket of one who waits on the home thread, before anybody stands in the list.
-const AT_HOME: Ticket = Ticket::from_number(u64::MAX - 1);
-
 /// The part of a green thread that does not depend on its types.
 pub(super) struct Core {
     pub(super) id: u64,
@@ -142,7 +139,8 @@ impl Core {
             return None;
         }
         self.follower.set(Some(waiter.fiber()));
-        Some(AT_HOME)
+        // Before anybody stands in the list.
+        Some(Ticket::AT_HOME)
     }
 
     #[inline(never)]
@@ -151,13 +149,13 @@ impl Core {
         self.ending.follow().then(|| followers.add(|| waiter.notify()))
     }
 
-    /// Has `notice` given at the end; it comes back if that has come.
+    /// Has `notice` given at the end, under a ticket that is given away; it comes back if that has come.
     pub(super) fn subscribe_notice(&self, notice: Notify) -> Result<Ticket, Notify> {
         let mut followers = self.followers.lock();
         if !self.ending.follow() {
             return Err(notice);
         }
-        Ok(followers.add(|| notice))
+        Ok(followers.add_for_others(notice))
     }
 
     /// Has `poller` woken at the end, in place of the one that was to be woken so far; `false` if that has come.
@@ -175,14 +173,14 @@ impl Core {
     /// By who has subscribed.
     #[inline]
     pub(super) fn unsubscribe(&self, ticket: Ticket) {
-        if ticket == AT_HOME {
+        if ticket == Ticket::AT_HOME {
             self.follower.set(None);
         } else {
             self.leave_line(ticket);
         }
     }
 
-    fn leave_line(&self, ticket: Ticket) {
+    pub(super) fn leave_line(&self, ticket: Ticket) {
         let notice = self.followers.lock().remove(ticket);
         drop(notice);
     }

@@ -3,6 +3,7 @@
 use std::mem;
 use std::task::Waker;
 
+use crate::greenlet::callback;
 use crate::hub::waiter::Notify;
 use crate::hub::waitlist::{Ticket, WaitList};
 
@@ -49,6 +50,18 @@ impl Followers {
         self.more().notices.push(notice())
     }
 
+    /// [`add`](Followers::add) for a ticket that is given away: that of the list means nothing elsewhere, and who gives away the one
+    /// beside it says whose it is.
+    pub(super) fn add_for_others(&mut self, notice: Notify) -> Ticket {
+        match self {
+            Followers::None => {
+                *self = Followers::One(notice);
+                Ticket::BESIDE
+            }
+            several => several.more().notices.push_for_others(notice),
+        }
+    }
+
     /// The room for several, made if it is not there.
     fn more(&mut self) -> &mut More {
         if !matches!(self, Followers::More(_)) {
@@ -69,12 +82,11 @@ impl Followers {
     /// Takes one out that was added.
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Notify> {
         match self {
-            Followers::None | Followers::Poller(_) => None,
-            // Nobody else can be the one.
-            Followers::One(_) => match mem::take(self) {
+            Followers::One(_) if ticket == Ticket::BESIDE => match mem::take(self) {
                 Followers::One(notice) => Some(notice),
                 _ => None,
             },
+            Followers::None | Followers::Poller(_) | Followers::One(_) => None,
             Followers::More(more) if ticket == Ticket::BESIDE => more.first.take(),
             Followers::More(more) => more.notices.remove(ticket),
         }
@@ -93,7 +105,7 @@ impl Followers {
     }
 
     pub(super) fn link(&mut self, function: LinkFunction) -> Ticket {
-        self.more().links.push(function)
+        self.more().links.push_for_others(function)
     }
 
     pub(super) fn unlink(&mut self, ticket: Ticket) -> Option<LinkFunction> {
@@ -127,7 +139,7 @@ impl More {
             Notify::Task(poller).notify();
         }
         while let Some(link) = self.links.pop() {
-            drop(super::spawn(move || link(outcome)));
+            callback("a link", || drop(super::spawn(move || link(outcome))));
         }
     }
 }

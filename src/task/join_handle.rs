@@ -153,6 +153,13 @@ impl<T> JoinHandle<T> {
     /// One that has not begun never runs; one that has ended is left alone. A green thread may catch the exit and go on:
     /// then this waits on. Killing oneself unwinds at once. gevent's `kill(block=True)`.
     ///
+    /// The closure of one that never runs is dropped as a [hub callback](crate::hub#callbacks): its destructors may not wait.
+    ///
+    /// Destructors that run while a green thread unwinds may wait for locks, channels and joins, and nothing is raised in it then. This
+    /// is known of each that a kill or a time limit unwinds. Of one that *panics* while another one waits in such a destructor, it is
+    /// not: std counts the panics of the OS thread. If that one's destructors wait too, a kill in there is a panic within a panic, which
+    /// aborts the process. With `monkey::patch_all` each has its own count, and there is no such case.
+    ///
     /// # Examples
     ///
     /// ```
@@ -260,6 +267,7 @@ impl<T> Waitable for JoinHandle<T> {
 
     fn subscribe(&self, notice: Notice) -> Subscription {
         match self.task.core().subscribe_notice(notice.0) {
+            Ok(Ticket::BESIDE) => Subscription::beside(self.task.core().id),
             Ok(ticket) => Subscription::new(ticket),
             Err(notice) => {
                 notice.notify();
@@ -269,8 +277,10 @@ impl<T> Waitable for JoinHandle<T> {
     }
 
     fn unsubscribe(&self, subscription: Subscription) {
-        if let Some(ticket) = subscription.0 {
-            self.task.core().unsubscribe(ticket);
+        let core = self.task.core();
+        let beside = subscription.is_beside(core.id).then_some(Ticket::BESIDE);
+        if let Some(ticket) = subscription.ticket().or(beside) {
+            core.leave_line(ticket);
         }
     }
 }

@@ -17,7 +17,8 @@ static INHERITED: AtomicBool = AtomicBool::new(false);
 /// Declares values that every greenlet has for itself, as [`thread_local!`](std::thread_local) does for OS threads.
 ///
 /// Each is made when a green thread first uses it, and freed when that ends, though its handle be kept. The main greenlet's
-/// is freed with the OS thread.
+/// is freed with the OS thread. A destructor may wait, in a green thread: its result is told when all have run. That of a
+/// [greenlet](crate::greenlet) made by hand may not, nor switch; it runs as a [hub callback](crate::hub#callbacks).
 ///
 /// One that is declared `inherited static` is handed down instead: a green thread begins with a clone of the value that its
 /// spawner had at the moment of the spawn, or with what a function after `=>` makes of it. So what belongs to a request

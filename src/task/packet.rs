@@ -11,7 +11,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 
 use crate::error::{GreenletExit, JoinError, StackError};
-use crate::greenlet::{self, FiberRef, Interrupt, SizeClass};
+use crate::greenlet::{self, FiberRef, Interrupt, SizeClass, callback};
 use crate::hub::remote::Letter;
 use crate::hub::{HubRef, Job};
 use crate::sys::clock::Time;
@@ -126,7 +126,7 @@ where
         match self.begin() {
             Some(closure) => {
                 let inherited = local::handed_down(self.core.id);
-                greenlet::catch("the destructor of a closure that never ran", || drop((closure, inherited)));
+                callback("the destructor of a closure that never ran", || drop((closure, inherited)));
                 #[cfg(feature = "monkey")]
                 drop(self.core.isolation.take());
                 self.finish(Err(error));
@@ -199,11 +199,27 @@ impl JoinError {
     }
 }
 
+impl<F, T> Task<F, T> {
+    #[cold]
+    fn report_failure(&mut self) {
+        match mem::replace(self.work.get_mut(), Work::Nothing) {
+            Work::Done(Err(JoinError::Panicked(payload))) => {
+                greenlet::report(&self.core.words(), &*payload);
+                greenlet::discard(payload);
+            }
+            Work::Done(Err(JoinError::Stack(error))) => {
+                greenlet::report_text(&format!("{} could not begin: {error}", self.core.words()));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl<F, T> Drop for Task<F, T> {
     fn drop(&mut self) {
-        if let Work::Done(Err(JoinError::Panicked(payload))) = self.work.get_mut() {
-            // Nobody has taken it, and nobody can any more.
-            greenlet::report(&self.core.words(), &**payload);
+        // Nobody has taken it, and nobody can any more.
+        if matches!(self.work.get_mut(), Work::Done(Err(JoinError::Panicked(_) | JoinError::Stack(_)))) {
+            self.report_failure();
         }
     }
 }

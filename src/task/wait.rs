@@ -105,29 +105,63 @@ impl Notice {
     }
 }
 
-/// A notice's place at the [`Waitable`] that made it.
+/// A notice's place at the [`Waitable`] that made it. To any other, and with a number that its maker did not give, it means nothing.
 #[derive(Debug)]
-pub struct Subscription(pub(crate) Option<Ticket>);
+pub struct Subscription(Place);
+
+#[derive(Debug)]
+enum Place {
+    /// Nowhere: the notice was given at once.
+    None,
+    /// In a wait list.
+    Listed(Ticket),
+    /// The one place beside the list of the green thread with this number.
+    Beside(u64),
+    /// A number of somebody else's.
+    Number(u64),
+}
 
 impl Subscription {
     /// A place in a wait list.
     pub(crate) fn new(ticket: Ticket) -> Subscription {
-        Subscription(Some(ticket))
+        Subscription(Place::Listed(ticket))
+    }
+
+    /// Beside the wait list of a green thread.
+    pub(super) fn beside(id: u64) -> Subscription {
+        Subscription(Place::Beside(id))
     }
 
     /// For a notice that was given at once.
     pub fn none() -> Subscription {
-        Subscription(None)
+        Subscription(Place::None)
     }
 
-    /// With a number by which its [`Waitable`] finds the notice again.
+    /// With a number by which the [`Waitable`] that makes it, a type of your own, finds the notice again. Greenloop's own types make
+    /// theirs without, and ignore those with one.
     pub fn with_number(number: u64) -> Subscription {
-        Subscription(Some(Ticket::from_number(number)))
+        Subscription(Place::Number(number))
     }
 
     /// The number, if it was made with one.
     pub fn number(&self) -> Option<u64> {
-        self.0.map(Ticket::number)
+        match self.0 {
+            Place::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The ticket of a list.
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        match self.0 {
+            Place::Listed(ticket) => Some(ticket),
+            _ => None,
+        }
+    }
+
+    /// Whether it is the place beside the list of that green thread.
+    pub(super) fn is_beside(&self, id: u64) -> bool {
+        matches!(self.0, Place::Beside(other) if other == id)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::greenlet::catch;
 use crate::hub::remote::BYSTANDERS;
 use crate::hub::waiter::{Notify, Waiter};
 use crate::hub::waitlist::{Ticket, WaitList};
@@ -234,7 +234,7 @@ impl Crew {
         state.running += 1;
         drop(state);
         // The task catches the panics of the job; what may still panic is a value for which nobody asks, when dropped.
-        drop(catch_unwind(AssertUnwindSafe(task)));
+        catch("the destructor of a job's value", task);
         let mut state = self.lock();
         state.running -= 1;
         let admitted = state.admit();

@@ -181,7 +181,7 @@ impl<T: Send + 'static> Waitable for Job<T> {
     fn subscribe(&self, notice: Notice) -> Subscription {
         let mut slot = self.slot.lock();
         if !slot.is_finished() {
-            return Subscription::new(slot.waiters.push(notice.0));
+            return Subscription::new(slot.waiters.push_for_others(notice.0));
         }
         drop(slot);
         notice.give();
@@ -189,7 +189,7 @@ impl<T: Send + 'static> Waitable for Job<T> {
     }
 
     fn unsubscribe(&self, subscription: Subscription) {
-        let Some(ticket) = subscription.0 else { return };
+        let Some(ticket) = subscription.ticket() else { return };
         let registered = self.slot.lock().waiters.remove(ticket);
         // With the lock released: a notice may own other code.
         drop(registered);

@@ -22,11 +22,10 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use greenloop::error::SwitchError;
-use greenloop::hub::set_uncaught_hook;
+use support::collect_uncaught;
 
 /// The bound of a test that should take no time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,12 +80,4 @@ impl<T> Clone for Log<T> {
     fn clone(&self) -> Log<T> {
         Log(self.0.clone())
     }
-}
-
-/// Has the errors that no one can receive collected here, for the whole process: for a test that is a child process.
-fn collect_uncaught() -> Arc<Mutex<Vec<String>>> {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let log = told.clone();
-    set_uncaught_hook(Some(Arc::new(move |uncaught| log.lock().unwrap().push(uncaught.to_string()))));
-    told
 }

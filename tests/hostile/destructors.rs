@@ -1,1 +1,285 @@
 //! Destructors of results and payloads that nobody takes.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use greenloop::error::{InvalidSwitch, SwitchError};
+use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main};
+use greenloop::threadpool::ThreadPool;
+use greenloop::{JoinHandle, idle, sleep, spawn, yield_now};
+
+use crate::support::{collect_uncaught, run_child, within};
+use crate::{Bomb, LIMIT, LONG, OnDrop, text};
+
+/// What waits, switches and ends as before.
+fn all_is_well() {
+    sleep(Duration::from_millis(1));
+    assert!(current().is_main());
+    assert!(!std::thread::panicking());
+    let tasks: Vec<_> = (0..5)
+        .map(|number| {
+            spawn(move || {
+                yield_now();
+                number
+            })
+        })
+        .collect();
+    let numbers: Vec<_> = tasks.into_iter().map(|task| task.join().unwrap()).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    assert_eq!(Greenlet::new(|value: u32| value).switch(1).unwrap(), 1);
+}
+
+#[test]
+fn of_results_and_payloads_are_told() {
+    let Some(child) = run_child(LIMIT, || {
+        let told = collect_uncaught();
+        let take_told = || std::mem::take(&mut *told.lock().unwrap());
+        // Several, so that one begins on the stack of another.
+        (0..3).for_each(|_| drop(spawn(|| Bomb("a result"))));
+        let after = spawn(|| 7);
+        assert_eq!(after.join().unwrap(), 7);
+        let lines = take_told();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines.iter().all(|line| line.ends_with("panicked: a result")), "{lines:?}");
+        all_is_well();
+
+        drop(spawn(|| resume_unwind(Box::new(Bomb("a payload")))));
+        idle();
+        let lines = take_told();
+        assert!(matches!(&lines[..], [_, line] if line == "the destructor of a payload panicked: a payload"));
+        all_is_well();
+
+        // Who drops the handle of one that has ended.
+        let ended: JoinHandle<()> = spawn(|| resume_unwind(Box::new(Bomb("a payload"))));
+        ended.wait();
+        drop(ended);
+        assert_eq!(take_told().len(), 2);
+
+        // Each raises the next: some, and without end.
+        struct Chain(u32);
+        impl Drop for Chain {
+            fn drop(&mut self) {
+                if self.0 > 0 {
+                    resume_unwind(Box::new(Chain(self.0 - 1)));
+                }
+            }
+        }
+        drop(spawn(|| resume_unwind(Box::new(Chain(5)))));
+        idle();
+        assert_eq!(take_told().len(), 1 + 5);
+        drop(spawn(|| resume_unwind(Box::new(Chain(u32::MAX)))));
+        idle();
+        let lines = take_told();
+        assert!(lines.len() < 40 && lines.last().unwrap().contains("leaks"), "{lines:?}");
+        all_is_well();
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
+#[test]
+fn of_interrupts_that_are_never_raised_are_told() {
+    let Some(child) = run_child(LIMIT, || {
+        let told = collect_uncaught();
+        let slot: Rc<RefCell<Option<JoinHandle<()>>>> = Rc::default();
+        let own = slot.clone();
+        let task = spawn(move || {
+            let handle = own.take().unwrap();
+            handle.kill_with(Box::new(Bomb("the first")));
+            handle.kill_with(Box::new(Bomb("the second")));
+        });
+        slot.replace(Some(task));
+        idle();
+        let expected =
+            ["the first", "the second"].map(|text| format!("the destructor of a payload panicked: {text}"));
+        assert_eq!(*told.lock().unwrap(), expected);
+        all_is_well();
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
+#[test]
+fn of_values_that_no_greenlet_takes_are_told() {
+    let Some(child) = run_child(LIMIT, || {
+        let told = collect_uncaught();
+        let take_told = || std::mem::take(&mut *told.lock().unwrap());
+        // To one that waits in the hub.
+        let slot: Rc<RefCell<Option<AnyGreenlet>>> = Rc::default();
+        let own = slot.clone();
+        let sleeper = spawn(move || {
+            *own.borrow_mut() = Some(current());
+            let raised = catch_unwind(|| sleep(LONG)).unwrap_err();
+            assert!(raised.is::<InvalidSwitch>());
+        });
+        yield_now();
+        let waiting = slot.take().unwrap();
+        let mut switcher = Some(waiting);
+        let switch = spawn(move || drop(switcher.take().unwrap().switch(Bomb("a value"))));
+        sleeper.join().unwrap();
+        switch.kill();
+        assert_eq!(take_told(), ["the destructor of a value that no greenlet takes panicked: a value"]);
+
+        // The result of a greenlet that is dropped.
+        let stubborn = Greenlet::new(|value: Bomb| {
+            let _ = catch_unwind(AssertUnwindSafe(|| main().switch(value)));
+            Bomb("a result")
+        });
+        std::mem::forget(stubborn.switch(Bomb("first")));
+        drop(stubborn);
+        assert_eq!(take_told(), ["the destructor of a value that no greenlet takes panicked: a result"]);
+
+        // The failure of a generator that is dropped.
+        let mut generator = Generator::new(|yields, ()| {
+            let _ = catch_unwind(AssertUnwindSafe(|| yields.yield_(1)));
+            resume_unwind(Box::new(Bomb("a failure")));
+        });
+        assert_eq!(generator.next(), Some(1));
+        drop(generator);
+        assert_eq!(take_told().len(), 2);
+        all_is_well();
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
+greenloop::greenlet_local! {
+    static LOCAL: RefCell<Option<Box<dyn FnMut()>>> = RefCell::new(None);
+}
+
+/// What runs when the current greenlet's local is destroyed.
+fn at_the_end(run: impl FnMut() + 'static) {
+    let guard = OnDrop(run);
+    LOCAL.set(Some(Box::new(move || _ = &guard)));
+}
+
+#[test]
+fn of_a_greenlet_local_does_not_take_the_place_of_the_result() {
+    let Some(child) = run_child(LIMIT, || {
+        let told = collect_uncaught();
+        let kept = Rc::new(1_u32);
+        let result = kept.clone();
+        let greenlet: Greenlet<Rc<u32>> = Greenlet::new(move |_| {
+            at_the_end(|| drop(main().switch(Rc::new(100_u32))));
+            result
+        });
+        assert!(Rc::ptr_eq(&greenlet.switch(Rc::new(0)).unwrap(), &kept));
+        assert!(greenlet.is_dead());
+        assert_eq!(Rc::strong_count(&kept), 1);
+        assert_eq!(told.lock().unwrap().len(), 1);
+        // A destructor that makes the local anew, and fails.
+        let failing: Greenlet<u32> = Greenlet::new(|value| {
+            at_the_end(|| {
+                at_the_end(|| resume_unwind(Box::new(Bomb("made anew"))));
+                resume_unwind(Box::new("a local fails"));
+            });
+            value
+        });
+        assert_eq!(failing.switch(3).unwrap(), 3);
+        assert_eq!(told.lock().unwrap().len(), 4);
+        // In a green thread it may wait, and switch, before the result is known.
+        let waited = Rc::new(Cell::new(false));
+        let done = waited.clone();
+        let task = spawn(move || {
+            at_the_end(move || {
+                sleep(Duration::from_millis(1));
+                assert_eq!(Greenlet::new(|value: u32| value).switch(5).unwrap(), 5);
+                done.set(true);
+            });
+            7
+        });
+        assert_eq!(task.join().unwrap(), 7);
+        assert!(waited.get());
+        all_is_well();
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
+#[test]
+fn of_a_job_s_value_leaves_the_pool_as_it_is() {
+    let Some(child) = run_child(LIMIT, || {
+        let told = collect_uncaught();
+        let pool = ThreadPool::new(1);
+        for _ in 0..3 {
+            // Not done before its handle is gone.
+            let gates = [(); 2].map(|()| std::sync::mpsc::channel::<()>());
+            let [(value_goes, value_gone), (panic_goes, panic_gone)] = gates;
+            drop(pool.spawn(move || {
+                let _ = value_gone.recv();
+                Bomb("a value")
+            }));
+            drop(pool.spawn(move || {
+                let _ = panic_gone.recv();
+                resume_unwind(Box::new(Bomb("a payload")))
+            }));
+            drop((value_goes, panic_goes));
+        }
+        assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 6, "{told:?}");
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
+/// Two that are killed at once wait in their destructors at once: no one else is taken for one that unwinds, then or later.
+#[test]
+fn two_that_wait_at_once_leave_no_wrong_count() {
+    within(LIMIT, || {
+        for first in [0, 1] {
+            let released = [(); 2].map(|()| Arc::new(greenloop::event::Event::new()));
+            let tasks = [0, 1].map(|number| {
+                let released = released[number].clone();
+                spawn(move || {
+                    let _waits = OnDrop(|| released.wait());
+                    sleep(LONG);
+                })
+            });
+            yield_now();
+            tasks.iter().for_each(|task| _ = task.try_kill());
+            for release in [first, 1 - first] {
+                yield_now();
+                let start = std::time::Instant::now();
+                spawn(|| sleep(Duration::from_millis(2))).join().unwrap();
+                assert!(start.elapsed() >= Duration::from_millis(2), "a sleep beside them lasts");
+                released[release].set();
+            }
+            assert!(tasks.into_iter().all(|task| task.join().unwrap_err().is_killed()));
+            assert!(!std::thread::panicking());
+            let start = std::time::Instant::now();
+            sleep(Duration::from_millis(2));
+            assert!(start.elapsed() >= Duration::from_millis(2));
+        }
+    });
+}
+
+/// One that overtakes another before either is raised.
+#[test]
+fn of_what_is_thrown_twice_are_told() {
+    let Some(child) = run_child(LIMIT, || {
+        let told = collect_uncaught();
+        let greenlet = Greenlet::new(|value: u32| main().switch(value).unwrap());
+        assert_eq!(greenlet.switch(1).unwrap(), 1);
+        let raised = catch_unwind(AssertUnwindSafe(|| greenlet.throw(Box::new(Bomb("thrown"))))).unwrap_err();
+        assert!(raised.is::<Bomb>());
+        std::mem::forget(raised);
+        assert!(matches!(greenlet.switch(2), Ok(2)));
+        let exits: Result<u32, SwitchError> = greenlet.throw(Box::new(greenloop::error::GreenletExit));
+        assert!(matches!(exits, Err(SwitchError::Exit(_))));
+        assert_eq!(*told.lock().unwrap(), [""; 0]);
+        assert_eq!(text(&"a text"), "a text");
+        all_is_well();
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}

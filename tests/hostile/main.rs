@@ -23,8 +23,40 @@ mod threads;
 mod values;
 mod wakes;
 
+use std::any::Any;
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 /// The bound of a test that should take no time.
 #[allow(dead_code, reason = "the modules take what they need")]
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Longer than any test lasts: for a wait that something else is to end.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Calls a function when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Raises its text when it is dropped, but amid an unwinding.
+#[derive(Debug)]
+struct Bomb(&'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            resume_unwind(Box::new(self.0));
+        }
+    }
+}
+
+/// The text that was raised.
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let owned = || payload.downcast_ref::<String>().map(String::as_str);
+    payload.downcast_ref::<&'static str>().copied().or_else(owned).expect("a text was raised")
+}

@@ -13,7 +13,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,16 @@ fn bounded<T: Send + 'static>(limit: Duration, run: impl FnOnce() -> T + Send + 
         }
         Err(RecvTimeoutError::Timeout) => panic!("still running after {limit:?}"),
     }
+}
+
+/// Has the errors that no one can receive collected here, for the whole process: for a test that is a child process.
+pub(crate) fn collect_uncaught() -> Arc<Mutex<Vec<String>>> {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    greenloop::hub::set_uncaught_hook(Some(Arc::new(move |uncaught| {
+        log.lock().unwrap().push(uncaught.to_string());
+    })));
+    told
 }
 
 /// Spawns, and lets it run until it waits.

@@ -15,8 +15,10 @@
 //!     hub: the next ready one
 //! ```
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::Location;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
@@ -49,6 +51,9 @@ pub(crate) enum Stopped {
     Main,
 }
 
+/// Ends greenlets.
+type EndAll = fn(Vec<AnyGreenlet>);
+
 /// What one OS thread knows about its greenlets.
 pub(crate) struct Thread {
     current: Cell<FiberRef>,
@@ -64,12 +69,17 @@ pub(crate) struct Thread {
     vacant: RefCell<Vec<FiberRef>>,
     /// The hub's loop: returns when the main greenlet is to go on.
     pub(crate) wait_in_hub: Cell<Option<fn()>>,
-    /// Has the hub refuse every wait, as the thread's end begins.
-    pub(crate) close_hub: Cell<Option<fn()>>,
     /// Takes the hub down when the thread ends.
     pub(crate) end_hub: Cell<Option<fn()>>,
     /// Takes a fiber out of the hub's ready queue.
     pub(crate) withdraw: Cell<Option<fn(FiberRef)>>,
+    /// Ends greenlets in an ordinary place.
+    pub(crate) end_later: Cell<Option<EndAll>>,
+    /// The rule of the place that runs now, if that is a [callback](super::super::callback); empty in an ordinary one.
+    pub(in crate::greenlet) rule: Cell<&'static str>,
+    /// Suspended greenlets whose last handle has gone in a callback.
+    orphans: RefCell<Vec<AnyGreenlet>>,
+    has_orphans: Cell<bool>,
     /// Puts a fiber that is about to be switched out into the hub's ready queue, for an interrupt that it has not had yet.
     pub(crate) recall: Cell<Option<fn(FiberRef)>>,
     pub(in crate::greenlet) tracing: Cell<bool>,
@@ -93,6 +103,9 @@ struct Owner;
 
 /// What is asked of a thread whose end has begun.
 const ENDING_REFUSES: &str = "this OS thread ends: it has no greenlets and no hub any more";
+
+/// What a wait says from then on: all code that is left runs in no place of its own.
+pub(in crate::greenlet) const ENDING_RULE: &str = "this OS thread ends: nothing may wait any more";
 
 /// The record of the calling OS thread, made on first use.
 ///
@@ -156,10 +169,13 @@ fn make_thread() -> Option<Local<Thread>> {
         idle: [const { RefCell::new(Vec::new()) }; CLASSES],
         vacant: RefCell::new(Vec::new()),
         wait_in_hub: Cell::new(None),
-        close_hub: Cell::new(None),
         end_hub: Cell::new(None),
         withdraw: Cell::new(None),
         recall: Cell::new(None),
+        end_later: Cell::new(None),
+        rule: Cell::new(""),
+        orphans: RefCell::new(Vec::new()),
+        has_orphans: Cell::new(false),
         tracing: Cell::new(false),
         tracer: RefCell::new(None),
         departed: RefCell::new(None),
@@ -259,10 +275,32 @@ impl Thread {
         self.main
     }
 
-    /// Whether the thread's own stack runs.
+    /// Who runs from now on, as far as it can be told.
+    pub(in crate::greenlet) fn set_current(&self, fiber: FiberRef) {
+        self.current.set(fiber);
+    }
+
+    /// Has a suspended greenlet ended once no callback runs any more.
+    pub(in crate::greenlet) fn end_after_callback(&self, orphan: AnyGreenlet) {
+        self.orphans.borrow_mut().push(orphan);
+        self.has_orphans.set(true);
+    }
+
+    /// Ends those that were put off, or leaves them for a hub to come.
     #[inline]
-    pub(crate) fn on_main(&self) -> bool {
-        self.current.get() == self.main
+    pub(crate) fn end_orphans(&self) {
+        if self.has_orphans.get()
+            && let Some(end_later) = self.end_later.get()
+        {
+            self.has_orphans.set(false);
+            end_later(self.orphans.take());
+        }
+    }
+
+    /// In the child of a fork: they are the parent's.
+    pub(crate) fn forget_orphans(&self) {
+        self.has_orphans.set(false);
+        mem::forget(self.orphans.take());
     }
 
     /// The hub's own code runs, on the thread's own stack.
@@ -330,7 +368,7 @@ impl Thread {
     pub(crate) fn run(&self, mut fiber: FiberRef) -> Stopped {
         loop {
             if self.tracing.get() {
-                trace::emit(self, self.current.get(), fiber);
+                trace::emit(self, fiber);
             }
             self.current.set(fiber);
             self.resume(fiber);
@@ -388,6 +426,7 @@ impl Thread {
     /// Leaves the current stack: for `target`, or for whatever the hub runs next. Returns when control comes back.
     #[inline(always)]
     pub(crate) fn leave(&self, target: Option<FiberRef>) {
+        debug_assert!(!self.in_callback(), "who leaves has asked whether it may");
         let current = self.current.get();
         if current == self.main {
             self.relay(target);
@@ -409,7 +448,7 @@ impl Thread {
             wait_in_hub();
         }
         if self.tracing.get() {
-            trace::emit(self, self.current.get(), self.main);
+            trace::emit(self, self.main);
         }
         self.current.set(self.main);
     }
@@ -442,9 +481,7 @@ impl Thread {
             }
         }
         self.wait_in_hub.set(Some(|| panic!("{ENDING_REFUSES}")));
-        if let Some(close_hub) = self.close_hub.take() {
-            close_hub();
-        }
+        self.rule.set(ENDING_RULE);
     }
 
     /// Gives the stacks of all idle fibers back: one that is resumed while it is idle ends.
@@ -466,12 +503,23 @@ impl Thread {
     }
 }
 
+/// Something has escaped at the root of a stack.
+#[cold]
+fn end_of_failed_run(fiber: FiberRef, payload: Box<dyn Any + Send>) -> Option<FiberRef> {
+    unraisable::report("a destructor at the end of a green thread", &*payload);
+    unraisable::discard(payload);
+    fiber.end_run();
+    None
+}
+
 /// The whole life of a fiber's stack: run something, wait for the next.
 fn live(fiber: FiberRef, yielder: &Yielder<(), ()>) {
     fiber.yielder.set(yielder);
     fiber.measure_depth((&raw const fiber).addr());
     while fiber.state.get() != State::Idle {
-        let next = (fiber.entry.get())(fiber);
+        // Nothing is below this frame that could catch: the destructor of a result that nobody takes may raise.
+        let run = panic::catch_unwind(AssertUnwindSafe(|| (fiber.entry.get())(fiber)));
+        let next = run.unwrap_or_else(|payload| end_of_failed_run(fiber, payload));
         let thread = thread();
         thread.directive.set(Some(next.unwrap_or(fiber)));
         if !thread.keep(fiber) {
