@@ -6,9 +6,10 @@ use crate::links::links;
 use crate::report::{Outcome, Record};
 use crate::robots::RobotsCache;
 use greenloop::channel::{self, Receiver, Sender};
+use greenloop::{ScopedJoinHandle, select};
 use std::collections::HashSet;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// How many redirects of one URL are followed.
@@ -21,6 +22,27 @@ pub struct Plan {
     pub depth: u32,
     pub same_host: bool,
     pub max_bytes: u64,
+    pub max_delay: Duration,
+}
+
+/// What has come of a crawl.
+pub struct Crawl {
+    /// One of each URL that was visited, in order of depth and URL.
+    pub records: Vec<Record>,
+    /// How many more were known when it was stopped.
+    pub unvisited: usize,
+    /// The signal that stopped it.
+    pub stopped_by: Option<i32>,
+}
+
+/// Who watches a crawl.
+pub struct Watch<'a> {
+    /// What comes here stops the crawl.
+    pub stop: &'a Receiver<i32>,
+    /// Sees each record when its fetch has ended, and how many URLs are done and known by then. Its error ends the crawl.
+    pub on_record: &'a dyn Fn(&Record, usize, usize) -> io::Result<()>,
+    /// Is told which servers ask for how much time between requests.
+    pub on_delay: &'a dyn Fn(&Url, Duration),
 }
 
 /// What has become of a URL, and the links of its page.
@@ -29,52 +51,55 @@ struct Visit {
     links: Vec<Url>,
 }
 
-/// Crawls, and returns a record of every URL, in order of depth and URL.
-///
-/// `on_record` sees each record when its fetch has ended, and how many URLs are done and known by then. Its error
-/// ends the crawl.
-pub fn crawl(
-    plan: &Plan,
-    fetcher: &Fetcher,
-    mut on_record: impl FnMut(&Record, usize, usize) -> io::Result<()>,
-) -> io::Result<Vec<Record>> {
-    let robots = RobotsCache::default();
+/// Crawls until every URL within the plan is visited, or until it is stopped.
+pub fn crawl(plan: &Plan, fetcher: &Fetcher, watch: &Watch<'_>) -> io::Result<Crawl> {
+    let robots = RobotsCache::new(plan.max_delay, watch.on_delay);
     let visitor = &Visitor { plan, fetcher, robots, hosts: hosts(&plan.starts) };
-    let (mut frontier, mut records) = (Frontier::new(plan.depth), Vec::new());
+    let (mut frontier, mut records, mut stopped_by) = (Frontier::new(plan.depth), Vec::new(), None);
     greenloop::scope(|scope| -> io::Result<()> {
-        // When this closure drops its two ends, the workers find nothing more to do, and return.
         let (jobs, queue) = channel::unbounded::<Url>();
         let (results, visits) = channel::unbounded::<Visit>();
-        for _ in 0..plan.concurrency {
+        let worker = |_| {
             let (queue, results) = (queue.clone(), results.clone());
-            scope.spawn(move || visitor.work(&queue, &results));
-        }
+            scope.spawn(move || visitor.work(&queue, &results))
+        };
+        let workers: Vec<_> = (0..plan.concurrency).map(worker).collect();
         let hand_out = |urls: Vec<Url>| {
             for url in urls {
                 let _ = jobs.send(url);
             }
         };
         hand_out(frontier.discover(plan.starts.iter().cloned(), 0));
-        while records.len() < frontier.len() {
-            let Ok(Visit { record, links }) = visits.recv() else { break };
+        let mut outcome = Ok(());
+        while outcome.is_ok() && records.len() < frontier.len() {
+            let visit = select! {
+                recv(watch.stop) -> signal => {
+                    stopped_by = signal.ok();
+                    None
+                }
+                recv(visits) -> visit => visit.ok(),
+            };
+            let Some(Visit { record, links }) = visit else { break };
             hand_out(frontier.complete(&record.url, links));
-            on_record(&record, records.len() + 1, frontier.len())?;
+            outcome = (watch.on_record)(&record, records.len() + 1, frontier.len());
             records.push(record);
         }
-        Ok(())
+        // They wait for more to do, or fetch what nobody wants any more.
+        workers.iter().for_each(ScopedJoinHandle::kill);
+        outcome
     })?;
     for record in &mut records {
         record.depth = frontier.depth(&record.url);
     }
     records.sort_by(|a, b| (a.depth, &a.url).cmp(&(b.depth, &b.url)));
-    Ok(records)
+    Ok(Crawl { unvisited: frontier.len() - records.len(), records, stopped_by })
 }
 
 /// What the workers share.
 struct Visitor<'a> {
     plan: &'a Plan,
     fetcher: &'a Fetcher,
-    robots: RobotsCache,
+    robots: RobotsCache<'a>,
     hosts: HashSet<String>,
 }
 
@@ -109,22 +134,22 @@ impl Visitor<'_> {
         let mut visited = HashSet::new();
         loop {
             let url = record.final_url.clone();
-            if !self.robots.admits(self.fetcher, &url)? {
-                record.skip("forbidden by robots.txt");
+            if let Some(objection) = self.robots.objection(self.fetcher, &url)? {
+                record.skip(&objection);
                 return Ok(Vec::new());
             }
             let answer = self.fetcher.get(&url, self.plan.max_bytes)?;
             record.status = Some(answer.status.as_u16());
             if !answer.status.is_redirection() {
-                record.bytes = answer.body.len() as u64;
+                record.bytes = answer.bytes();
                 record.truncated = answer.truncated;
                 return match answer.status.is_success() {
-                    true if answer.is_html => Ok(links(&url, &answer.body)),
+                    true if answer.is_html() => Ok(links(&url, &answer.media_type, answer.body()?)),
                     true => Ok(Vec::new()),
                     false => Err(FetchError::Status(answer.status)),
                 };
             }
-            let target = answer.location.ok_or(FetchError::NoLocation(answer.status))?;
+            let target = answer.location.ok_or(FetchError::NoLocation(answer.status))??;
             visited.insert(url);
             if visited.contains(&target) {
                 return Err(FetchError::RedirectLoop(target));

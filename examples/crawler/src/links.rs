@@ -1,32 +1,36 @@
 //! The links of an HTML page.
 
+use crate::charset;
+use crate::urls::{is_http, resolve};
 use html5gum::{DefaultEmitter, Token, Tokenizer};
 use std::collections::HashSet;
 use url::Url;
 
 /// Where a page links to, in order of appearance and once each: http and https, without fragments.
-pub fn links(page: &Url, html: &[u8]) -> Vec<Url> {
+///
+/// `media_type` is what its server calls it.
+pub fn links(page: &Url, media_type: &str, html: &[u8]) -> Vec<Url> {
+    let (text, encoding) = charset::decode(html, media_type);
     // Text that only looks like tags, in scripts and styles, is no link.
     let mut emitter = DefaultEmitter::default();
     emitter.naively_switch_states(true);
-    let mut base = page.clone();
-    let mut seen = HashSet::new();
-    let mut found = Vec::new();
-    for Ok(token) in Tokenizer::new_with_emitter(html, emitter) {
+    let (mut base, mut references) = (None, Vec::new());
+    for Ok(token) in Tokenizer::new_with_emitter(&*text, emitter) {
         let Token::StartTag(tag) = token else { continue };
-        let attribute = match tag.name.as_slice() {
-            b"a" | b"area" | b"base" => "href",
-            b"frame" | b"iframe" => "src",
-            _ => continue,
-        };
-        let Some(value) = tag.attributes.get(attribute.as_bytes()) else { continue };
-        let Ok(mut target) = base.join(String::from_utf8_lossy(value).trim()) else { continue };
-        target.set_fragment(None);
-        if tag.name.as_slice() == b"base" {
-            base = target;
-        } else if matches!(target.scheme(), "http" | "https") && seen.insert(target.clone()) {
-            found.push(target);
+        let attribute =
+            |name: &[u8]| tag.attributes.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+        match tag.name.as_slice() {
+            b"a" | b"area" => references.extend(attribute(b"href")),
+            b"frame" | b"iframe" => references.extend(attribute(b"src")),
+            // The first one holds, also for what stands before it.
+            b"base" => base = base.or_else(|| attribute(b"href")),
+            _ => {}
         }
     }
-    found
+    let base = base.and_then(|base| resolve(page, &base, encoding).ok());
+    let base = base.filter(|base| !matches!(base.scheme(), "data" | "javascript"));
+    let base = base.as_ref().unwrap_or(page);
+    let mut seen = HashSet::new();
+    let targets = references.iter().filter_map(|reference| resolve(base, reference, encoding).ok());
+    targets.filter(|target| is_http(target) && seen.insert(target.clone())).collect()
 }

@@ -60,6 +60,7 @@
 
 #[cfg_attr(feature = "monkey", path = "patched_agent.rs")]
 mod agent;
+mod charset;
 mod crawl;
 mod demo;
 mod fetch;
@@ -71,19 +72,27 @@ mod report;
 mod robots;
 mod server;
 mod site;
+#[path = "../../tool/mod.rs"]
+mod tool;
 #[cfg(not(feature = "monkey"))]
 mod transport;
+mod urls;
 
 use clap::Parser;
-use crawl::Plan;
+use crawl::{Plan, Watch};
 use fetch::Fetcher;
+use greenloop::channel::{self, Receiver};
+use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use options::{Format, Options};
 use progress::Progress;
 use report::{Outcome, Summary};
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Instant;
+use tool::complain;
 use ureq::tls::RootCerts;
+use urls::shown;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -103,7 +112,7 @@ fn main() -> ExitCode {
         Err(error) => return failure(2, &error),
     };
     match run(&options, roots) {
-        Ok(failed) => ExitCode::from(u8::from(failed > 0)),
+        Ok(code) => ExitCode::from(code),
         // Whoever reads the results has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => failure(1, &format!("cannot write the results: {error}")),
@@ -111,7 +120,7 @@ fn main() -> ExitCode {
 }
 
 fn failure(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("crawler: {error}");
+    complain!("{error}");
     ExitCode::from(code)
 }
 
@@ -123,35 +132,67 @@ fn roots(options: &Options) -> Result<RootCerts, String> {
     roots.map_err(|error| format!("cannot use --ca-file {}: {error}", path.display()))
 }
 
-/// Crawls as the options say, prints the results, and returns how many URLs failed.
-fn run(options: &Options, roots: RootCerts) -> io::Result<usize> {
+/// Crawls as the options say, prints the results, and returns the exit code.
+fn run(options: &Options, roots: RootCerts) -> io::Result<u8> {
+    let wanted = options.concurrency.into();
     let plan = Plan {
         starts: options.urls.clone(),
-        concurrency: options.concurrency.into(),
+        concurrency: fetch::most_fetches(wanted, 1),
         depth: options.depth,
         same_host: options.same_host,
         max_bytes: options.max_bytes,
+        max_delay: options.max_delay,
     };
+    if plan.concurrency < wanted {
+        complain!("{} fetches at a time, not {wanted}: no more files may be open", plan.concurrency);
+    }
     let fetcher = Fetcher::new(options.timeout, plan.concurrency, roots);
+    let stop = first_signal()?;
     let progress = Progress::new();
-    let (started, mut failed) = (Instant::now(), 0);
-    let records = crawl::crawl(&plan, &fetcher, |record, done, known| {
-        if let (Outcome::Failed, Some(reason)) = (record.outcome, &record.reason) {
-            failed += 1;
-            progress.aside(|| eprintln!("crawler: {}: {reason}", record.url));
-        } else if let Format::Text = options.format {
-            progress.aside(|| writeln!(io::stdout(), "{record}"))?;
-        }
-        progress.update(done, known, failed);
-        Ok(())
-    });
+    let (started, failed) = (Instant::now(), Cell::new(0));
+    let watch = Watch {
+        stop: &stop,
+        on_record: &|record, done, known| {
+            if let (Outcome::Failed, Some(reason)) = (record.outcome, &record.reason) {
+                failed.set(failed.get() + 1);
+                progress.aside(|| complain!("{}: {reason}", shown(&record.url)));
+            } else if let Format::Text = options.format {
+                progress.aside(|| writeln!(io::stdout(), "{record}"))?;
+            }
+            progress.update(done, known, failed.get());
+            Ok(())
+        },
+        on_delay: &|url, delay| {
+            let server = url.origin().ascii_serialization();
+            progress.aside(|| complain!("{server} asks for {delay:?} between requests"));
+        },
+    };
+    let crawled = crawl::crawl(&plan, &fetcher, &watch);
     progress.finish();
-    let records = records?;
-    let summary = Summary::of(&records, started.elapsed());
+    let crawled = crawled?;
+    let summary = Summary::of(&crawled, started.elapsed());
+    if crawled.stopped_by.is_some() {
+        complain!("stopped with {} known URLs unvisited", summary.unvisited);
+    }
     match options.format {
         Format::Text => writeln!(io::stdout(), "{summary}")?,
-        Format::Json => report::write_json(io::stdout().lock(), &records, &summary)?,
-        Format::Csv => report::write_csv(io::stdout().lock(), &records)?,
+        Format::Json => report::write_json(io::stdout().lock(), &crawled.records, &summary)?,
+        Format::Csv => report::write_csv(io::stdout().lock(), &crawled.records)?,
     }
-    Ok(summary.failed)
+    // As shells tell of a program that a signal has ended.
+    let ended_by = crawled.stopped_by.map(|signal| 128 + signal as u8);
+    Ok(ended_by.unwrap_or(u8::from(summary.failed > 0)))
+}
+
+/// Gives the first SIGINT or SIGTERM that comes; the next one ends the program at once.
+fn first_signal() -> io::Result<Receiver<i32>> {
+    let (sender, first) = channel::bounded(1);
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    greenloop::spawn(move || {
+        if let Some(signal) = signals.next() {
+            drop(signals);
+            let _ = sender.send(signal);
+        }
+    });
+    Ok(first)
 }

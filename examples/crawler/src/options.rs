@@ -15,7 +15,8 @@ use url::Url;
     name = "crawler",
     version,
     after_help = "Exit status: 0 if every URL was fetched or left alone as asked, \
-    1 if any failed, 2 if the arguments are wrong."
+    1 if any failed, 2 if the arguments are wrong, 130 or 143 if Ctrl-C or SIGTERM stopped it: what it had found by then is \
+    printed all the same."
 )]
 pub struct Options {
     /// Where to start: http and https URLs
@@ -41,6 +42,10 @@ pub struct Options {
     /// Cut bodies off after this many bytes; k, M and G may follow the number
     #[arg(short, long, value_name = "N", default_value = "10M", value_parser = parse_bytes)]
     pub max_bytes: u64,
+
+    /// Leave a server alone after one page if its robots.txt asks for more seconds than this between requests
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    pub max_delay: Duration,
 
     /// Trust the certificate authorities in this PEM file, instead of the built-in ones
     #[arg(long, value_name = "FILE")]
@@ -79,10 +84,13 @@ fn parse_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// Longer than anybody waits, and short enough for every clock.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(duration) if !duration.is_zero() && duration <= YEAR => Ok(duration),
         _ => Err("not a time that can be waited for".to_owned()),
     }
 }

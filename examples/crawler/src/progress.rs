@@ -1,10 +1,14 @@
 //! A progress bar on a terminal, and nothing anywhere else.
 
+use greenloop::JoinHandle;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
 
 /// The bar, on standard error; indicatif draws nothing if that is not a terminal.
 pub struct Progress {
     bar: ProgressBar,
+    /// Shows how time passes while nothing else happens.
+    clock: JoinHandle<()>,
 }
 
 impl Progress {
@@ -13,7 +17,14 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{elapsed} [{wide_bar}] {pos}/{len} {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Progress { bar }
+        let ticking = bar.clone();
+        let clock = greenloop::spawn(move || {
+            while !ticking.is_hidden() {
+                ticking.tick();
+                greenloop::sleep(Duration::from_millis(100));
+            }
+        });
+        Progress { bar, clock }
     }
 
     /// Shows how far the crawl is.
@@ -32,6 +43,7 @@ impl Progress {
 
     /// Takes the bar away.
     pub fn finish(&self) {
+        self.clock.kill();
         self.bar.finish_and_clear();
     }
 }

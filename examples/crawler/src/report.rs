@@ -1,5 +1,7 @@
 //! What the crawl has found: a record of each URL, as text, JSON or CSV, and their sum.
 
+use crate::crawl::Crawl;
+use crate::urls::shown;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::io::{self, Write};
@@ -66,7 +68,7 @@ impl Record {
 }
 
 fn as_text<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(url.as_str())
+    serializer.serialize_str(&shown(url))
 }
 
 /// One line: what came of the URL, its size, its time, and itself.
@@ -77,9 +79,9 @@ impl fmt::Display for Record {
             (Outcome::Skipped, _) => f.write_str("skipped")?,
             _ => f.write_str("failed ")?,
         }
-        write!(f, " {:>9} B {:>6} ms  {}", self.bytes, self.milliseconds, self.url)?;
+        write!(f, " {:>9} B {:>6} ms  {}", self.bytes, self.milliseconds, shown(&self.url))?;
         if self.redirects > 0 {
-            write!(f, " -> {}", self.final_url)?;
+            write!(f, " -> {}", shown(&self.final_url))?;
         }
         if self.truncated {
             f.write_str(" (cut short)")?;
@@ -100,14 +102,18 @@ pub struct Summary {
     pub truncated: usize,
     pub skipped: usize,
     pub failed: usize,
+    /// Known when the crawl was stopped, but not visited.
+    pub unvisited: usize,
     pub bytes: u64,
     pub milliseconds: u64,
 }
 
 impl Summary {
-    pub fn of(records: &[Record], elapsed: Duration) -> Summary {
+    pub fn of(crawl: &Crawl, elapsed: Duration) -> Summary {
+        let Crawl { records, unvisited, .. } = crawl;
         let milliseconds = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
-        let mut summary = Summary { urls: records.len(), milliseconds, ..Summary::default() };
+        let (urls, unvisited) = (records.len(), *unvisited);
+        let mut summary = Summary { urls, unvisited, milliseconds, ..Summary::default() };
         for record in records {
             match record.outcome {
                 Outcome::Fetched => summary.fetched += 1,
@@ -124,7 +130,17 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { urls, fetched, redirected, truncated, skipped, failed, bytes, milliseconds } = self;
+        let Summary {
+            urls,
+            fetched,
+            redirected,
+            truncated,
+            skipped,
+            failed,
+            unvisited: _,
+            bytes,
+            milliseconds,
+        } = self;
         write!(f, "{urls} URLs: {fetched} fetched ({redirected} redirected, {truncated} cut short), ")?;
         write!(f, "{skipped} skipped, {failed} failed; {bytes} bytes in {milliseconds} ms")
     }
@@ -145,7 +161,10 @@ pub fn write_json(mut to: impl Write, records: &[Record], summary: &Summary) -> 
 pub fn write_csv(to: impl Write, records: &[Record]) -> io::Result<()> {
     let mut rows = csv::Writer::from_writer(to);
     for record in records {
-        rows.serialize(record).map_err(io::Error::other)?;
+        rows.serialize(record).map_err(|error| match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            other => io::Error::other(format!("{other:?}")),
+        })?;
     }
     rows.flush()
 }

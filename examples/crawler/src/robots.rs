@@ -6,16 +6,17 @@ use robotxt::{AccessResult, Robots};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use url::{Origin, Url};
 
 /// How many redirects of a robots.txt are followed (RFC 9309, 2.3.1.2).
 const MAX_REDIRECTS: usize = 5;
 
 /// The servers met so far.
-#[derive(Default)]
-pub struct RobotsCache {
+pub struct RobotsCache<'a> {
     servers: RefCell<HashMap<Origin, Rc<Server>>>,
+    max_delay: Duration,
+    on_delay: &'a dyn Fn(&Url, Duration),
 }
 
 /// One server: its rules, once they have been read, and when its next request may start.
@@ -25,23 +26,37 @@ struct Server {
     next: Cell<Option<Instant>>,
 }
 
-impl RobotsCache {
-    /// Tells whether `url` may be fetched, and if so waits for its turn where the server asks for a delay.
+impl RobotsCache<'_> {
+    /// Waits up to `max_delay` between two requests to a server. `on_delay` is told which servers ask for how much.
+    pub fn new(max_delay: Duration, on_delay: &dyn Fn(&Url, Duration)) -> RobotsCache<'_> {
+        RobotsCache { servers: RefCell::default(), max_delay, on_delay }
+    }
+
+    /// Tells why `url` must be left alone. If it need not be, waits for its turn where the server asks for a delay.
     ///
     /// The first caller for a server reads its robots.txt; the others park until it is there.
-    pub fn admits(&self, fetcher: &Fetcher, url: &Url) -> Result<bool, FetchError> {
+    pub fn objection(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<String>, FetchError> {
         let server = Rc::clone(self.servers.borrow_mut().entry(url.origin()).or_default());
         let rules = server.rules(fetcher, url)?;
         if !rules.is_url_allowed(url) {
-            return Ok(false);
+            return Ok(Some("forbidden by robots.txt".to_owned()));
         }
-        if let Some(delay) = rules.crawl_delay() {
-            let now = Instant::now();
-            let turn = server.next.get().map_or(now, |next| next.max(now));
-            server.next.set(Some(turn + delay));
-            greenloop::sleep(turn - now);
-        }
-        Ok(true)
+        let Some(delay) = rules.crawl_delay().filter(|delay| !delay.is_zero()) else { return Ok(None) };
+        let now = Instant::now();
+        let turn = match server.next.get() {
+            // The first need not wait, however long the next must.
+            None => {
+                (self.on_delay)(url, delay);
+                now
+            }
+            Some(_) if delay > self.max_delay => {
+                return Ok(Some(format!("its server asks for {delay:?} between requests (see --max-delay)")));
+            }
+            Some(next) => next.max(now),
+        };
+        server.next.set(Some(turn + delay.min(self.max_delay)));
+        greenloop::sleep(turn - now);
+        Ok(None)
     }
 }
 
@@ -59,9 +74,9 @@ fn read_robots(fetcher: &Fetcher, url: &Url) -> Result<Robots, FetchError> {
         url.join("/robots.txt").map_err(|error| unreadable(FetchError::Exchange(error.to_string())))?;
     for _ in 0..=MAX_REDIRECTS {
         let answer = fetcher.get(&place, robotxt::BYTE_LIMIT as u64).map_err(unreadable)?;
-        match (answer.status.as_u16(), answer.location) {
-            (300..400, Some(location)) => place = location,
-            (200..300, _) => return Ok(Robots::parse(&answer.body, AGENT)),
+        match (answer.status.as_u16(), &answer.location) {
+            (300..400, Some(location)) => place = location.clone().map_err(unreadable)?,
+            (200..300, _) => return Ok(Robots::parse(answer.body().map_err(unreadable)?, AGENT)),
             (500.., _) => return Err(unreadable(FetchError::Status(answer.status))),
             _ => return Ok(Robots::from_access(AccessResult::Unavailable, AGENT)),
         }

@@ -38,6 +38,8 @@ fn bad_options_are_refused_with_the_reason() {
     assert_eq!(value("--concurrency", "many"), "invalid digit found in string");
     assert_eq!(value("--timeout", "soon"), "not a number of seconds");
     assert_eq!(value("--timeout", "0"), "not a time that can be waited for");
+    assert_eq!(value("--timeout", "1e19"), "not a time that can be waited for");
+    assert_eq!(value("--max-delay", "1e19"), "not a time that can be waited for");
     assert_eq!(value("--timeout", "-1"), "unexpected argument '-1' found");
     assert_eq!(value("--max-bytes", "10kk"), "only one of k, M and G may follow the number");
     assert_eq!(value("--max-bytes", "99999999999G"), "too many bytes");
@@ -64,9 +66,8 @@ fn an_unusable_authority_file_is_refused() {
 #[test]
 fn help_names_every_option() {
     let help = crawler(0, &["--help"]).stdout;
-    let options =
-        ["--concurrency", "--depth", "--same-host", "--timeout", "--max-bytes", "--ca-file", "--format"];
-    for option in options {
+    let limits = ["--concurrency", "--depth", "--same-host", "--timeout", "--max-bytes", "--max-delay"];
+    for option in limits.into_iter().chain(["--ca-file", "--format"]) {
         assert!(help.contains(option), "{option} in {help}");
     }
     let is_patched = help.contains("--no-patch");

@@ -1,9 +1,10 @@
 //! How far the program goes: depth, hosts, robots.txt, redirects, bytes, time, and how much at once.
 
-use crate::program::{LIMIT, crawl, crawler};
+use crate::program::{LIMIT, crawl, crawler, rows};
 use crate::server::{Body, Response};
 use crate::site::{Site, page, tree};
 use crate::support::{example, within};
+use crate::tool::run_with_few_files;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -185,7 +186,8 @@ fn redirects_are_followed_to_their_end() {
     let expected = [
         "http://SITE/hop/5,0,fetched,200,http://SITE/hop/0,10,18,false,1,",
         "http://SITE/hop/6,0,failed,307,http://SITE/hop/1,10,0,false,0,more than 10 redirects",
-        "http://SITE/mail,0,failed,302,http://SITE/mail,0,0,false,0,302 Found without a Location to go to",
+        "http://SITE/mail,0,failed,302,http://SITE/mail,0,0,false,0,\
+         redirects to mailto:me@example.com, which is neither http nor https",
         "http://SITE/nowhere,0,failed,302,http://SITE/nowhere,0,0,false,0,302 Found without a Location to go to",
         "http://SITE/round,0,failed,302,http://SITE/and,1,0,false,0,redirect loop at http://SITE/round",
     ];
@@ -287,6 +289,27 @@ fn as_many_fetches_as_asked_for_run_at_once() {
     let (rows, _) = crawl(&site, 0, &[&urls[..], &["-c3"]].concat());
     assert_eq!(rows.len(), 30);
     assert_eq!(most.load(SeqCst), 3);
+}
+
+#[test]
+fn no_more_fetches_run_at_once_than_files_may_be_open() {
+    let site = Site::start(|path| match path {
+        "/robots.txt" => Response::status(404),
+        _ => {
+            greenloop::sleep(Duration::from_millis(20));
+            page(&[])
+        }
+    });
+    let urls: Vec<_> = (0..200).map(|index| site.url(&format!("/{index}"))).collect();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let finished = run_with_few_files(64, "crawler", &[&["-c200", "--format=csv"], &urls[..]].concat());
+    assert_eq!(finished.stderr, "crawler: 16 fetches at a time, not 200: no more files may be open\n");
+    assert!(rows(&site, &finished).iter().all(|row| row.contains(",fetched,")), "{finished:?}");
+    assert_eq!(finished.status.code(), Some(0));
+    // The demonstration has both ends of each connection.
+    let finished = run_with_few_files(64, "crawler", &[]);
+    let few = finished.stdout.contains(", 8 fetches at a time:\n");
+    assert!(few && finished.status.success() && finished.stderr.is_empty(), "{finished:?}");
 }
 
 /// Serial without the patch, with the same results: the error lines too.

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod https;
+mod interrupt;
 mod limits;
 mod output;
 mod program;
@@ -15,6 +16,9 @@ mod server;
 mod site;
 #[path = "../../support/mod.rs"]
 mod support;
+#[path = "../../support/tool.rs"]
+mod tool;
+mod world;
 
 #[test]
 fn the_demonstration_prints_what_the_header_promises() {

@@ -4,6 +4,7 @@ use crate::program::{LIMIT, crawl, crawler};
 use crate::server::Response;
 use crate::site::{Site, page, tree};
 use crate::support::{example, within};
+use crate::tool;
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{self, OpenptFlags};
 use std::fs::File;
@@ -42,7 +43,8 @@ fn json_has_the_same_and_the_sum() {
             {"url": site.url("/gone"), "depth": 0, "outcome": "failed", "status": 404, "final_url": site.url("/gone"),
              "redirects": 0, "bytes": 20, "truncated": false, "links": 0, "reason": "404 Not Found"},
         ],
-        "summary": {"urls": 2, "fetched": 1, "redirected": 0, "truncated": 0, "skipped": 0, "failed": 1, "bytes": 33},
+        "summary": {"urls": 2, "fetched": 1, "redirected": 0, "truncated": 0, "skipped": 0, "failed": 1,
+            "unvisited": 0, "bytes": 33},
     });
     assert_eq!(report, expected);
 }
@@ -64,28 +66,40 @@ fn untimed(line: &str) -> String {
     (0..words.len()).map(word).collect::<Vec<_>>().join(" ")
 }
 
-#[test]
-fn a_terminal_gets_a_bar_that_is_taken_away() {
-    let site = Site::start(tree);
-    let url = site.url("/");
-    let shown = within(LIMIT, move || {
+/// What the program shows on a terminal that is its standard error.
+fn shown(arguments: &[&str]) -> String {
+    let mut command = Command::new(example("crawler"));
+    command.args(arguments);
+    within(LIMIT, move || {
         let ours = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         pty::grantpt(&ours).expect("a terminal of ours");
         pty::unlockpt(&ours).expect("a terminal to open");
         let name = pty::ptsname(&ours, Vec::new()).expect("its name");
         let its =
             rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its other end");
-        let mut command = Command::new(example("crawler"));
-        let mut child =
-            command.args(["-d9", &url]).stdout(Stdio::null()).stderr(its).spawn().expect("it starts");
+        let mut child = command.stdout(Stdio::null()).stderr(its).spawn().expect("it starts");
         // Its end of the terminal is the child's alone, so that the last close is an error to the reader.
         drop(command);
         let mut shown = Vec::new();
         let _ = File::from(ours).read_to_end(&mut shown);
         assert!(child.wait().expect("it ends").success());
         String::from_utf8_lossy(&shown).into_owned()
-    });
+    })
+}
+
+#[test]
+fn a_terminal_gets_a_bar_that_is_taken_away() {
+    let site = Site::start(tree);
+    let shown = shown(&["-d9", &site.url("/")]);
     assert!(shown.contains("/3 "), "three pages are known after the first: {shown:?}");
+    assert!(shown.ends_with("\r\u{1b}[2K"), "the line is cleared at the end: {shown:?}");
+}
+
+#[test]
+fn the_demonstration_shows_how_far_it_is() {
+    let shown = shown(&[]);
+    // Its slow page alone takes two seconds, and the bar is drawn up to twenty times a second.
+    assert!(shown.matches('\r').count() > 5, "{shown:?}");
     assert!(shown.ends_with("\r\u{1b}[2K"), "the line is cleared at the end: {shown:?}");
 }
 
@@ -108,4 +122,21 @@ fn a_reader_who_has_seen_enough_ends_the_crawl() {
     });
     assert_eq!(site.named(&untimed(&first)), "200 18 B TIME ms http://SITE/1");
     assert!(status.success());
+}
+
+#[test]
+fn it_ends_when_nobody_reads_and_says_when_its_results_cannot_be_written() {
+    tool::ends_quietly_when_nobody_reads("crawler", &[]);
+    tool::says_when_it_cannot_write("crawler", &[]);
+    // More than any buffer holds.
+    let links: Vec<_> = (0..300).map(|number| format!("/{number}")).collect();
+    let site = Site::start(move |path| match path {
+        "/" => page(&links.iter().map(String::as_str).collect::<Vec<_>>()),
+        _ => page(&[]),
+    });
+    for format in ["text", "json", "csv"] {
+        let arguments = ["--format", format, &site.url("/")];
+        tool::ends_quietly_when_nobody_reads("crawler", &arguments);
+        tool::says_when_it_cannot_write("crawler", &arguments);
+    }
 }
