@@ -17,11 +17,14 @@ use std::time::Duration;
 use greenloop::sync::Mutex;
 use greenloop::{scope, sleep};
 
+mod tool;
+
 const DEPOSITORS: i64 = 10;
 const AMOUNT: i64 = 100;
 const BEFORE: i64 = 500;
 
 fn main() {
+    tool::takes_no_arguments(include_str!("bank_account.rs"));
     println!("{DEPOSITORS} deposits of {AMOUNT} into an account of {BEFORE}");
 
     let balance = Cell::new(BEFORE);

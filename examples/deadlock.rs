@@ -10,8 +10,8 @@
 //!     opposite order:
 //!     this wait would block for ever: nothing can wake the hub
 //!       green thread 'main' waits on wait
-//!       green thread 'left', spawned at examples/deadlock.rs:27:18, waits on Mutex::lock
-//!       green thread 'right', spawned at examples/deadlock.rs:27:47, waits on Mutex::lock
+//!       green thread 'left', spawned at examples/deadlock.rs:30:18, waits on Mutex::lock
+//!       green thread 'right', spawned at examples/deadlock.rs:30:47, waits on Mutex::lock
 //!     same order:
 //!     left and right have eaten
 
@@ -21,7 +21,10 @@ use std::sync::Arc;
 use greenloop::sync::Mutex;
 use greenloop::{Builder, JoinHandle, LoopExit, joinall, killall, yield_now};
 
+mod tool;
+
 fn main() -> std::io::Result<()> {
+    tool::takes_no_arguments(include_str!("deadlock.rs"));
     println!("opposite order:");
     let (fork, knife) = tools();
     let table = [eat("left", &fork, &knife)?, eat("right", &knife, &fork)?];

@@ -13,19 +13,42 @@ use std::cell::Cell;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
+use clap::Parser;
 use greenloop::net::{TcpListener, TcpStream};
-use greenloop::{JoinHandle, spawn};
+use greenloop::{JoinHandle, sleep, spawn};
+use tool::{complain, failed_to, say};
+
+mod tool;
 
 const CLIENTS: usize = 1000;
 const LINES: usize = 3;
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Sends back what it is sent. Without arguments it shows itself with a thousand clients of its own.
+#[derive(Parser)]
+struct Options {
+    /// Where to listen, HOST:PORT
+    #[arg(value_parser = tool::address)]
+    address: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    tool::run(|| match options.address {
+        Some(address) => {
+            let listener = TcpListener::bind(&*address);
+            let listener = listener.map_err(failed_to(format_args!("listen at {address}")))?;
+            Ok(serve(&listener, &Rc::default())?)
+        }
+        None => demonstrate(),
+    })
+}
+
+fn demonstrate() -> Result<(), Box<dyn Error>> {
     let open = Rc::new(Cell::new(0));
-    if let Some(address) = std::env::args().nth(1) {
-        return Ok(serve(&TcpListener::bind(&*address)?, &open)?);
-    }
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let server = spawn({
@@ -38,18 +61,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     for client in clients {
         same += client.join()??;
     }
-    println!("{CLIENTS} clients, each with {LINES} lines answered: {same} lines came back as they were sent");
+    say!("{CLIENTS} clients, each with {LINES} lines answered: {same} lines came back as they were sent");
     greenloop::idle();
-    println!("connections still open: {}", open.get());
+    say!("connections still open: {}", open.get());
     server.kill();
     Ok(())
 }
 
 /// Accepts for ever.
 fn serve(listener: &TcpListener, open: &Rc<Cell<usize>>) -> io::Result<()> {
-    println!("listening on {}", listener.local_addr()?);
+    say!("listening on {}", listener.local_addr()?);
     loop {
-        let (stream, _) = listener.accept()?;
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // As many files are open as may be, for instance: when others have gone there is room again.
+                complain!("cannot accept: {error}");
+                sleep(Duration::from_millis(100));
+                continue;
+            }
+        };
         let open = Rc::clone(open);
         spawn(move || {
             open.set(open.get() + 1);

@@ -22,9 +22,12 @@ use std::time::Duration;
 use greenloop::event::Event;
 use greenloop::{scope, sleep, yield_now};
 
+mod tool;
+
 const RUNNERS: [&str; 4] = ["Ada", "Ben", "Cleo", "Dan"];
 
 fn main() {
+    tool::takes_no_arguments(include_str!("event_start.rs"));
     let start = Event::new();
     let running = Cell::new(0);
     scope(|scope| {

@@ -23,7 +23,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use greenloop::error::GreenletExit;
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main as main_greenlet};
 
+mod tool;
+
 fn main() -> Result<(), Box<dyn Error>> {
+    tool::takes_no_arguments(include_str!("greenlet_switch.rs"));
     two_coroutines()?;
     values_both_ways()?;
     results_go_to_the_parent()?;

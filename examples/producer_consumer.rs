@@ -31,10 +31,13 @@
 use greenloop::queue::JoinableQueue;
 use greenloop::{scope, yield_now};
 
+mod tool;
+
 const JOBS: u32 = 6;
 const ROOM: usize = 2;
 
 fn main() {
+    tool::takes_no_arguments(include_str!("producer_consumer.rs"));
     let jobs = JoinableQueue::bounded(ROOM);
     let results = scope(|scope| {
         let consumers = ["Ada", "Ben"].map(|name| scope.spawn(|| consume(name, &jobs)));

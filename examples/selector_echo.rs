@@ -22,6 +22,8 @@ use greenloop::net::{TcpListener, TcpStream};
 use greenloop::select::Selector;
 use greenloop::spawn;
 
+mod tool;
+
 /// What is registered with a descriptor: the object, and which function it is for.
 #[derive(Clone)]
 enum Callback {
@@ -66,6 +68,7 @@ fn serve(listener: TcpListener) -> io::Result<()> {
 }
 
 fn main() -> io::Result<()> {
+    tool::takes_no_arguments(include_str!("selector_echo.rs"));
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let server = spawn(|| serve(listener));

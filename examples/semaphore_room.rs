@@ -31,6 +31,8 @@ use std::cell::Cell;
 use greenloop::sync::Semaphore;
 use greenloop::{scope, yield_now};
 
+mod tool;
+
 const PLACES: usize = 2;
 const VISITORS: [&str; 7] = ["Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gwen"];
 
@@ -42,6 +44,7 @@ struct Museum {
 }
 
 fn main() {
+    tool::takes_no_arguments(include_str!("semaphore_room.rs"));
     let museum = Museum { room: Semaphore::new(PLACES), inside: Cell::new(0), in_line: Cell::new(0) };
     scope(|scope| {
         for name in VISITORS {

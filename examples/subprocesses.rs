@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 use greenloop::process::{Command, PartialOutput, Stdio};
 use greenloop::{sleep, spawn, try_joinall};
 
+mod tool;
+
 fn main() -> Result<(), Box<dyn Error>> {
+    tool::takes_no_arguments(include_str!("subprocesses.rs"));
     many_at_once()?;
     pipeline()?;
     others_run_meanwhile()?;

@@ -14,23 +14,38 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::ops::Range;
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
 use greenloop::threadpool::ThreadPool;
 use greenloop::{sleep, spawn};
+use tool::say;
 
-const LIMIT: u64 = 300_000;
+mod tool;
+
 /// Numbers that are looked at in one go.
 const CHUNK: u64 = 10_000;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let limit = std::env::args().nth(1).map_or(Ok(LIMIT), |limit| limit.parse())?;
+/// Counts primes, on one thread and on all processors.
+#[derive(Parser)]
+struct Options {
+    /// Count those below this number
+    #[arg(default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000_000))]
+    limit: u64,
+}
+
+fn main() -> ExitCode {
+    tool::run(|| count(Options::parse().limit))
+}
+
+fn count(limit: u64) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let serial: usize = chunks(limit).map(count_primes).sum();
     let serial_time = start.elapsed();
-    println!("{serial} primes below {limit}");
-    println!("on 1 thread: {serial_time:.1?}");
+    say!("{serial} primes below {limit}");
+    say!("on 1 thread: {serial_time:.1?}");
 
     let ticks = Rc::new(Cell::new(0));
     let ticking = spawn({
@@ -46,10 +61,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     // The order of the counts does not matter, and an early one need not wait for a late one.
     let counts: Result<Vec<usize>, _> = pool.imap_unordered(chunks(limit), count_primes).collect();
-    println!("on {} processors, a thread for each: {:.1?}", pool.size(), start.elapsed());
+    say!("on {} processors, a thread for each: {:.1?}", pool.size(), start.elapsed());
     ticking.kill();
     assert_eq!(counts?.into_iter().sum::<usize>(), serial);
-    println!("meanwhile the main thread {}", if ticks.get() > 0 { "ticked" } else { "stood still" });
+    say!("meanwhile the main thread {}", if ticks.get() > 0 { "ticked" } else { "stood still" });
     Ok(())
 }
 

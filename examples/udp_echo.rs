@@ -9,39 +9,58 @@
 //!     the first client got "one", "two" and "three" back
 //!     50 clients at once: 50 answers
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Parser;
 use greenloop::net::UdpSocket;
 use greenloop::pool;
 use greenloop::server::DatagramServer;
+use tool::{complain, failed_to, say};
+
+mod tool;
 
 const CLIENTS: usize = 50;
 /// How long a client waits for an answer before it asks again: datagrams may get lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-fn main() -> io::Result<()> {
-    let address = std::env::args().nth(1);
-    let server = DatagramServer::bind(address.as_deref().unwrap_or("127.0.0.1:0"))?
+/// Sends datagrams back. Without arguments it shows itself with clients of its own.
+#[derive(Parser)]
+struct Options {
+    /// Where to receive, HOST:PORT
+    #[arg(value_parser = tool::address)]
+    address: Option<String>,
+}
+
+fn main() -> ExitCode {
+    tool::run(|| serve(Options::parse().address.as_deref()))
+}
+
+fn serve(address: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let place = address.unwrap_or("127.0.0.1:0");
+    let server = DatagramServer::bind(place)
+        .map_err(failed_to(format_args!("receive at {place}")))?
         .limit(1000)
-        .on_error(|error| eprintln!("{error}"))
+        .on_error(|error| complain!("{error}"))
         .handle(|socket, datagram, peer| socket.send_to(&datagram, peer).map(|_sent| ()));
-    println!("listening on {}", server.local_addr()?);
+    say!("listening on {}", server.local_addr()?);
     if address.is_some() {
-        return server.serve_forever();
+        return Ok(server.serve_forever()?);
     }
     server.start()?;
 
     let client = Client::new(server.local_addr()?)?;
     let [one, two, three] = ["one", "two", "three"].map(|text| client.ask(text));
-    println!("the first client got {:?}, {:?} and {:?} back", one?, two?, three?);
+    say!("the first client got {:?}, {:?} and {:?} back", one?, two?, three?);
     let address = server.local_addr()?;
     let answers = pool::scope(CLIENTS, |pool| {
         pool.map(0..CLIENTS, |number| Client::new(address)?.ask(&format!("client {number}")))
     });
     let answered = answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
-    println!("{CLIENTS} clients at once: {answered} answers");
+    say!("{CLIENTS} clients at once: {answered} answers");
     server.stop(Duration::ZERO);
     Ok(())
 }

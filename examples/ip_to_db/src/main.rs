@@ -21,17 +21,21 @@
 #![expect(unreachable_pub, reason = "a program has no interface to keep narrow")]
 
 use std::sync::{Arc, Mutex};
-use std::{cell::Cell, error::Error, io, net::Ipv4Addr, time::Duration};
+use std::{cell::Cell, error::Error, io, net::Ipv4Addr, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use database::Database;
 use greenloop::{event::Event, net::TcpListener, scope, spawn, threadpool::unblock, with_timeout};
+use tool::say;
+use ureq::http::Uri;
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 mod database;
 #[path = "../../crawler/src/server.rs"]
 #[expect(dead_code, reason = "the crawler's site has more to answer")]
 mod server;
+#[path = "../../tool/mod.rs"]
+mod tool;
 /// ureq over greenloop's streams.
 #[path = "../../crawler/src/transport.rs"]
 mod transport;
@@ -45,7 +49,14 @@ struct Options {
     #[arg(long, default_value = ":memory:")]
     database: String,
     /// The service's URL, to which an address is added [default: one of its own]
+    #[arg(value_parser = service)]
     service: Option<String>,
+}
+
+fn service(text: &str) -> std::result::Result<String, &'static str> {
+    let scheme = text.parse::<Uri>().ok().and_then(|url| url.scheme_str().map(str::to_owned));
+    let is_http = scheme.is_some_and(|scheme| matches!(&*scheme, "http" | "https"));
+    is_http.then(|| text.to_owned()).ok_or("not a URL of http or https")
 }
 
 #[rustfmt::skip]
@@ -55,8 +66,11 @@ const PLACES: [(&str, &str); 10] = [
     ("193.0.14.129", "Netherlands"), ("193.17.47.1", "Czechia"), ("202.12.27.33", "Japan"),
 ];
 
-fn main() -> Result<()> {
-    let options = Options::parse();
+fn main() -> ExitCode {
+    tool::run(|| fill(Options::parse()))
+}
+
+fn fill(options: Options) -> Result<()> {
     let service = options.service.map_or_else(own_service, Ok)?;
     // A lock of std's: only OS threads of the pool take it.
     let database = Arc::new(Mutex::new(unblock(move || Database::open(&options.database))?));
@@ -71,11 +85,12 @@ fn main() -> Result<()> {
         unblock(move || database.lock().unwrap().store(address, &country))
     };
     scope(|scope| {
-        let lookups = PLACES.map(|(address, _)| scope.spawn(|| look_up(address)));
+        let look_up = |address| look_up(address).map_err(|error| format!("{address}: {error}"));
+        let lookups = PLACES.map(|(address, _)| scope.spawn(move || look_up(address)));
         lookups.into_iter().try_for_each(|lookup| lookup.join().expect("no lookup panics"))
     })?;
     let places: Vec<(Ipv4Addr, String)> = unblock(move || database.lock().unwrap().places())?;
-    places.iter().for_each(|(address, country)| println!("{:16} {country}", address.to_string()));
+    places.iter().for_each(|(address, country)| say!("{:16} {country}", address.to_string()));
     Ok(())
 }
 

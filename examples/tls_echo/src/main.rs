@@ -6,6 +6,7 @@
 //!
 //! Expected output:
 //!
+//!     listening on 127.0.0.1:[..]
 //!     20 clients, each with a line over TLS: 20 lines came back
 //!     a client that trusts nobody: invalid peer certificate: UnknownIssuer
 //!     a client without TLS: turned away
@@ -13,9 +14,11 @@
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser;
 use greenloop::net::TcpStream;
 use greenloop::pool::Pool;
 use greenloop::server::StreamServer;
@@ -23,21 +26,40 @@ use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use tool::{failed_to, say};
+
+#[path = "../../tool/mod.rs"]
+mod tool;
 
 const CLIENTS: usize = 20;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1);
+/// Sends back what it is sent, over TLS. Without arguments it shows itself with clients of its own.
+#[derive(Parser)]
+struct Options {
+    /// Where to listen, HOST:PORT
+    #[arg(value_parser = tool::address)]
+    address: Option<String>,
+}
+
+fn main() -> ExitCode {
+    tool::run(|| serve(Options::parse().address.as_deref()))
+}
+
+fn serve(address: Option<&str>) -> Result<(), Box<dyn Error>> {
     let certified = generate_simple_self_signed(["localhost".to_owned()])?;
     let settings = server_settings(&certified)?;
-    let server = StreamServer::bind(address.as_deref().unwrap_or("127.0.0.1:0"))?
+    let place = address.unwrap_or("127.0.0.1:0");
+    let server = StreamServer::bind(place)
+        .map_err(failed_to(format_args!("listen at {place}")))?
+        .limit(1000)
         .wrap(move |stream| {
             let session = ServerConnection::new(settings.clone()).map_err(io::Error::other)?;
             Ok(StreamOwned::new(session, stream))
         })
         .handle(|stream, _peer| echo(stream));
+    say!("listening on {}", server.local_addr()?);
     if address.is_some() {
-        print!("{}", certified.cert.pem());
+        say!("{}", certified.cert.pem().trim_end());
         return Ok(server.serve_forever()?);
     }
     server.start()?;
@@ -48,27 +70,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = client_settings(trusted)?;
     let answers = Pool::new(CLIENTS).map(0..CLIENTS, move |_| ask(address, &settings));
     let right = answers.iter().filter(|answer| matches!(answer, Ok(Ok(line)) if line == "hello\n"));
-    println!("{CLIENTS} clients, each with a line over TLS: {} lines came back", right.count());
+    say!("{CLIENTS} clients, each with a line over TLS: {} lines came back", right.count());
 
     let refusal = ask(address, &client_settings(RootCertStore::empty())?).expect_err("nobody is trusted");
-    println!("a client that trusts nobody: {refusal}");
+    say!("a client that trusts nobody: {refusal}");
     let mut plain = TcpStream::connect(address)?;
     plain.write_all(b"hello\n")?;
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer); // An alert, if anything.
-    println!("a client without TLS: {}", if answer.ends_with(b"hello\n") { "served" } else { "turned away" });
+    say!("a client without TLS: {}", if answer.ends_with(b"hello\n") { "served" } else { "turned away" });
     server.stop(Duration::ZERO);
     Ok(())
 }
 
-fn echo(stream: StreamOwned<ServerConnection, TcpStream>) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    while stream.read_line(&mut line)? > 0 {
-        stream.get_mut().write_all(line.as_bytes())?;
-        line.clear();
+fn echo(mut stream: StreamOwned<ServerConnection, TcpStream>) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => stream.write_all(&buffer[..count])?,
+        }
     }
-    Ok(())
 }
 
 /// One client: the line that came back.
