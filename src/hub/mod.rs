@@ -65,6 +65,8 @@ use crate::sys::shared::Shared;
 
 /// Operations that a green thread may do at a stretch without waiting, see [`spend_budget`].
 const BUDGET: u32 = 64;
+/// Killed ones that may stand among the fresh ones in any case.
+const DEAD_FRESH: usize = 1024;
 /// Green threads are numbered from blocks, so that a spawn needs no atomic operation for it.
 const NUMBERS_AT_A_TIME: u64 = 1 << 20;
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -75,6 +77,8 @@ pub(crate) trait Job {
     fn run(&self, fiber: FiberRef);
     /// The stack that it asked for.
     fn stack(&self) -> SizeClass;
+    /// Whether it was killed, and will not begin.
+    fn has_ended(&self) -> bool;
     /// There is no stack for it.
     fn fail(&self, error: crate::error::StackError);
     /// Its hub ends before it could begin.
@@ -107,6 +111,8 @@ pub(crate) struct HubState {
     /// In the child of a fork, the green thread that forked, which stands for the main greenlet.
     heir: Cell<Option<FiberRef>>,
     ready: RefCell<Ready<FiberRef, Shared<dyn Job>>>,
+    /// Fresh ones killed since those were last taken out.
+    dead_fresh: Cell<usize>,
     /// What a fiber finds to begin with.
     starting: Cell<Option<Shared<dyn Job>>>,
     timers: RefCell<Timers<Alarm>>,
@@ -144,6 +150,7 @@ impl HubState {
             epoch: Cell::new(door.epoch()),
             heir: Cell::new(None),
             ready: RefCell::new(Ready::new()),
+            dead_fresh: Cell::new(0),
             starting: Cell::new(None),
             timers: RefCell::new(Timers::new()),
             reactor: OnceCell::new(),
@@ -273,6 +280,19 @@ impl HubState {
     #[inline]
     pub(crate) fn push_fresh(&self, job: Shared<dyn Job>) {
         self.ready.borrow_mut().push_fresh(job);
+    }
+
+    /// One that is fresh was killed. When they may be half of all, they are taken out: who spawns and kills need never yield.
+    pub(crate) fn count_dead_fresh(&self) {
+        let dead = self.dead_fresh.get() + 1;
+        self.dead_fresh.set(dead);
+        let mut ready = self.ready.borrow_mut();
+        if dead >= DEAD_FRESH && dead >= ready.fresh() / 2 {
+            self.dead_fresh.set(0);
+            let taken = ready.take_fresh_if(|job| job.has_ended());
+            drop(ready);
+            drop(taken);
+        }
     }
 
     /// A green thread is spawned here: counts it, and gives it a number that no other one of the process has.

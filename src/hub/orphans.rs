@@ -32,6 +32,10 @@ impl Job for Orphans {
         SizeClass::default_now()
     }
 
+    fn has_ended(&self) -> bool {
+        false
+    }
+
     fn fail(&self, error: StackError) {
         let orphans = self.0.take();
         greenlet::report_text(&format!("{} greenlets cannot be ended, and leak: {error}", orphans.len()));

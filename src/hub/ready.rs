@@ -94,6 +94,27 @@ impl<W: PartialEq, F> Ready<W, F> {
         self.woken.is_empty() && self.fresh.is_empty()
     }
 
+    /// How many fresh ones there are.
+    pub(super) fn fresh(&self) -> usize {
+        self.fresh.len()
+    }
+
+    /// Takes out which of the fresh ones `goes`.
+    pub(super) fn take_fresh_if(&mut self, goes: impl Fn(&F) -> bool) -> Vec<F> {
+        let mut taken = Vec::new();
+        let left = self.fresh_left;
+        for (place, fresh) in std::mem::take(&mut self.fresh).into_iter().enumerate() {
+            if !goes(&fresh) {
+                self.fresh.push_back(fresh);
+                continue;
+            }
+            taken.push(fresh);
+            // The places of this pass are theirs alone.
+            self.fresh_left -= usize::from(place < left);
+        }
+        taken
+    }
+
     /// Everything fresh, for the hub's end.
     pub(super) fn take_fresh(&mut self) -> VecDeque<F> {
         std::mem::take(&mut self.fresh)
@@ -141,6 +162,17 @@ mod tests {
         ready.begin_pass();
         assert_eq!(ready.pop_fresh_if(|_| false), None);
         assert_eq!(ready.pop_fresh_if(|_| true), Some(1));
+    }
+
+    #[test]
+    fn who_is_taken_out_gives_its_place_in_the_pass_to_nobody() {
+        let mut ready = Ready::<u32, u32>::new();
+        (0..4).for_each(|number| ready.push_fresh(number));
+        ready.begin_pass();
+        (4..8).for_each(|number| ready.push_fresh(number));
+        assert_eq!(ready.take_fresh_if(|number| number % 3 == 1), [1, 4, 7]);
+        assert_eq!(std::iter::from_fn(|| ready.pop_fresh()).collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!((ready.begin_pass(), ready.fresh()), ((2, 0), 2));
     }
 
     #[test]

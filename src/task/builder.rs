@@ -177,9 +177,7 @@ impl Builder {
         let (task, job) = Task::pair(|| core, function);
         match self.delay {
             None => hub.push_fresh(job),
-            Some(delay) => {
-                hub.arm(Time::after(delay), Alarm::Start(job));
-            }
+            Some(delay) => task.core().set_due(hub.arm(Time::after(delay), Alarm::Start(job))),
         }
         Ok(JoinHandle::new(task))
     }

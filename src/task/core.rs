@@ -1,6 +1,6 @@
 //! The part of a green thread that does not depend on its types: who it is, where it belongs, and its end.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 #[cfg(feature = "monkey")]
 use std::io;
 use std::mem;
@@ -10,6 +10,7 @@ use std::task::Waker;
 use crate::greenlet::{Describe, FiberRef, SizeClass};
 use crate::hub::fork::end_of_heir;
 use crate::hub::remote::Door;
+use crate::hub::timers::TimerKey;
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::Ticket;
 use crate::hub::{HubRef, local_hub};
@@ -26,8 +27,8 @@ use super::local;
 /// The part of a green thread that does not depend on its types.
 pub(super) struct Core {
     pub(super) id: u64,
-    /// Few have one: it takes a word, and the text lies elsewhere.
-    name: Option<Box<Box<str>>>,
+    /// Set before the handle is given out.
+    rarities: OnceCell<Box<Rarities>>,
     pub(super) place: &'static Location<'static>,
     /// The hub that it belongs to.
     pub(super) door: &'static Door,
@@ -47,6 +48,14 @@ pub(super) struct Core {
     pub(super) isolation: Cell<Option<Box<Isolation>>>,
 }
 
+/// What few have, elsewhere so that it takes all others a word.
+#[derive(Default)]
+struct Rarities {
+    name: Option<Box<str>>,
+    /// The timer that begins it, which may have rung. Home thread only.
+    due: Cell<Option<TimerKey>>,
+}
+
 impl Core {
     #[inline]
     pub(super) fn new(
@@ -58,7 +67,7 @@ impl Core {
         let id = if local::are_inherited() { local::hand_down(hub) } else { hub.count_spawned() };
         Core {
             id,
-            name: name.map(Box::new),
+            rarities: name.map_or_else(OnceCell::new, Core::named),
             place,
             stack,
             door: hub.door(),
@@ -71,6 +80,11 @@ impl Core {
             #[cfg(feature = "monkey")]
             isolation: Cell::new(Core::isolation_for_all()),
         }
+    }
+
+    #[cold]
+    fn named(name: Box<str>) -> OnceCell<Box<Rarities>> {
+        OnceCell::from(Box::new(Rarities { name: Some(name), due: Cell::new(None) }))
     }
 
     /// # Panics
@@ -92,7 +106,17 @@ impl Core {
     }
 
     pub(super) fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(|name| &***name)
+        self.rarities.get()?.name.as_deref()
+    }
+
+    /// Says which timer begins it, before the handle is given out.
+    pub(super) fn set_due(&self, timer: TimerKey) {
+        self.rarities.get_or_init(Box::default).due.set(Some(timer));
+    }
+
+    /// That timer, once.
+    pub(super) fn take_due(&self) -> Option<TimerKey> {
+        self.rarities.get()?.due.take()
     }
 
     #[inline]

@@ -150,7 +150,8 @@ impl<T> JoinHandle<T> {
 
     /// Raises [`GreenletExit`] in the green thread where it is parked, and waits until it has ended, cleanup included.
     ///
-    /// One that has not begun never runs; one that has ended is left alone. A green thread may catch the exit and go on:
+    /// One that has not begun never runs, and its closure is dropped at once, as is the timer of one that was to begin later; one
+    /// that has ended is left alone. A green thread may catch the exit and go on:
     /// then this waits on. Killing oneself unwinds at once. gevent's `kill(block=True)`.
     ///
     /// The closure of one that never runs is dropped as a [hub callback](crate::hub#callbacks): its destructors may not wait.

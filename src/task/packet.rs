@@ -184,6 +184,10 @@ where
         self.core.stack
     }
 
+    fn has_ended(&self) -> bool {
+        self.core.has_ended()
+    }
+
     fn fail(&self, error: StackError) {
         let _ = self.end_unstarted(JoinError::Stack(error));
     }
@@ -248,7 +252,10 @@ pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + 
         hub.interrupt(fiber, Interrupt::new(payload, 0));
     } else if !task.core().has_ended() {
         // Neither running nor ended: it has not begun, or it is publishing its end, which comes first then.
-        let _ = task.end_unstarted(JoinError::from_payload(payload));
+        let was_unstarted = task.end_unstarted(JoinError::from_payload(payload)).is_ok();
+        if was_unstarted && !task.core().take_due().is_some_and(|timer| hub.disarm(timer)) {
+            hub.count_dead_fresh();
+        }
     }
 }
 
