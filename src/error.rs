@@ -36,7 +36,7 @@ pub enum SwitchError {
     Stack(#[from] StackError),
     /// The OS thread ends: a destructor of one of its thread-locals switches, or of a
     /// [greenlet-local](crate::greenlet_local) of main. Nothing goes on there any more. What was sent is dropped.
-    #[error("the OS thread ends: nothing is switched to any more")]
+    #[error("this OS thread ends: nothing is switched to any more")]
     Ending,
 }
 
@@ -97,6 +97,20 @@ pub struct Unwinding;
 
 impl From<Unwinding> for io::Error {
     fn from(error: Unwinding) -> io::Error {
+        io::Error::other(error)
+    }
+}
+
+/// A wait in a destructor of a thread-local, or of a [greenlet-local](crate::greenlet_local) of main, while its OS thread ends.
+///
+/// Nothing waits there any more. IO that would wait fails with this error, as an [`io::Error`] of kind `Other`; a wait that has
+/// no error to give panics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("this OS thread ends: nothing waits here any more")]
+pub struct ThreadEnds;
+
+impl From<ThreadEnds> for io::Error {
+    fn from(error: ThreadEnds) -> io::Error {
         io::Error::other(error)
     }
 }

@@ -58,6 +58,9 @@
 //! - **Waiting in a destructor while unwinding**: IO that would have to wait fails with
 //!   [`Unwinding`](error::Unwinding), and a sleep returns at once, so that other green threads do not run while
 //!   `std::thread::panicking()` is true.
+//! - **Destructors of thread-locals**: while an OS thread ends, nothing waits on it, is spawned or switched to. IO that would have to wait
+//!   fails with [`ThreadEnds`](error::ThreadEnds), other waits panic, and green threads that are still parked leak: see
+//!   [`Config::abort_if_parked`](hub::Config::abort_if_parked).
 //! - **`panic = "abort"`** makes every panic, every kill and every time limit end the process: greenloop needs unwinding, and does not
 //!   compile without. If your program has none of the three, set the environment variable `GREENLOOP_PANIC_ABORT=1` when you build it.
 //! - **The end of `main`** ends the process, whoever still runs: [`joinall`] or [`Hub::join`](hub::Hub::join) before.

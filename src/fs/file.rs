@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::OpenOptions;
-use crate::error::Unwinding;
+
+use crate::hub::waiter::check_may_wait;
 use crate::io::{AnyFile, Pauses};
 use crate::sys::clock::Time;
 
@@ -153,7 +154,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::lock`]. [`Unwinding`] if it would have to wait while the green thread unwinds.
+    /// As [`std::fs::File::lock`]. [`Unwinding`](crate::error::Unwinding) if it would have to wait while the green thread unwinds.
     ///
     /// # Examples
     ///
@@ -209,7 +210,7 @@ impl File {
             match self.try_lock_with(take) {
                 Ok(()) => return Ok(()),
                 Err(TryLockError::WouldBlock) if pauses.pause() => {}
-                Err(TryLockError::WouldBlock) => return Err(Unwinding.into()),
+                Err(TryLockError::WouldBlock) => check_may_wait()?,
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }

@@ -23,7 +23,7 @@ use super::unraisable::{catch, discard};
 use crate::sys::memory;
 use crate::sys::section::Section;
 pub(super) use thread::{ENDING_RULE, existing_thread, try_thread};
-pub(crate) use thread::{Stopped, Thread, is_ending, thread};
+pub(crate) use thread::{Stopped, Thread, abort_if_parked, is_ending, thread};
 #[cfg(feature = "monkey")]
 pub(super) use thread::{lend_thread, refuse_from_now_on};
 

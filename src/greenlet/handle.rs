@@ -21,7 +21,8 @@ use crate::error::{ParentError, SwitchError};
 /// suspended greenlet that has a handle to itself on its stack stays alive by that: get `current().parent()` in one
 /// statement, and switch to it in the next.
 ///
-/// A greenlet and its handles belong to one OS thread:
+/// A greenlet and its handles belong to one OS thread. When that ends, its suspended greenlets are dead: they never go on, and their
+/// stacks leak.
 ///
 /// ```compile_fail
 /// let greenlet = greenloop::greenlet::Greenlet::new(|value: u32| value);

@@ -42,7 +42,7 @@ pub use trace::{Event, Trace, Tracer, settrace};
 
 pub(crate) use callback::{CALLBACK, UNDER_LOCK, callback, guarded};
 pub(crate) use fiber::{
-    Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, is_ending, thread,
+    Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, abort_if_parked, is_ending, thread,
 };
 pub(crate) use stack::{SizeClass, cool_stacks};
 pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};

@@ -54,7 +54,7 @@ pub type Tracer = dyn Fn(&Trace);
 /// ```
 pub fn settrace(hook: Option<Rc<Tracer>>) -> Option<Rc<Tracer>> {
     let thread = thread();
-    thread.tracing.set(hook.is_some());
+    thread.trace_from_now_on(hook.is_some());
     thread.tracer.replace(hook)
 }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::local_hub;
+use crate::greenlet::abort_if_parked;
 use crate::sys::epoll::Epoll;
 use crate::sys::uring::Uring;
 
@@ -72,13 +73,14 @@ impl Driver {
 pub struct Config {
     pub(super) driver: Option<Driver>,
     pub(super) spin: Duration,
+    abort_if_parked: bool,
 }
 
 impl Config {
     /// The defaults: epoll, or poll(2) where the kernel has none, unless the environment variable `GREENLOOP_DRIVER` (`epoll`,
-    /// `poll`, `io_uring`) names one; and no spin.
+    /// `poll`, `io_uring`) names one; no spin; and an OS thread that ends with parked green threads leaks them.
     pub const fn new() -> Config {
-        Config { driver: None, spin: Duration::ZERO }
+        Config { driver: None, spin: Duration::ZERO, abort_if_parked: false }
     }
 
     /// Uses this driver, whatever the environment says.
@@ -92,6 +94,31 @@ impl Config {
     /// blocks all the same: after a spin in vain it spins less and less often.
     pub const fn spin(mut self, longest: Duration) -> Config {
         self.spin = longest;
+        self
+    }
+
+    /// Aborts the process, with one line, if the OS thread ends while a green thread is parked on it or a greenlet suspended.
+    ///
+    /// By default their stacks leak, and nothing that they own is ever dropped. That is sound but for one case: a frame that leaks
+    /// inside [`std::thread::scope`] has lent what it borrows to another OS thread, and does not wait for that one any more. If it borrowed
+    /// from a thread-local variable of the thread that ends, inside [`LocalKey::with`](std::thread::LocalKey::with), the variable is
+    /// destroyed while the other thread uses it. A program that does such things joins its green threads, for
+    /// instance by [`Hub::join`](crate::hub::Hub::join), before an OS thread ends; with this setting it is told where it does not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::{Config, Hub, configure};
+    ///
+    /// let thread = std::thread::spawn(|| {
+    ///     configure(Config::new().abort_if_parked(true)).unwrap();
+    ///     drop(greenloop::spawn(|| greenloop::yield_now()));
+    ///     Hub::current().join(); // without this, the process would abort
+    /// });
+    /// assert!(thread.join().is_ok());
+    /// ```
+    pub const fn abort_if_parked(mut self, abort: bool) -> Config {
+        self.abort_if_parked = abort;
         self
     }
 }
@@ -127,6 +154,7 @@ pub fn configure(config: Config) -> Result<(), AlreadyRunning> {
         return Err(AlreadyRunning);
     }
     SETTINGS.set(config);
+    abort_if_parked(config.abort_if_parked);
     Ok(())
 }
 

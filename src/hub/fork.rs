@@ -126,6 +126,8 @@ impl HubState {
         if let Some(reactor) = self.reactor.get() {
             reactor.begin_anew(self.door().bell());
         }
+        // What the parent's frames have lent to other OS threads, these are not here to use.
+        greenlet::abort_if_parked(false);
         if !is_of_main() {
             self.heir.set(Some(self.thread.current()));
         }

@@ -4,6 +4,7 @@
 //! a finished wait is nothing. Because wake and run are two steps, whatever was handed over in between goes to the next in
 //! line if the woken one is killed or times out: who waits looks at [`Wakeup`] and asks the primitive's own state.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::panic;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use super::remote::{Door, Letter};
 use super::timers::TimerKey;
 use super::waitset::WaitSet;
 use super::{Alarm, HubRef, hub, local_hub};
-use crate::error::{InvalidSwitch, LoopExit};
-use crate::greenlet::{Arrival, FiberRef, Interrupt as Raised, callback};
+use crate::error::{InvalidSwitch, LoopExit, ThreadEnds, Unwinding};
+use crate::greenlet::{self, Arrival, FiberRef, Interrupt as Raised, callback};
 use crate::sys::clock::Time;
 
 /// What a wait is for, as reports tell it.
@@ -378,6 +379,28 @@ impl Waiter {
 #[inline]
 pub(crate) fn is_unwinding() -> bool {
     std::thread::panicking() && is_own_unwinding()
+}
+
+/// Whether the calling greenlet may wait: it neither unwinds nor ends with its OS thread.
+#[inline]
+pub(crate) fn may_wait() -> bool {
+    !is_unwinding() && !greenlet::is_ending()
+}
+
+/// [`may_wait`] for what can say why not.
+///
+/// # Errors
+///
+/// [`Unwinding`], or [`ThreadEnds`].
+#[inline]
+pub(crate) fn check_may_wait() -> io::Result<()> {
+    if is_unwinding() {
+        return Err(Unwinding.into());
+    }
+    if greenlet::is_ending() {
+        return Err(ThreadEnds.into());
+    }
+    Ok(())
 }
 
 #[cold]

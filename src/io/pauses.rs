@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::hub::waiter::is_unwinding;
+use crate::hub::waiter::may_wait;
 use crate::sys::clock::Time;
 use crate::task::sleep;
 
@@ -21,11 +21,11 @@ impl Pauses {
         Pauses { next: FIRST, deadline }
     }
 
-    /// Sleeps for the next pause; `false` at once if the deadline has passed. A green thread that unwinds must not wait: to
-    /// it, every deadline has passed.
+    /// Sleeps for the next pause; `false` at once if the deadline has passed. To one that may
+    /// not wait, as it unwinds or its OS thread ends, every deadline has passed.
     pub(crate) fn pause(&mut self) -> bool {
         let left = Time::now().until(self.deadline);
-        if left.is_zero() || is_unwinding() {
+        if left.is_zero() || !may_wait() {
             return false;
         }
         sleep(self.next().min(left));

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use super::home::{Found, Home};
 use super::operation::{Direction, Operation};
-use crate::error::Unwinding;
 use crate::hub::reactor::{Key, Reactor, Registration, Turn};
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, check_may_wait};
 use crate::hub::{hub, local_hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
@@ -83,7 +82,7 @@ impl<T: AsFd> Source<T> {
     /// # Errors
     ///
     /// What the call says. EAGAIN if the timeout passes, or in nonblocking mode. EBADF if the source is closed, before or
-    /// meanwhile. [`Unwinding`] if it would have to wait while the green thread unwinds.
+    /// meanwhile. [`Unwinding`](crate::error::Unwinding) if it would have to wait while the green thread unwinds.
     #[inline]
     pub(crate) fn run<O: Operation>(&self, operation: O) -> io::Result<O::Output> {
         self.run_within(operation, Limit::Timeout)
@@ -206,9 +205,7 @@ impl<T: AsFd> Source<T> {
         limit: Limit,
         known: Option<(&Reactor, Key)>,
     ) -> io::Result<O::Output> {
-        if is_unwinding() {
-            return Err(Unwinding.into());
-        }
+        check_may_wait()?;
         let fd = self.inner.as_fd();
         let deadline = match limit {
             Limit::Timeout => self.timeout(O::DIRECTION).map(Time::after),

@@ -5,9 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::Interest;
-use crate::error::Unwinding;
 use crate::hub::reactor::{Reactor, Watch};
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, check_may_wait};
 use crate::hub::{hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::{descriptor, poll};
@@ -76,7 +75,7 @@ pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
 /// # Errors
 ///
 /// An error of kind [`TimedOut`](io::ErrorKind::TimedOut) when `timeout` has passed. EBADF if the descriptor is not open.
-/// What epoll_ctl(2) says. [`Unwinding`], in an error of kind `Other`, if it would have to wait
+/// What epoll_ctl(2) says. [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait
 /// while the green thread unwinds.
 ///
 /// # Panics
@@ -114,9 +113,7 @@ pub fn wait_fd(fd: impl AsFd, interest: Interest, timeout: Option<Duration>) -> 
 
 /// [`wait_fd`] for a descriptor that was not ready just now.
 fn wait_unready(fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Duration>) -> io::Result<Interest> {
-    if is_unwinding() {
-        return Err(Unwinding.into());
-    }
+    check_may_wait()?;
     let deadline = timeout.map(Time::after);
     let waiter = Waiter::new(waiting_on(fd, interest));
     let hub = hub();

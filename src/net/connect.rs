@@ -14,7 +14,7 @@ use super::tcp_stream::TcpStream;
 use crate::error::JoinError;
 use crate::hub::local_hub;
 use crate::hub::reactor::Reactor;
-use crate::hub::waiter::is_unwinding;
+use crate::hub::waiter::may_wait;
 use crate::io::Source;
 use crate::io::socket::Connect;
 use crate::sys::clock::Time;
@@ -46,11 +46,11 @@ fn race(addresses: impl Iterator<Item = SocketAddr>, deadline: Time) -> io::Resu
     let mut failure = Failure::default();
     while let Some((place, address)) = waiting.pop_front() {
         let is_alone = running.is_empty() && waiting.is_empty();
-        match Attempt::begin(address, is_alone && !is_unwinding() && pays_as_a_whole(address)) {
+        match Attempt::begin(address, is_alone && may_wait() && pays_as_a_whole(address)) {
             Err(error) => failure.note(place, error),
             Ok(attempt) if attempt.rest.is_none() => return attempt.finish(deadline),
             // There is nobody to race with, or the green thread unwinds and may not wait, whatever for.
-            Ok(attempt) if is_alone || is_unwinding() => match attempt.finish(deadline) {
+            Ok(attempt) if is_alone || !may_wait() => match attempt.finish(deadline) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failure.note(place, error),
             },

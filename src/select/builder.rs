@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::channel::{Arm, Choice, Grant, Receiver, Sender};
 use crate::error::{
-    ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError, Unwinding,
+    ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
 use crate::hub::reactor::Watch;
-use crate::hub::waiter::{Interrupt, Waiter, WaitingOn, Wakeup, is_unwinding};
+use crate::hub::waiter::{Interrupt, Waiter, WaitingOn, Wakeup, check_may_wait};
 use crate::hub::waitlist::Ticket;
 use crate::hub::{hub, spend_budget};
 use crate::io::Interest;
@@ -469,9 +469,7 @@ impl Drop for Lines<'_, '_> {
 
 /// Has the waiter woken when `fd` is ready. `None` if it always is.
 fn watch<'a>(fd: BorrowedFd<'_>, interest: Interest, waiter: &Waiter) -> io::Result<Option<Place<'a>>> {
-    if is_unwinding() {
-        return Err(Unwinding.into());
-    }
+    check_may_wait()?;
     match hub().try_reactor()?.watch(fd.as_raw_fd(), interest, waiter.notify()) {
         Ok(watch) => Ok(Some(Place::Watch(watch))),
         Err((error, _)) if descriptor::is_always_ready(&error) => Ok(None),
@@ -554,7 +552,7 @@ impl<'a> SelectedOperation<'a> {
     ///
     /// # Errors
     ///
-    /// EBADF if it is not open. What epoll_ctl(2) says. [`Unwinding`], in an error of kind `Other`, if it would have to wait while the
+    /// EBADF if it is not open. What epoll_ctl(2) says. [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait while the
     /// green thread unwinds.
     ///
     /// # Panics

@@ -5,9 +5,8 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use super::PollFd;
-use crate::error::Unwinding;
 use crate::hub::reactor::Watch;
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, check_may_wait};
 use crate::hub::{hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::poll::check_all;
@@ -23,7 +22,7 @@ use crate::sys::poll::check_all;
 ///
 /// # Errors
 ///
-/// What epoll_ctl(2) says. [`Unwinding`], in an error of kind `Other`, if it would have to wait while the green thread unwinds.
+/// What epoll_ctl(2) says. [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait while the green thread unwinds.
 /// That the time is over is no error, but 0.
 ///
 /// # Panics
@@ -56,9 +55,7 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<usi
 }
 
 fn wait(fds: &mut [PollFd<'_>], deadline: Option<Time>) -> io::Result<usize> {
-    if is_unwinding() {
-        return Err(Unwinding.into());
-    }
+    check_may_wait()?;
     let waiter = Waiter::new(WaitingOn::Other("poll"));
     loop {
         let mut watches = Watches(Vec::with_capacity(fds.len()));

@@ -3,6 +3,7 @@
 pub(crate) mod atomic;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
+pub(crate) mod destructors;
 pub(crate) mod epoll;
 pub(crate) mod futex;
 pub(crate) mod lock;
@@ -18,7 +19,6 @@ pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod socket;
-#[cfg(feature = "monkey")]
 pub(crate) mod thread_local;
 pub(crate) mod uring;
 pub(crate) mod wake;

@@ -1,6 +1,6 @@
 //! Where the calling OS thread keeps its thread-local variables, and running with those of another one.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(feature = "monkey", target_arch = "x86_64"))]
 use std::arch::asm;
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
@@ -39,9 +39,11 @@ pub(crate) fn block_around(address: usize) -> Option<Range<usize>> {
 }
 
 /// A bit of AT_HWCAP2: a program may set the base of FS, to which thread-local variables are relative, without the kernel.
+#[cfg(feature = "monkey")]
 const FSGSBASE: u64 = 1 << 1;
 
 /// Whether a program may run with the thread-local variables of another OS thread than its own.
+#[cfg(feature = "monkey")]
 pub(crate) fn can_be_moved() -> bool {
     // SAFETY: takes no pointers; an unknown number gives 0.
     cfg!(target_arch = "x86_64") && unsafe { libc::getauxval(libc::AT_HWCAP2) } & FSGSBASE != 0
@@ -52,6 +54,7 @@ pub(crate) fn can_be_moved() -> bool {
 /// # Safety
 ///
 /// They [can be moved](can_be_moved).
+#[cfg(feature = "monkey")]
 #[inline(always)]
 pub(crate) unsafe fn base() -> usize {
     let base;
@@ -73,6 +76,7 @@ pub(crate) unsafe fn base() -> usize {
 ///
 /// They [can be moved](can_be_moved); `base` is that of a live OS thread which does not use its variables meanwhile. The
 /// caller neither uses a thread-local variable nor is inlined where one is used: their addresses may have been kept.
+#[cfg(feature = "monkey")]
 #[inline(always)]
 pub(crate) unsafe fn move_to(base: usize) {
     #[cfg(target_arch = "x86_64")]

@@ -43,8 +43,7 @@ use std::time::Duration;
 
 use self::crew::{Crew, Task};
 pub use self::job::Job;
-use crate::error::Unwinding;
-use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, check_may_wait, may_wait};
 pub use crate::task::Imap;
 
 /// How many jobs of [`unblock`] run at a time. They mostly wait, for a disk or for a library's own connection, so there
@@ -93,10 +92,10 @@ where
     SHARED.unblock(f)
 }
 
-/// Whether the calling thread must stop for what it has to wait for, or may as well: it belongs to a pool, or its green thread
-/// unwinds.
+/// Whether the calling thread must stop for what it has to wait for, or may as well: it belongs to a pool, its green thread
+/// unwinds, or it ends.
 pub(crate) fn stops() -> bool {
-    crew::is_worker() || is_unwinding()
+    crew::is_worker() || !may_wait()
 }
 
 /// [`unblock`] for a call to the system that ends, whatever others do: its threads are apart from those of [`unblock`]. Its errors
@@ -242,9 +241,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        if is_unwinding() {
-            return Err(Unwinding.into());
-        }
+        check_may_wait()?;
         Ok(self.try_submit(f)?.take().unwrap_or_else(|payload| resume_unwind(payload)))
     }
 

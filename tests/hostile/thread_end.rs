@@ -1,22 +1,26 @@
 //! The end of an OS thread.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use greenloop::error::SwitchError;
+use greenloop::error::{SwitchError, ThreadEnds};
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main};
-use greenloop::hub::Hub;
+use greenloop::hub::{Config, Hub, configure};
 use greenloop::sync::Mutex;
 use greenloop::{
-    Builder, JoinHandle, Timeout, greenlet_local, scope, sleep, spawn, spawn_later, with_timeout, yield_now,
+    Builder, JoinHandle, Timeout, greenlet_local, io, scope, sleep, spawn, spawn_later, with_timeout,
+    yield_now,
 };
 
 use crate::LIMIT;
-use crate::support::within;
+use crate::support::{resident_bytes, run_child, within};
 
 /// Something for a destructor to do, last of all.
 struct Defer(Option<Box<dyn FnOnce()>>);
@@ -95,6 +99,12 @@ fn is_refused<R>(call: impl FnOnce() -> R) {
     assert!(text.contains("OS thread"), "{text}");
 }
 
+/// Whether the error of a refused wait says so.
+fn is_told<T: Debug>(result: std::io::Result<T>) {
+    let error = result.unwrap_err();
+    assert!(error.get_ref().is_some_and(|error| error.is::<ThreadEnds>()), "{error:?}");
+}
+
 #[test]
 fn every_wait_is_refused() {
     within(LIMIT, || {
@@ -109,9 +119,18 @@ fn every_wait_is_refused() {
                     is_refused(|| greenloop::channel::unbounded::<()>().1.recv().unwrap_err());
                     is_refused(|| greenloop::block_on(std::future::pending::<()>()));
                     is_refused(|| with_timeout(Duration::from_secs(1), yield_now));
-                    is_refused(|| {
-                        greenloop::net::TcpListener::bind("127.0.0.1:0").unwrap().accept().unwrap()
-                    });
+                    let listener = greenloop::net::TcpListener::bind("127.0.0.1:0").unwrap();
+                    is_told(listener.accept());
+                    is_told(io::wait_readable(&listener));
+                    // What works without a wait, or may as well stop the OS thread.
+                    let client = greenloop::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                    (&client).write_all(b"last words").unwrap();
+                    let (mut served, _) = listener.accept().unwrap();
+                    let mut words = [0; 10];
+                    served.read_exact(&mut words).unwrap();
+                    assert_eq!(&words, b"last words");
+                    assert!(greenloop::fs::metadata("/proc/self").unwrap().is_dir());
+                    assert_eq!(greenloop::threadpool::unblock(|| 7), 7);
                 },
             );
         }
@@ -332,4 +351,186 @@ fn threads_that_end_so_leave_the_next_ones_in_order() {
         }
         assert_eq!(spawn(|| 1).join().unwrap(), 1);
     });
+}
+
+thread_local! {
+    /// What frames refer to: first used inside a frame, so that its destructor is registered last.
+    static REFERRED: Value = const { Value(Cell::new(7)) };
+    static REFERRED_LATER: Value = const { Value(Cell::new(7)) };
+    static KEPT: RefCell<Option<Generator<(), u32>>> = const { RefCell::new(None) };
+}
+
+/// Whose destructor leaves nothing to read.
+struct Value(Cell<u32>);
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
+}
+
+/// A generator that is suspended inside `with`, where its frame reads the value whenever it goes on, and when it ends.
+fn suspended_inside(key: &'static thread::LocalKey<Value>) -> Generator<(), u32> {
+    struct Reads<'a>(&'a Value);
+    impl Drop for Reads<'_> {
+        fn drop(&mut self) {
+            if self.0.0.get() != 7 {
+                std::process::abort();
+            }
+        }
+    }
+    let mut generator = Generator::new(move |generator, ()| {
+        key.with(|value| {
+            let reads = Reads(value);
+            loop {
+                generator.yield_(reads.0.0.get());
+            }
+        });
+    });
+    assert_eq!(generator.next(), Some(7));
+    generator
+}
+
+#[test]
+fn a_frame_does_not_outlive_the_thread_local_it_refers_to() {
+    within(LIMIT, || {
+        for used_first in [true, false] {
+            thread::spawn(move || {
+                if used_first {
+                    KEPT.with(|_| ());
+                }
+                current();
+                KEPT.with(|_| ());
+                KEPT.set(Some(suspended_inside(&REFERRED)));
+            })
+            .join()
+            .unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_green_thread_parked_inside_a_thread_local_does_not_go_on() {
+    within(LIMIT, || {
+        let (sender, told) = channel();
+        thread::spawn(move || {
+            current();
+            LATE.with_borrow_mut(|all| {
+                all.push(Defer::new(move || {
+                    sender.send((refusal(yield_now), refusal(|| spawn(|| ())))).unwrap()
+                }));
+            });
+            drop(spawn(|| {
+                REFERRED.with(|value| {
+                    loop {
+                        if value.0.get() != 7 {
+                            std::process::abort();
+                        }
+                        yield_now();
+                    }
+                })
+            }));
+            yield_now();
+        })
+        .join()
+        .unwrap();
+        let (yields, spawns) = told.recv().unwrap();
+        assert!(yields.starts_with("this OS thread ends") && spawns.starts_with("this OS thread ends"));
+    });
+}
+
+#[test]
+fn destructors_that_run_before_the_end_find_everything_at_work() {
+    within(LIMIT, || {
+        let (sender, told) = channel();
+        thread::spawn(move || {
+            KEPT.with(|_| ());
+            let mut generator = suspended_inside(&REFERRED);
+            // Registered after the frame was suspended, so that its destructor runs before that of what the frame knows.
+            LATE.with_borrow_mut(|all| {
+                all.push(Defer::new(move || {
+                    let pulled = generator.next();
+                    let joined = spawn(|| 1).join().unwrap();
+                    drop(generator);
+                    // A frame that is suspended now refers to what has come only now.
+                    KEPT.set(Some(suspended_inside(&REFERRED_LATER)));
+                    sender.send((pulled, joined)).unwrap();
+                }));
+            });
+        })
+        .join()
+        .unwrap();
+        assert_eq!(told.recv(), Ok((Some(7), 1)));
+    });
+}
+
+#[test]
+fn a_thread_that_goes_on_for_long_registers_no_more_than_it_must() {
+    // Alone, since all tests of a process have their memory in common.
+    let child = run_child(LIMIT, || {
+        let mut generator = suspended_inside(&REFERRED);
+        generator.by_ref().take(10_000).for_each(drop);
+        let before = resident_bytes();
+        generator.by_ref().take(100_000).for_each(drop);
+        (0..20_000).for_each(|_| yield_now());
+        // An entry in the list takes 32 bytes.
+        assert!(resident_bytes() < before + (2 << 20), "{} bytes more", resident_bytes() - before);
+    });
+    assert!(child.is_none_or(|child| child.status.success()));
+}
+
+#[test]
+fn main_does_not_go_on_while_a_green_thread_ends_the_process() {
+    let Some(child) = run_child(LIMIT, || {
+        let main = main();
+        drop(spawn(move || {
+            LATE.with_borrow_mut(|all| {
+                all.push(Defer::new(move || {
+                    is_refused(yield_now);
+                    assert!(matches!(main.switch(1), Err(SwitchError::Ending)));
+                    println!("refused");
+                }));
+            });
+        }));
+        // Inside a variable that comes later, and is destroyed before.
+        drop(spawn(|| {
+            REFERRED.with(|value| {
+                yield_now();
+                println!("{} goes on", value.0.get());
+                std::process::abort();
+            });
+        }));
+        drop(spawn(|| std::process::exit(7)));
+        yield_now();
+        std::process::abort();
+    }) else {
+        return;
+    };
+    assert_eq!(child.status.code(), Some(7), "{child:?}");
+    assert!(child.stdout.contains("refused"), "{child:?}");
+}
+
+#[test]
+fn a_thread_can_abort_rather_than_leak() {
+    let Some(child) = run_child(LIMIT, || {
+        let leaks = |parks: bool| {
+            thread::spawn(move || {
+                configure(Config::new().abort_if_parked(true)).unwrap();
+                let task = spawn(yield_now);
+                yield_now();
+                if !parks {
+                    task.join().unwrap();
+                }
+            })
+        };
+        leaks(false).join().unwrap();
+        println!("not yet");
+        drop(leaks(true).join());
+    }) else {
+        return;
+    };
+    assert_eq!(child.status.signal(), Some(6), "{child:?}");
+    assert!(child.stdout.contains("not yet"), "{child:?}");
+    let last = "\nfatal runtime error: an OS thread ends with 1 parked green threads, aborting\n";
+    assert!(child.stderr.ends_with(last), "{child:?}");
 }

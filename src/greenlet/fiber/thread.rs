@@ -17,6 +17,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::{self, NonNull};
@@ -34,13 +35,16 @@ use super::{Entry, Fiber, FiberRef, Local, State, Swap};
 use crate::error::StackError;
 #[cfg(feature = "monkey")]
 use crate::sys::thread_local::move_to;
-use crate::sys::{process, signal};
+use crate::sys::{destructors, process, signal};
 
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
 const IDLE_FIBERS: usize = 16 * 1024;
 
 /// Fibers made at a time, so that none of them has an allocation's overhead.
 const CHUNK: usize = 16;
+
+/// No word that a list of destructors ever begins with: it is the address of an aligned record, or null.
+const NO_DESTRUCTOR: usize = 1;
 
 /// How [`Thread::run`] came back to the thread's own stack.
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
@@ -86,6 +90,11 @@ pub(crate) struct Thread {
     pub(in crate::greenlet) tracer: RefCell<Option<Rc<Tracer>>>,
     /// The greenlet that has just ended, for the trace of its last switch.
     pub(in crate::greenlet) departed: RefCell<Option<AnyGreenlet>>,
+    /// The newest destructor of a thread-local when somebody last went on: the one that begins the end. While there is a trace
+    /// hook, nothing that ever is one, so that each switch comes to [`attend`](Thread::attend).
+    newest_destructor: Cell<usize>,
+    /// The newest of those that begin the end.
+    own_destructor: Cell<usize>,
     /// Where the OS thread's own thread-local variables are, once a fiber has others.
     #[cfg(feature = "monkey")]
     pub(in crate::greenlet) own_variables: Cell<usize>,
@@ -95,6 +104,8 @@ thread_local! {
     static THREAD: Cell<*const Thread> = const { Cell::new(ptr::null()) };
     /// Whether the thread's end has begun: nothing new is made any more.
     static ENDING: Cell<bool> = const { Cell::new(false) };
+    /// Whether the process aborts if the thread ends with a greenlet that is suspended or parked.
+    static NEVER_LEAKS: Cell<bool> = const { Cell::new(false) };
     static OWNER: Owner = const { Owner };
 }
 
@@ -137,7 +148,7 @@ pub(crate) fn existing_thread() -> Option<Local<Thread>> {
 }
 
 /// Whether the end of the calling OS thread has begun: nothing is switched to, waits, or is made any more.
-#[cold]
+#[inline]
 pub(crate) fn is_ending() -> bool {
     ENDING.get()
 }
@@ -146,6 +157,11 @@ pub(crate) fn is_ending() -> bool {
 #[cfg(feature = "monkey")]
 pub(in crate::greenlet) fn refuse_from_now_on() {
     ENDING.set(true);
+}
+
+/// Sets whether the process aborts if the calling OS thread ends with a greenlet that is suspended or parked.
+pub(crate) fn abort_if_parked(abort: bool) {
+    NEVER_LEAKS.set(abort);
 }
 
 #[cold]
@@ -179,10 +195,13 @@ fn make_thread() -> Option<Local<Thread>> {
         tracing: Cell::new(false),
         tracer: RefCell::new(None),
         departed: RefCell::new(None),
+        newest_destructor: Cell::new(NO_DESTRUCTOR),
+        own_destructor: Cell::new(NO_DESTRUCTOR),
         #[cfg(feature = "monkey")]
         own_variables: Cell::new(0),
     });
     THREAD.set(thread.as_ptr());
+    thread.end_first();
     Some(thread)
 }
 
@@ -215,12 +234,22 @@ impl Drop for Owner {
 }
 
 /// The end of the OS thread, as far as greenlets and the hub go, in the order that `design.md` tells under "Ends". Runs on the
-/// thread's own stack, maybe before and after destructors of other thread-locals.
+/// thread's own stack, or on that of a greenlet that ends the process; before the destructors of all thread-locals that a
+/// suspended frame can refer to (see [`end_first`](Thread::end_first)), or where that cannot be, when that of `OWNER` runs.
 fn end_thread() {
     if ENDING.replace(true) {
         return;
     }
     let Some(thread) = existing_thread() else { return };
+    if NEVER_LEAKS.get() {
+        let is_parked = |fiber: &&FiberRef| {
+            **fiber != thread.current() && fiber.has_stack() && fiber.state.get() != State::Idle
+        };
+        let parked = thread.all().iter().filter(is_parked).count();
+        if parked > 0 {
+            process::abort_with(&format!("an OS thread ends with {parked} parked green threads"));
+        }
+    }
     thread.let_nothing_go_on();
     // First: what main keeps for itself finds the hub still there.
     thread.main.free_locals();
@@ -230,11 +259,14 @@ fn end_thread() {
     thread.tracing.set(false);
     let tracer = thread.tracer.take();
     unraisable::catch("what is left at the end of an OS thread", || thread.main.end_run());
-    thread.retire_idle();
-    cool_all_stacks();
+    if thread.current() == thread.main {
+        thread.retire_idle();
+        cool_all_stacks();
+    }
     // From here on code of others finds no record, so that it keeps no reference to it.
     THREAD.set(ptr::null());
-    unraisable::catch("the destructor of the trace hook", || drop((tracer, thread.departed.take())));
+    let left = (tracer, thread.departed.take(), thread.orphans.take());
+    unraisable::catch("what is left at the end of an OS thread", || drop(left));
     let fibers = thread.fibers.take();
     let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();
     if parked > 0 {
@@ -367,10 +399,7 @@ impl Thread {
     #[inline(always)]
     pub(crate) fn run(&self, mut fiber: FiberRef) -> Stopped {
         loop {
-            if self.tracing.get() {
-                trace::emit(self, fiber);
-            }
-            self.current.set(fiber);
+            self.go_on_as(fiber);
             self.resume(fiber);
             match self.directive.take() {
                 None => return Stopped::Idle,
@@ -442,15 +471,38 @@ impl Thread {
     /// The main greenlet waits: the thread's own stack runs the others meanwhile.
     #[inline(always)]
     fn relay(&self, target: Option<FiberRef>) {
+        let unwinds = EndFirst(self);
         let stopped = target.map_or(Stopped::Idle, |target| self.run_for_main(target));
         if stopped == Stopped::Idle {
             let wait_in_hub = self.wait_in_hub.get().expect("who leaves the choice to the hub has one");
             wait_in_hub();
         }
-        if self.tracing.get() {
-            trace::emit(self, self.main);
+        mem::forget(unwinds);
+        self.go_on_as(self.main);
+    }
+
+    /// The next one goes on: the hook is told, and whatever destructors of thread-locals have come in the meantime run after the
+    /// one that begins the end. Two questions in one, since every switch asks.
+    #[inline(always)]
+    fn go_on_as(&self, next: FiberRef) {
+        if destructors::newest() != self.newest_destructor.get() {
+            self.attend(next);
         }
-        self.current.set(self.main);
+        self.current.set(next);
+    }
+
+    #[cold]
+    fn attend(&self, next: FiberRef) {
+        if self.tracing.get() {
+            trace::emit(self, next);
+        }
+        self.end_first();
+    }
+
+    /// Whether [`tracing`](Thread::tracing) has changed.
+    pub(in crate::greenlet) fn trace_from_now_on(&self, tracing: bool) {
+        self.tracing.set(tracing);
+        self.end_first();
     }
 
     /// [`run`](Thread::run) for who switches to a greenlet, which is done from many places.
@@ -471,10 +523,29 @@ impl Thread {
         keeps
     }
 
+    /// Has the end of the OS thread begin before every destructor of a thread-local that is registered so far: frames that are suspended
+    /// may refer to those, and must not be resumed after them. Whoever goes on may end the OS thread: main by returning, a green
+    /// thread by ending the process.
+    #[cold]
+    fn end_first(&self) {
+        extern "C" fn end(_: *mut c_void) {
+            end_thread();
+        }
+        if destructors::newest() != self.own_destructor.get() {
+            destructors::register(end);
+            self.own_destructor.set(destructors::newest());
+        }
+        self.newest_destructor.set(if self.tracing.get() {
+            NO_DESTRUCTOR
+        } else {
+            self.own_destructor.get()
+        });
+    }
+
     /// The end begins: who is suspended or parked never goes on, whoever has a handle to it, and nothing waits any more.
     fn let_nothing_go_on(&self) {
         for fiber in self.all() {
-            if fiber != self.main
+            if fiber != self.current()
                 && let Some(greenlet) = &*fiber.greenlet.borrow()
             {
                 greenlet.set_dead();
@@ -510,6 +581,15 @@ fn end_of_failed_run(fiber: FiberRef, payload: Box<dyn Any + Send>) -> Option<Fi
     unraisable::discard(payload);
     fiber.end_run();
     None
+}
+
+/// Main goes on since the hub's loop unwinds.
+struct EndFirst<'a>(&'a Thread);
+
+impl Drop for EndFirst<'_> {
+    fn drop(&mut self) {
+        self.0.end_first();
+    }
 }
 
 /// The whole life of a fiber's stack: run something, wait for the next.
