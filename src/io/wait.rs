@@ -68,7 +68,8 @@ pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
 /// descriptor each goes on, and may find that another was faster, so reads and writes should be nonblocking ones.
 ///
 /// The descriptor may be of any kind, in any mode, and may belong to one of greenloop's own types. A regular file is always
-/// ready. If the number is closed under the wait, and not by greenloop, nobody may ever tell, as with poll(2).
+/// ready. If the number is closed under the wait, and not by greenloop on the same OS thread, nobody may ever tell, as with
+/// poll(2).
 ///
 /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
 ///

@@ -15,8 +15,8 @@ use crate::sys::poll::check_all;
 ///
 /// Each entry's [`revents`](PollFd::revents) tells for what, as after poll(2). If none is ready now, the calling green thread
 /// yields, and the hub makes it ready when one of them is. A regular file is always ready, and so, with
-/// [`NVAL`](super::PollFlags::NVAL), is a descriptor that is not open. One that is closed under the wait, and not by greenloop, is
-/// not heard of. An entry that asks for nothing is looked at, but nobody is woken for it.
+/// [`NVAL`](super::PollFlags::NVAL), is a descriptor that is not open. One that is closed under the wait, and not by greenloop on the same
+/// OS thread, is not heard of. An entry that asks for nothing is looked at, but nobody is woken for it.
 ///
 /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
 ///
