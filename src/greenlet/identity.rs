@@ -8,18 +8,12 @@
 //! std behaves as it should with others in their place; otherwise nothing is exchanged.
 
 use std::cell::Cell;
-use std::panic;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread, ThreadId};
 
-use crate::sys::thread_local::block_around;
-
-thread_local! {
-    /// The others are found at their distance from this one, which is the same on every thread.
-    static ANCHOR: Cell<usize> = const { Cell::new(0) };
-}
+use super::panics::{amid_unwinding, anchor, only, place, search as search_for_panics, value_at, words};
 
 /// Whether fibers have identities of their own.
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -54,6 +48,11 @@ pub(crate) fn enable() -> bool {
     // Release: the places were written before.
     ENABLED.store(found, Ordering::Release);
     found
+}
+
+/// Whether fibers have identities of their own, or were to have.
+pub(super) fn are_enabled() -> bool {
+    PLACES.get().is_some()
 }
 
 /// Exchanges what the calling thread is taken for with `identity`, if fibers have their own; whether it did.
@@ -98,17 +97,6 @@ impl Places {
     }
 }
 
-/// The calling thread's word at this distance from the anchor.
-#[inline]
-fn place(distance: isize) -> *mut usize {
-    ptr::with_exposed_provenance_mut(anchor().wrapping_add_signed(distance))
-}
-
-#[inline]
-fn anchor() -> usize {
-    ANCHOR.with(|anchor| ptr::from_ref(anchor).expose_provenance())
-}
-
 /// The handle that std's variable holds as `word`.
 ///
 /// # Safety
@@ -127,25 +115,21 @@ fn search() -> Option<Places> {
     }
     let thread = thread::current();
     let (word, number) = words_of(&thread);
-    let block = block_around(anchor())?;
-    let start = block.start.next_multiple_of(size_of::<usize>());
-    let words = || (start..=block.end - size_of::<usize>()).step_by(size_of::<usize>());
-    // SAFETY: each address is an aligned word of this thread's own variables.
-    let value = |address: usize| unsafe { ptr::with_exposed_provenance::<usize>(address).read_volatile() };
+    let words = words()?;
+    let value = |address| {
+        // SAFETY: each address is an aligned word of this thread's own variables.
+        unsafe { value_at(address) }
+    };
 
-    let handle = only(words().filter(|&address| value(address) == word))?;
+    let handle = only(words.clone().filter(|&address| value(address) == word))?;
     // std declares the two one after the other; numbers are small, and others may be the same.
-    let id =
-        only([handle - size_of::<usize>(), handle + size_of::<usize>()].into_iter().filter(|&address| {
-            (start..=block.end - size_of::<usize>()).contains(&address) && value(address) == number
-        }))?;
-    let calm: Vec<_> = words().filter(|&address| value(address) == 0).collect();
-    let excited: Vec<_> =
-        amid_unwinding(|| calm.into_iter().filter(|&address| value(address) == 1).collect());
-    let panics = only(excited.into_iter().filter(|&address| value(address) == 0))?;
-
+    let id = only(
+        [handle - size_of::<usize>(), handle + size_of::<usize>()]
+            .into_iter()
+            .filter(|&address| words.clone().any(|word| word == address) && value(address) == number),
+    )?;
     let distance = |address: usize| address.wrapping_sub(anchor()) as isize;
-    let places = Places { handle: distance(handle), id: distance(id), panics: distance(panics) };
+    let places = Places { handle: distance(handle), id: distance(id), panics: search_for_panics()? };
     works(places, &thread).then_some(places)
 }
 
@@ -157,29 +141,6 @@ fn words_of(thread: &Thread) -> (usize, usize) {
     // SAFETY: eight bytes without padding: a number that is not zero.
     let number = unsafe { ptr::from_ref(&id).cast::<usize>().read() };
     (start + COUNTS, number)
-}
-
-/// Runs `look` while the thread unwinds, silently.
-fn amid_unwinding<T: Default>(look: impl FnOnce() -> T) -> T {
-    struct Amid<'a, T, F: FnOnce() -> T>(Option<F>, &'a mut T);
-    impl<T, F: FnOnce() -> T> Drop for Amid<'_, T, F> {
-        fn drop(&mut self) {
-            if let Some(look) = self.0.take() {
-                *self.1 = look();
-            }
-        }
-    }
-    let mut seen = T::default();
-    let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        let _amid = Amid(Some(look), &mut seen);
-        panic::resume_unwind(Box::new(()));
-    }));
-    seen
-}
-
-/// The one element, if there is just one.
-fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
-    found.next().filter(|_| found.next().is_none())
 }
 
 /// Whether std takes the thread for another with zeros at the places, for itself again afterwards, and for a calm one amid

@@ -28,6 +28,7 @@ pub(crate) mod identity;
 #[cfg(feature = "monkey")]
 pub(crate) mod isolation;
 mod overflow;
+mod panics;
 mod plain;
 mod stack;
 mod switching;
@@ -44,6 +45,7 @@ pub(crate) use callback::{CALLBACK, UNDER_LOCK, callback, guarded};
 pub(crate) use fiber::{
     Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, abort_if_parked, is_ending, thread,
 };
+pub(crate) use panics::in_panic_hook;
 pub(crate) use stack::{SizeClass, cool_stacks};
 pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};
 pub(crate) use unraisable::{catch, discard, report, report_text};

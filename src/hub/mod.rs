@@ -21,6 +21,10 @@
 //! allowed. The last handle of a suspended greenlet may go there: it is ended soon after, in a green thread. What a callback panics
 //! with goes to the hook of [`set_uncaught_hook`], and a destructor of that payload which panics too; comparisons and clones panic in
 //! the call that made them.
+//!
+//! std's panic hook ([`std::panic::set_hook`]) runs in the green thread that panics, and may not wait either: std aborts the process
+//! when another one panics meanwhile. Sleeps and yields return at once in it, and IO that would wait fails. A lock, a channel or a join
+//! that would wait leaves the hook, and raises what says so in place of the panic. Use `try_lock` in there, or a queue without a limit.
 
 mod configuration;
 mod current;

@@ -14,8 +14,12 @@ use super::timers::TimerKey;
 use super::waitset::WaitSet;
 use super::{Alarm, HubRef, hub, local_hub};
 use crate::error::{InvalidSwitch, LoopExit, ThreadEnds, Unwinding};
-use crate::greenlet::{self, Arrival, FiberRef, Interrupt as Raised, callback};
+use crate::greenlet::{self, Arrival, FiberRef, Interrupt as Raised, callback, in_panic_hook};
 use crate::sys::clock::Time;
+
+/// What a wait in a panic hook raises in place of the panic.
+const IN_PANIC_HOOK: &str =
+    "nothing may wait in a panic hook: it was left, and this is raised in place of the panic";
 
 /// What a wait is for, as reports tell it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -243,10 +247,19 @@ impl Waiter {
     #[inline(always)]
     pub(crate) fn park(&self, deadline: Option<Time>) -> Wakeup {
         if std::thread::panicking() {
-            return self.park_amid_unwinding(deadline);
+            return self.park_amid_panic(deadline);
         }
         self.fiber.unwinding.set(false);
         self.park_interruptibly(deadline)
+    }
+
+    /// A panic hook may not wait: if another green thread panicked meanwhile, std would abort the process.
+    #[cold]
+    fn park_amid_panic(&self, deadline: Option<Time>) -> Wakeup {
+        if !self.fiber.unwinding.get() && in_panic_hook() {
+            return Wakeup::Interrupted(Interrupt(Box::new(IN_PANIC_HOOK)));
+        }
+        self.park_amid_unwinding(deadline)
     }
 
     #[inline(always)]

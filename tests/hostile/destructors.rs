@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use greenloop::error::{InvalidSwitch, SwitchError};
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main};
+use greenloop::sync::Mutex;
 use greenloop::threadpool::ThreadPool;
 use greenloop::{JoinHandle, idle, sleep, spawn, yield_now};
 
@@ -282,4 +283,64 @@ fn of_what_is_thrown_twice_are_told() {
         return;
     };
     assert!(child.status.success(), "{child:?}");
+}
+
+/// std aborts when somebody panics while a panic hook runs on the same OS thread.
+#[test]
+fn a_wait_in_a_panic_hook_is_refused() {
+    static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let Some(child) = run_child(LIMIT, || {
+        std::panic::set_hook(Box::new(|info| {
+            sleep(LONG);
+            yield_now();
+            LOG.lock().unwrap().push(info.to_string());
+        }));
+        let refused = "nothing may wait in a panic hook";
+        let guard = LOG.lock().unwrap();
+        let (release, released) = greenloop::channel::bounded::<()>(0);
+        let tasks = [
+            spawn(|| panic!("one")),
+            spawn(|| panic!("another")),
+            // While it unwinds: its destructor panics too, and catches that.
+            spawn(|| {
+                let _panics = OnDrop(|| {
+                    let raised = catch_unwind(|| panic!("a third")).unwrap_err();
+                    assert_or_abort(text(&*raised).starts_with("nothing may wait in a panic hook"));
+                });
+                resume_unwind(Box::new("unwinds"))
+            }),
+            // In no hook: its destructor waits until it can go on, while others panic.
+            spawn(move || {
+                let _waits = OnDrop(move || _ = released.recv());
+                resume_unwind(Box::new("waits in a destructor"))
+            }),
+            spawn(|| panic!("the last")),
+        ];
+        yield_now();
+        drop(release);
+        let raised = tasks.map(|task: JoinHandle<()>| {
+            let payload = task.join().unwrap_err().into_payload();
+            text(&*payload).to_owned()
+        });
+        assert!([0, 1, 4].iter().all(|&number| raised[number].starts_with(refused)), "{raised:?}");
+        assert_eq!([&*raised[2], &*raised[3]], ["unwinds", "waits in a destructor"]);
+        drop(guard);
+        assert!(!std::thread::panicking());
+        // What does not have to wait is told, and the panic is what it was.
+        let payload = spawn(|| panic!("in the log")).join().unwrap_err().into_payload();
+        assert_eq!(text(&*payload), "in the log");
+        assert!(LOG.lock().unwrap().pop().unwrap().ends_with("in the log"));
+        drop(std::panic::take_hook());
+        all_is_well();
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
+/// An assertion for where no panic may be raised.
+fn assert_or_abort(holds: bool) {
+    if !holds {
+        std::process::abort();
+    }
 }
