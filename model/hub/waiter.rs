@@ -86,6 +86,11 @@ impl Wake {
     }
 }
 
+/// No OS thread ends in the models.
+pub(crate) fn departures() -> u64 {
+    0
+}
+
 impl Notify {
     pub(crate) fn notify(self) {
         let Notify::Wake(wake) = self;

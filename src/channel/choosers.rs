@@ -7,8 +7,9 @@
 //! What it sends or receives is typed and its arms are not, so a choice that was made is a [`Grant`]: a value that was set
 //! aside, or room that is kept, until [`Receiver::take_granted`] or [`Sender::send_granted`].
 //!
-//! At a rendezvous only senders choose receivers, never the other way round: a receiver that comes tells one of the choosing
-//! senders to look again, and that engages the receiver, which waits from then on for this sender's value.
+//! At a rendezvous a receiver that chooses is chosen by a sender: one that comes tells one of the choosing senders to look again, and
+//! that engages the receiver, which waits from then on for this sender's value. Only a receiver that looks, and stands in no line
+//! meanwhile, [chooses](Core::meet_sender) a sender that waits: two that look at each other could each see the other one busy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -17,7 +18,8 @@ use std::time::Instant;
 use super::core::{Core, Offer, State};
 use super::{Receiver, Sender};
 use crate::error::{RecvError, SendError};
-use crate::hub::waiter::{Notify, Wake};
+use crate::greenlet::may_wait;
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake, departures};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::lock::LockGuard;
 use crate::task::{Notice, Subscription, Waitable};
@@ -44,7 +46,7 @@ impl Choice {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.called.load(SeqCst) == Choice::OPEN
+        self.wake.is_living() && self.called.load(SeqCst) == Choice::OPEN
     }
 
     /// Ends it, if it has not ended. Returns the arm that was called.
@@ -99,11 +101,11 @@ pub(crate) trait Arm {
     /// Whether what it was called for is still on its way: `choice` is woken when it is there, or called back.
     fn is_engaged(&self, choice: &Arc<Choice>) -> bool;
 
-    /// Claims what it was called for; `None` if that has been withdrawn.
-    fn accept(&self) -> Option<Grant>;
+    /// Claims what `choice` was called for; `None` if that has been withdrawn.
+    fn accept(&self, choice: &Arc<Choice>) -> Option<Grant>;
 
-    /// Passes on what it was called for.
-    fn refuse(&self);
+    /// Passes on what `choice` was called for.
+    fn refuse(&self, choice: &Arc<Choice>);
 
     /// Passes on what was granted.
     fn give_back(&self, grant: Grant);
@@ -116,12 +118,41 @@ struct Chooser {
     since: Ticket,
 }
 
-/// A receiver that a sender has chosen, whose value is on its way.
+/// A receiver that a sender has chosen, or that has chosen a sender. The value is on its way.
 struct Engaged {
     number: u64,
     receiver: Called,
+    sender: Sending,
     /// The place of the value among the offers.
     place: Ticket,
+}
+
+/// Who is to send a value.
+enum Sending {
+    /// One that has chosen the receiver. The wake is of nobody: it tells whether the sender is living.
+    Choosing(Wake),
+    /// One that was chosen by the receiver, and may not know yet.
+    Chosen(Arc<Choice>),
+}
+
+impl Sending {
+    fn is_living(&self) -> bool {
+        match self {
+            Sending::Choosing(wake) => wake.is_living(),
+            Sending::Chosen(choice) => choice.wake.is_living(),
+        }
+    }
+
+    fn is(&self, choice: &Arc<Choice>) -> bool {
+        matches!(self, Sending::Chosen(own) if Arc::ptr_eq(own, choice))
+    }
+}
+
+/// What a chooser that was called and has not run since is promised.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    Value,
+    Room,
 }
 
 /// Who was popped from a line of receivers.
@@ -145,10 +176,14 @@ pub(super) struct Choosers<T> {
     senders: WaitList<Chooser>,
     /// Those who only want to hear that there is a value.
     watchers: WaitList<Notify>,
+    /// Those who were called and have not run since.
+    called: Vec<(Arc<Choice>, Promise)>,
     engaged: Vec<Engaged>,
     /// Values that were chosen, and belong to the channel no more unless they are given back.
     aside: Vec<(u64, T)>,
     next_number: u64,
+    /// The departures of which it has taken notice.
+    noticed: u64,
 }
 
 impl<T> Default for Choosers<T> {
@@ -157,9 +192,11 @@ impl<T> Default for Choosers<T> {
             receivers: WaitList::new(),
             senders: WaitList::new(),
             watchers: WaitList::new(),
+            called: Vec::new(),
             engaged: Vec::new(),
             aside: Vec::new(),
             next_number: 0,
+            noticed: 0,
         }
     }
 }
@@ -168,6 +205,31 @@ impl<T> Choosers<T> {
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
+    }
+
+    /// One that was called runs. Returns whether there is a promise of that kind for it.
+    fn claim(&mut self, choice: &Arc<Choice>, promise: Promise) -> bool {
+        let own = |(other, kind): &(Arc<Choice>, Promise)| Arc::ptr_eq(other, choice) && *kind == promise;
+        let place = self.called.iter().position(own);
+        place.map(|place| self.called.swap_remove(place)).is_some()
+    }
+
+    /// Takes the promise of a value back from one that was called and has not run since: it looks again.
+    fn recall_receiver(&mut self) -> bool {
+        let place = self.called.iter().rposition(|&(_, promise)| promise == Promise::Value);
+        let recalled = place.map(|place| self.called.swap_remove(place));
+        recalled.inspect(|(choice, _)| choice.recall()).is_some()
+    }
+
+    /// Whether a sender that chooses waits.
+    fn has_sender(&mut self) -> bool {
+        self.senders.iter_mut().any(|sender| sender.choice.is_open())
+    }
+
+    /// Calls the sender that chooses and has waited longest.
+    fn pop_sender(&mut self) -> Option<Arc<Choice>> {
+        let called = |chooser: Chooser| chooser.choice.decide(chooser.arm).then_some(chooser.choice);
+        std::iter::from_fn(|| self.senders.pop()).find_map(called)
     }
 
     /// One of those who are to hear that there are no senders any more.
@@ -229,6 +291,54 @@ impl<T> State<T> {
         Some(aside.swap_remove(index).1)
     }
 
+    /// Promises a value to one that was popped.
+    fn promise_value(&mut self, receiver: &Called) {
+        self.called += 1;
+        match receiver {
+            Called::Plain(ticket, wake) => self.receivers.call_dismissed(*ticket, *wake),
+            Called::Chooser(choice) => self.choosers().called.push((Arc::clone(choice), Promise::Value)),
+        }
+    }
+
+    /// Takes back what was promised to choosers that never run again, and frees receivers from senders that never send.
+    pub(super) fn forget_gone_choosers(&mut self, capacity: usize) {
+        let departures = departures();
+        if self.choosers().noticed == departures {
+            return;
+        }
+        self.choosers().noticed = departures;
+        let gone = |(choice, _): &mut (Arc<Choice>, Promise)| !choice.wake.is_living();
+        let called: Vec<_> = self.choosers().called.extract_if(.., gone).collect();
+        for (_, promise) in called {
+            match promise {
+                Promise::Value => self.called -= 1,
+                Promise::Room => self.keep(-1, capacity),
+            }
+        }
+        let gone = |engaged: &mut Engaged| !engaged.sender.is_living();
+        let engaged: Vec<_> = self.choosers().engaged.extract_if(.., gone).collect();
+        // They have been woken by the departure.
+        engaged.iter().for_each(|engaged| self.free(&engaged.receiver));
+    }
+
+    /// An offer was withdrawn: takes the call back from a receiver that was promised a value which is not there.
+    pub(super) fn recall_receiver(&mut self) {
+        if !self.has_senders || self.called <= self.available() {
+            return;
+        }
+        let plain = self.receivers.recall(|_| true, |_| ());
+        let recalled = plain || self.choosers.as_mut().is_some_and(|choosers| choosers.recall_receiver());
+        self.called -= usize::from(recalled);
+    }
+
+    /// The sender that it was engaged with does not send: it waits again.
+    fn free(&mut self, receiver: &Called) {
+        match receiver {
+            Called::Plain(ticket, wake) => self.receivers.stand_again(*ticket, *wake),
+            Called::Chooser(choice) => choice.recall(),
+        }
+    }
+
     /// The receiver that has waited longest, whether it chooses or not, out of its line.
     fn pop_receiver(&mut self) -> Option<Called> {
         loop {
@@ -237,8 +347,7 @@ impl<T> State<T> {
             let since = line.iter_mut().next().map(|chooser| chooser.since);
             match plain {
                 Some(ticket) if since.is_none_or(|since| ticket < since) => {
-                    let wake = self.receivers.pop()?;
-                    if wake.is_living() {
+                    if let Some((ticket, wake)) = self.receivers.dismiss() {
                         return Some(Called::Plain(ticket, wake));
                     }
                 }
@@ -250,6 +359,11 @@ impl<T> State<T> {
                 }
             }
         }
+    }
+
+    /// Whether at a rendezvous a sender that chooses waits.
+    fn has_sender(&mut self, capacity: usize) -> bool {
+        capacity == 0 && self.choosers.as_mut().is_some_and(|choosers| choosers.has_sender())
     }
 
     /// Gives the room that there is to the senders that have waited longest.
@@ -267,6 +381,7 @@ impl<T> State<T> {
                 if chooser.choice.decide(chooser.arm) {
                     self.keep(1, capacity);
                     notices.push(Notify::Wake(chooser.choice.wake));
+                    self.choosers().called.push((chooser.choice, Promise::Room));
                 }
             }
         }
@@ -286,15 +401,16 @@ impl<T> State<T> {
         while self.available() > self.called
             && let Some(receiver) = self.pop_receiver()
         {
-            self.called += 1;
+            self.promise_value(&receiver);
             notices.push(Notify::Wake(receiver.wake()));
         }
         let (has_free, any_plain) = (self.has_free(), !self.receivers.is_empty());
         let Some(choosers) = &mut self.choosers else { return };
-        if has_free {
-            notices.extend(choosers.watchers.drain());
-        } else if capacity == 0 {
+        if capacity == 0 && !has_free {
             notices.extend(choosers.sender_to_look(any_plain).map(Notify::Wake));
+        }
+        if has_free || capacity == 0 && !choosers.watchers.is_empty() && choosers.has_sender() {
+            notices.extend(choosers.watchers.drain());
         }
     }
 
@@ -326,7 +442,7 @@ impl<T> Core<T> {
     pub(super) fn meet_chooser(&self, mut state: LockGuard<'_, State<T>>, value: T) -> Result<(), T> {
         let receiver = if self.capacity == 0 { state.pop_receiver() } else { None };
         let Some(receiver) = receiver else { return Err(value) };
-        state.called += 1;
+        state.promise_value(&receiver);
         state.offers.push(Offer { value: Some(value), sender: None });
         drop(state);
         receiver.wake().wake();
@@ -335,30 +451,82 @@ impl<T> Core<T> {
 
     // ---- receiving ----
 
-    fn choose_value(&self) -> Option<Grant> {
-        let mut state = self.state.lock();
-        if !state.has_free() {
-            let value = state.take_time()?;
-            return Some(state.set_aside(value));
+    /// At a rendezvous: the value of a sender that waits and chooses, for which this waits, however long that sender takes to make it.
+    /// `None` if there is no such sender, or where nothing may wait.
+    #[cold]
+    pub(super) fn meet_sender<'a>(&'a self, mut state: LockGuard<'a, State<T>>) -> Option<T> {
+        loop {
+            let choosers = state.choosers.as_mut().filter(|_| self.capacity == 0)?;
+            if !choosers.has_sender() || !may_wait() {
+                return None;
+            }
+            let sender = choosers.pop_sender()?;
+            let number = choosers.number();
+            let waiter = Waiter::new(WaitingOn::Other("Receiver::try_recv"));
+            let ticket = state.receivers.reserve();
+            let place = state.offers.reserve();
+            let receiver = Called::Plain(ticket, waiter.wake());
+            let wake = sender.wake;
+            let sender = Sending::Chosen(sender);
+            state.choosers().engaged.push(Engaged { number, receiver, sender, place });
+            drop(state);
+            wake.wake();
+            state = self.await_engaged(&waiter, self.state.lock(), ticket);
+            if state.receivers.leave(ticket).is_some() {
+                state.called -= 1;
+                match self.take(state) {
+                    Ok(value) => return Some(value),
+                    Err(left) => state = left,
+                }
+            }
         }
-        Some(match self.take(state) {
-            Ok(value) => self.state.lock().set_aside(value),
-            Err(_) => Grant::Disconnected,
-        })
     }
 
-    fn accept_value(&self) -> Option<Grant> {
+    /// Waits until what the receiver of `ticket` is engaged for is there, or will not come.
+    pub(super) fn await_engaged<'a>(
+        &'a self,
+        waiter: &Waiter,
+        mut state: LockGuard<'a, State<T>>,
+        ticket: Ticket,
+    ) -> LockGuard<'a, State<T>> {
+        loop {
+            if state.is_engaged(ticket) {
+                state.forget_gone(self.capacity);
+            }
+            if !state.is_engaged(ticket) {
+                return state;
+            }
+            drop(state);
+            waiter.park_uninterrupted();
+            state = self.state.lock();
+        }
+    }
+
+    fn choose_value(&self) -> Option<Grant> {
+        let state = self.state.lock();
+        let value = if state.has_free() {
+            match self.take(state) {
+                Ok(value) => value,
+                Err(_) => return Some(Grant::Disconnected),
+            }
+        } else {
+            self.try_recv_otherwise(state)?
+        };
+        Some(self.state.lock().set_aside(value))
+    }
+
+    fn accept_value(&self, choice: &Arc<Choice>) -> Option<Grant> {
         let mut state = self.state.lock();
-        state.called -= 1;
+        state.called -= usize::from(state.choosers().claim(choice, Promise::Value));
         match self.take(state) {
             Ok(value) => Some(self.state.lock().set_aside(value)),
             Err(state) => (!state.has_senders).then_some(Grant::Disconnected),
         }
     }
 
-    fn refuse_value(&self) {
+    fn refuse_value(&self, choice: &Arc<Choice>) {
         let mut state = self.state.lock();
-        state.called -= 1;
+        state.called -= usize::from(state.choosers().claim(choice, Promise::Value));
         self.announce(state);
     }
 
@@ -372,7 +540,12 @@ impl<T> Core<T> {
     }
 
     fn has_value(&self) -> bool {
-        self.state.lock().has_free() || self.due().is_some_and(|due| due <= Instant::now())
+        let mut state = self.state.lock();
+        if state.has_free_now(self.capacity) || state.has_sender(self.capacity) {
+            return true;
+        }
+        drop(state);
+        self.due().is_some_and(|due| due <= Instant::now())
     }
 
     // ---- sending ----
@@ -384,6 +557,7 @@ impl<T> Core<T> {
         }
         // Who waits is served with regard to the room that is kept as soon as there are choosers.
         state.choosers();
+        state.forget_gone(self.capacity);
         if self.capacity > 0 {
             return state.has_room(self.capacity, None).then(|| {
                 state.keep(1, self.capacity);
@@ -394,8 +568,17 @@ impl<T> Core<T> {
         let place = state.offers.reserve();
         let choosers = state.choosers();
         let number = choosers.number();
-        choosers.engaged.push(Engaged { number, receiver, place });
+        let sender = Sending::Choosing(Wake::of_nobody());
+        choosers.engaged.push(Engaged { number, receiver, sender, place });
         Some(Grant::Engaged(number))
+    }
+
+    fn accept_room(&self, choice: &Arc<Choice>) -> Grant {
+        let mut state = self.state.lock();
+        let choosers = state.choosers();
+        choosers.claim(choice, Promise::Room);
+        let engaged = choosers.engaged.iter().find(|engaged| engaged.sender.is(choice));
+        engaged.map_or(Grant::Room, |engaged| Grant::Engaged(engaged.number))
     }
 
     /// Carries out what was granted.
@@ -414,7 +597,7 @@ impl<T> Core<T> {
         };
         let Some(engaged) = state.choosers().disengage(number) else { return Err(SendError(value)) };
         state.offers.restore(engaged.place, Offer { value: Some(value), sender: None });
-        state.called += 1;
+        state.promise_value(&engaged.receiver);
         drop(state);
         engaged.receiver.wake().wake();
         Ok(())
@@ -430,10 +613,8 @@ impl<T> Core<T> {
             }
             Grant::Value(_) | Grant::Disconnected => return,
         };
-        match &receiver {
-            Some(Called::Plain(ticket, wake)) => state.receivers.restore(*ticket, *wake),
-            Some(Called::Chooser(choice)) => choice.recall(),
-            None => {}
+        if let Some(receiver) = &receiver {
+            state.free(receiver);
         }
         self.announce(state);
         if let Some(receiver) = receiver {
@@ -480,7 +661,7 @@ impl<T> Arm for Receiver<T> {
             return None;
         }
         let mut state = self.core.state.lock();
-        if state.has_free() {
+        if state.has_free_now(self.core.capacity) {
             return None;
         }
         let since = state.receivers.next_ticket();
@@ -501,16 +682,17 @@ impl<T> Arm for Receiver<T> {
 
     fn is_engaged(&self, choice: &Arc<Choice>) -> bool {
         let mut state = self.core.state.lock();
+        state.forget_gone(self.core.capacity);
         let own = |engaged: &Engaged| matches!(&engaged.receiver, Called::Chooser(other) if Arc::ptr_eq(other, choice));
         state.choosers().engaged.iter().any(own)
     }
 
-    fn accept(&self) -> Option<Grant> {
-        self.core.accept_value()
+    fn accept(&self, choice: &Arc<Choice>) -> Option<Grant> {
+        self.core.accept_value(choice)
     }
 
-    fn refuse(&self) {
-        self.core.refuse_value();
+    fn refuse(&self, choice: &Arc<Choice>) {
+        self.core.refuse_value(choice);
     }
 
     fn give_back(&self, grant: Grant) {
@@ -525,17 +707,24 @@ impl<T> Arm for Sender<T> {
 
     fn is_ready(&self) -> bool {
         let mut state = self.core.state.lock();
+        state.forget_gone(self.core.capacity);
         !state.has_receivers || state.has_room(self.core.capacity, None)
     }
 
     fn register(&self, choice: &Arc<Choice>, arm: usize) -> Option<Ticket> {
         let mut state = self.core.state.lock();
+        state.forget_gone(self.core.capacity);
         if !state.has_receivers || state.has_room(self.core.capacity, Some(choice)) {
             return None;
         }
         let since = state.offers.next_ticket();
         let choice = Arc::clone(choice);
-        Some(state.choosers().senders.push(Chooser { choice, arm, since }))
+        let ticket = state.choosers().senders.push(Chooser { choice, arm, since });
+        if self.core.capacity == 0 {
+            // Who watches for a value may meet this one.
+            self.core.announce(state);
+        }
+        Some(ticket)
     }
 
     /// At a rendezvous it may have been told of a receiver: somebody else is told then.
@@ -551,12 +740,12 @@ impl<T> Arm for Sender<T> {
         false
     }
 
-    fn accept(&self) -> Option<Grant> {
-        Some(Grant::Room)
+    fn accept(&self, choice: &Arc<Choice>) -> Option<Grant> {
+        Some(self.core.accept_room(choice))
     }
 
-    fn refuse(&self) {
-        self.core.give_room_back(Grant::Room);
+    fn refuse(&self, choice: &Arc<Choice>) {
+        self.core.give_room_back(self.core.accept_room(choice));
     }
 
     fn give_back(&self, grant: Grant) {
@@ -571,8 +760,8 @@ impl<T> Waitable for Receiver<T> {
     }
 
     fn subscribe(&self, notice: Notice) -> Subscription {
-        let mut state = self.core.state.lock();
-        if !state.has_free() {
+        let (mut state, capacity) = (self.core.state.lock(), self.core.capacity);
+        if !state.has_free_now(capacity) && !state.has_sender(capacity) {
             return Subscription::new(state.choosers().watchers.push_for_others(notice.0));
         }
         drop(state);

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::choosers::Choosers;
 use super::clock::Clock;
 use crate::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::hub::line::{self, Ended};
+use crate::hub::line::{self, Ended, Line};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake, Wakeup};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::clock::Time;
@@ -37,8 +37,8 @@ pub(super) struct State<T> {
     pub(super) queue: VecDeque<T>,
     /// Senders that wait, with their values, in order of arrival.
     pub(super) offers: WaitList<Offer<T>>,
-    pub(super) receivers: WaitList<Wake>,
-    /// Receivers that were popped and have not run since: each is promised one of the oldest values.
+    pub(super) receivers: Line,
+    /// Receivers that were called and have not run since, those that choose included: each is promised one of the oldest values.
     pub(super) called: usize,
     /// The capacity, less the room that is kept.
     pub(super) limit: usize,
@@ -73,7 +73,7 @@ impl<T> State<T> {
         if self.receivers.is_empty() || self.available() <= self.called {
             return None;
         }
-        let receiver = line::call_first(&mut self.receivers)?;
+        let receiver = self.receivers.call()?;
         self.called += 1;
         Some(receiver)
     }
@@ -86,7 +86,28 @@ impl<T> State<T> {
 
     /// Whether the values, without those that were promised to receivers or would be, are less than the capacity.
     pub(super) fn has_room_beyond(&self, capacity: usize) -> bool {
-        self.available() + self.kept < capacity.saturating_add(self.called + self.receivers.len())
+        self.available() + self.kept < capacity.saturating_add(self.called + self.receivers.waiting())
+    }
+
+    /// [`has_free`](State::has_free), also if it was promised to one that never runs again.
+    #[inline]
+    pub(super) fn has_free_now(&mut self, capacity: usize) -> bool {
+        self.has_free()
+            || self.called > 0 && {
+                self.forget_gone(capacity);
+                self.has_free()
+            }
+    }
+
+    /// Takes back what was promised to those who never run again.
+    #[inline]
+    pub(super) fn forget_gone(&mut self, capacity: usize) {
+        while self.receivers.take_gone().is_some() {
+            self.called -= 1;
+        }
+        if self.choosers.is_some() {
+            self.forget_gone_choosers(capacity);
+        }
     }
 
     /// Takes the value of the clock that is due.
@@ -118,7 +139,7 @@ impl<T> Core<T> {
         let state = State {
             queue: VecDeque::new(),
             offers: WaitList::new(),
-            receivers: WaitList::new(),
+            receivers: Line::new(),
             called: 0,
             limit: capacity,
             kept: 0,
@@ -170,7 +191,8 @@ impl<T> Core<T> {
     #[inline]
     fn send_at_once(&self, value: T, may_wait: bool) -> Result<(), (LockGuard<'_, State<T>>, T)> {
         let mut state = self.state.lock();
-        if state.queue.len() >= state.limit && !self.has_room_beyond(&state, may_wait) || !state.has_receivers
+        if state.queue.len() >= state.limit && !self.has_room_beyond(&mut state, may_wait)
+            || !state.has_receivers
         {
             return Err((state, value));
         }
@@ -198,8 +220,12 @@ impl<T> Core<T> {
 
     /// Whether there is room in a channel that is full: what was promised to receivers, or would be, does not count.
     #[cold]
-    fn has_room_beyond(&self, state: &State<T>, may_wait: bool) -> bool {
-        !(may_wait && self.capacity == 0) && state.has_room_beyond(self.capacity)
+    fn has_room_beyond(&self, state: &mut State<T>, may_wait: bool) -> bool {
+        if may_wait && self.capacity == 0 {
+            return false;
+        }
+        state.forget_gone(self.capacity);
+        state.has_room_beyond(self.capacity)
     }
 
     /// Waits with the value in `offers`.
@@ -216,10 +242,14 @@ impl<T> Core<T> {
             let over = !state.has_receivers || !state.offers.contains(ticket);
             over.then(|| state.offers.remove(ticket))
         };
-        let (mut state, ended) = waiter.stand(&self.state, deadline, settle);
+        let (mut state, ended) = waiter.stand(&self.state, deadline, settle, |state| self.look_again(state));
         let (refused, ended) = match ended {
             Ok(refused) => (refused, None),
-            Err(ended) => (state.offers.remove(ticket), Some(ended)),
+            Err(ended) => {
+                let refused = state.offers.remove(ticket);
+                state.recall_receiver();
+                (refused, Some(ended))
+            }
         };
         let disconnected = !state.has_receivers;
         drop(state);
@@ -238,12 +268,25 @@ impl<T> Core<T> {
 
     #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if !state.has_free() {
-            return state.take_time().ok_or(TryRecvError::Empty);
+            return self.try_recv_otherwise(state).ok_or(TryRecvError::Empty);
         }
         // With senders there is one.
         self.take(state).map_err(|_| TryRecvError::Disconnected)
+    }
+
+    /// Receives what is not free at first sight: a value of the clock, one that was promised to somebody who is gone, or that of a
+    /// sender that chooses.
+    #[cold]
+    pub(super) fn try_recv_otherwise<'a>(&'a self, mut state: LockGuard<'a, State<T>>) -> Option<T> {
+        if state.clock.is_some() {
+            return state.take_time();
+        }
+        if !state.has_free_now(self.capacity) {
+            return self.meet_sender(state);
+        }
+        self.take(state).ok()
     }
 
     /// Without a deadline the only error is that of a disconnected channel.
@@ -299,13 +342,12 @@ impl<T> Core<T> {
             drop(state);
             return self.await_time(&waiter, deadline);
         }
-        let ticket = state.receivers.push(waiter.wake());
+        let ticket = state.receivers.stand(waiter.wake());
         self.admit_receiver(state);
         loop {
-            let called = |state: &mut State<T>| {
-                (!state.receivers.contains(ticket) && !state.is_engaged(ticket)).then_some(())
-            };
-            let (mut state, ended) = waiter.stand(&self.state, deadline, called);
+            let called = |state: &mut State<T>| state.receivers.leave_if_called(ticket).map(drop);
+            let (mut state, ended) =
+                waiter.stand(&self.state, deadline, called, |state| self.look_again(state));
             if let Err(ended) = ended {
                 return self.leave(&waiter, state, ticket, ended);
             }
@@ -318,7 +360,7 @@ impl<T> Core<T> {
                 return Err(RecvTimeoutError::Disconnected);
             }
             // The offer that it was called for has been withdrawn.
-            state.receivers.restore(ticket, waiter.wake());
+            state.receivers.stand_again(ticket, waiter.wake());
             self.admit_receiver(state);
         }
     }
@@ -326,9 +368,16 @@ impl<T> Core<T> {
     /// Releases the lock after a receiver has come into the line.
     #[inline]
     fn admit_receiver(&self, state: LockGuard<'_, State<T>>) {
-        if state.choosers.is_some() {
-            self.announce_to_choosers(state);
+        if state.called > 0 || state.choosers.is_some() {
+            self.look_again(state);
         }
+    }
+
+    /// Releases the lock, and calls whom it concerns if somebody is gone.
+    #[cold]
+    pub(super) fn look_again(&self, mut state: LockGuard<'_, State<T>>) {
+        state.forget_gone(self.capacity);
+        self.announce(state);
     }
 
     /// Ends a wait in `receivers` for another reason than a call, which may have come all the same.
@@ -340,12 +389,8 @@ impl<T> Core<T> {
         ticket: Ticket,
         ended: Ended,
     ) -> Result<T, RecvTimeoutError> {
-        while state.is_engaged(ticket) {
-            drop(state);
-            waiter.park_uninterrupted();
-            state = self.state.lock();
-        }
-        let called = state.receivers.remove(ticket).is_none();
+        state = self.await_engaged(waiter, state, ticket);
+        let called = state.receivers.leave(ticket).is_some();
         state.called -= usize::from(called);
         if called && matches!(ended, Ended::TimedOut) {
             state = match self.take(state) {
@@ -392,7 +437,8 @@ impl<T> Core<T> {
 
     /// The values that can be received at once.
     pub(super) fn len(&self) -> usize {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.forget_gone(self.capacity);
         match &state.clock {
             Some(clock) => usize::from(clock.due().is_some_and(|due| due <= Instant::now())),
             None if self.capacity == 0 => 0,
@@ -429,7 +475,7 @@ impl<T> Core<T> {
         let mut state = self.state.lock();
         state.has_senders = false;
         line::notify_all(&self.state, state, |state| {
-            let Some(receiver) = state.receivers.pop() else {
+            let Some(receiver) = state.receivers.call() else {
                 return state.choosers.as_mut()?.next_receiver_to_look();
             };
             state.called += 1;

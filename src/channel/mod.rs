@@ -39,6 +39,11 @@
 //! receiver at that moment stays where it is, for the next in line. A value that the sender was waiting with is dropped, if
 //! no receiver has taken it. When `send` returns, no matter how, the value was either sent or not: a value that was taken is
 //! never reported as not taken.
+//!
+//! # The end of an OS thread
+//!
+//! A value that was promised to a receiver whose OS thread ends before it runs goes to the next in line. A value whose sender
+//! waits on an OS thread that ends is received as any other.
 
 mod choosers;
 mod clock;

@@ -86,9 +86,11 @@ impl<T> Receiver<T> {
         self.core.recv(None).map_err(|_| RecvError)
     }
 
-    /// Receives the oldest value if there is one that is promised to nobody. Never waits.
+    /// Receives the oldest value if there is one that is promised to nobody. Does not wait for a value.
     ///
-    /// At a rendezvous this takes the value of a sender that waits.
+    /// At a rendezvous this takes the value of a sender that waits. If that sender waits in [`select!`](crate::select!), it makes
+    /// its value only when it is chosen: the calling green thread then yields until it has done so, and neither a kill nor a time
+    /// limit ends that. In a hub callback, where nothing may wait, such a sender is left alone.
     ///
     /// # Errors
     ///

@@ -268,7 +268,7 @@ impl<T> AsyncResult<T> {
             state.waiters.remove(ticket);
             Some(value)
         };
-        let (mut state, ended) = waiter.stand(&self.state, deadline, settle);
+        let (mut state, ended) = waiter.stand(&self.state, deadline, settle, drop);
         match ended {
             Ok(value) => Some(value),
             Err(Ended::TimedOut) => {

@@ -249,7 +249,7 @@ impl Event {
         let ticket = waiters.push(waiter.notify());
         drop(waiters);
         let called = |waiters: &mut WaitList<Notify>| (!waiters.contains(ticket)).then_some(());
-        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, called);
+        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, called, drop);
         match ended {
             Ok(()) => true,
             Err(Ended::TimedOut) => waiters.remove(ticket).is_none(),

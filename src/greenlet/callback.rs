@@ -59,6 +59,11 @@ impl Thread {
     }
 }
 
+/// Whether the caller may wait: for who need not.
+pub(crate) fn may_wait() -> bool {
+    try_thread().is_some_and(|thread| !thread.in_callback())
+}
+
 /// The same for a switch. One in an OS thread that ends is an error, which is found later.
 pub(super) fn assert_may_switch() {
     if let Some(thread) = existing_thread()

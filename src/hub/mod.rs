@@ -348,7 +348,11 @@ impl HubState {
     /// The hub is gone, as far as other threads can see.
     fn shut_door(&self) {
         self.door().ear.close();
+        let leaves_some_in_line = self.is_anybody_in_line();
         self.door().close(self.generation.get());
+        if leaves_some_in_line {
+            remote::tell_departure();
+        }
     }
 }
 
@@ -402,10 +406,13 @@ pub(crate) fn spend_budget() {
 /// Waits until the hub has nothing ready.
 pub(crate) fn idle() {
     let waiter = Waiter::new(WaitingOn::Other("idle"));
-    let hub = hub();
-    hub.idlers.borrow_mut().push(waiter.wake());
-    if let Wakeup::Interrupted(interrupt) = waiter.park(None) {
-        interrupt.raise();
+    let (hub, own) = (hub(), waiter.wake());
+    hub.idlers.borrow_mut().push(own);
+    while hub.idlers.borrow().iter().any(|idler| idler.is(own)) {
+        if let Wakeup::Interrupted(interrupt) = waiter.park(None) {
+            hub.idlers.borrow_mut().retain(|idler| !idler.is(own));
+            interrupt.raise();
+        }
     }
 }
 

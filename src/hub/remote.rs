@@ -7,8 +7,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::doorbell::Doorbell;
@@ -50,12 +50,34 @@ impl Bystanders {
 /// without a hub is not to be trusted after that.
 static LOSSES: AtomicU32 = AtomicU32::new(0);
 
-/// Doors without a hub.
-static CLOSED: Lock<Vec<&'static Door>> = Lock::new(Vec::new());
+/// All doors that are in use, or are to be used again.
+static DOORS: Lock<Doors> = Lock::new(Doors { open: Vec::new(), closed: Vec::new() });
+
+/// How many hubs have ended while somebody stood in a line there.
+pub(super) static DEPARTURES: AtomicU64 = AtomicU64::new(0);
+
+struct Doors {
+    /// With a hub.
+    open: Vec<&'static Door>,
+    /// Without one.
+    closed: Vec<&'static Door>,
+}
+
+/// Has everybody who stands in a line, in whatever hub, look again. Called when the calling thread's hub is gone from behind its door.
+#[cold]
+pub(super) fn tell_departure() {
+    // Release: who sees this sees the hub gone.
+    DEPARTURES.fetch_add(1, Ordering::Release);
+    let open = DOORS.lock().open.clone();
+    for door in open {
+        // One that opens just now has nobody in line yet who has not seen the departure.
+        door.send(door.epoch(), Letter::LookAgain);
+    }
+}
 
 /// Holds the locks that a fork must find free, with that of the forking thread's own door.
 pub(super) fn hold_locks(own: Option<&Door>) {
-    CLOSED.hold();
+    DOORS.hold();
     if let Some(door) = own {
         door.letters.hold();
     }
@@ -72,13 +94,15 @@ pub(super) unsafe fn release_locks(own: Option<&Door>) {
         unsafe { door.letters.release() };
     }
     // SAFETY: as above.
-    unsafe { CLOSED.release() };
+    unsafe { DOORS.release() };
 }
 
 /// What comes through a door.
 pub(crate) enum Letter {
     /// Wakes a wait.
     Wake(Wait),
+    /// Wakes all who stand in a line: somebody before them may be gone.
+    LookAgain,
     /// Something to be run by the hub, where nothing may wait.
     Run(Box<dyn FnOnce() + Send>),
 }
@@ -86,14 +110,14 @@ pub(crate) enum Letter {
 /// A hub as other OS threads see it.
 #[derive(Debug)]
 pub(crate) struct Door {
-    /// Which hub stands behind it: a new number for each.
+    /// Which hub stands behind it: a new number for each. Changed under the lock of `letters`.
     epoch: AtomicU32,
     /// The next generation of a wait; kept here so that no number comes twice from one door.
     generation: AtomicU64,
     letters: Lock<Vec<(u32, Letter)>>,
     doorbell: Doorbell,
-    /// What rings.
-    bell: OnceLock<Bell>,
+    /// What rings. It may have rung for another door, whose late letters then ring for nothing.
+    bell: OnceLock<Arc<Bell>>,
     /// How many [`LOSSES`] there were when the bell was made.
     losses: AtomicU32,
     /// Whether the hub cannot hear the bell, for want of descriptors,
@@ -112,38 +136,52 @@ impl std::fmt::Debug for Letter {
 impl Door {
     /// A door for a new hub, and the first generation of its waits.
     pub(crate) fn open() -> (&'static Door, u64) {
-        let door = CLOSED.lock().pop().unwrap_or_else(|| {
-            Box::leak(Box::new(Door {
-                epoch: AtomicU32::new(1),
-                generation: AtomicU64::new(1),
-                letters: Lock::new(Vec::new()),
-                doorbell: Doorbell::new(),
-                bell: OnceLock::new(),
-                losses: AtomicU32::new(0),
-                deaf: AtomicBool::new(false),
-                knocks: AtomicU32::new(0),
-                ear: Ear::new(),
-            }))
-        });
-        // Late ones for the hub that is gone.
-        drop(door.take_letters());
+        let closed = DOORS.lock().closed.pop();
+        let door = closed.unwrap_or_else(|| Door::make(OnceLock::new()));
+        DOORS.lock().open.push(door);
         (door, door.generation.load(Ordering::SeqCst))
+    }
+
+    fn make(bell: OnceLock<Arc<Bell>>) -> &'static Door {
+        Box::leak(Box::new(Door {
+            epoch: AtomicU32::new(1),
+            generation: AtomicU64::new(1),
+            letters: Lock::new(Vec::new()),
+            doorbell: Doorbell::new(),
+            bell,
+            losses: AtomicU32::new(0),
+            deaf: AtomicBool::new(false),
+            knocks: AtomicU32::new(0),
+            ear: Ear::new(),
+        }))
     }
 
     /// Ends the door and its list of others for good, in the child of a fork: the bells of all are the parent's. Gives a new one.
     pub(super) fn begin_anew(&self) -> &'static Door {
         self.ear.close();
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        *CLOSED.lock() = Vec::new();
+        // Release: as in `tell_departure`; here there is nobody to be told.
+        DEPARTURES.fetch_add(1, Ordering::Release);
+        *DOORS.lock() = Doors { open: Vec::new(), closed: Vec::new() };
         Door::open().0
     }
 
     /// Takes the hub away from behind the door. `generation` is the next that it would have used.
     pub(crate) fn close(&'static self, generation: u64) {
         self.generation.store(generation, Ordering::SeqCst);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        drop(self.take_letters());
-        CLOSED.lock().push(self);
+        self.doorbell.answer();
+        let unread = {
+            let mut letters = self.letters.lock();
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+            std::mem::take(&mut *letters)
+        };
+        drop(unread);
+        // The next number would be that of a hub that somebody may still remember.
+        let is_used_up = self.epoch() & Wait::EPOCH == 0;
+        let next = if is_used_up { Door::make(self.bell.clone()) } else { self };
+        let mut doors = DOORS.lock();
+        doors.open.retain(|door| !door.is(self));
+        doors.closed.push(next);
     }
 
     /// Which hub stands behind it now.
@@ -158,10 +196,13 @@ impl Door {
 
     /// Leaves a letter for the hub of that epoch, and rings if it sleeps. `false` if that hub is gone.
     pub(crate) fn send(&self, epoch: u32, letter: Letter) -> bool {
-        if self.epoch() != epoch {
-            return false;
+        {
+            let mut letters = self.letters.lock();
+            if self.epoch() != epoch {
+                return false;
+            }
+            letters.push((epoch, letter));
         }
-        self.letters.lock().push((epoch, letter));
         self.ring();
         true
     }
@@ -216,7 +257,7 @@ impl Door {
             // That of the hub that was behind this door before: it may have been closed with the others.
             Some(bell) => bell.renew().map(|()| bell)?,
             None => {
-                let made = Bell::new()?;
+                let made = Arc::new(Bell::new()?);
                 self.bell.get_or_init(|| made)
             }
         };
@@ -245,7 +286,7 @@ impl Door {
 
     /// Called by the hub when it hears the bell. `false` if that is not the bell any more.
     pub(crate) fn silence(&self) -> bool {
-        self.bell.get().is_none_or(Bell::clear)
+        self.bell.get().is_none_or(|bell| bell.clear())
     }
 }
 
@@ -267,7 +308,7 @@ mod tests {
             .into_iter()
             .map(|(_, letter)| match letter {
                 Letter::Wake(wait) => wait,
-                Letter::Run(_) => unreachable!(),
+                Letter::Run(_) | Letter::LookAgain => unreachable!(),
             })
             .collect();
         assert_eq!(waits, [wait(1), wait(2)]);

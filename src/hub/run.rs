@@ -90,8 +90,12 @@ impl HubState {
     /// Looks at letters, timers and descriptors; blocks if nobody is ready.
     fn look(&self) {
         self.unlooked.set(0);
-        self.read_letters();
+        let somebody_is_gone = self.read_letters();
         self.ring_alarms();
+        if somebody_is_gone {
+            // Last, so that it changes nobody's place among those who were woken for a reason.
+            self.have_all_look_again();
+        }
         if (!self.ready.borrow().is_empty() || self.has_idlers())
             && self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)
         {
@@ -247,13 +251,16 @@ impl HubState {
         !self.ready.borrow().is_empty()
     }
 
-    fn read_letters(&self) {
+    /// Returns whether all who stand in a line are to look again.
+    fn read_letters(&self) -> bool {
+        let mut somebody_is_gone = false;
         if !self.door().has_letters() {
-            return;
+            return somebody_is_gone;
         }
         for (epoch, letter) in self.door().take_letters() {
             match letter {
                 Letter::Wake(wait) => self.wake(wait),
+                Letter::LookAgain => somebody_is_gone = true,
                 Letter::Run(run) => callback("a callback", move || {
                     if epoch == self.epoch() {
                         run();
@@ -267,6 +274,7 @@ impl HubState {
         {
             callback("a callback", || hear(heard));
         }
+        somebody_is_gone
     }
 
     fn ring_alarms(&self) {

@@ -8,13 +8,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::panic;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::remote::{Door, Letter};
+use super::remote::{DEPARTURES, Door, Letter};
 use super::timers::TimerKey;
 use super::waitset::WaitSet;
-use super::{Alarm, HubRef, hub, local_hub};
+use super::{Alarm, HubRef, HubState, hub, local_hub};
 use crate::error::{InvalidSwitch, LoopExit, ThreadEnds, Unwinding};
-use crate::greenlet::{self, Arrival, FiberRef, Interrupt as Raised, callback, in_panic_hook};
+use crate::greenlet::{self, Arrival, FiberRef, Interrupt as Raised, State, callback, in_panic_hook};
 use crate::sys::clock::Time;
 
 /// What a wait in a panic hook raises in place of the panic.
@@ -47,6 +48,11 @@ impl WaitingOn {
             WaitingOn::Other(call) => (call, 0),
         }
     }
+
+    /// Whether a wait with these words is neither for a time, nor for a descriptor, nor for an end: it may stand in a line.
+    fn may_be_in_line((words, _): (&'static str, u64)) -> bool {
+        words != WaitingOn::Sleep.words().0 && !words.contains("{}")
+    }
 }
 
 /// The address of one wait, from anywhere: wakes it, or does nothing once it is over.
@@ -70,8 +76,20 @@ impl Wake {
 
     #[cold]
     fn wake_remote(self) {
-        // Whichever hub is there: if it is not ours any more, it finds no such wait.
+        // Whichever hub is there: if it is not ours any more, it finds no such wait. One that ends has looked after by itself what
+        // was set aside for this wait, see `line`.
         self.door.send(self.door.epoch(), Letter::Wake(self.wait));
+    }
+
+    /// Whether both are of the same wait.
+    pub(super) fn is(self, other: Wake) -> bool {
+        self.door.is(other.door) && self.wait == other.wait
+    }
+
+    /// A wake of nobody, which is living as long as the calling thread's hub is.
+    pub(crate) fn of_nobody() -> Wake {
+        let hub = hub();
+        Wake { door: hub.door(), wait: Wait::new(hub.thread.current().index(), hub.epoch(), 0) }
     }
 
     /// Whether its hub is still there. One that parked on an OS thread that has ended never runs again: what would be set
@@ -85,14 +103,14 @@ impl Wake {
 /// Which wait behind a door, in one word: from the top, the number of the fiber in its thread (28 bits), the epoch (12), the
 /// generation (24).
 ///
-/// The latter two are cut. When a generation has come round there may be a wake for no reason, which every wait expects;
-/// when an epoch has, somebody who never runs again may be taken for living.
+/// The latter two are cut. When a generation has come round there may be a wake for no reason, which every wait expects. An epoch
+/// does not come round: a door that has had as many hubs as there are numbers is not used again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Wait(u64);
 
 impl Wait {
     const GENERATION: u64 = (1 << 24) - 1;
-    const EPOCH: u32 = (1 << 12) - 1;
+    pub(super) const EPOCH: u32 = (1 << 12) - 1;
 
     #[inline]
     pub(super) fn new(fiber: u32, epoch: u32, generation: u64) -> Wait {
@@ -114,6 +132,14 @@ impl Wait {
     pub(super) fn is_of_generation(self, generation: u64) -> bool {
         (self.0 ^ generation) & Wait::GENERATION == 0
     }
+}
+
+/// How many hubs have ended while somebody stood in a line there. Read before the lines are looked at, it tells whether they are to be
+/// looked at again.
+#[inline]
+pub(crate) fn departures() -> u64 {
+    // Acquire: who sees the departure sees the hub gone.
+    DEPARTURES.load(Ordering::Acquire)
 }
 
 /// What stands in a wait list: whom to tell.
@@ -316,7 +342,12 @@ impl Waiter {
     /// Like [`park`](Waiter::park) without a deadline, but no kill or time limit ends it: they wait for the next park. For
     /// waits that must not be left half done.
     pub(crate) fn park_uninterrupted(&self) {
-        self.park_deaf(None);
+        if std::thread::panicking() && self.hub.is_unwinding(self.fiber) {
+            // Nothing interrupts that either.
+            let _woken = self.park_amid_unwinding(None);
+        } else {
+            self.park_deaf(None);
+        }
     }
 
     /// Parks, but for a deadline, until a wake. Returns whether it ended before the deadline.
@@ -470,6 +501,26 @@ fn defer(arrival: Arrival, fiber: FiberRef) {
         Arrival::Value => return,
     };
     fiber.push_interrupt(Raised::new(payload, 0));
+}
+
+impl HubState {
+    /// Everybody here who may stand in a line.
+    fn in_line(&self) -> impl Iterator<Item = FiberRef> {
+        let stands =
+            |fiber: &FiberRef| fiber.generation.get() != 0 && WaitingOn::may_be_in_line(fiber.waits_on.get());
+        self.thread.all().into_iter().filter(stands)
+    }
+
+    /// Whether anybody may stand in a line here, or has been called and has not run since.
+    pub(super) fn is_anybody_in_line(&self) -> bool {
+        self.in_line().next().is_some()
+    }
+
+    /// A hub has ended: what was set aside there may be for one who stands in line here. Those who are ready look anyway.
+    pub(super) fn have_all_look_again(&self) {
+        let parked = self.in_line().filter(|fiber| fiber.state.get() == State::Parked);
+        parked.for_each(|fiber| self.make_ready(fiber));
+    }
 }
 
 /// A deadline that runs: of a greenlet's scope, see [`with_timeout`](crate::with_timeout).

@@ -115,17 +115,23 @@ impl<E> WaitList<E> {
     /// Takes the one that has waited longest.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<E> {
+        self.pop_with_ticket().map(|(_, value)| value)
+    }
+
+    /// The same, and the ticket that it had.
+    #[inline]
+    pub(crate) fn pop_with_ticket(&mut self) -> Option<(Ticket, E)> {
         match self.first.take() {
-            Some(entry) => Some(entry.value),
+            Some(entry) => Some((entry.ticket, entry.value)),
             None if self.rest.is_empty() => None,
             None => self.pop_rest(),
         }
     }
 
-    fn pop_rest(&mut self) -> Option<E> {
-        let (_, value) = self.rest.pop_front()?;
+    fn pop_rest(&mut self) -> Option<(Ticket, E)> {
+        let (ticket, value) = self.rest.pop_front()?;
         self.trim();
-        value
+        value.map(|value| (ticket, value))
     }
 
     /// Takes the entry of `ticket` out of the line; `None` if it has been popped, drained or removed before.
@@ -164,20 +170,47 @@ impl<E> WaitList<E> {
         place.is_ok_and(|index| self.rest[index].1.is_some())
     }
 
-    /// Puts back one that was popped and found nothing, or fills a reserved place: before all who came after it, as if it
-    /// had never left.
+    /// Puts back one that was popped and found nothing, or fills a reserved place, or takes one in from another list, whose tickets
+    /// are those of this one too: before all who came after it, as if it had never left.
+    #[inline]
     pub(crate) fn restore(&mut self, ticket: Ticket, value: E) {
-        debug_assert!(ticket.0 < self.next && !self.contains(ticket), "only what was popped comes back");
         if self.is_empty() {
             self.first = Some(Entry { ticket, value });
-            return;
+        } else {
+            self.restore_among(ticket, value);
         }
+    }
+
+    #[inline(never)]
+    fn restore_among(&mut self, ticket: Ticket, value: E) {
+        debug_assert!(!self.contains(ticket), "only what was popped comes back");
         let younger = match &mut self.first {
             Some(first) if ticket < first.ticket => std::mem::replace(first, Entry { ticket, value }),
             _ => Entry { ticket, value },
         };
         let index = self.rest.partition_point(|&(other, _)| other < younger.ticket);
-        self.rest.insert(index, (younger.ticket, Some(younger.value)));
+        match self.rest.get_mut(index) {
+            // Its own, which it left here before.
+            Some((ticket, tombstone)) if *ticket == younger.ticket => {
+                *tombstone = Some(younger.value);
+                self.tombstones -= 1;
+            }
+            _ => self.rest.insert(index, (younger.ticket, Some(younger.value))),
+        }
+    }
+
+    /// The ticket of the youngest entry that is `meant`.
+    pub(crate) fn find_last(&self, mut meant: impl FnMut(&E) -> bool) -> Option<Ticket> {
+        let first = self.first.iter().map(|entry| (entry.ticket, &entry.value));
+        let rest = self.rest.iter().filter_map(|(ticket, value)| Some((*ticket, value.as_ref()?)));
+        first.chain(rest).rev().find(|(_, value)| meant(value)).map(|(ticket, _)| ticket)
+    }
+
+    /// Takes out, and drops, those that are not `wanted`.
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&E) -> bool) {
+        self.first.take_if(|entry| !wanted(&entry.value));
+        self.rest.retain(|(_, value)| value.as_ref().is_some_and(&mut wanted));
+        self.tombstones = 0;
     }
 
     /// All entries, in order.
@@ -386,6 +419,12 @@ mod tests {
                     gone.push(ticket);
                     assert_eq!(list.remove(ticket), Some(value));
                 }
+                15 if step % 2 == 0 && !model.is_empty() => {
+                    // One leaves from the middle and comes back.
+                    let (ticket, value) = model[random.below(model.len())];
+                    assert_eq!(list.remove(ticket), Some(value));
+                    list.restore(ticket, value);
+                }
                 15 if !model.is_empty() => {
                     // Some are popped, and come back in another order.
                     let popped = model[..model.len().min(3)].iter().rev();
@@ -404,6 +443,7 @@ mod tests {
             assert_eq!(list.is_empty(), model.is_empty());
             assert!(model.first().is_none_or(|&(ticket, _)| list.contains(ticket)));
             assert!(gone.last().is_none_or(|&ticket| !list.contains(ticket)));
+            assert_eq!(list.find_last(|_| true), model.last().map(|&(ticket, _)| ticket));
             assert!(list.tombstones <= list.rest.len() / 2 + FEW);
         }
     }

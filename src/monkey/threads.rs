@@ -16,7 +16,7 @@ use super::off_hub::apart;
 use super::parts::{Parts, patched};
 use crate::greenlet::isolation::is_isolated;
 use crate::greenlet::report_text;
-use crate::hub::waiter::{Notify, Waiter, WaitingOn};
+use crate::hub::waiter::{Waiter, WaitingOn, Wake};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::sys::original;
@@ -40,7 +40,7 @@ struct Waiting {
     id: usize,
     word: usize,
     bits: u32,
-    notify: Notify,
+    wake: Wake,
 }
 
 impl Bucket {
@@ -69,8 +69,11 @@ impl Bucket {
             let waiting = position.and_then(|position| waiters.remove(position));
             drop(waiters);
             let Some(waiting) = waiting else { break };
-            waiting.notify.notify();
-            woken += 1;
+            // One that is gone is not counted. If it goes later, all who wait here are woken.
+            if waiting.wake.is_living() {
+                waiting.wake.wake();
+                woken += 1;
+            }
         }
         woken
     }
@@ -126,7 +129,7 @@ pub(super) fn wait_at<R>(
         if let Some(found) = look() {
             return Waited::Ready(found);
         }
-        waiters.push_back(Waiting { id, word: address, bits, notify: waiter.notify() });
+        waiters.push_back(Waiting { id, word: address, bits, wake: waiter.wake() });
     }
     begun();
     let in_time = waiter.park_in_infallible_call(deadline);

@@ -37,12 +37,13 @@
 //! get is promised to the first in line, and nobody gets it in between; so is room. What a promise stands for is chosen
 //! when the called one runs: from a [`PriorityQueue`] it gets what is the smallest then.
 //!
+//! If the OS thread of a called one ends before that one runs, the item, or the room, goes to the next in line.
+//!
 //! # Kill and time limit
 //!
 //! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding. What was promised to it at that
 //! moment goes to the next in line; an item that it waited to put is dropped, and was not put.
 
-mod line;
 mod order;
 mod ordered;
 

@@ -6,11 +6,10 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use super::line::Line;
 use super::order::{Items, Order};
 use crate::error::{GetError, PutError};
 use crate::greenlet::{UNDER_LOCK, guarded};
-use crate::hub::line::{self, Ended};
+use crate::hub::line::{self, Ended, Line};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -218,7 +217,8 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     #[inline]
     fn put_at_once(&self, item: T) -> Result<(), (Locked<'_, T, O>, T)> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.forget_gone();
         if state.shut_down || !self.has_room(&state) {
             return Err((state, item));
         }
@@ -237,8 +237,8 @@ impl<T, O: Order<T>> Ordered<T, O> {
         let ticket = state.putters.stand(waiter.wake());
         drop(state);
         let called = |state: &mut State<O::Items>| state.putters.is_called(ticket).then_some(());
-        let (mut state, ended) = waiter.stand(&self.state, deadline, called);
-        let called = state.putters.leave(ticket);
+        let (mut state, ended) = waiter.stand(&self.state, deadline, called, |state| self.call(state));
+        let called = state.putters.leave(ticket).is_some();
         if let Err(Ended::Interrupted(interrupt)) = ended {
             self.call(state);
             drop(item);
@@ -275,12 +275,13 @@ impl<T, O: Order<T>> Ordered<T, O> {
     #[inline]
     fn call<'a>(&'a self, state: Locked<'a, T, O>) {
         line::notify_all(&self.state, state, |state| {
+            state.forget_gone();
             if state.items.len() > state.getters.called()
                 && let Some(getter) = state.getters.call()
             {
-                return Some(getter);
+                return Some(Notify::Wake(getter));
             }
-            if self.has_room(state) { state.putters.call() } else { None }
+            if self.has_room(state) { state.putters.call().map(Notify::Wake) } else { None }
         });
     }
 
@@ -498,6 +499,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     #[inline]
     fn get_at_once(&self, attempt: fn(&mut O::Items) -> Option<T>) -> Result<T, Locked<'_, T, O>> {
         let mut state = self.state.lock();
+        state.forget_gone();
         // After a shutdown nothing comes that a promise could stand for.
         if state.items.len() <= state.getters.called() && !state.shut_down {
             return Err(state);
@@ -523,8 +525,8 @@ impl<T, O: Order<T>> Ordered<T, O> {
         let ticket = state.getters.stand(waiter.wake());
         drop(state);
         let called = |state: &mut State<O::Items>| state.getters.is_called(ticket).then_some(());
-        let (mut state, ended) = waiter.stand(&self.state, deadline, called);
-        let called = state.getters.leave(ticket);
+        let (mut state, ended) = waiter.stand(&self.state, deadline, called, |state| self.call(state));
+        let called = state.getters.leave(ticket).is_some();
         if let Err(Ended::Interrupted(interrupt)) = ended {
             self.call(state);
             interrupt.raise();
@@ -646,7 +648,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         let ticket = state.joiners.push(waiter.notify());
         drop(state);
         let told = |state: &mut State<O::Items>| (!state.joiners.contains(ticket)).then_some(());
-        let (mut state, ended) = waiter.stand(&self.state, deadline, told);
+        let (mut state, ended) = waiter.stand(&self.state, deadline, told, drop);
         let told = state.joiners.remove(ticket).is_none();
         drop(state);
         match ended {
@@ -708,7 +710,10 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     fn end<'a>(&'a self, mut state: Locked<'a, T, O>) {
         state.shut_down = true;
-        line::notify_all(&self.state, state, |state| state.getters.call().or_else(|| state.putters.call()));
+        line::notify_all(&self.state, state, |state| {
+            let next = state.getters.call().or_else(|| state.putters.call());
+            next.map(Notify::Wake)
+        });
     }
 
     // ---- looking ----
@@ -736,7 +741,8 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// ```
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.forget_gone();
         state.items.len().saturating_sub(state.getters.called())
     }
 
@@ -763,7 +769,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// ```
     #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
-        !self.has_room(&self.state.lock())
+        let mut state = self.state.lock();
+        state.forget_gone();
+        !self.has_room(&state)
     }
 
     /// For how many items it has room in all; `None` if for any number.
@@ -807,6 +815,12 @@ impl<T, O: Order<T>> Ordered<T, O> {
 }
 
 impl<I> State<I> {
+    /// Takes back what was promised to those who never run again.
+    #[inline]
+    fn forget_gone(&mut self) {
+        while self.getters.take_gone().or_else(|| self.putters.take_gone()).is_some() {}
+    }
+
     /// Why there is nothing to get.
     fn nothing(&self) -> GetError {
         if self.shut_down { GetError::ShutDown } else { GetError::Empty }

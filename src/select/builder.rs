@@ -12,6 +12,7 @@ use crate::channel::{Arm, Choice, Grant, Receiver, Sender};
 use crate::error::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
+use crate::greenlet::may_wait;
 use crate::hub::reactor::Watch;
 use crate::hub::waiter::{Interrupt, Waiter, WaitingOn, Wakeup, check_may_wait};
 use crate::hub::waitlist::Ticket;
@@ -144,13 +145,15 @@ impl<'a> Select<'a> {
         self.entries.remove(place.expect("no operation with this index"));
     }
 
-    /// Chooses an operation that can be done now.
+    /// Chooses an operation that can be done now. Yields only to a sender of a rendezvous that waits in a choice of its own, for the
+    /// value that it has to make.
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If there was a moment when none could be done: what is always in one of several channels is found, also while others move it
+    /// from one to another. (In a hub callback, where nothing may wait, the channels are only looked at one after another.)
     pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
-        let found = self.look(Entry::attempt).ok_or(TrySelectError);
+        let found = self.poll(Entry::attempt, Entry::accept).ok_or(TrySelectError);
         found.map(SelectedOperation::new)
     }
 
@@ -219,9 +222,10 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If there was a moment when there was none, as [`try_select`](Select::try_select).
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
-        self.look(Entry::find_ready).map(|(entry, _)| entry.index).ok_or(TryReadyError)
+        let found = self.poll(Entry::find_ready, Entry::decline);
+        found.map(|(entry, _)| entry.index).ok_or(TryReadyError)
     }
 
     /// The index of an operation that can be done, which is not done: another may be faster. Waits until there is one.
@@ -299,11 +303,32 @@ impl<'a> Select<'a> {
         None
     }
 
+    /// Looks without waiting. If nothing is found, there was a moment when nothing could be chosen: looking at one after another shows
+    /// each at another time, but who stands in all lines at once, and is not called, sees them all.
+    fn poll(&mut self, attempt: Attempt<'a>, accept: Accept<'a>) -> Option<(Entry<'a>, Chosen)> {
+        loop {
+            let found = self.look(attempt);
+            if found.is_some() || self.entries.len() < 2 || !may_wait() {
+                return found;
+            }
+            // For an engagement, which may be waited for.
+            let waiter = Waiter::new(WaitingOn::Other("Select::try_select"));
+            let mut lines = Lines::new(&self.entries, Choice::new(waiter.wake()));
+            let stands = lines.stand_for_a_moment();
+            lines.choice.close();
+            let called = lines.settle(&waiter);
+            let accepted = called.and_then(|entry| Some((entry, accept(&entry, &lines.choice)?)));
+            if accepted.is_some() || stands && called.is_none() {
+                return accepted;
+            }
+        }
+    }
+
     /// Looks and waits in turn until an entry is chosen or the deadline has passed.
     fn choose(
         &mut self,
         attempt: Attempt<'a>,
-        accept: Attempt<'a>,
+        accept: Accept<'a>,
         deadline: Option<Time>,
     ) -> Option<(Entry<'a>, Chosen)> {
         if let Some(found) = self.look(attempt) {
@@ -319,8 +344,11 @@ impl<'a> Select<'a> {
                 }
             };
             let found = found.or_else(|| self.look(attempt));
-            if found.is_some() || deadline.is_some_and(|deadline| deadline <= Time::now()) {
+            if found.is_some() {
                 return found;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Time::now()) {
+                return self.poll(attempt, accept);
             }
         }
     }
@@ -329,7 +357,7 @@ impl<'a> Select<'a> {
     fn wait(
         &self,
         waiter: &Waiter,
-        accept: Attempt<'a>,
+        accept: Accept<'a>,
         deadline: Option<Time>,
     ) -> Result<Option<(Entry<'a>, Chosen)>, Interrupt> {
         let mut lines = Lines::new(&self.entries, Choice::new(waiter.wake()));
@@ -341,17 +369,21 @@ impl<'a> Select<'a> {
         }
         lines.choice.close();
         let called = lines.settle(waiter);
+        let choice = Arc::clone(&lines.choice);
         drop(lines);
         if let Wakeup::Interrupted(interrupt) = wakeup {
-            called.as_ref().and_then(Entry::decline);
+            called.and_then(|entry| entry.decline(&choice));
             return Err(interrupt);
         }
-        Ok(called.map_or(failed, |entry| accept(&entry).map(|chosen| (entry, chosen))))
+        Ok(called.map_or(failed, |entry| accept(&entry, &choice).map(|chosen| (entry, chosen))))
     }
 }
 
 /// One of the ways in which an entry can be chosen.
 type Attempt<'a> = fn(&Entry<'a>) -> Option<Chosen>;
+
+/// The same for one that was called.
+type Accept<'a> = fn(&Entry<'a>, &Arc<Choice>) -> Option<Chosen>;
 
 impl<'a> Entry<'a> {
     fn attempt(&self) -> Option<Chosen> {
@@ -374,14 +406,14 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Claims what it was called for.
-    fn accept(&self) -> Option<Chosen> {
-        self.arm()?.accept().map(Chosen::Granted)
+    /// Claims what `choice` was called for.
+    fn accept(&self, choice: &Arc<Choice>) -> Option<Chosen> {
+        self.arm()?.accept(choice).map(Chosen::Granted)
     }
 
-    /// Leaves to the next what it was called for.
-    fn decline(&self) -> Option<Chosen> {
-        self.arm()?.refuse();
+    /// Leaves to the next what `choice` was called for.
+    fn decline(&self, choice: &Arc<Choice>) -> Option<Chosen> {
+        self.arm()?.refuse(choice);
         Some(Chosen::Ready)
     }
 
@@ -442,6 +474,17 @@ impl<'s, 'a> Lines<'s, 'a> {
             }
         }
         None
+    }
+
+    /// Gets in line at all channels, until an entry is worth looking at; `false` then.
+    fn stand_for_a_moment(&mut self) -> bool {
+        for (number, entry) in self.entries.iter().enumerate() {
+            if let Some(arm) = entry.arm() {
+                let Some(ticket) = arm.register(&self.choice, number) else { return false };
+                self.places.push(Place::Line(arm, ticket));
+            }
+        }
+        true
     }
 
     /// The entry that was called, when what it was called for is there.

@@ -10,7 +10,7 @@
 ///   chosen; at a rendezvous the receiver that it is for waits meanwhile, whatever its own time limit.
 /// - `readable(descriptor) -> result => body`, `writable(descriptor) -> result => body`: as
 ///   [`wait_readable`](crate::io::wait_readable) and [`wait_writable`](crate::io::wait_writable); nothing is read or written.
-/// - `default => body`: if nothing can be done now; then nothing waits.
+/// - `default => body`: if there was a moment when nothing could be done; then nothing waits. See [`Select::try_select`](crate::select::Select::try_select).
 /// - `default(timeout) => body`: if nothing could be done for that long.
 ///
 /// Which arm is taken, and what kill and time limit do: see [the module](mod@crate::select). The syntax is that of

@@ -5,16 +5,16 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::TimedOut;
-use crate::hub::line::Ended;
+use crate::hub::line::{Ended, Line};
 use crate::hub::waiter::{Waiter, WaitingOn, Wake};
-use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
 /// Lets a number of green threads, in one hub or in several, and plain OS threads begin something together:
 /// [`std::sync::Barrier`].
 ///
-/// Who is killed while it waits, or whose time is over, has not arrived: the others wait for one more.
+/// A green thread that is killed while it waits, or whose time is over, or whose OS thread ends, has not arrived: the others wait for one
+/// more.
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ use crate::sys::lock::Lock;
 /// assert_eq!(leaders.collect::<Vec<_>>(), [false, false, true]);
 /// ```
 pub struct Barrier {
-    waiters: Lock<WaitList<Wake>>,
+    waiters: Lock<Line>,
     count: usize,
 }
 
@@ -76,7 +76,7 @@ impl Barrier {
     /// ```
     #[must_use]
     pub const fn new(n: usize) -> Barrier {
-        Barrier { waiters: Lock::new(WaitList::new()), count: n }
+        Barrier { waiters: Lock::new(Line::new()), count: n }
     }
 
     /// Waits until all have arrived. Then the barrier serves again.
@@ -141,18 +141,21 @@ impl Barrier {
 
     fn wait_until(&self, deadline: Option<Time>) -> Result<BarrierWaitResult, TimedOut> {
         let mut waiters = self.waiters.lock();
-        if waiters.len() + 1 >= self.count {
+        let gone = waiters.take_gone();
+        debug_assert!(gone.is_none(), "nobody is called");
+        if waiters.waiting() + 1 >= self.count {
             let others = waiters.drain();
             drop(waiters);
             others.for_each(Wake::wake);
             return Ok(BarrierWaitResult(true));
         }
         let waiter = Waiter::new(WaitingOn::Other("Barrier::wait"));
-        let ticket = waiters.push(waiter.wake());
+        let ticket = waiters.stand(waiter.wake());
         drop(waiters);
-        let released = |waiters: &mut WaitList<Wake>| (!waiters.contains(ticket)).then_some(());
-        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, released);
-        let released = waiters.remove(ticket).is_none();
+        let released = |waiters: &mut Line| (!waiters.is_waiting(ticket)).then_some(());
+        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, released, drop);
+        let released = !waiters.is_waiting(ticket);
+        waiters.leave(ticket);
         drop(waiters);
         match ended {
             Err(Ended::Interrupted(interrupt)) => interrupt.raise(),
@@ -164,7 +167,7 @@ impl Barrier {
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = self.waiters.lock().len();
+        let waiting = self.waiters.lock().waiting();
         formatter.debug_struct("Barrier").field("count", &self.count).field("waiting", &waiting).finish()
     }
 }

@@ -7,11 +7,11 @@ use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
-use crate::hub::line::{self, Ended};
-use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
-use crate::hub::waitlist::WaitList;
+use crate::hub::line::{self, Ended, Line};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn};
+use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{Lock, LockGuard};
 
 /// A condition variable for green threads, in one hub or in several, and for plain OS threads: [`std::sync::Condvar`].
 ///
@@ -49,7 +49,8 @@ use crate::sys::lock::Lock;
 /// # starter.join().unwrap();
 /// ```
 pub struct Condvar {
-    waiters: Lock<WaitList<Wake>>,
+    /// Who is called has been notified, and has not locked the mutex since.
+    waiters: Lock<Line>,
 }
 
 // No user's value is inside.
@@ -96,7 +97,7 @@ impl Condvar {
     /// CHANGED.notify_all();
     /// ```
     pub const fn new() -> Condvar {
-        Condvar { waiters: Lock::new(WaitList::new()) }
+        Condvar { waiters: Lock::new(Line::new()) }
     }
 
     /// Unlocks the mutex of `guard`, waits for a notification, and locks the mutex again.
@@ -253,7 +254,7 @@ impl Condvar {
     /// See [`Condvar`].
     #[doc(alias = "notify")]
     pub fn notify_one(&self) {
-        let first = line::call_first(&mut self.waiters.lock());
+        let first = self.waiters.lock().call();
         if let Some(first) = first {
             first.wake();
         }
@@ -266,10 +267,10 @@ impl Condvar {
     /// See [`wait_while`](Condvar::wait_while).
     pub fn notify_all(&self) {
         let waiters = self.waiters.lock();
-        let mut left = waiters.len();
+        let mut left = waiters.waiting();
         line::notify_all(&self.waiters, waiters, |waiters| {
             left = left.checked_sub(1)?;
-            waiters.pop().map(Notify::Wake)
+            waiters.dismiss().map(|(_, waiter)| Notify::Wake(waiter))
         });
     }
 
@@ -279,37 +280,52 @@ impl Condvar {
         deadline: Option<Time>,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let mutex = guard.mutex();
-        let timed_out = self.stand_unlocked(guard, deadline);
-        // Locking may be interrupted: then a notification has had no effect yet.
-        let notified = (!timed_out).then_some(PassOn(self));
+        let notified = self.stand_unlocked(guard, deadline);
+        let timed_out = notified.is_none();
         let locked = mutex.lock();
-        mem::forget(notified);
+        if let Some(notified) = notified {
+            notified.receive();
+        }
         match locked {
             Ok(guard) => Ok((guard, WaitTimeoutResult(timed_out))),
             Err(poisoned) => Err(PoisonError::new((poisoned.into_inner(), WaitTimeoutResult(timed_out)))),
         }
     }
 
-    /// Waits with the mutex unlocked. Returns whether the deadline passed without a notification.
-    fn stand_unlocked<T: ?Sized>(&self, guard: MutexGuard<'_, T>, deadline: Option<Time>) -> bool {
+    /// Waits with the mutex unlocked. Returns the notification; none, if the deadline passed before.
+    fn stand_unlocked<T: ?Sized>(
+        &self,
+        guard: MutexGuard<'_, T>,
+        deadline: Option<Time>,
+    ) -> Option<Notified<'_>> {
         let waiter = Waiter::new(WaitingOn::Other("Condvar::wait"));
         // In line first: a notification after the unlocking finds us there.
-        let ticket = self.waiters.lock().push(waiter.wake());
+        let ticket = self.waiters.lock().stand(waiter.wake());
         drop(guard);
-        let called = |waiters: &mut WaitList<Wake>| (!waiters.contains(ticket)).then_some(());
-        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, called);
+        let told = |waiters: &mut Line| (!waiters.is_waiting(ticket)).then_some(());
+        let pass_on = |waiters| self.pass_on_from_gone(waiters);
+        let (mut waiters, ended) = waiter.stand(&self.waiters, deadline, told, pass_on);
+        let notified = !waiters.is_waiting(ticket);
+        if !notified {
+            waiters.leave(ticket);
+        }
+        drop(waiters);
+        let notified = notified.then_some(Notified { condition: self, ticket });
         match ended {
-            Ok(()) => false,
-            Err(Ended::TimedOut) => waiters.remove(ticket).is_some(),
             Err(Ended::Interrupted(interrupt)) => {
-                let called = waiters.remove(ticket).is_none();
-                drop(waiters);
-                if called {
-                    self.notify_one();
-                }
+                drop(notified);
                 interrupt.raise()
             }
+            _ => notified,
         }
+    }
+
+    /// Releases the lock, and notifies somebody else for each that was notified and never runs again.
+    fn pass_on_from_gone<'a>(&'a self, waiters: LockGuard<'a, Line>) {
+        line::notify_all(&self.waiters, waiters, |waiters| {
+            waiters.take_gone()?;
+            waiters.call().map(Notify::Wake)
+        });
     }
 
     fn wait_while_until<'a, T: ?Sized>(
@@ -333,12 +349,26 @@ impl Condvar {
     }
 }
 
-/// Passes a notification on when its receiver unwinds.
-struct PassOn<'a>(&'a Condvar);
+/// A notification that has had no effect yet. Dropped, by one that unwinds, it goes to somebody else, unless that was for all.
+struct Notified<'a> {
+    condition: &'a Condvar,
+    ticket: Ticket,
+}
 
-impl Drop for PassOn<'_> {
+impl Notified<'_> {
+    /// It has had its effect.
+    fn receive(self) {
+        self.condition.waiters.lock().leave(self.ticket);
+        mem::forget(self);
+    }
+}
+
+impl Drop for Notified<'_> {
     fn drop(&mut self) {
-        self.0.notify_one();
+        let notified = self.condition.waiters.lock().leave(self.ticket);
+        if notified.is_some() {
+            self.condition.notify_one();
+        }
     }
 }
 
@@ -356,6 +386,6 @@ impl Default for Condvar {
 
 impl fmt::Debug for Condvar {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Condvar").field("waiting", &self.waiters.lock().len()).finish()
+        formatter.debug_struct("Condvar").field("waiting", &self.waiters.lock().waiting()).finish()
     }
 }

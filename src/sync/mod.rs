@@ -12,9 +12,13 @@
 //! hub of their own when they first wait. Where nobody has to wait nothing yields; a mutex costs what std's does then,
 //! the others up to twice that.
 //!
-//! All of them serve in order of arrival, and lose nothing to a kill or a time limit: who is killed between the moment in
-//! which a lock, a permit or a notification was given to it and the moment in which it would have run passes that on. Who
-//! waits on an OS thread that has ended never runs again, and is passed over.
+//! All of them serve in order of arrival; only a [`Semaphore`] lets a newcomer overtake a waiter, once. A kill or a time limit loses
+//! nothing: if a green thread is killed after a lock, a permit or a notification was given to it but before it runs, that goes to
+//! the next waiter.
+//!
+//! The end of an OS thread loses nothing either. Its green threads that still wait are passed over, and what was given to one of
+//! them that had not run yet goes to the next waiter. What a green thread already holds stays held: a mutex whose guard is in a
+//! green thread that was parked when its OS thread ended is never unlocked.
 //!
 //! ```
 //! use std::sync::Arc;

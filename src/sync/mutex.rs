@@ -163,7 +163,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
-        if self.raw.lock_at_once() { Ok(MutexGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
+        if self.raw.try_lock() { Ok(MutexGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
     /// Like [`lock`](Mutex::lock), but waits no longer than `timeout`.

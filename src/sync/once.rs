@@ -243,7 +243,7 @@ impl Once {
         let ticket = waiters.push(waiter.wake());
         drop(waiters);
         let told = |waiters: &mut WaitList<Wake>| (!waiters.contains(ticket)).then_some(());
-        let (mut waiters, ended) = waiter.stand(&self.waiters, None, told);
+        let (mut waiters, ended) = waiter.stand(&self.waiters, None, told, drop);
         waiters.remove(ticket);
         drop(waiters);
         if let Err(Ended::Interrupted(interrupt)) = ended {

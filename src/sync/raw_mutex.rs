@@ -1,11 +1,10 @@
 //! Locking and unlocking in order of arrival: what the mutexes have in common.
 
-use crate::hub::line;
-use crate::hub::waiter::{Waiter, WaitingOn, Wake, Wakeup};
+use crate::hub::waiter::{Waiter, WaitingOn, Wake, Wakeup, departures};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::atomic::{AtomicU8, AtomicU64, Ordering, constant};
 use crate::sys::clock::Time;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{Lock, LockGuard};
 
 /// Nobody holds it, and nobody waits.
 const UNLOCKED: u8 = 0;
@@ -19,17 +18,34 @@ const CONTENDED: u8 = 2;
 pub(super) struct RawMutex {
     state: AtomicU8,
     /// Touched only when contended.
-    waiters: Lock<WaitList<Wake>>,
+    waiters: Lock<Waiters>,
     /// Whose ticket has a smaller number has left the line. So who is woken sees without the lock whether it was called.
     called: AtomicU64,
+    /// The same number once the one that was called last has run. Until then it may turn out to be gone.
+    claimed: AtomicU64,
+    /// The departures of which it has taken notice.
+    noticed: AtomicU64,
+}
+
+struct Waiters {
+    line: WaitList<Wake>,
+    /// Who was called last.
+    heir: Option<Wake>,
 }
 
 impl RawMutex {
     constant! {
         pub(super) fn new() -> RawMutex {
-            let (state, called) = (AtomicU8::new(UNLOCKED), AtomicU64::new(0));
-            RawMutex { state, waiters: Lock::new(WaitList::new()), called }
+            let (called, claimed, noticed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+            let waiters = Lock::new(Waiters { line: WaitList::new(), heir: None });
+            RawMutex { state: AtomicU8::new(UNLOCKED), waiters, called, claimed, noticed }
         }
+    }
+
+    /// Locks if nobody holds it. One for whom it was set aside and who is gone does not.
+    #[inline]
+    pub(super) fn try_lock(&self) -> bool {
+        self.lock_at_once() || self.is_unclaimed() && self.pass_on_from_gone() && self.lock_at_once()
     }
 
     #[inline]
@@ -49,17 +65,53 @@ impl RawMutex {
         let Some(ticket) = self.stand_in_line(waiter.wake()) else { return true };
         loop {
             match waiter.park(deadline) {
-                // Acquire: as in `lock_at_once`; it was handed over by the store in `unlock_contended`.
-                Wakeup::Woken if self.called.load(Ordering::Acquire) > ticket.number() => return true,
-                Wakeup::Woken => {}
+                Wakeup::Woken if self.claim(ticket) => return true,
+                Wakeup::Woken => _ = self.pass_on_from_gone(),
                 ended => return self.leave_line(ticket, ended),
             }
         }
     }
 
+    /// Whether the one with this ticket was called, and so holds it.
+    #[inline(always)]
+    fn claim(&self, ticket: Ticket) -> bool {
+        // Acquire: as in `lock_at_once`; it was handed over by the store in `hand_over`.
+        let called = self.called.load(Ordering::Acquire);
+        if called <= ticket.number() {
+            return false;
+        }
+        // Relaxed: read by who has seen that this thread has gone, which is later, or by the holder.
+        self.claimed.store(called, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether who was called last may not have run yet.
+    #[inline]
+    fn is_unclaimed(&self) -> bool {
+        // Relaxed: a hint; under the lock it is looked at again.
+        self.claimed.load(Ordering::Relaxed) != self.called.load(Ordering::Relaxed)
+    }
+
+    /// Passes it on if it was set aside for one whose OS thread has ended before that ran. Returns whether it was.
+    #[cold]
+    fn pass_on_from_gone(&self) -> bool {
+        let waiters = self.waiters.lock();
+        // Relaxed: under the lock, and else a hint, for a departure that it misses wakes who stands in line by then.
+        self.noticed.store(departures(), Ordering::Relaxed);
+        let is_gone = self.is_unclaimed() && waiters.heir.is_some_and(|heir| !heir.is_living());
+        if is_gone {
+            self.hand_over(waiters);
+        }
+        is_gone
+    }
+
     /// Puts `wake` in line; `None` if it has been locked after all.
     #[inline(never)]
     fn stand_in_line(&self, wake: Wake) -> Option<Ticket> {
+        // Relaxed: as in `pass_on_from_gone`.
+        if self.noticed.load(Ordering::Relaxed) != departures() {
+            self.pass_on_from_gone();
+        }
         let mut waiters = self.waiters.lock();
         // Relaxed: CONTENDED says that the unlocking is yet to come; it will look at the list, under this lock, after us.
         // Acquire: as in `lock_at_once`.
@@ -71,13 +123,13 @@ impl RawMutex {
             self.state.store(LOCKED, Ordering::Relaxed);
             return None;
         }
-        Some(waiters.push(wake))
+        Some(waiters.line.push(wake))
     }
 
     /// Ends a wait in vain; whether it has been locked in the last moment.
     #[cold]
     fn leave_line(&self, ticket: Ticket, ended: Wakeup) -> bool {
-        let called = self.waiters.lock().remove(ticket).is_none();
+        let called = self.waiters.lock().line.remove(ticket).is_none() && self.claim(ticket);
         if let Wakeup::Interrupted(interrupt) = ended {
             if called {
                 self.unlock();
@@ -100,21 +152,36 @@ impl RawMutex {
         }
     }
 
-    /// Hands the mutex to the first in line; it stays locked meanwhile.
     #[cold]
     fn unlock_contended(&self) {
-        let mut waiters = self.waiters.lock();
-        let next = line::call_first(&mut waiters);
+        self.hand_over(self.waiters.lock());
+    }
+
+    /// Hands the mutex to the first in line; it stays locked meanwhile.
+    #[inline(always)]
+    fn hand_over(&self, mut waiters: LockGuard<'_, Waiters>) {
+        let line = &mut waiters.line;
+        let next = loop {
+            match line.pop() {
+                Some(gone) if !gone.is_living() => {}
+                next => break next,
+            }
+        };
         let state = match next {
             None => UNLOCKED,
-            Some(_) if waiters.is_empty() => LOCKED,
+            Some(_) if line.is_empty() => LOCKED,
             Some(_) => CONTENDED,
         };
         // Release: as in `unlock`, for who finds it unlocked.
         self.state.store(state, Ordering::Release);
-        let called = waiters.front().unwrap_or(waiters.next_ticket());
+        let called = line.front().unwrap_or(line.next_ticket()).number();
         // Release: the same, for who is called.
-        self.called.store(called.number(), Ordering::Release);
+        self.called.store(called, Ordering::Release);
+        waiters.heir = next;
+        if next.is_none() {
+            // Relaxed: under the lock.
+            self.claimed.store(called, Ordering::Relaxed);
+        }
         drop(waiters);
         if let Some(next) = next {
             next.wake();

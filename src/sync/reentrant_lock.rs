@@ -129,7 +129,7 @@ impl<T: ?Sized> ReentrantLock<T> {
     /// assert!(!other.join().unwrap());
     /// ```
     pub fn try_lock(&self) -> Option<ReentrantLockGuard<'_, T>> {
-        self.lock_or(|| self.raw.lock_at_once())
+        self.lock_or(|| self.raw.try_lock())
     }
 
     /// Like [`lock`](ReentrantLock::lock), but waits no longer than `timeout`.

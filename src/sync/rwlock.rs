@@ -12,9 +12,8 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
 use super::poison::{Before, Poison};
-use crate::hub::line::{self, Ended};
+use crate::hub::line::{self, Ended, Line, Standing};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
-use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 
@@ -60,8 +59,14 @@ pub struct RwLock<T: ?Sized> {
 struct State {
     readers: usize,
     writing: bool,
-    /// Who is popped holds it already.
-    line: WaitList<(Wake, Access)>,
+    /// Who is called holds it already.
+    line: Line<(Wake, Access)>,
+}
+
+impl Standing for (Wake, Access) {
+    fn wake(&self) -> Wake {
+        self.0
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,7 +97,7 @@ impl<T> RwLock<T> {
     /// assert_eq!(*LIMIT.read().unwrap(), 7);
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
-        let state = State { readers: 0, writing: false, line: WaitList::new() };
+        let state = State { readers: 0, writing: false, line: Line::new() };
         RwLock { state: Lock::new(state), poison: Poison::new(), value: UnsafeCell::new(value) }
     }
 
@@ -154,7 +159,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # drop(one);
     /// ```
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        let locked = self.state.lock().lock(Access::Read);
+        let locked = self.state.lock().try_lock(Access::Read);
         if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -245,7 +250,7 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(*lock.read().unwrap(), 2);
     /// ```
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        let locked = self.state.lock().lock(Access::Write);
+        let locked = self.state.lock().try_lock(Access::Write);
         if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -359,18 +364,18 @@ impl<T: ?Sized> RwLock<T> {
     #[cold]
     fn stand(&self, access: Access, deadline: Option<Time>) -> bool {
         let mut state = self.state.lock();
-        if state.lock(access) {
+        if state.try_lock(access) {
             return true;
         }
         let waiter = Waiter::new(WaitingOn::Other(match access {
             Access::Read => "RwLock::read",
             Access::Write => "RwLock::write",
         }));
-        let ticket = state.line.push((waiter.wake(), access));
+        let ticket = state.line.stand((waiter.wake(), access));
         drop(state);
-        let locked = |state: &mut State| (!state.line.contains(ticket)).then_some(());
-        let (mut state, ended) = waiter.stand(&self.state, deadline, locked);
-        let locked = state.line.remove(ticket).is_none();
+        let locked = |state: &mut State| state.line.is_called(ticket).then_some(());
+        let (mut state, ended) = waiter.stand(&self.state, deadline, locked, |state| self.call(state));
+        let locked = state.line.leave(ticket).is_some();
         match ended {
             Ok(()) => return true,
             Err(Ended::TimedOut) if locked => return true,
@@ -405,18 +410,23 @@ impl State {
     /// Locks if nobody who has come before is against it.
     #[inline]
     fn lock(&mut self, access: Access) -> bool {
-        self.line.is_empty() && self.take(access)
+        self.line.is_empty() && take(&mut self.readers, &mut self.writing, access)
+    }
+
+    /// The same, also if those who have come before are gone.
+    #[inline]
+    fn try_lock(&mut self, access: Access) -> bool {
+        self.lock(access) || {
+            self.unlock_for_gone();
+            self.lock(access)
+        }
     }
 
     #[inline]
-    fn take(&mut self, access: Access) -> bool {
-        match access {
-            _ if self.writing => return false,
-            Access::Read => self.readers += 1,
-            Access::Write if self.readers > 0 => return false,
-            Access::Write => self.writing = true,
+    fn unlock_for_gone(&mut self) {
+        while let Some((_, access)) = self.line.take_gone() {
+            self.unlock(access);
         }
-        true
     }
 
     #[inline]
@@ -430,18 +440,22 @@ impl State {
     /// Locks for the first in line, if it can be.
     #[inline]
     fn call(&mut self) -> Option<Notify> {
-        loop {
-            let (wake, access) = *self.line.iter_mut().next()?;
-            let living = wake.is_living();
-            if living && !self.take(access) {
-                return None;
-            }
-            self.line.pop();
-            if living {
-                return Some(Notify::Wake(wake));
-            }
-        }
+        self.unlock_for_gone();
+        let State { readers, writing, line } = self;
+        let (wake, _) = line.call_if(|&(_, access)| take(readers, writing, access))?;
+        Some(Notify::Wake(wake))
     }
+}
+
+#[inline]
+fn take(readers: &mut usize, writing: &mut bool, access: Access) -> bool {
+    match access {
+        _ if *writing => return false,
+        Access::Read => *readers += 1,
+        Access::Write if *readers > 0 => return false,
+        Access::Write => *writing = true,
+    }
+    true
 }
 
 impl<T: Default> Default for RwLock<T> {

@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::TimedOut;
-use crate::hub::line::{self, Ended};
+use crate::hub::line::{self, Ended, Line, Standing};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -15,9 +15,14 @@ use crate::task::{Notice, Subscription, Waitable};
 
 /// Permits that green threads, in one hub or in several, and plain OS threads take and give back: gevent's `Semaphore`.
 ///
-/// Taking a permit when there is one never yields. Who finds none waits in line, and each permit that is given back calls
-/// the first in line. A permit is free until somebody takes it: who gives one back may take it again before the called one
-/// runs. The called one then keeps its place in front of the line, and no permit is lost.
+/// Taking a permit when one is free never yields. Otherwise the caller waits, and permits go to those who wait in order of arrival.
+///
+/// A permit that is given back wakes the first waiter, and stays free until that one runs: somebody else, for instance the one that
+/// has just given it back, may take it first. That happens to each waiter at most once. It keeps its place in front, and the next
+/// permit is kept for it alone, so that newcomers cannot hold up a waiter for ever.
+///
+/// A permit that was kept for a green thread whose OS thread ends goes to the next one that waits. A permit that such a green thread
+/// has taken is not given back.
 ///
 /// # Examples
 ///
@@ -53,13 +58,29 @@ struct State {
     permits: usize,
     /// There are never more permits than this.
     bound: usize,
-    /// How many have been popped from `waiters` and have not run since. Never more than there are permits when one is
-    /// popped, so that each permit calls one.
-    called: usize,
-    waiters: WaitList<Wake>,
+    /// For each who was called there is a permit.
+    line: Line<Waiting>,
+    /// How many of those who were called have been overtaken before: their permits are not free.
+    kept: usize,
     /// Told when there is a permit for which nobody has been called. They take none, and look again themselves.
     watchers: WaitList<Notify>,
 }
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    wake: Wake,
+    /// Somebody else took the permit for which it had been called.
+    overtaken: bool,
+}
+
+impl Standing for Waiting {
+    fn wake(&self) -> Wake {
+        self.wake
+    }
+}
+
+/// What is done with a permit that is free: it is taken, or left. Returns whether there was one.
+type Attempt = fn(&mut State) -> bool;
 
 // No user's value is inside.
 impl UnwindSafe for Semaphore {}
@@ -82,13 +103,7 @@ impl Semaphore {
 
     pub(super) const fn with_bound(permits: usize, bound: usize) -> Semaphore {
         Semaphore {
-            state: Lock::new(State {
-                permits,
-                bound,
-                called: 0,
-                waiters: WaitList::new(),
-                watchers: WaitList::new(),
-            }),
+            state: Lock::new(State { permits, bound, line: Line::new(), kept: 0, watchers: WaitList::new() }),
         }
     }
 
@@ -120,7 +135,7 @@ impl Semaphore {
     #[inline]
     pub fn acquire(&self) -> SemaphorePermit<'_> {
         let mut state = self.state.lock();
-        if state.take().is_none() {
+        if !state.take() {
             self.stand(state, None, State::take);
         }
         SemaphorePermit { semaphore: self }
@@ -141,7 +156,7 @@ impl Semaphore {
     #[inline]
     pub fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
         let taken = self.state.lock().take();
-        taken.map(|()| SemaphorePermit { semaphore: self })
+        taken.then(|| SemaphorePermit { semaphore: self })
     }
 
     /// Like [`acquire`](Semaphore::acquire), but waits no longer than `timeout`.
@@ -219,7 +234,7 @@ impl Semaphore {
         let mut state = self.state.lock();
         let sum = state.permits.checked_add(permits).filter(|&sum| sum <= state.bound);
         state.permits = sum.expect("more permits than there may be");
-        line::notify_all(&self.state, state, State::call);
+        self.call(state);
     }
 
     /// Takes back a permit that was lent: unless somebody has made up for it, there is room for it.
@@ -227,10 +242,10 @@ impl Semaphore {
     fn take_back(&self) {
         let mut state = self.state.lock();
         state.permits += usize::from(state.permits < state.bound);
-        line::notify_all(&self.state, state, State::call);
+        self.call(state);
     }
 
-    /// The permits that are free at this moment: none, if gevent would call it `locked`.
+    /// The permits that are free at this moment: none, if gevent would call it `locked`. One that is kept for a waiter is not free.
     ///
     /// # Examples
     ///
@@ -238,7 +253,7 @@ impl Semaphore {
     #[doc(alias = "counter")]
     #[doc(alias = "locked")]
     pub fn available_permits(&self) -> usize {
-        self.state.lock().permits
+        self.state.lock().free()
     }
 
     /// Waits until a permit is free, and leaves it. Somebody may have taken it when the caller goes on.
@@ -260,9 +275,9 @@ impl Semaphore {
     /// assert_eq!(semaphore.available_permits(), 1);
     /// ```
     pub fn wait(&self) {
-        let state = self.state.lock();
-        if state.look().is_none() {
-            self.stand(state, None, |state| state.look());
+        let mut state = self.state.lock();
+        if !state.look() {
+            self.stand(state, None, State::look);
         }
     }
 
@@ -281,7 +296,7 @@ impl Semaphore {
     /// assert!(!Semaphore::new(0).wait_timeout(Duration::from_millis(1)));
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.pass(|| Time::after(timeout), |state| state.look())
+        self.pass(|| Time::after(timeout), State::look)
     }
 
     /// Like [`wait`](Semaphore::wait), but no longer than until `deadline`. Returns whether a permit was free.
@@ -299,90 +314,108 @@ impl Semaphore {
     /// assert!(Semaphore::new(1).wait_deadline(Instant::now()));
     /// ```
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
-        self.pass(|| Time::from_instant(deadline), |state| state.look())
+        self.pass(|| Time::from_instant(deadline), State::look)
     }
 
     /// Gets by `attempt` what it can, now or in its turn before the deadline.
-    fn pass(&self, deadline: impl FnOnce() -> Time, attempt: fn(&mut State) -> Option<()>) -> bool {
-        let mut state = self.state.lock();
-        if attempt(&mut state).is_some() {
+    fn pass(&self, deadline: impl FnOnce() -> Time, attempt: Attempt) -> bool {
+        if attempt(&mut self.state.lock()) {
             return true;
         }
-        drop(state);
         let deadline = deadline();
         let mut state = self.state.lock();
-        attempt(&mut state).is_some() || self.stand(state, Some(deadline), attempt)
+        attempt(&mut state) || self.stand(state, Some(deadline), attempt)
     }
 
     /// Waits in line for its turn to `attempt`; `false` if the deadline has passed without success.
     #[cold]
-    fn stand(
-        &self,
-        mut state: LockGuard<'_, State>,
-        deadline: Option<Time>,
-        attempt: fn(&mut State) -> Option<()>,
-    ) -> bool {
+    fn stand(&self, mut state: LockGuard<'_, State>, deadline: Option<Time>, attempt: Attempt) -> bool {
         let waiter = Waiter::new(WaitingOn::Other("Semaphore::acquire"));
-        let ticket = state.waiters.push(waiter.wake());
-        drop(state);
-        let settle = |state: &mut State| {
-            if state.waiters.contains(ticket) {
-                return None;
-            }
-            state.called -= 1;
-            let success = attempt(state);
-            if success.is_none() {
-                state.waiters.restore(ticket, waiter.wake());
-            }
-            success
+        let ticket = state.line.stand(Waiting { wake: waiter.wake(), overtaken: false });
+        // Who is gone may have left a permit, to somebody before this one.
+        self.call(state);
+        let called = |state: &mut State| state.line.is_called(ticket).then_some(());
+        let (mut state, ended) = waiter.stand(&self.state, deadline, called, |state| self.call(state));
+        let called = state.line.leave(ticket);
+        state.kept -= usize::from(called.is_some_and(|called| called.overtaken));
+        let interrupt = match ended {
+            Err(Ended::Interrupted(interrupt)) => Some(interrupt),
+            Ok(()) | Err(Ended::TimedOut) => None,
         };
-        let (mut state, ended) = waiter.stand(&self.state, deadline, settle);
-        // None: called before its wait ended for another reason.
-        let called = ended.is_err() && state.waiters.remove(ticket).is_none();
-        state.called -= usize::from(called);
-        let (success, interrupt) = match ended {
-            Ok(()) => (true, None),
-            Err(Ended::TimedOut) => (called && attempt(&mut state).is_some(), None),
-            Err(Ended::Interrupted(interrupt)) => (false, Some(interrupt)),
-        };
-        line::notify_all(&self.state, state, State::call);
+        // Nobody has taken the permit of one that is called.
+        let success = interrupt.is_none() && called.is_some() && attempt(&mut state);
+        self.call(state);
         if let Some(interrupt) = interrupt {
             interrupt.raise();
         }
         success
     }
+
+    /// Releases the lock, and calls as many as there are permits for.
+    #[inline]
+    fn call<'a>(&'a self, state: LockGuard<'a, State>) {
+        line::notify_all(&self.state, state, State::call);
+    }
 }
 
 impl State {
-    fn take(&mut self) -> Option<()> {
-        self.permits = self.permits.checked_sub(1)?;
-        Some(())
+    #[inline]
+    fn free(&self) -> usize {
+        self.permits - self.kept
     }
 
-    fn look(&self) -> Option<()> {
-        (self.permits > 0).then_some(())
+    /// Takes a permit, from one that was called and has not run, if need be.
+    #[inline]
+    fn take(&mut self) -> bool {
+        if self.permits > self.line.called() {
+            self.permits -= 1;
+            return true;
+        }
+        self.overtake()
+    }
+
+    #[cold]
+    fn overtake(&mut self) -> bool {
+        self.forget_gone();
+        let taken = self.permits > self.line.called()
+            || self.line.recall(|waiting| !waiting.overtaken, |waiting| waiting.overtaken = true);
+        self.permits -= usize::from(taken);
+        taken
+    }
+
+    fn look(&mut self) -> bool {
+        self.forget_gone();
+        self.free() > 0
+    }
+
+    fn forget_gone(&mut self) {
+        while let Some(gone) = self.line.take_gone() {
+            self.kept -= usize::from(gone.overtaken);
+        }
     }
 
     /// Calls the next in line if there is a permit for which nobody has been called.
+    #[inline]
     fn call(&mut self) -> Option<Notify> {
-        if self.called >= self.permits {
+        self.forget_gone();
+        if self.line.called() >= self.permits {
             return None;
         }
-        let Some(next) = line::call_first(&mut self.waiters) else { return self.watchers.pop() };
-        self.called += 1;
-        Some(Notify::Wake(next))
+        let Some(next) = self.line.call() else { return self.watchers.pop() };
+        self.kept += usize::from(next.overtaken);
+        Some(Notify::Wake(next.wake))
     }
 }
 
 /// Ready while a permit is free; a wait takes none.
 impl Waitable for Semaphore {
     fn is_ready(&self) -> bool {
-        self.available_permits() > 0
+        self.state.lock().look()
     }
 
     fn subscribe(&self, notice: Notice) -> Subscription {
         let mut state = self.state.lock();
-        if state.permits == 0 {
+        if !state.look() {
             return Subscription::new(state.watchers.push_for_others(notice.0));
         }
         drop(state);
@@ -399,8 +432,9 @@ impl Waitable for Semaphore {
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.lock();
-        let (permits, waiting) = (state.permits, state.waiters.len() + state.called);
+        let mut state = self.state.lock();
+        state.forget_gone();
+        let (permits, waiting) = (state.free(), state.line.waiting() + state.line.called());
         drop(state);
         formatter.debug_struct("Semaphore").field("permits", &permits).field("waiting", &waiting).finish()
     }

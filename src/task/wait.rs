@@ -202,7 +202,11 @@ impl<'a, W: Waitable + ?Sized> IterWait<'a, W> {
         let timed = self.next_timed();
         let deadline = self.deadline.into_iter().chain(timed.map(|(due, _)| due)).min();
         let due = || timed.filter(|&(due, _)| due <= Time::now()).map(|(_, number)| number);
-        self.set.wait("wait", deadline).or_else(due)
+        let ready = || {
+            let awaited = |&number: &usize| self.subscriptions[number].is_some();
+            (0..self.objects.len()).filter(awaited).find(|&number| self.objects[number].is_ready())
+        };
+        self.set.wait_or_find("wait", deadline, ready).or_else(due)
     }
 
     /// The one that time makes ready first.
@@ -221,9 +225,9 @@ impl<'a, W: Waitable + ?Sized> Iterator for IterWait<'a, W> {
         while self.left > 0 {
             let number = self.next_number()?;
             let object = self.objects[number];
-            if let Some(subscription) = self.subscriptions[number].take() {
-                object.unsubscribe(subscription);
-            }
+            // None: it was given out before its notice was read.
+            let Some(subscription) = self.subscriptions[number].take() else { continue };
+            object.unsubscribe(subscription);
             if object.is_ready() {
                 self.left -= 1;
                 return Some(object);
