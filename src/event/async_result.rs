@@ -5,7 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::link;
+use super::link::Origin;
 use crate::error::TimedOut;
 use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
@@ -51,6 +51,7 @@ use crate::task::{Link, Notice, Subscription, Waitable};
 /// ```
 pub struct AsyncResult<T> {
     state: Lock<State<T>>,
+    origin: Origin,
 }
 
 struct State<T> {
@@ -74,7 +75,10 @@ impl<T> AsyncResult<T> {
     /// assert!(!AsyncResult::<u32>::new().is_ready());
     /// ```
     pub const fn new() -> AsyncResult<T> {
-        AsyncResult { state: Lock::new(State { value: None, waiters: WaitList::new() }) }
+        AsyncResult {
+            state: Lock::new(State { value: None, waiters: WaitList::new() }),
+            origin: Origin::new(),
+        }
     }
 
     /// Stores the value, in place of an earlier one, and wakes all who wait. Never yields: they run when the caller yields.
@@ -197,7 +201,7 @@ impl<T> AsyncResult<T> {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn link(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_green_thread(function)).ticket())
+        self.origin.link(false, function, |notice| self.subscribe(notice))
     }
 
     /// Like [`link`](AsyncResult::link), but the hub itself runs the function, as a [callback](crate::hub#callbacks): a wait or a switch
@@ -215,10 +219,10 @@ impl<T> AsyncResult<T> {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn rawlink(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_hub(function)).ticket())
+        self.origin.link(true, function, |notice| self.subscribe(notice))
     }
 
-    /// Takes a function back. Returns whether that was in time.
+    /// Takes a function back that has not been called yet, also while others are being called. Returns whether that was in time.
     ///
     /// # Examples
     ///
@@ -232,9 +236,7 @@ impl<T> AsyncResult<T> {
     /// # greenloop::yield_now();
     /// ```
     pub fn unlink(&self, link: Link) -> bool {
-        // Dropped after the lock: it owns code of others.
-        let removed = link.0.and_then(|ticket| self.state.lock().waiters.remove(ticket));
-        removed.is_some()
+        link.take_back(self.origin.number(), |ticket| self.state.lock().waiters.remove(ticket))
     }
 
     /// The value, if it was set. Never waits: nobody else has the result.

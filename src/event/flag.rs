@@ -5,7 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::link;
+use super::link::Origin;
 use crate::hub::line::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
@@ -45,6 +45,7 @@ pub struct Event {
     /// Written only under the lock of `waiters`: who has found it false there is in line before it becomes true.
     set: AtomicBool,
     waiters: Lock<WaitList<Notify>>,
+    origin: Origin,
 }
 
 // No user's value is inside.
@@ -63,7 +64,7 @@ impl Event {
     /// assert!(!STOP.is_set());
     /// ```
     pub const fn new() -> Event {
-        Event { set: AtomicBool::new(false), waiters: Lock::new(WaitList::new()) }
+        Event { set: AtomicBool::new(false), waiters: Lock::new(WaitList::new()), origin: Origin::new() }
     }
 
     /// Whether it is set at this moment.
@@ -198,7 +199,7 @@ impl Event {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn link(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_green_thread(function)).ticket())
+        self.origin.link(false, function, |notice| self.subscribe(notice))
     }
 
     /// Like [`link`](Event::link), but the hub itself runs the function, as a [callback](crate::hub#callbacks): a wait or a switch
@@ -216,10 +217,10 @@ impl Event {
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
     pub fn rawlink(&self, function: impl FnOnce() + Send + 'static) -> Link {
-        Link(self.subscribe(link::in_hub(function)).ticket())
+        self.origin.link(true, function, |notice| self.subscribe(notice))
     }
 
-    /// Takes a function back. Returns whether that was in time.
+    /// Takes a function back that has not been called yet, also while others are being called. Returns whether that was in time.
     ///
     /// # Examples
     ///
@@ -233,9 +234,7 @@ impl Event {
     /// # greenloop::yield_now();
     /// ```
     pub fn unlink(&self, link: Link) -> bool {
-        // Dropped after the lock: it owns code of others.
-        let removed = link.0.and_then(|ticket| self.waiters.lock().remove(ticket));
-        removed.is_some()
+        link.take_back(self.origin.number(), |ticket| self.waiters.lock().remove(ticket))
     }
 
     /// Waits in line; `false` if the deadline has passed.

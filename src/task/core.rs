@@ -233,20 +233,19 @@ impl Core {
         }
     }
 
-    /// Has `function` called at the end; it comes back, with the outcome, if that has come.
-    pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, (LinkFunction, Outcome)> {
+    /// Has `function` called at the end; says how it ended, if that has come.
+    pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, Outcome> {
         let mut followers = self.followers.lock();
         if !self.ending.follow()
             && let Some(outcome) = self.outcome()
         {
-            return Err((function, outcome));
+            return Err(outcome);
         }
         Ok(followers.link(function))
     }
 
-    pub(super) fn unlink(&self, ticket: Ticket) -> bool {
-        let function = self.followers.lock().unlink(ticket);
-        function.is_some()
+    pub(super) fn unlink(&self, ticket: Ticket) -> Option<LinkFunction> {
+        self.followers.lock().unlink(ticket)
     }
 
     /// Publishes the end, once the result is in its place, and tells everybody.

@@ -1,6 +1,7 @@
 //! Who is told of a green thread's end.
 
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 
 use crate::greenlet::callback;
@@ -8,9 +9,10 @@ use crate::hub::waiter::Notify;
 use crate::hub::waitlist::{Ticket, WaitList};
 
 use super::join_handle::Outcome;
+use super::link::Linked;
 
 /// Called when a green thread has ended.
-pub(super) type LinkFunction = Box<dyn FnOnce(Outcome) + Send>;
+pub(super) type LinkFunction = Arc<Linked<Outcome>>;
 
 /// A list under the core's lock. Most green threads have one follower, who joins.
 #[derive(Default)]
@@ -139,7 +141,7 @@ impl More {
             Notify::Task(poller).notify();
         }
         while let Some(link) = self.links.pop() {
-            callback("a link", || drop(super::spawn(move || link(outcome))));
+            callback("a link", || drop(super::spawn(move || link.call(outcome))));
         }
     }
 }

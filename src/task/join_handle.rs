@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::link::{Link, Linked};
 use super::packet::{Join, TaskRef, as_kill, kill};
 use super::wait::{Notice, Subscription, Waitable};
 use crate::error::{GreenletExit, JoinError};
@@ -37,10 +38,6 @@ impl fmt::Display for TaskId {
         self.0.fmt(formatter)
     }
 }
-
-/// A callback registered with [`JoinHandle::link`], or with that of an event or a result.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Link(pub(crate) Option<Ticket>);
 
 /// Owns the permission to wait for a green thread and to take its result. Dropping it detaches the green thread, which
 /// goes on.
@@ -200,7 +197,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Calls `function` in a green thread of its own when this one has ended: at once, if it has. In the order in which
-    /// they were registered.
+    /// they were registered. Until it is called, [`unlink`](JoinHandle::unlink) takes it back.
     ///
     /// # Examples
     ///
@@ -213,13 +210,13 @@ impl<T> JoinHandle<T> {
     /// assert_eq!(receiver.recv(), Ok(Outcome::Returned));
     /// ```
     pub fn link(&self, function: impl FnOnce(Outcome) + Send + 'static) -> Link {
-        match self.task.core().link(Box::new(function)) {
-            Ok(ticket) => Link(Some(ticket)),
-            Err((function, outcome)) => {
-                drop(super::spawn(move || function(outcome)));
-                Link(None)
-            }
+        let (core, function) = (self.task.core(), Linked::new(self.id().0, function));
+        let ticket = core.link(function.clone());
+        let link = Link::new(ticket.ok(), &function);
+        if let Err(outcome) = ticket {
+            drop(super::spawn(move || function.call(outcome)));
         }
+        link
     }
 
     /// [`link`](JoinHandle::link) for success: also called after a kill, as in gevent.
@@ -240,9 +237,20 @@ impl<T> JoinHandle<T> {
         })
     }
 
-    /// Takes a callback back; whether it had not been called yet.
+    /// Takes a callback back that has not been called yet, also when the green thread has ended and others are being called. Returns
+    /// whether that was in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| ());
+    /// task.wait();
+    /// let link = task.link(|_| unreachable!("it would be called when the caller yields"));
+    /// assert!(task.unlink(link));
+    /// greenloop::yield_now();
+    /// ```
     pub fn unlink(&self, link: Link) -> bool {
-        link.0.is_some_and(|ticket| self.task.core().unlink(ticket))
+        link.take_back(self.id().0, |ticket| self.task.core().unlink(ticket))
     }
 
     /// The name given by [`Builder::name`](crate::Builder::name).

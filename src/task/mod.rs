@@ -12,6 +12,7 @@ mod interval;
 #[cfg(feature = "monkey")]
 pub(crate) mod isolation;
 mod join_handle;
+mod link;
 mod local;
 mod packet;
 mod scope;
@@ -25,7 +26,9 @@ pub use future::block_on;
 pub use imap::Imap;
 pub(crate) use imap::{Element, Order};
 pub use interval::Interval;
-pub use join_handle::{JoinHandle, Link, Outcome, TaskId, killall, killall_timeout};
+pub use join_handle::{JoinHandle, Outcome, TaskId, killall, killall_timeout};
+pub use link::Link;
+pub(crate) use link::Linked;
 pub use local::LocalKey;
 pub(crate) use packet::TaskRef;
 pub use scope::{Scope, ScopedJoinHandle, scope};
