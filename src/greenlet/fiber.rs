@@ -127,7 +127,7 @@ pub(super) struct Inbox {
 
 /// Whether a fiber has to look about where it leaves its stack, and where it comes back to it.
 ///
-/// One byte for two reasons, so that a switch asks once.
+/// One byte for all reasons, so that a switch asks once.
 #[derive(Default)]
 pub(crate) struct Disturbance(Cell<u8>);
 
@@ -136,10 +136,28 @@ impl Disturbance {
     const BROUGHT: u8 = 1;
     /// A [callback](super::callback) runs in its place: it must not leave.
     const HELD: u8 = 2;
+    /// The last handle to the greenlet that runs here has gone: a switch leaves it for good. It may wait in the hub.
+    const ORPHANED: u8 = 4;
 
+    /// Whether a wait has to look about.
     #[inline]
     pub(crate) fn get(&self) -> bool {
+        self.0.get() & (Disturbance::BROUGHT | Disturbance::HELD) != 0
+    }
+
+    /// Whether a switch has to look about before it leaves.
+    #[inline]
+    pub(super) fn concerns_switches(&self) -> bool {
         self.0.get() != 0
+    }
+
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.0.get() & Disturbance::ORPHANED != 0
+    }
+
+    pub(super) fn set_orphaned(&self, orphaned: bool) {
+        let others = self.0.get() & !Disturbance::ORPHANED;
+        self.0.set(others | if orphaned { Disturbance::ORPHANED } else { 0 });
     }
 
     /// Says whether something was brought.
@@ -430,6 +448,7 @@ impl Fiber {
     fn end_greenlet(&self) {
         let Some(greenlet) = self.greenlet.borrow_mut().take() else { return };
         greenlet.set_dead();
+        self.disturbed.set_orphaned(false);
         // It may own the last handles to others, and bodies that never run.
         callback("a greenlet's end", || {
             let thread = thread();

@@ -15,7 +15,8 @@ use crate::error::{ParentError, SwitchError};
 /// A handle to a greenlet of any type.
 ///
 /// Handles are counted: dropping the last one to a greenlet that is suspended in a switch raises [`GreenletExit`](crate::GreenletExit) in it, so
-/// that its destructors run (greenlet's rule for collected greenlets); one that runs, or waits in the hub, goes on. If the last
+/// that its destructors run (greenlet's rule for collected greenlets); one that runs, or waits in the hub, goes on until it
+/// is next suspended in a switch, and is ended then, unless it switched to a descendant, whose result comes back to it. If the last
 /// handle goes in a [hub callback](crate::hub#callbacks), it is ended soon after, in a green thread. What a
 /// child knows of the greenlet that made it is no handle, a parent set by [`set_parent`](AnyGreenlet::set_parent) is one. A
 /// suspended greenlet that has a handle to itself on its stack stays alive by that: get `current().parent()` in one

@@ -86,6 +86,15 @@ impl Header {
         }
     }
 
+    /// Its parent's record, which is no handle.
+    pub(super) fn parent_record(&self) -> Option<Rc<Header>> {
+        match &*self.parent.borrow() {
+            Parent::Hub => None,
+            Parent::Maker(maker) => Some(maker.clone()),
+            Parent::Chosen(parent) => Some(parent.header.clone()),
+        }
+    }
+
     pub(super) fn set_parent(&self, parent: Parent) {
         let former = self.parent.replace(parent);
         drop(former);

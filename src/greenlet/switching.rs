@@ -3,13 +3,14 @@
 use std::any::{Any, TypeId};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use super::callback::{assert_may_switch, callback};
 use super::fiber::{
     Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, is_ending, thread, try_thread,
 };
 use super::handle::AnyGreenlet;
-use super::header::{Kind, Life, Parent};
+use super::header::{Header, Kind, Life, Parent};
 use super::{trace, unraisable};
 use crate::error::{GreenletExit, InvalidSwitch, StackError, SwitchError};
 
@@ -112,7 +113,7 @@ impl AnyGreenlet {
     pub(super) fn send<T: 'static>(&self, parcel: Parcel<T>) -> Result<T, SwitchError> {
         let Some(thread) = try_thread() else { return Err(SwitchError::Ending) };
         let current = thread.current();
-        if current.disturbed.get() {
+        if current.disturbed.concerns_switches() {
             return self.send_disturbed(parcel, thread);
         }
         if self.header.life.get() == Life::Dead {
@@ -127,7 +128,7 @@ impl AnyGreenlet {
         }
     }
 
-    /// [`send`](AnyGreenlet::send) in a callback, or by who has not had an interrupt yet.
+    /// [`send`](AnyGreenlet::send) in a callback, by who has not had an interrupt yet, or by one without a handle.
     #[cold]
     fn send_disturbed<T: 'static>(&self, parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError> {
         assert_may_switch();
@@ -249,7 +250,7 @@ fn bounce<T>(parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError>
     }
 }
 
-/// [`go`] for who may have an interrupt: it came while that one ran, or a value overtook it.
+/// [`go`] for who may have an interrupt, which came while that one ran or was overtaken by a value, and for who may have no handle.
 fn wait_for_parcel<T: 'static>(
     thread: Local<Thread>,
     current: FiberRef,
@@ -260,7 +261,45 @@ fn wait_for_parcel<T: 'static>(
     {
         recall(current);
     }
+    if current.disturbed.is_orphaned() {
+        leave_for_good(&thread, current, target);
+    }
     go(thread, current, target)
+}
+
+/// `current`, which is but a handle to itself, is about to be suspended in a switch. Unless somebody has got another one, or what
+/// it goes to hands it its result, nobody can switch back: it ends as soon as another one runs.
+#[cold]
+fn leave_for_good(thread: &Thread, current: FiberRef, target: Option<FiberRef>) {
+    let header = current.greenlet.borrow().clone().expect("what had handles has a record");
+    let others = header.handles.get() - 1;
+    if others == 0 && target.is_some_and(|target| is_heir_of(&header, target)) {
+        return;
+    }
+    current.disturbed.set_orphaned(false);
+    if others > 0 {
+        header.handles.set(others);
+        return;
+    }
+    thread.end_later(AnyGreenlet { header });
+    match target {
+        // It looks when it comes back from its switch, or before it begins.
+        Some(target) if target.state.get() == State::Running => target.disturbed.set(true),
+        // The hub goes on, or one that waits in it.
+        _ => thread.end_orphans(),
+    }
+}
+
+/// Whether the greenlet of this record is an ancestor of what runs on `fiber`. No handle comes or goes.
+fn is_heir_of(heir: &Rc<Header>, fiber: FiberRef) -> bool {
+    let mut descendant = fiber.greenlet.borrow().clone();
+    while let Some(greenlet) = descendant {
+        descendant = greenlet.parent_record();
+        if descendant.as_ref().is_some_and(|parent| Rc::ptr_eq(parent, heir)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Goes to `target`, or to whatever the hub runs next, and comes back with what was sent to the current one.
@@ -301,6 +340,7 @@ fn woken_by_force<T: 'static>(
         _ => None,
     };
     current.update_disturbed();
+    thread.end_orphans_here();
     match (arrival, value, interrupt) {
         (Arrival::Thrown(payload), ..) => panic::resume_unwind(payload),
         (Arrival::Exit, ..) => Err(SwitchError::Exit(GreenletExit)),
@@ -342,13 +382,16 @@ pub(super) fn leave_parent() {
 
 /// The whole run of a plain greenlet on a fiber.
 fn run_greenlet(fiber: FiberRef) -> Option<FiberRef> {
+    let thread = thread();
+    thread.end_orphans_here();
     let body = fiber.greenlet.borrow().as_ref().and_then(|header| header.body.borrow_mut().take());
-    let next = body.expect("a greenlet was put here to run").run(fiber, &thread());
+    let next = body.expect("a greenlet was put here to run").run(fiber, &thread);
     fiber.end_run();
     next
 }
 impl AnyGreenlet {
-    /// The last handle goes. A suspended greenlet could never be switched to again: it ends now.
+    /// The last handle goes. A suspended greenlet could never be switched to again: it ends now. One that runs, or that the hub will
+    /// go on with, ends when it is next suspended in a switch.
     #[cold]
     pub(super) fn end_unreachable(&self) {
         // On another OS thread, which destroys the variables of an isolated green thread, it cannot go on: it stays as it is.
@@ -356,14 +399,17 @@ impl AnyGreenlet {
         if self.header.kind != Kind::Plain {
             return;
         }
-        if thread.in_callback() && fiber != thread.current() && fiber.state.get() == State::Running {
-            return thread.end_after_callback(AnyGreenlet::of_header(self.header.clone()));
+        let goes_on =
+            || fiber == thread.current() || fiber.state.get() != State::Running || is_dropping(fiber);
+        if thread.in_callback() && !goes_on() {
+            return thread.end_later(AnyGreenlet::of_header(self.header.clone()));
         }
         // From now on it is a handle to itself, so that handles which come and go meanwhile do not end it once more.
         self.header.handles.set(1);
         for _ in 0..DROP_ATTEMPTS {
-            if fiber == thread.current() || fiber.state.get() != State::Running {
-                return; // It runs, or the hub will go on with it.
+            if goes_on() {
+                // See `leave_for_good`.
+                return fiber.disturbed.set_orphaned(true);
             }
             self.throw_exit(thread, fiber);
             if self.is_dead() {
@@ -410,6 +456,11 @@ impl AnyGreenlet {
 
 /// The inbox of who drops a greenlet takes a value of any type, and keeps none.
 struct Discarded;
+
+/// Whether it waits for the end of one that it drops, which comes back to it.
+fn is_dropping(fiber: FiberRef) -> bool {
+    fiber.inbox.get().is_some_and(|inbox| inbox.value_type == TypeId::of::<Discarded>())
+}
 
 /// A switch that cannot return a value: an exit goes on as one, anything else is a panic.
 #[cold]

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::{Read, Write};
 use std::rc::Rc;
@@ -13,8 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use greenloop::channel::{bounded, never, unbounded};
+use greenloop::error::SwitchError;
 use greenloop::event::{AsyncResult, Event};
-use greenloop::greenlet::{Generator, Greenlet};
+use greenloop::greenlet::{Generator, Greenlet, current, main};
 use greenloop::io::Interest;
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::pool::{Group, Pool};
@@ -28,7 +29,7 @@ use greenloop::{
 };
 
 use super::LIMIT;
-use super::support::{open_files, run_child};
+use super::support::{open_files, run_child, within};
 
 /// The system's allocator, and how many bytes it has given out.
 struct Counting;
@@ -270,9 +271,13 @@ flat! {
         });
         assert_eq!(generator.next(), Some(0));
         drop(generator);
-        let greenlet = Greenlet::new(|value: u32| greenloop::greenlet::main().switch(value).unwrap());
+        let greenlet = Greenlet::new(|value: u32| main().switch(value).unwrap());
         assert_eq!(greenlet.switch(1).unwrap(), 1);
         drop(Greenlet::new(|value: u32| value));
+    }}
+
+    fn greenlets_that_lose_their_last_handle_while_they_run() { MILLION / 40; || {
+        assert_eq!(switch_to_orphan(|| main().switch(1_u32)), 1);
     }}
 
     fn results_that_nobody_takes() { MILLION / 20; || {
@@ -379,4 +384,141 @@ fn sockets_on_io_uring() {
         return;
     };
     assert!(child.status.success(), "{child:?}");
+}
+
+/// Switches to a greenlet that loses its last handle and then runs `last`; returns what is switched to main.
+fn switch_to_orphan(last: impl FnOnce() -> Result<u32, SwitchError> + 'static) -> u32 {
+    let link = Rc::new(RefCell::new(None::<Greenlet<u32>>));
+    let orphan = Greenlet::new({
+        let link = link.clone();
+        move |value: u32| {
+            main().switch(value).unwrap();
+            // Until here it was known as the parent of that one.
+            link.take().unwrap().set_parent(&main()).unwrap();
+            last().unwrap()
+        }
+    });
+    orphan.switch(0).unwrap();
+    let child = Greenlet::new(|value: u32| value);
+    child.set_parent(&orphan).unwrap();
+    link.replace(Some(child.clone()));
+    drop(orphan);
+    child.switch(0).unwrap()
+}
+
+/// Logs its end.
+struct Logged(Rc<RefCell<Vec<&'static str>>>);
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        self.0.borrow_mut().push("ended");
+    }
+}
+
+#[test]
+fn an_orphan_ends_before_the_one_that_it_switched_to_goes_on() {
+    within(LIMIT, || {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let logged = Logged(log.clone());
+        let value = switch_to_orphan(move || {
+            logged.0.borrow_mut().push("switches");
+            let result = main().switch(7_u32);
+            drop(logged);
+            result
+        });
+        log.borrow_mut().push("main");
+        assert_eq!((value, &**log.borrow()), (7, &["switches", "ended", "main"][..]));
+    });
+}
+
+#[test]
+fn an_orphan_ends_before_the_one_that_it_starts() {
+    within(LIMIT, || {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let logged = Logged(log.clone());
+        let started = Greenlet::new({
+            let log = log.clone();
+            move |value: u32| {
+                log.borrow_mut().push("started");
+                value
+            }
+        });
+        started.set_parent(&main()).unwrap();
+        let value = switch_to_orphan(move || {
+            let _logged = logged;
+            started.switch(7)
+        });
+        assert_eq!((value, &**log.borrow()), (7, &["ended", "started"][..]));
+    });
+}
+
+#[test]
+fn an_orphan_goes_on_with_what_its_children_give_it() {
+    within(LIMIT, || {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let logged = Logged(log.clone());
+        let value = switch_to_orphan(move || {
+            let _logged = logged;
+            let child = Greenlet::new(|value: u32| value + 1);
+            let numbers = Generator::new(|generator, ()| {
+                generator.yield_(1);
+                generator.yield_(2);
+            });
+            let sum = child.switch(1).unwrap() + numbers.sum::<u32>();
+            yield_now();
+            main().switch(sum)
+        });
+        assert_eq!((value, &**log.borrow()), (5, &["ended"][..]));
+    });
+}
+
+#[test]
+fn an_orphan_that_gets_a_handle_again_lives() {
+    within(LIMIT, || {
+        let handle = Rc::new(RefCell::new(None));
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let logged = Logged(log.clone());
+        let value = switch_to_orphan({
+            let handle = handle.clone();
+            move || {
+                let _logged = logged;
+                handle.replace(Some(current()));
+                let value = main().switch(7_u32).unwrap();
+                main().switch(value + 1)
+            }
+        });
+        assert_eq!((value, log.borrow().len()), (7, 0));
+        assert_eq!(handle.borrow().as_ref().unwrap().switch(8_u32).unwrap(), 9);
+        drop(handle.take());
+        assert_eq!(**log.borrow(), ["ended"]);
+    });
+}
+
+#[test]
+fn an_orphan_that_waits_in_the_hub_ends_when_it_is_switched_out() {
+    within(LIMIT, || {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let logged = Logged(log.clone());
+        let other = Greenlet::new(|value: u32| {
+            main().switch(value).unwrap();
+            sleep(LONG);
+            value
+        });
+        other.switch(0).unwrap();
+        let waiting = Greenlet::new({
+            let other = other.clone();
+            move |value: u32| {
+                let _logged = logged;
+                sleep(Duration::from_millis(1));
+                other.switch(value).unwrap()
+            }
+        });
+        let puller = spawn(move || drop(waiting.switch(1)));
+        yield_now();
+        puller.kill();
+        while log.borrow().is_empty() {
+            yield_now();
+        }
+        assert!(other.throw(Box::new(GreenletExit)).is_err());
+    });
 }

@@ -81,7 +81,7 @@ pub(crate) struct Thread {
     pub(crate) end_later: Cell<Option<EndAll>>,
     /// The rule of the place that runs now, if that is a [callback](super::super::callback); empty in an ordinary one.
     pub(in crate::greenlet) rule: Cell<&'static str>,
-    /// Suspended greenlets whose last handle has gone in a callback.
+    /// Suspended greenlets without a handle: the last one has gone in a callback, or while they ran.
     orphans: RefCell<Vec<AnyGreenlet>>,
     has_orphans: Cell<bool>,
     /// Puts a fiber that is about to be switched out into the hub's ready queue, for an interrupt that it has not had yet.
@@ -312,8 +312,8 @@ impl Thread {
         self.current.set(fiber);
     }
 
-    /// Has a suspended greenlet ended once no callback runs any more.
-    pub(in crate::greenlet) fn end_after_callback(&self, orphan: AnyGreenlet) {
+    /// Has a greenlet ended that is suspended, or about to be, in an ordinary place to come.
+    pub(in crate::greenlet) fn end_later(&self, orphan: AnyGreenlet) {
         self.orphans.borrow_mut().push(orphan);
         self.has_orphans.set(true);
     }
@@ -326,6 +326,15 @@ impl Thread {
         {
             self.has_orphans.set(false);
             end_later(self.orphans.take());
+        }
+    }
+
+    /// Ends those that were put off here and now, in an ordinary place.
+    #[inline]
+    pub(in crate::greenlet) fn end_orphans_here(&self) {
+        if self.has_orphans.replace(false) {
+            let orphans = self.orphans.take();
+            drop(orphans);
         }
     }
 
