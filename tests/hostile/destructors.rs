@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenloop::error::{InvalidSwitch, SwitchError};
+use greenloop::error::InvalidSwitch;
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main};
 use greenloop::sync::Mutex;
 use greenloop::threadpool::ThreadPool;
@@ -261,28 +261,6 @@ fn two_that_wait_at_once_leave_no_wrong_count() {
             assert!(start.elapsed() >= Duration::from_millis(2));
         }
     });
-}
-
-/// One that overtakes another before either is raised.
-#[test]
-fn of_what_is_thrown_twice_are_told() {
-    let Some(child) = run_child(LIMIT, || {
-        let told = collect_uncaught();
-        let greenlet = Greenlet::new(|value: u32| main().switch(value).unwrap());
-        assert_eq!(greenlet.switch(1).unwrap(), 1);
-        let raised = catch_unwind(AssertUnwindSafe(|| greenlet.throw(Box::new(Bomb("thrown"))))).unwrap_err();
-        assert!(raised.is::<Bomb>());
-        std::mem::forget(raised);
-        assert!(matches!(greenlet.switch(2), Ok(2)));
-        let exits: Result<u32, SwitchError> = greenlet.throw(Box::new(greenloop::error::GreenletExit));
-        assert!(matches!(exits, Err(SwitchError::Exit(_))));
-        assert_eq!(*told.lock().unwrap(), [""; 0]);
-        assert_eq!(text(&"a text"), "a text");
-        all_is_well();
-    }) else {
-        return;
-    };
-    assert!(child.status.success(), "{child:?}");
 }
 
 /// std aborts when somebody panics while a panic hook runs on the same OS thread.
