@@ -134,7 +134,7 @@ pub(crate) struct Disturbance(Cell<u8>);
 impl Disturbance {
     /// There is an interrupt, or an arrival or a value was brought by hand.
     const BROUGHT: u8 = 1;
-    /// A [callback](super::callback) runs in its place: it must not leave.
+    /// A [callback](super::callback()) runs in its place: it must not leave.
     const HELD: u8 = 2;
     /// The last handle to the greenlet that runs here has gone: a switch leaves it for good. It may wait in the hub.
     const ORPHANED: u8 = 4;

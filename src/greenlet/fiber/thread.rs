@@ -79,7 +79,7 @@ pub(crate) struct Thread {
     pub(crate) withdraw: Cell<Option<fn(FiberRef)>>,
     /// Ends greenlets in an ordinary place.
     pub(crate) end_later: Cell<Option<EndAll>>,
-    /// The rule of the place that runs now, if that is a [callback](super::super::callback); empty in an ordinary one.
+    /// The rule of the place that runs now, if that is a [callback](super::super::callback()); empty in an ordinary one.
     pub(in crate::greenlet) rule: Cell<&'static str>,
     /// Suspended greenlets without a handle: the last one has gone in a callback, or while they ran.
     orphans: RefCell<Vec<AnyGreenlet>>,
