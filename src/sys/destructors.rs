@@ -3,11 +3,10 @@
 //! A destructor that is registered after all others runs before them. To stay the first, who knows of a newer one registers its own
 //! anew; and whether there is a newer one tells the head of the list. glibc keeps that in a thread-local variable that
 //! it tells nobody of. It is found, once, as the one word of the library's variables that changes by each registration.
-//! Where it is not found (another C library, another processor) the head looks the same always.
+//! Where it is not found, as with another C library, the head looks the same always.
 
-#[cfg(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod listed {
-    use std::arch::asm;
     use std::ffi::{c_int, c_void};
     use std::ptr;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,47 +23,50 @@ mod listed {
         static __dso_handle: u8;
     }
 
-    /// How far above the thread's pointer the head lies, in wrapping arithmetic. With 0 what is read is the word there, which is
-    /// always the same.
+    /// How far above `errno` the head lies, in wrapping arithmetic, which is the same on every thread; 0 if it was not found.
     static DISTANCE: AtomicUsize = AtomicUsize::new(0);
 
     /// Whether it has been looked for. Several threads may do so at once, and find the same: with a lock in place of this, the child
     /// of a fork could find it locked for ever.
     static LOOKED: AtomicBool = AtomicBool::new(false);
 
-    /// Tells whether a destructor has been registered on the calling OS thread: the same as long as none has.
-    #[inline(always)]
-    pub(crate) fn newest() -> usize {
-        // Relaxed: a thread that compares has registered before, and saw what it had to then.
-        let distance = DISTANCE.load(Ordering::Relaxed);
-        let word: usize;
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: FS is the base of the thread's variables; at this distance there is a word of the C library's, or with 0 the one that
-        // holds the base itself. It is read only.
-        unsafe {
-            asm!("mov {}, fs:[{}]", out(reg) word, in(reg) distance, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above, for TPIDR_EL0; with 0 it is the word that points to the table of variables.
-        unsafe {
-            asm!(
-                "mrs {word}, tpidr_el0",
-                "ldr {word}, [{word}, {distance}]",
-                word = out(reg) word, distance = in(reg) distance, options(nostack, preserves_flags, readonly)
-            );
-        }
-        word
+    /// Stands for a head that was not found.
+    static NONE: usize = 0;
+
+    /// The list of one OS thread, which alone uses it.
+    pub(crate) struct List {
+        /// # Invariant
+        /// Valid to be read on this thread, as long as that has thread-local variables.
+        head: *const usize,
     }
 
-    /// Has `destructor` called, with null, as the calling OS thread ends, before those that are registered already.
-    pub(crate) fn register(destructor: extern "C" fn(*mut c_void)) {
-        // Acquire: who sees it set sees the distance too.
-        if !LOOKED.load(Ordering::Acquire) {
-            find();
-            // Release: as above.
-            LOOKED.store(true, Ordering::Release);
+    impl List {
+        pub(crate) fn of_this_thread() -> List {
+            // Acquire: who sees it set sees the distance too.
+            if !LOOKED.load(Ordering::Acquire) {
+                find();
+                // Release: as above.
+                LOOKED.store(true, Ordering::Release);
+            }
+            // Relaxed: published with `LOOKED`.
+            let head = match DISTANCE.load(Ordering::Relaxed) {
+                0 => &raw const NONE,
+                distance => ptr::with_exposed_provenance(errno().wrapping_add(distance)),
+            };
+            List { head }
         }
-        push(destructor);
+
+        /// Tells whether a destructor has been registered: the same as long as none has.
+        #[inline(always)]
+        pub(crate) fn newest(&self) -> usize {
+            // SAFETY: valid, by the invariant; the type is not `Send`. Volatile, since the C library writes it.
+            unsafe { self.head.read_volatile() }
+        }
+
+        /// Has `destructor` called, with null, as the OS thread ends, before those that are registered already.
+        pub(crate) fn register(&self, destructor: extern "C" fn(*mut c_void)) {
+            push(destructor);
+        }
     }
 
     fn push(destructor: extern "C" fn(*mut c_void)) {
@@ -74,21 +76,23 @@ mod listed {
         unsafe { __cxa_thread_atexit_impl(destructor, ptr::null_mut(), module) };
     }
 
+    /// Where the calling thread has its `errno`: among the C library's variables.
+    fn errno() -> usize {
+        // SAFETY: takes nothing.
+        unsafe { libc::__errno_location() }.expose_provenance()
+    }
+
     /// Finds the head, by two destructors that do nothing.
     fn find() {
         extern "C" fn nothing(_: *mut c_void) {}
-        // SAFETY: takes nothing.
-        let errno = unsafe { libc::__errno_location() }.expose_provenance();
-        let Some(block) = block_around(errno) else { return };
+        let Some(block) = block_around(errno()) else { return };
         let word = size_of::<usize>();
         let places: Vec<usize> =
             (block.start.next_multiple_of(word)..=block.end - word).step_by(word).collect();
         let look = || -> Vec<usize> {
             // SAFETY: each is an aligned word of the C library's variables of this thread, which nobody else uses.
-            places
-                .iter()
-                .map(|&place| unsafe { ptr::with_exposed_provenance::<usize>(place).read_volatile() })
-                .collect()
+            let value = |&place| unsafe { ptr::with_exposed_provenance::<usize>(place).read_volatile() };
+            places.iter().map(value).collect()
         };
         let before = look();
         push(nothing);
@@ -98,36 +102,18 @@ mod listed {
         // What changes by any use of memory is not it.
         drop(std::hint::black_box(vec![0_u8; 100]));
         let after = look();
-        let changes = |&place: &usize| {
-            let place = (place - places[0]) / word;
-            before[place] != one[place] && one[place] != two[place] && two[place] == after[place]
-        };
-        let mut found = places.iter().copied().filter(changes);
+        let changes = |&at: &usize| before[at] != one[at] && one[at] != two[at] && two[at] == after[at];
+        let mut found = (0..places.len()).filter(changes);
         if let (Some(head), None) = (found.next(), found.next()) {
             // Relaxed: published with `LOOKED`.
-            DISTANCE.store(head.wrapping_sub(thread_pointer()), Ordering::Relaxed);
+            DISTANCE.store(places[head].wrapping_sub(errno()), Ordering::Relaxed);
         }
-    }
-
-    fn thread_pointer() -> usize {
-        let pointer: usize;
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the first word of the thread's block holds its own address, by the ABI.
-        unsafe {
-            asm!("mov {}, fs:[0]", out(reg) pointer, options(nostack, preserves_flags, readonly));
-        }
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: reads a register.
-        unsafe {
-            asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nomem, nostack, preserves_flags));
-        }
-        pointer
     }
 
     #[cfg(test)]
     mod tests {
         use std::cell::RefCell;
-        use std::thread;
+        use std::{mem, thread};
 
         use super::*;
 
@@ -145,10 +131,11 @@ mod listed {
         #[test]
         fn the_newest_changes_by_each_destructor_and_by_nothing_else() {
             extern "C" fn nothing(_: *mut c_void) {}
-            thread::spawn(|| {
-                register(nothing);
-                let mut seen = newest();
-                let mut changed = || std::mem::replace(&mut seen, newest()) != newest();
+            let tried = || {
+                let list = List::of_this_thread();
+                list.register(nothing);
+                let mut seen = list.newest();
+                let mut changed = || mem::replace(&mut seen, list.newest()) != list.newest();
                 assert!(!changed());
                 WITHOUT.set(1);
                 drop(vec![Box::new(1); 100]);
@@ -157,27 +144,33 @@ mod listed {
                 assert!(changed());
                 WITH.set(None);
                 assert!(!changed());
-                register(nothing);
+                list.register(nothing);
                 assert!(changed());
-            })
-            .join()
-            .unwrap();
+            };
+            // Found there, and known there.
+            (0..2).for_each(|_| thread::spawn(tried).join().unwrap());
         }
     }
 }
 
-#[cfg(not(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-)))]
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 mod listed {
-    #[inline(always)]
-    pub(crate) fn newest() -> usize {
-        0
-    }
+    use std::ffi::c_void;
 
-    pub(crate) fn register(_destructor: extern "C" fn(*mut std::ffi::c_void)) {}
+    pub(crate) struct List;
+
+    impl List {
+        pub(crate) fn of_this_thread() -> List {
+            List
+        }
+
+        #[inline(always)]
+        pub(crate) fn newest(&self) -> usize {
+            0
+        }
+
+        pub(crate) fn register(&self, _destructor: extern "C" fn(*mut c_void)) {}
+    }
 }
 
-pub(crate) use listed::{newest, register};
+pub(crate) use listed::List;

@@ -33,9 +33,10 @@ use super::super::trace::{self, Tracer};
 use super::super::{overflow, unraisable};
 use super::{Entry, Fiber, FiberRef, Local, State, Swap};
 use crate::error::StackError;
+use crate::sys::destructors::List;
 #[cfg(feature = "monkey")]
 use crate::sys::thread_local::move_to;
-use crate::sys::{destructors, process, signal};
+use crate::sys::{process, signal};
 
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
 const IDLE_FIBERS: usize = 16 * 1024;
@@ -90,6 +91,8 @@ pub(crate) struct Thread {
     pub(in crate::greenlet) tracer: RefCell<Option<Rc<Tracer>>>,
     /// The greenlet that has just ended, for the trace of its last switch.
     pub(in crate::greenlet) departed: RefCell<Option<AnyGreenlet>>,
+    /// Of thread-locals.
+    destructors: List,
     /// The newest destructor of a thread-local when somebody last went on: the one that begins the end. While there is a trace
     /// hook, nothing that ever is one, so that each switch comes to [`attend`](Thread::attend).
     newest_destructor: Cell<usize>,
@@ -195,6 +198,7 @@ fn make_thread() -> Option<Local<Thread>> {
         tracing: Cell::new(false),
         tracer: RefCell::new(None),
         departed: RefCell::new(None),
+        destructors: List::of_this_thread(),
         newest_destructor: Cell::new(NO_DESTRUCTOR),
         own_destructor: Cell::new(NO_DESTRUCTOR),
         #[cfg(feature = "monkey")]
@@ -494,7 +498,7 @@ impl Thread {
     /// one that begins the end. Two questions in one, since every switch asks.
     #[inline(always)]
     fn go_on_as(&self, next: FiberRef) {
-        if destructors::newest() != self.newest_destructor.get() {
+        if self.destructors.newest() != self.newest_destructor.get() {
             self.attend(next);
         }
         self.current.set(next);
@@ -540,9 +544,9 @@ impl Thread {
         extern "C" fn end(_: *mut c_void) {
             end_thread();
         }
-        if destructors::newest() != self.own_destructor.get() {
-            destructors::register(end);
-            self.own_destructor.set(destructors::newest());
+        if self.destructors.newest() != self.own_destructor.get() {
+            self.destructors.register(end);
+            self.own_destructor.set(self.destructors.newest());
         }
         self.newest_destructor.set(if self.tracing.get() {
             NO_DESTRUCTOR
