@@ -19,7 +19,7 @@ use super::header::Header;
 #[cfg(feature = "monkey")]
 use super::identity::{self, Identity};
 use super::stack::{Extent, SizeClass, Stack};
-use super::unraisable::{catch, discard};
+use super::unraisable::{catch, discard, report_text};
 use crate::sys::memory;
 use crate::sys::section::Section;
 pub(super) use thread::{ENDING_RULE, existing_thread, try_thread};
@@ -33,6 +33,9 @@ const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
 /// Cache lines that a fiber touches first when it goes on: what it saved, just below the place where `leave` took its depth,
 /// and its frame above that.
 const LINES_AHEAD: usize = 3;
+
+/// How often destructors are run that make anew what they belong to: as often as std does for thread-locals.
+const ROUNDS_OF_DESTRUCTORS: usize = 5;
 
 /// A reference to something that lives as long as its OS thread runs greenlets: a fiber, the thread's own record, its hub.
 ///
@@ -164,6 +167,12 @@ impl Disturbance {
     #[inline]
     pub(crate) fn set(&self, brought: bool) {
         self.0.set(self.0.get() & !Disturbance::BROUGHT | u8::from(brought));
+    }
+
+    /// Whether something has come, and not only a callback holds.
+    #[inline]
+    fn is_brought(&self) -> bool {
+        self.0.get() & Disturbance::BROUGHT != 0
     }
 
     pub(super) fn hold(&self) {
@@ -418,20 +427,51 @@ impl Fiber {
     /// Ends what ran here: frees its locals, forgets its interrupts.
     #[inline]
     pub(crate) fn end_run(&self) {
-        self.free_locals_left();
+        self.description.set(None);
         self.runs.set(self.runs.get() + 1);
         self.unwinding.set(false);
-        if self.disturbed.get() {
-            self.discard_disturbance();
+        if self.has_left() {
+            self.discard_left();
         }
-        if self.greenlet.borrow().is_some() {
-            self.end_greenlet();
-        }
-        self.description.set(None);
         #[cfg(feature = "monkey")]
         if self.has_identity.get() {
             identity::end();
         }
+    }
+
+    /// Whether there is something that what runs here next must not find.
+    #[inline]
+    fn has_left(&self) -> bool {
+        self.disturbed.is_brought() || self.greenlet.borrow().is_some() || self.has_locals()
+    }
+
+    #[inline]
+    fn has_locals(&self) -> bool {
+        self.extras.borrow().as_ref().is_some_and(|extras| extras.locals.is_some())
+    }
+
+    /// Code of others runs here, destructors and hooks, which may use a local or ask who runs: until nothing is left of that either.
+    #[cold]
+    fn discard_left(&self) {
+        for _ in 0..ROUNDS_OF_DESTRUCTORS {
+            if self.has_locals() {
+                // The result is on its way: the destructors may not wait.
+                guarded(CALLBACK, || self.drop_locals());
+            }
+            if self.disturbed.is_brought() {
+                self.discard_disturbance();
+            }
+            self.end_greenlet();
+            if !self.has_left() {
+                return;
+            }
+        }
+        if let Some(greenlet) = self.greenlet.take() {
+            greenlet.set_dead();
+            mem::forget(greenlet);
+        }
+        mem::forget(self.with_locals(Option::take));
+        report_text("greenlet-locals whose destructors make them anew, without end: they leak");
     }
 
     #[cold]
@@ -466,18 +506,10 @@ impl Fiber {
         }
     }
 
-    /// The same where the result is on its way: the destructors may not wait.
-    #[inline]
-    pub(crate) fn free_locals_left(&self) {
-        if self.extras.borrow().as_ref().is_some_and(|extras| extras.locals.is_some()) {
-            guarded(CALLBACK, || self.drop_locals());
-        }
-    }
-
     #[cold]
     fn drop_locals(&self) {
-        // A destructor may use a local again, which makes a fresh one: a few rounds, as std does for thread-locals.
-        for _ in 0..5 {
+        // A destructor may use a local again, which makes a fresh one.
+        for _ in 0..ROUNDS_OF_DESTRUCTORS {
             let Some(locals) = self.with_locals(Option::take) else { return };
             catch("a greenlet-local's destructor", || drop(locals));
         }

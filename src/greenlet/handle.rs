@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::callback::assert_may_switch;
-use super::fiber::{FiberRef, Thread, existing_thread};
+use super::fiber::{FiberRef, Thread, existing_thread, is_ending};
 use super::header::{Header, Kind, Life, Parent};
 use super::plain::Greenlet;
 use super::stack::SizeClass;
@@ -46,7 +46,9 @@ impl AnyGreenlet {
             return AnyGreenlet::of_header(header.clone());
         }
         let kind = if fiber == thread.main() { Kind::Main } else { Kind::GreenThread };
-        let header = Rc::new(Header::begun(kind, Some(fiber), fiber.class()));
+        // Once the OS thread's end has begun, who is not running never goes on, also if nobody has had a handle before.
+        let alive = fiber == thread.current() || !is_ending();
+        let header = Rc::new(Header::begun(kind, alive.then_some(fiber), fiber.class()));
         *fiber.greenlet.borrow_mut() = Some(header.clone());
         AnyGreenlet::of_header(header)
     }

@@ -212,7 +212,7 @@ impl AnyGreenlet {
         // SAFETY: the type was compared; the body owns the `Option<T>` behind the pointer.
         unsafe { body.slot().cast::<Option<T>>().write(Some(value)) };
         *fiber.greenlet.borrow_mut() = Some(self.header.clone());
-        // SAFETY: the fiber holds the header in `greenlet` until `end_run`, which ends the description too.
+        // SAFETY: the fiber holds the header in `greenlet` until `end_run`, which ends the description first.
         unsafe { fiber.describe(Some(&*self.header)) };
         self.header.fiber.set(Some(fiber));
         self.header.life.set(Life::Active);

@@ -227,8 +227,12 @@ fn has_failed(child: &dyn Kill) -> bool {
     child.core().outcome() == Some(Outcome::Panicked) && !child.core().is_taken()
 }
 
-/// Waits for the end of a green thread; `false` if nothing can wake who waits.
+/// Waits for the end of a green thread; `false` if nothing can wake who waits, or in a callback, where all that a scope has spawned is
+/// unstarted, so that a kill ends it.
 fn wait_whatever_comes(core: &Core) -> bool {
+    if hub().thread.in_callback() {
+        return false;
+    }
     let waiter = Waiter::new(WaitingOn::Join(core.id));
     let mut can_end = true;
     while can_end && let Some(ticket) = core.subscribe(&waiter) {

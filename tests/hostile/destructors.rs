@@ -10,7 +10,7 @@ use greenloop::error::InvalidSwitch;
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main};
 use greenloop::sync::Mutex;
 use greenloop::threadpool::ThreadPool;
-use greenloop::{JoinHandle, idle, sleep, spawn, yield_now};
+use greenloop::{GreenletExit, JoinHandle, idle, sleep, spawn, yield_now};
 
 use crate::support::{collect_uncaught, run_child, within};
 use crate::{Bomb, LIMIT, LONG, OnDrop, text};
@@ -197,6 +197,53 @@ fn of_a_greenlet_local_does_not_take_the_place_of_the_result() {
         });
         assert_eq!(task.join().unwrap(), 7);
         assert!(waited.get());
+        all_is_well();
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
+/// What destructors and hooks leave at the end of a green thread is not the next one's, which runs on the same stack.
+#[test]
+fn leave_nothing_to_what_runs_next() {
+    fn made_anew_for_ever() {
+        at_the_end(made_anew_for_ever);
+    }
+    let Some(child) = run_child(LIMIT, || {
+        let is_fresh = || assert!(spawn(|| LOCAL.with_borrow(|local| local.is_none())).join().unwrap());
+        let told = collect_uncaught();
+        spawn(made_anew_for_ever).join().unwrap();
+        is_fresh();
+        assert_eq!(Greenlet::new(|()| made_anew_for_ever()).switch(()).unwrap(), ());
+        is_fresh();
+        let anew = "greenlet-locals whose destructors make them anew, without end: they leak";
+        assert_eq!(*told.lock().unwrap(), [anew, anew]);
+
+        // The destructor of an interrupt that comes too late.
+        let slot = Rc::new(RefCell::new(None::<JoinHandle<()>>));
+        let own = slot.clone();
+        let ends = || OnDrop(|| at_the_end(|| ()));
+        *slot.borrow_mut() =
+            Some(spawn(move || _ = own.borrow().as_ref().unwrap().kill_with(Box::new(ends()))));
+        yield_now();
+        slot.take().unwrap().join().unwrap();
+        is_fresh();
+
+        // That of a parent, which never ran: it asks who runs.
+        let asked = Rc::new(RefCell::new(Vec::new()));
+        let ask = asked.clone();
+        let guard = OnDrop(move || ask.borrow_mut().push(current()));
+        let parent = Greenlet::new(move |()| _ = &guard);
+        let greenlet = Greenlet::new(|()| main().switch(()).unwrap());
+        greenlet.set_parent(&parent).unwrap();
+        greenlet.switch(()).unwrap();
+        drop(parent);
+        greenlet.throw(Box::new(GreenletExit)).unwrap_err();
+        drop(greenlet);
+        assert_eq!(asked.borrow().len(), 1);
+        let next = spawn(current);
+        assert!(next.join().unwrap() != asked.borrow()[0]);
         all_is_well();
     }) else {
         return;

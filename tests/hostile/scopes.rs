@@ -177,6 +177,35 @@ fn one_in_a_hub_callback_ends_what_it_has_spawned() {
     });
 }
 
+/// A kill ends what has not begun, so it needs no wait.
+#[test]
+fn one_in_a_hub_callback_ends_what_its_destructors_spawn() {
+    let Some(child) = run_child(LIMIT, || {
+        let event = Event::new();
+        let (sender, told) = unbounded();
+        event.rawlink(move || {
+            let dropped = Cell::new(0);
+            let refused = catch_unwind(AssertUnwindSafe(|| {
+                scope(|scope| {
+                    let inner = Defer(|| dropped.set(dropped.get() + 1));
+                    let mut inner = Some(inner);
+                    let outer = Defer(move || {
+                        let inner = inner.take();
+                        drop(scope.spawn(move || drop(inner)));
+                    });
+                    drop(scope.spawn(move || drop(outer)));
+                });
+            }));
+            sender.send((refused.is_err(), dropped.get())).unwrap();
+        });
+        event.set();
+        assert_eq!(told.recv(), Ok((true, 1)));
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+}
+
 #[test]
 fn that_of_a_pool_is_not_left_either() {
     within(LIMIT, || {

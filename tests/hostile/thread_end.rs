@@ -19,8 +19,8 @@ use greenloop::{
     yield_now,
 };
 
-use crate::LIMIT;
 use crate::support::{resident_bytes, run_child, within};
+use crate::{LIMIT, LONG};
 
 /// Something for a destructor to do, last of all.
 struct Defer(Option<Box<dyn FnOnce()>>);
@@ -502,6 +502,26 @@ fn main_does_not_go_on_while_a_green_thread_ends_the_process() {
         }));
         drop(spawn(|| std::process::exit(7)));
         yield_now();
+        std::process::abort();
+    }) else {
+        return;
+    };
+    assert_eq!(child.status.code(), Some(7), "{child:?}");
+    assert!(child.stdout.contains("refused"), "{child:?}");
+}
+
+/// As above, by a handle that is made when the end has begun, where nobody has had one before.
+#[test]
+fn main_does_not_go_on_by_a_handle_that_is_made_at_the_end() {
+    let Some(child) = run_child(LIMIT, || {
+        let never_runs = Defer::new(|| {
+            assert!(main().is_dead());
+            assert!(matches!(main().switch(1), Err(SwitchError::Ending)));
+            assert!(matches!(main().throw::<u32>(Box::new("thrown")), Err(SwitchError::Ending)));
+            println!("refused");
+        });
+        drop(spawn_later(LONG, move || drop(never_runs)));
+        spawn(|| std::process::exit(7)).wait();
         std::process::abort();
     }) else {
         return;
