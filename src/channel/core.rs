@@ -181,7 +181,7 @@ impl<T> Core<T> {
     pub(super) fn send(&self, value: T, deadline: Option<Time>) -> Result<(), SendTimeoutError<T>> {
         match self.send_at_once(value, true) {
             Ok(()) => Ok(()),
-            Err((state, value)) if state.has_receivers => self.offer(state, value, deadline),
+            Err((state, value)) if state.has_receivers => self.offer(value, state, deadline),
             Err((_, value)) => Err(SendTimeoutError::Disconnected(value)),
         }
     }
@@ -228,11 +228,11 @@ impl<T> Core<T> {
         state.has_room_beyond(self.capacity)
     }
 
-    /// Waits with the value in `offers`.
+    /// Waits with the value in `offers`. If the wait is refused, the lock goes first: the value's destructor may do anything.
     fn offer(
         &self,
-        mut state: LockGuard<'_, State<T>>,
         value: T,
+        mut state: LockGuard<'_, State<T>>,
         deadline: Option<Time>,
     ) -> Result<(), SendTimeoutError<T>> {
         let waiter = Waiter::new(WaitingOn::Other("Sender::send"));

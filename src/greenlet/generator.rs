@@ -240,8 +240,9 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
 impl<S: 'static, Y: 'static> Drop for Generator<S, Y> {
     fn drop(&mut self) {
         self.meeting.abandoned.set(true);
-        // A body that is suspended ends now, as the greenlet's handle goes; who drops it waits for that.
-        self.meeting.awaited.set(self.meeting.phase.get() != Phase::Busy);
+        // A body that is suspended, also in a switch by hand, ends now, as the greenlet's handle goes; who drops it waits for that.
+        let ends_now = self.meeting.phase.get() != Phase::Busy || self.greenlet.is_switched_out();
+        self.meeting.awaited.set(ends_now);
         self.meeting.report_failure();
     }
 }

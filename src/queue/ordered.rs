@@ -229,8 +229,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// Waits for its turn.
     #[cold]
     fn put_in_turn(&self, item: T, deadline: Option<Time>) -> Result<(), PutError<T>> {
-        let (mut state, item) = match self.put_at_once(item) {
-            Err((state, item)) if !state.shut_down => (state, item),
+        // In this order, so that the lock goes first if the wait is refused: the item's destructor may do anything.
+        let (item, mut state) = match self.put_at_once(item) {
+            Err((state, item)) if !state.shut_down => (item, state),
             done => return done.map_err(|(_, item)| PutError::ShutDown(item)),
         };
         let waiter = Waiter::new(WaitingOn::Other("Queue::put"));

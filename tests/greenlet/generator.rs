@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use greenloop::greenlet::{Generator, Greenlet, Yielder, current};
+use greenloop::{sleep, with_timeout};
 
 use crate::LIMIT;
 use crate::support::within;
@@ -182,5 +184,36 @@ fn a_body_may_pull_from_another() {
             generator.yield_(2);
         });
         assert_eq!(inside.collect::<Vec<_>>(), [1, 10, 20, 2]);
+    });
+}
+
+/// Counts itself when dropped.
+struct Unwound(Rc<Cell<u32>>);
+
+impl Drop for Unwound {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_generator_whose_body_is_in_a_switch_by_hand_may_be_dropped() {
+    within(LIMIT, || {
+        // It never switches back.
+        let sleeps = Greenlet::new(|value: u32| {
+            sleep(Duration::from_secs(3600));
+            value
+        });
+        let asleep = sleeps.clone();
+        let unwound = Rc::new(Cell::new(0));
+        let counted = Unwound(unwound.clone());
+        let mut generator = Generator::new(move |_: &Yielder<(), ()>, ()| {
+            let _counted = &counted;
+            asleep.switch(1).expect("nobody switches back");
+        });
+        assert!(with_timeout(Duration::from_millis(1), || generator.next()).is_err());
+        assert_eq!(unwound.get(), 0);
+        drop(generator);
+        assert_eq!(unwound.get(), 1);
     });
 }

@@ -15,6 +15,7 @@ mod handed_over;
 mod isolation;
 mod limits;
 mod links;
+mod locks;
 mod no_stack;
 mod scopes;
 mod semaphores;
