@@ -32,6 +32,18 @@ pub(crate) fn guarded<R>(rule: &'static str, run: impl FnOnce() -> R) -> R {
     }
 }
 
+/// Called by who would wait for the lock of a queue.
+///
+/// # Panics
+///
+/// Under such a lock, maybe the very one.
+#[cold]
+pub(crate) fn assert_not_under_lock() {
+    if existing_thread().is_some_and(|thread| thread.rule.get() == UNDER_LOCK) {
+        refuse(UNDER_LOCK);
+    }
+}
+
 impl Thread {
     /// Runs code in which nothing may wait nor switch; who tries panics with `rule`. What it raises goes on from here.
     #[inline]

@@ -41,7 +41,7 @@ pub use plain::Greenlet;
 pub use stack::set_default_stack_size;
 pub use trace::{Event, Trace, Tracer, settrace};
 
-pub(crate) use callback::{CALLBACK, UNDER_LOCK, callback, guarded, may_wait};
+pub(crate) use callback::{CALLBACK, UNDER_LOCK, assert_not_under_lock, callback, guarded, may_wait};
 pub(crate) use fiber::{
     Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, abort_if_parked, is_ending, thread,
 };

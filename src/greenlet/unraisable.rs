@@ -113,12 +113,13 @@ fn call(uncaught: &Uncaught<'_>) {
             Some(hook) => hook(uncaught),
             None => eprintln!("{uncaught}"),
         }));
-        // A hook that fails has nobody left to tell.
-        if let Err(payload) = told
-            && let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)))
-        {
-            mem::forget(another);
+        // A hook that fails has nobody left to tell, nor has what its payloads raise in turn.
+        let mut outcome = told;
+        for _ in 0..DISCARDED_IN_A_ROW {
+            let Err(payload) = outcome else { return };
+            outcome = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
         }
+        mem::forget(outcome);
     });
 }
 

@@ -82,8 +82,8 @@ pub type LifoQueue<T> = Ordered<T, Lifo>;
 /// An item often is a tuple of a number and something else, which must be [`Ord`] too. For the largest first, put
 /// [`Reverse`](std::cmp::Reverse)d ones.
 ///
-/// Putting compares items under the queue's own lock: a comparison that waits panics, and one that uses the same queue
-/// never ends. One that panics leaves the queue as it was, without the new item.
+/// Putting compares items under the queue's own lock: a comparison that waits panics, and so does one that uses the same queue, or
+/// another one while that is in use. One that panics leaves the queue as it was, without the new item.
 ///
 /// # Examples
 ///

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::order::{Items, Order};
 use crate::error::{GetError, PutError};
-use crate::greenlet::{UNDER_LOCK, guarded};
+use crate::greenlet::{UNDER_LOCK, assert_not_under_lock, guarded};
 use crate::hub::line::{self, Ended, Line};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
@@ -202,6 +202,14 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.put_until(item, || Some(Time::from_instant(deadline)))
     }
 
+    /// # Panics
+    ///
+    /// In a comparison or a clone that a queue makes, if this one is locked: by this OS thread, or by one that may wait for it.
+    #[inline]
+    fn lock(&self) -> Locked<'_, T, O> {
+        self.state.lock_after(assert_not_under_lock)
+    }
+
     #[inline]
     fn put_until(&self, item: T, deadline: impl FnOnce() -> Option<Time>) -> Result<(), PutError<T>> {
         match self.put_at_once(item) {
@@ -217,7 +225,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     #[inline]
     fn put_at_once(&self, item: T) -> Result<(), (Locked<'_, T, O>, T)> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.forget_gone();
         if state.shut_down || !self.has_room(&state) {
             return Err((state, item));
@@ -499,7 +507,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     #[inline]
     fn get_at_once(&self, attempt: fn(&mut O::Items) -> Option<T>) -> Result<T, Locked<'_, T, O>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.forget_gone();
         // After a shutdown nothing comes that a promise could stand for.
         if state.items.len() <= state.getters.called() && !state.shut_down {
@@ -553,7 +561,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     ///
     /// See [`join`](Ordered::join).
     pub fn task_done(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.unfinished = state.unfinished.checked_sub(1).expect("more tasks done than items put");
         self.tell_joiners(state);
     }
@@ -565,7 +573,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// See [`join`](Ordered::join).
     #[doc(alias = "unfinished_tasks")]
     pub fn unfinished(&self) -> usize {
-        self.state.lock().unfinished
+        self.lock().unfinished
     }
 
     /// Waits until every item that was put has been got and is [done](Ordered::task_done).
@@ -641,7 +649,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     }
 
     fn join_until(&self, deadline: Option<Time>) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.unfinished == 0 {
             return true;
         }
@@ -683,7 +691,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// assert_eq!(queue.get(), Err(GetError::ShutDown));
     /// ```
     pub fn shutdown(&self) {
-        self.end(self.state.lock());
+        self.end(self.lock());
     }
 
     /// Like [`shutdown`](Ordered::shutdown), and drops what is in the queue as if it were [done](Ordered::task_done): who
@@ -700,12 +708,12 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// queue.join();
     /// ```
     pub fn shutdown_now(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let items = mem::replace(&mut state.items, O::Items::EMPTY);
         // Less than that if `task_done` was called for some that nobody had got.
         state.unfinished = state.unfinished.saturating_sub(items.len());
         self.end(state);
-        self.tell_joiners(self.state.lock());
+        self.tell_joiners(self.lock());
         drop(items);
     }
 
@@ -729,7 +737,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// assert!(queue.is_shut_down());
     /// ```
     pub fn is_shut_down(&self) -> bool {
-        self.state.lock().shut_down
+        self.lock().shut_down
     }
 
     /// The items in it that are promised to nobody.
@@ -742,7 +750,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// ```
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.forget_gone();
         state.items.len().saturating_sub(state.getters.called())
     }
@@ -770,7 +778,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// ```
     #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.forget_gone();
         !self.has_room(&state)
     }
@@ -852,7 +860,7 @@ impl<T, O: Order<T>> FromIterator<T> for Ordered<T, O> {
 
 impl<T, O: Order<T>> fmt::Debug for Ordered<T, O> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.lock();
+        let state = self.lock();
         let (len, unfinished, shut_down) = (state.items.len(), state.unfinished, state.shut_down);
         drop(state);
         let mut debug = formatter.debug_struct("Queue");

@@ -12,7 +12,8 @@ const SPINS: u32 = 100;
 
 /// Exclusive access to a `T` for a moment. The uncontended path is one atomic read-modify-write; unlocking is a store.
 ///
-/// It is never held while user code runs or a greenlet switches: then a holder is at most preempted, never parked. An allocation
+/// It is never held while a greenlet switches, nor while user code runs, but for a queue's comparisons and clones: then a holder is at
+/// most preempted, never parked. An allocation
 /// under it may lead back to the library, by a patched lock of the allocator's: that finds a [`Section`] open.
 pub(crate) struct Lock<T> {
     locked: AtomicBool,
@@ -32,8 +33,15 @@ impl<T> Lock<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> LockGuard<'_, T> {
+        self.lock_after(|| {})
+    }
+
+    /// Locks, and calls `contended` before it waits for who holds it: that may panic, where this very thread may be the one.
+    #[inline]
+    pub(crate) fn lock_after(&self, contended: impl FnOnce()) -> LockGuard<'_, T> {
         let section = Section::open();
         if !self.lock_at_once() {
+            contended();
             self.lock_contended();
         }
         LockGuard { lock: self, _section: section }
