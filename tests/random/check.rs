@@ -50,8 +50,11 @@ fn run_hook(number: usize) {
 
 /// Programs panic with payloads of their own; a text comes from the library, and must be a rule.
 fn judge(info: &PanicHookInfo<'_>) {
-    let Some(text) = info.payload_as_str() else {
-        if info.payload().downcast_ref().is_some_and(Bomb::may_wait) {
+    let payload = info.payload();
+    let text =
+        payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let Some(text) = text else {
+        if payload.downcast_ref().is_some_and(Bomb::may_wait) {
             run_hook(0);
         }
         return;

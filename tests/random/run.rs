@@ -166,7 +166,7 @@ impl Frame<'_> {
     fn catch(&self, step: &Step) {
         let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run(&step.block))) else { return };
         let ends = payload.is::<GreenletExit>() || payload.is::<Elapsed>();
-        if ends && step.line % 2 == 0 {
+        if ends && step.line.is_multiple_of(2) {
             resume_unwind(payload);
         }
     }

@@ -83,7 +83,7 @@ impl Frame<'_> {
             }
             Verb::HubJoin => {}
             Verb::Thread | Verb::LeavingThread => self.thread(step),
-            Verb::Unblock => self.give_job(step, |job| threadpool::unblock(job)),
+            Verb::Unblock => self.give_job(step, threadpool::unblock),
             Verb::Job => {
                 let job = self.give_job(step, |job| THREADS.spawn(job));
                 let _ = job.wait_timeout(Duration::from_millis(1));
@@ -179,7 +179,7 @@ impl Frame<'_> {
     fn pool(&self, step: &Step) {
         let size = 1 + step.number as usize / 2;
         let children = step.block.iter().filter(|child| child.verb == Verb::Child);
-        if step.number % 2 == 0 {
+        if step.number.is_multiple_of(2) {
             let pool = Pool::new(size);
             children.for_each(|child| drop(pool.spawn(body(self.world, &child.block))));
             pool.join_timeout(Duration::from_millis(1));

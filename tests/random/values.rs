@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use greenloop::channel::{Receiver, RecvTimeoutError, Sender};
+use greenloop::channel::{Receiver, Sender};
 use greenloop::queue::{Order, Ordered, PutError};
 use greenloop::select::Select;
 
@@ -75,10 +75,7 @@ impl Frame<'_> {
         let token = match self.patience(step) {
             Patience::Forever => receiver.recv().ok(),
             Patience::Never => receiver.try_recv().ok(),
-            Patience::Micros(time) => match receiver.recv_timeout(micros(time)) {
-                Ok(token) => Some(token),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            },
+            Patience::Micros(time) => receiver.recv_timeout(micros(time)).ok(),
         };
         if let Some(token) = token {
             token.received();
