@@ -135,7 +135,8 @@ impl Frame<'_> {
                 condition.wait_timeout(guard, micros(time)).unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        let _holding = Holding::new(self.world, &mutex.held, 1, "a mutex");
+        // Before the guard, or another OS thread would hold it meanwhile.
+        drop(Holding::new(self.world, &mutex.held, 1, "a mutex"));
         drop(guard);
     }
 
