@@ -542,7 +542,9 @@ impl Fiber {
     }
 
     fn has_stack(&self) -> bool {
-        // SAFETY: a shared look while no relay runs on this fiber's `swap`: callers are on the thread's own stack.
+        // SAFETY: a shared look, and nobody changes it meanwhile: the relay puts a stack in or takes one out on the thread's own
+        // stack, in functions that do not call this. A caller on a greenlet's stack, which ends the process, has the relay suspended
+        // in a resume of that one, which is not asked.
         unsafe { (*self.swap.get()).is_some() }
     }
 }

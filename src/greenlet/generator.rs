@@ -158,7 +158,8 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     /// # Panics
     ///
     /// With what the body panicked with. It has ended then. Also if there is no stack to start it on, or if the body was
-    /// switched to by other means and is suspended in a switch by hand; and in a [hub callback](crate::hub#callbacks).
+    /// switched to by other means and is suspended in a switch by hand; in a [hub callback](crate::hub#callbacks); and in a greenlet
+    /// that the body has made, which would be its own ancestor.
     pub fn send(&mut self, value: S) -> Option<Y> {
         assert_may_switch();
         let meeting = &*self.meeting;
@@ -186,7 +187,9 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     /// Waits for the body to yield or to end, as its parent. Who pulls may be another one each time.
     fn wait(&self, switch: impl FnOnce(&Greenlet<Turn>) -> Result<Turn, SwitchError>) {
         // The handle of who pulls is gone before the switch.
-        self.greenlet.set_maker(&current()).expect("a generator that waits for a pull is nobody's ancestor");
+        self.greenlet
+            .set_maker(&current())
+            .expect("no pull from a generator by a greenlet that its own body has made");
         self.meeting.awaited.set(true);
         let awaited = Awaited(&self.meeting.awaited);
         let turn = switch(&self.greenlet);

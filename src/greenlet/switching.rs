@@ -312,7 +312,11 @@ fn go<T: 'static>(
     let mut slot: Option<T> = None;
     // The slot is written through this pointer by whoever switches back, and read below.
     current.inbox.set(Some(Inbox { value_type: TypeId::of::<T>(), slot: NonNull::from(&mut slot).cast() }));
-    thread.leave(target);
+    if std::thread::panicking() {
+        thread.leave_amid_unwinding(target);
+    } else {
+        thread.leave(target);
+    }
     current.inbox.set(None);
     if current.disturbed.get() {
         return woken_by_force(thread, current, slot);

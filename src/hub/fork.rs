@@ -120,7 +120,7 @@ impl HubState {
         self.hear.set(None);
         self.unlooked.set(0);
         self.budget.set(BUDGET);
-        self.parked_unwinding.set(0);
+        self.thread.forget_away_unwinding();
         self.alive.set(0);
         self.lonely_sleeps.set(0);
         if let Some(reactor) = self.reactor.get() {

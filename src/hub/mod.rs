@@ -126,8 +126,6 @@ pub(crate) struct HubState {
     /// Switches since the loop last looked at timers, letters and descriptors.
     unlooked: Cell<usize>,
     budget: Cell<u32>,
-    /// Green threads that are parked while they unwind.
-    parked_unwinding: Cell<usize>,
     next_number: Cell<u64>,
     /// Green threads spawned here that have not ended.
     alive: Cell<usize>,
@@ -161,7 +159,6 @@ impl HubState {
             generation: Cell::new(generation),
             unlooked: Cell::new(0),
             budget: Cell::new(BUDGET),
-            parked_unwinding: Cell::new(0),
             next_number: Cell::new(0),
             alive: Cell::new(0),
             joiner: Cell::new(None),
@@ -257,11 +254,6 @@ impl HubState {
             self.ready.borrow_mut().withdraw(&fiber);
         }
         fiber.state.set(State::Running);
-    }
-
-    /// Whether `fiber`, which runs, unwinds; asked when the OS thread is said to do so.
-    fn is_unwinding(&self, fiber: FiberRef) -> bool {
-        self.parked_unwinding.get() == 0 || fiber.unwinding.get()
     }
 
     #[inline]

@@ -206,6 +206,13 @@ impl Interrupt {
     }
 }
 
+/// What was raised in the current greenlet by an interrupt has been caught. None is raised in one that unwinds already.
+pub(crate) fn end_unwinding() {
+    if let Some(hub) = local_hub() {
+        hub.thread.current().unwinding.set(false);
+    }
+}
+
 impl std::fmt::Debug for Interrupt {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Interrupt")
@@ -342,7 +349,7 @@ impl Waiter {
     /// Like [`park`](Waiter::park) without a deadline, but no kill or time limit ends it: they wait for the next park. For
     /// waits that must not be left half done.
     pub(crate) fn park_uninterrupted(&self) {
-        if std::thread::panicking() && self.hub.is_unwinding(self.fiber) {
+        if std::thread::panicking() && self.hub.thread.is_unwinding(self.fiber) {
             // Nothing interrupts that either.
             let _woken = self.park_amid_unwinding(None);
         } else {
@@ -375,7 +382,7 @@ impl Waiter {
             }
         };
         if is_unwinding() {
-            self.amid_unwinding(park)
+            self.hub.thread.away_while_unwinding(self.fiber, park)
         } else {
             park()
         }
@@ -397,21 +404,11 @@ impl Waiter {
     /// Some green thread of this OS thread unwinds: the calling one, or one that has parked meanwhile.
     #[cold]
     pub(super) fn park_amid_unwinding(&self, deadline: Option<Time>) -> Wakeup {
-        if !self.hub.is_unwinding(self.fiber) {
+        if !self.hub.thread.is_unwinding(self.fiber) {
             return self.park_interruptibly(deadline);
         }
-        let in_time = self.amid_unwinding(|| self.park_deaf(deadline));
+        let in_time = self.hub.thread.away_while_unwinding(self.fiber, || self.park_deaf(deadline));
         if in_time { Wakeup::Woken } else { Wakeup::TimedOut }
-    }
-
-    /// Has the hub know meanwhile that it is this green thread that unwinds.
-    fn amid_unwinding<R>(&self, park: impl FnOnce() -> R) -> R {
-        let parked_unwinding = &self.hub.parked_unwinding;
-        self.fiber.unwinding.set(true);
-        parked_unwinding.set(parked_unwinding.get() + 1);
-        let result = park();
-        parked_unwinding.set(parked_unwinding.get() - 1);
-        result
     }
 }
 
@@ -449,7 +446,7 @@ pub(crate) fn check_may_wait() -> io::Result<()> {
 
 #[cold]
 fn is_own_unwinding() -> bool {
-    local_hub().is_none_or(|hub| hub.is_unwinding(hub.thread.current()))
+    local_hub().is_none_or(|hub| hub.thread.is_unwinding(hub.thread.current()))
 }
 
 impl Drop for Waiter {

@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use crate::error::Elapsed;
-use crate::hub::waiter::{ArmedTimeout, arm_timeout, disarm_timeout};
+use crate::hub::waiter::{ArmedTimeout, arm_timeout, disarm_timeout, end_unwinding};
 use crate::sys::clock::Time;
 
 /// Runs `function`; if it has not returned after `limit`, the wait in which it is then is ended by unwinding, and the
@@ -40,7 +40,10 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
         Ok(_) if timeout.was_told() => Err(Elapsed { limit, id: timeout.id }),
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast::<Elapsed>() {
-            Ok(elapsed) if timeout.owns(&*elapsed) => Err(*elapsed),
+            Ok(elapsed) if timeout.owns(&*elapsed) => {
+                end_unwinding();
+                Err(*elapsed)
+            }
             Ok(elapsed) => panic::resume_unwind(elapsed),
             Err(payload) => panic::resume_unwind(payload),
         },

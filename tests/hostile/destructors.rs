@@ -369,3 +369,27 @@ fn assert_or_abort(holds: bool) {
         std::process::abort();
     }
 }
+
+/// Its destructor switches to main by hand, so that main goes on while the OS thread is said to panic.
+#[test]
+fn who_switches_by_hand_while_it_unwinds_does_not_make_the_others_unwind() {
+    within(LIMIT, || {
+        let unwinds = Greenlet::new(|_: u32| {
+            let _switches = OnDrop(|| assert_or_abort(main().switch(1_u32).unwrap() == 2));
+            resume_unwind(Box::new("unwinds"))
+        });
+        assert_eq!(unwinds.switch(0).unwrap(), 1);
+        let event = greenloop::event::Event::new();
+        assert!(greenloop::with_timeout(Duration::from_millis(5), || event.wait()).is_err());
+        let begun = std::time::Instant::now();
+        sleep(Duration::from_millis(5));
+        assert!(begun.elapsed() >= Duration::from_millis(5));
+        let mutex = Mutex::new(());
+        drop(mutex.lock());
+        assert!(!mutex.is_poisoned());
+        let raised = catch_unwind(AssertUnwindSafe(|| unwinds.switch(2))).unwrap_err();
+        assert_eq!(text(&*raised), "unwinds");
+        assert!(!std::thread::panicking());
+        all_is_well();
+    });
+}

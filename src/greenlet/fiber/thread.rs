@@ -85,6 +85,8 @@ pub(crate) struct Thread {
     /// Suspended greenlets without a handle: the last one has gone in a callback, or while they ran.
     orphans: RefCell<Vec<AnyGreenlet>>,
     has_orphans: Cell<bool>,
+    /// Fibers that have left their stacks while they unwind.
+    away_unwinding: Cell<usize>,
     /// Puts a fiber that is about to be switched out into the hub's ready queue, for an interrupt that it has not had yet.
     pub(crate) recall: Cell<Option<fn(FiberRef)>>,
     pub(in crate::greenlet) tracing: Cell<bool>,
@@ -190,6 +192,7 @@ fn make_thread() -> Option<Local<Thread>> {
         wait_in_hub: Cell::new(None),
         end_hub: Cell::new(None),
         withdraw: Cell::new(None),
+        away_unwinding: Cell::new(0),
         recall: Cell::new(None),
         end_later: Cell::new(None),
         rule: Cell::new(""),
@@ -272,11 +275,12 @@ fn end_thread() {
     let left = (tracer, thread.departed.take(), thread.orphans.take());
     unraisable::catch("what is left at the end of an OS thread", || drop(left));
     let fibers = thread.fibers.take();
-    let parked = fibers.iter().filter(|fiber| fiber.has_stack()).count();
-    if parked > 0 {
+    let current = thread.current();
+    let parked = fibers.iter().filter(|fiber| **fiber != current && fiber.has_stack()).count();
+    if parked > 0 || current != thread.main {
         // Their destructors cannot run any more, now that thread-locals are going: they leak, as do their fibers.
         // At the end of `main` that is the common end of a program, and nothing is lost.
-        if cfg!(debug_assertions) && !process::on_main_thread() {
+        if parked > 0 && cfg!(debug_assertions) && !process::on_main_thread() {
             unraisable::report_text(&format!(
                 "an OS thread ended with {parked} parked green threads: they leak"
             ));
@@ -481,6 +485,36 @@ impl Thread {
         }
     }
 
+    /// [`leave`](Thread::leave) while somebody on this OS thread unwinds: the current one, or one that is away meanwhile.
+    #[cold]
+    pub(in crate::greenlet) fn leave_amid_unwinding(&self, target: Option<FiberRef>) {
+        let current = self.current();
+        if self.is_unwinding(current) {
+            self.away_while_unwinding(current, || self.leave(target));
+        } else {
+            self.leave(target);
+        }
+    }
+
+    /// Runs `leave`, by which `fiber` leaves its stack while it unwinds: meanwhile it is known that the others do not.
+    pub(crate) fn away_while_unwinding<R>(&self, fiber: FiberRef, leave: impl FnOnce() -> R) -> R {
+        fiber.unwinding.set(true);
+        self.away_unwinding.set(self.away_unwinding.get() + 1);
+        let result = leave();
+        self.away_unwinding.set(self.away_unwinding.get() - 1);
+        result
+    }
+
+    /// Whether `fiber`, which runs, unwinds; asked when the OS thread is said to do so.
+    pub(crate) fn is_unwinding(&self, fiber: FiberRef) -> bool {
+        self.away_unwinding.get() == 0 || fiber.unwinding.get()
+    }
+
+    /// In the child of a fork, none of them is there.
+    pub(crate) fn forget_away_unwinding(&self) {
+        self.away_unwinding.set(0);
+    }
+
     /// The main greenlet waits: the thread's own stack runs the others meanwhile.
     #[inline(always)]
     fn relay(&self, target: Option<FiberRef>) {
@@ -601,6 +635,8 @@ struct EndFirst<'a>(&'a Thread);
 
 impl Drop for EndFirst<'_> {
     fn drop(&mut self) {
+        // If that was in a switch, its frame goes now.
+        self.0.main.inbox.set(None);
         self.0.end_first();
     }
 }
