@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
+use std::ptr;
 use std::rc::Rc;
 
 use greenloop::event::Event;
@@ -16,8 +17,10 @@ const SIGABRT: i32 = 6;
 /// Does what a C function with a frame of `size` bytes does, built without `-fstack-clash-protection`: touches the lowest first.
 #[inline(never)]
 fn call_c(size: usize) {
-    let top = black_box(0_u8);
-    let lowest = (&raw const top).cast_mut().wrapping_sub(size);
+    let top = 0_u8;
+    // By a number, for the compiler knows how large `top` is.
+    let lowest = black_box((&raw const top).expose_provenance() - size);
+    let lowest = ptr::with_exposed_provenance_mut::<u8>(lowest);
     // SAFETY: none; what becomes of it is the question.
     unsafe { lowest.write_volatile(1) };
 }
