@@ -256,7 +256,10 @@ fn each_finds_its_own_key() {
                     home.settle(hub, hub * 10);
                 }
                 let found = home.find(hub);
-                assert!(matches!(found, Found::Elsewhere) || found == Found::Key(hub * 10), "{hub}: {found:?}");
+                assert!(
+                    matches!(found, Found::Elsewhere) || found == Found::Key(hub * 10),
+                    "{hub}: {found:?}"
+                );
             })
         })
         .collect();
