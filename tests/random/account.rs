@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering::SeqCst};
-use std::thread::{self, ThreadId};
+use std::thread;
+
+use rustix::thread::{Pid, gettid};
 
 use super::program::Block;
 use super::run;
@@ -14,7 +16,8 @@ use super::world::World;
 pub(crate) struct Witness {
     pub(crate) world: Arc<World>,
     /// Where it was made, if it belongs to something that must not leave that OS thread.
-    home: Option<ThreadId>,
+    /// By the kernel's number: to std, an isolated green thread is an OS thread of its own.
+    home: Option<Pid>,
 }
 
 impl Witness {
@@ -25,10 +28,10 @@ impl Witness {
 
     /// Of what is not `Send`.
     pub(crate) fn at_home(world: &Arc<World>) -> Witness {
-        Witness::of(world, Some(thread::current().id()))
+        Witness::of(world, Some(gettid()))
     }
 
-    fn of(world: &Arc<World>, home: Option<ThreadId>) -> Witness {
+    fn of(world: &Arc<World>, home: Option<Pid>) -> Witness {
         world.witnesses.fetch_add(1, SeqCst);
         Witness { world: world.clone(), home }
     }
@@ -37,7 +40,7 @@ impl Witness {
 impl Drop for Witness {
     fn drop(&mut self) {
         self.world.witnesses.fetch_sub(1, SeqCst);
-        if self.home.is_some_and(|home| home != thread::current().id()) {
+        if self.home.is_some_and(|home| home != gettid()) {
             self.world.fault("dropped on another OS thread", "a closure that is not Send");
         }
     }

@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use greenloop::error::GreenletExit;
 use greenloop::greenlet::{self, Generator, Greenlet};
 use greenloop::{greenlet_local, sleep, with_timeout, yield_now};
+use rustix::thread::gettid;
 
 use super::account::{Bomb, Witness, muffle};
 use super::program::Step;
@@ -215,11 +215,11 @@ impl Frame<'_> {
     fn trace(&self, step: &Step) {
         let (world, block) = (self.world.clone(), step.block.clone());
         let left = Cell::new(step.number);
-        let thread = thread::current().id();
+        let thread = gettid();
         let hook = move |_: &greenlet::Trace| {
             if left.get() == 0 {
                 left.set(u32::MAX);
-                if thread::current().id() != thread {
+                if gettid() != thread {
                     world.fault("dropped on another OS thread", "a trace hook was called there");
                 }
                 run::block(&world, &block);

@@ -15,6 +15,10 @@ use greenloop::hub::Driver;
 
 /// Verbs to leave out, with commas between them: while a fault is known that they show.
 const WITHOUT: &str = "GREENLOOP_RANDOM_WITHOUT";
+
+/// What is left out unless somebody says otherwise: the variables of an isolated green thread are destroyed on an OS thread of their
+/// own, so handles in them are dropped there.
+const STANDING: &str = "spawn-isolated";
 /// The first argument of a child that runs the programs of seeds.
 const SEEDS: &str = "child-seeds";
 /// The first argument of a child that runs the program that it reads.
@@ -48,7 +52,7 @@ impl Setting {
             Ok("io_uring") => vec![Driver::IoUring],
             _ => all.to_vec(),
         };
-        let without = env::var(WITHOUT).unwrap_or_default();
+        let without = env::var(WITHOUT).unwrap_or_else(|_| STANDING.to_owned());
         Setting { drivers, without: without.split(',').map(str::to_owned).collect() }
     }
 
