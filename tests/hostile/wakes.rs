@@ -17,10 +17,13 @@ mod patched {
 
     /// Set while a fork is to hold the library's locks for as long as this.
     static SLOW: AtomicBool = AtomicBool::new(false);
+    /// Set once it does.
+    static HOLDS: AtomicBool = AtomicBool::new(false);
     const HELD: Duration = Duration::from_millis(300);
 
     /// Registered first, so it runs last, with the locks held.
     extern "C" fn prepare() {
+        HOLDS.store(SLOW.load(SeqCst), SeqCst);
         let end = Instant::now() + HELD;
         while SLOW.load(SeqCst) && Instant::now() < end {
             std::hint::spin_loop();
@@ -60,13 +63,12 @@ mod patched {
             });
             is_parked.recv().unwrap();
             let notifier = std::thread::spawn({
-                let (mutex, condition) = (mutex.clone(), condition.clone());
+                let condition = condition.clone();
                 move || {
-                    // Whoever has the mutex now, the one that waits for the condition stands in line.
-                    while !SLOW.load(SeqCst) || mutex.try_lock().is_ok() {
+                    // In line, it gives the mutex to the other hub, whose door is locked.
+                    while !format!("{condition:?}").contains("waiting: 1") {
                         std::hint::spin_loop();
                     }
-                    std::thread::sleep(HELD / 3);
                     condition.notify_one();
                 }
             });
@@ -77,8 +79,9 @@ mod patched {
                 }
             });
             SLOW.store(true, SeqCst);
-            // Until the other thread forks.
-            std::thread::sleep(HELD / 3);
+            while !HOLDS.load(SeqCst) {
+                std::hint::spin_loop();
+            }
             let (start, limit) = (Instant::now(), Duration::from_secs(10));
             drop(condition.wait_timeout(guard, limit).unwrap());
             // It would be notified in the end all the same.
