@@ -19,6 +19,8 @@ mod patched {
     static SLOW: AtomicBool = AtomicBool::new(false);
     /// Set once it does.
     static HOLDS: AtomicBool = AtomicBool::new(false);
+    /// Set once another green thread runs.
+    static OTHER_RUNS: AtomicBool = AtomicBool::new(false);
     const HELD: Duration = Duration::from_millis(300);
 
     /// Registered first, so it runs last, with the locks held.
@@ -69,12 +71,18 @@ mod patched {
                     while !format!("{condition:?}").contains("waiting: 1") {
                         std::hint::spin_loop();
                     }
+                    // Until it would have switched.
+                    let since = Instant::now();
+                    while !OTHER_RUNS.load(SeqCst) && since.elapsed() < HELD / 3 {
+                        std::hint::spin_loop();
+                    }
                     condition.notify_one();
                 }
             });
             // Would run if the lock switched, and keep the hub from looking at its letters no longer than it needs.
             let other = spawn(|| {
                 loop {
+                    OTHER_RUNS.store(true, SeqCst);
                     yield_now();
                 }
             });
