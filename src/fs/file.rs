@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::OpenOptions;
-
 use crate::hub::waiter::check_may_wait;
 use crate::io::{AnyFile, Pauses};
 use crate::sys::clock::Time;

@@ -22,7 +22,6 @@ mod semaphores;
 mod thread_end;
 mod threads;
 mod values;
-mod wakes;
 
 use std::any::Any;
 use std::panic::resume_unwind;
