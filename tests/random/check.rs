@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::account::{Bomb, muffle};
 use super::memory::Holdings;
-use super::program::Program;
+use super::program::{Block, Program};
 use super::run;
 use super::tasks::os_thread;
 use super::watchdog;
@@ -36,15 +36,15 @@ static CURRENT: Mutex<Option<Arc<World>>> = Mutex::new(None);
 /// Installs the hooks of the process.
 pub(crate) fn install_hooks() {
     panic::set_hook(Box::new(judge));
-    set_uncaught_hook(Some(Arc::new(|_| run_hook(1))));
+    set_uncaught_hook(Some(Arc::new(|_| run_hook(1, run::block))));
 }
 
-fn run_hook(number: usize) {
+fn run_hook(number: usize, run: fn(&Arc<World>, &Block)) {
     let world = locked(&CURRENT).clone();
     let Some(world) = world else { return };
     let block = taken(&world.hooks[number]);
     if let Some(block) = block {
-        run::block(&world, &block);
+        run(&world, &block);
     }
 }
 
@@ -55,7 +55,7 @@ fn judge(info: &PanicHookInfo<'_>) {
         payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
     let Some(text) = text else {
         if payload.downcast_ref().is_some_and(Bomb::may_wait) {
-            run_hook(0);
+            run_hook(0, run::panic_hook);
         }
         return;
     };

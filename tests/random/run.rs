@@ -39,8 +39,32 @@ enum Held {
     Timer(Timeout),
 }
 
-/// Runs a block in a place that may be any: a destructor, a callback, a hook.
+thread_local! {
+    /// A panic hook runs here, to the end of which std aborts the process at any other panic.
+    static IN_PANIC_HOOK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs the block of a panic hook.
+pub(crate) fn panic_hook(world: &Arc<World>, steps: &Block) {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            IN_PANIC_HOOK.set(false);
+        }
+    }
+    let _running = Running::new();
+    let answer = Cell::new(None);
+    IN_PANIC_HOOK.set(true);
+    let _reset = Reset;
+    Frame { world, yielder: None, answer: &answer, bounded: false }.run(steps);
+}
+
+/// Runs a block in a place that may be any: a destructor, a callback, a hook. Not of what a panic hook drops or calls, as it may
+/// panic.
 pub(crate) fn block(world: &Arc<World>, steps: &Block) {
+    if IN_PANIC_HOOK.get() {
+        return;
+    }
     let _running = Running::new();
     let answer = Cell::new(None);
     Frame { world, yielder: None, answer: &answer, bounded: false }.run(steps);
@@ -60,8 +84,11 @@ pub(crate) fn body(world: &Arc<World>, steps: &Block) -> impl FnOnce() -> Answer
     let first = steps.iter().take_while(|step| step.verb == Verb::Hold).count();
     let held: Vec<_> = steps[..first].iter().map(|step| Bomb::new(&world, &step.block)).collect();
     move || {
-        let _held = held;
-        greenlet(&world, &steps[first..], None)
+        let held = held;
+        let answer = greenlet(&world, &steps[first..], None);
+        // By hand: what a function has already returned is leaked if a local's destructor panics (rust-lang/rust#47949).
+        drop(held);
+        answer
     }
 }
 
