@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use greenloop::sync::Mutex;
 use greenloop::{scope, sleep};
+use tool::say;
 
 mod tool;
 
@@ -25,7 +26,7 @@ const BEFORE: i64 = 500;
 
 fn main() {
     tool::takes_no_arguments(include_str!("bank_account.rs"));
-    println!("{DEPOSITORS} deposits of {AMOUNT} into an account of {BEFORE}");
+    say!("{DEPOSITORS} deposits of {AMOUNT} into an account of {BEFORE}");
 
     let balance = Cell::new(BEFORE);
     deposit_at_once(|| {
@@ -66,5 +67,5 @@ fn ask_the_books() {
 
 fn report(how: &str, balance: i64) {
     let lost = DEPOSITORS - (balance - BEFORE) / AMOUNT;
-    println!("{how}: {balance}, so {lost} deposits are lost");
+    say!("{how}: {balance}, so {lost} deposits are lost");
 }

@@ -10,8 +10,8 @@
 //!     opposite order:
 //!     this wait would block for ever: nothing can wake the hub
 //!       green thread 'main' waits on wait
-//!       green thread 'left', spawned at examples/deadlock.rs:30:18, waits on Mutex::lock
-//!       green thread 'right', spawned at examples/deadlock.rs:30:47, waits on Mutex::lock
+//!       green thread 'left', spawned at examples/deadlock.rs:31:18, waits on Mutex::lock
+//!       green thread 'right', spawned at examples/deadlock.rs:31:47, waits on Mutex::lock
 //!     same order:
 //!     left and right have eaten
 
@@ -20,26 +20,27 @@ use std::sync::Arc;
 
 use greenloop::sync::Mutex;
 use greenloop::{Builder, JoinHandle, LoopExit, joinall, killall, yield_now};
+use tool::say;
 
 mod tool;
 
 fn main() -> std::io::Result<()> {
     tool::takes_no_arguments(include_str!("deadlock.rs"));
-    println!("opposite order:");
+    say!("opposite order:");
     let (fork, knife) = tools();
     let table = [eat("left", &fork, &knife)?, eat("right", &knife, &fork)?];
     match catch_unwind(AssertUnwindSafe(|| joinall(&table).len())) {
         Ok(ended) => unreachable!("{ended} of them ended"),
-        Err(payload) => println!("{}", payload.downcast::<LoopExit>().expect("a report")),
+        Err(payload) => say!("{}", payload.downcast::<LoopExit>().expect("a report")),
     }
     // A deadlock stays one: both are still parked.
     killall(&table);
 
-    println!("same order:");
+    say!("same order:");
     let (fork, knife) = tools();
     let table = [eat("left", &fork, &knife)?, eat("right", &fork, &knife)?];
     let eaten = table.map(|guest| guest.join().expect("nobody hinders it"));
-    println!("{} have eaten", eaten.join(" and "));
+    say!("{} have eaten", eaten.join(" and "));
     Ok(())
 }
 

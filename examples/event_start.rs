@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use greenloop::event::Event;
 use greenloop::{scope, sleep, yield_now};
+use tool::say;
 
 mod tool;
 
@@ -34,25 +35,25 @@ fn main() {
         let runners = RUNNERS.map(|name| {
             let (start, running) = (&start, &running);
             scope.spawn(move || {
-                println!("{name} is at the line");
+                say!("{name} is at the line");
                 start.wait();
                 running.set(running.get() + 1);
-                println!("{name} runs");
+                say!("{name} runs");
             })
         });
         yield_now(); // They run until they wait.
         sleep(Duration::from_millis(50));
         assert_eq!(running.get(), 0);
-        println!("nobody ran in the first 50 ms");
+        say!("nobody ran in the first 50 ms");
 
-        println!("the starter says go");
+        say!("the starter says go");
         start.set(); // Wakes all of them, in the order in which they came; they run when main waits.
         runners.into_iter().for_each(|runner| runner.join().expect("a runner arrives"));
         assert_eq!(running.get(), RUNNERS.len());
 
         scope.spawn(|| {
             start.wait(); // It stays set, so this does not wait.
-            println!("Eva, who is late, runs at once");
+            say!("Eva, who is late, runs at once");
         });
     });
 }

@@ -22,6 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use greenloop::error::GreenletExit;
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main as main_greenlet};
+use tool::say;
 
 mod tool;
 
@@ -38,16 +39,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The example that greenlet's documentation begins with. Each tells the other who it is by the value of the switch.
 fn two_coroutines() -> Result<(), Box<dyn Error>> {
     let second = Greenlet::new(|first: AnyGreenlet| {
-        println!("56");
+        say!("56");
         let first = first.switch(current()).expect("the first is suspended");
-        println!("78");
+        say!("78");
         first
     });
     let next = second.clone();
     let first = Greenlet::new(move |from: AnyGreenlet| {
-        println!("12");
+        say!("12");
         next.switch(current()).expect("the second can start");
-        println!("34");
+        say!("34");
         from
     });
     first.switch(current())?; // 12, 56, 34: the first has ended, so its parent goes on: this function.
@@ -64,10 +65,10 @@ fn values_both_ways() -> Result<(), Box<dyn Error>> {
     });
     let mut said = interview.switch("What is your name?".to_owned())?;
     for answer in ["Ada", "to switch"] {
-        println!("asked {said:?}, was told {answer:?}");
+        say!("asked {said:?}, was told {answer:?}");
         said = interview.switch(answer.to_owned())?;
     }
-    println!("the interview is over: {said}");
+    say!("the interview is over: {said}");
     Ok(())
 }
 
@@ -84,7 +85,7 @@ fn results_go_to_the_parent() -> Result<(), Box<dyn Error>> {
         });
         middle.switch(depth).expect("a result") + 100
     });
-    println!("whose result is {}", eldest.switch(0)?);
+    say!("whose result is {}", eldest.switch(0)?);
     Ok(())
 }
 
@@ -93,7 +94,7 @@ fn throwing() -> Result<(), Box<dyn Error>> {
     let worker = Greenlet::new(|job: &'static str| {
         let interrupted = catch_unwind(AssertUnwindSafe(|| main_greenlet().switch(job)));
         if let Some(reason) = interrupted.err().and_then(|payload| payload.downcast::<&str>().ok()) {
-            println!("cleanup after {reason:?}");
+            say!("cleanup after {reason:?}");
         }
         main_greenlet().switch("ready again").expect("this wait is ended by an exit")
     });
@@ -101,7 +102,7 @@ fn throwing() -> Result<(), Box<dyn Error>> {
     let answer = worker.throw(Box::new("out of tea"))?;
     assert_eq!(answer, "ready again");
     let last = worker.throw(Box::new(GreenletExit)).ok();
-    println!("the worker's last word: {last:?}, and it is dead: {}", worker.is_dead());
+    say!("the worker's last word: {last:?}, and it is dead: {}", worker.is_dead());
     Ok(())
 }
 
@@ -115,7 +116,7 @@ fn producer_and_consumer() {
         }
     });
     let consumed: Vec<String> = fibonacci.take(8).map(|number| number.to_string()).collect();
-    println!("consumed {}", consumed.join(", "));
+    say!("consumed {}", consumed.join(", "));
 
     let mut mean = Generator::new(|generator, first: u32| {
         let (mut sum, mut count) = (first, 1);
@@ -126,5 +127,5 @@ fn producer_and_consumer() {
     });
     let means: Vec<String> =
         [4, 6, 8].into_iter().filter_map(|number| mean.send(number)).map(|mean| mean.to_string()).collect();
-    println!("the running means are {}", means.join(", "));
+    say!("the running means are {}", means.join(", "));
 }

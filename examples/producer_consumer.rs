@@ -30,6 +30,7 @@
 
 use greenloop::queue::JoinableQueue;
 use greenloop::{scope, yield_now};
+use tool::say;
 
 mod tool;
 
@@ -43,20 +44,20 @@ fn main() {
         let consumers = ["Ada", "Ben"].map(|name| scope.spawn(|| consume(name, &jobs)));
         produce(&jobs);
         jobs.join();
-        println!("all jobs are done, {} in the queue", jobs.len());
+        say!("all jobs are done, {} in the queue", jobs.len());
         jobs.shutdown();
         consumers.map(|consumer| consumer.join().expect("a consumer does not panic"))
     });
-    println!("Ada has done {:?}, Ben has done {:?}", results[0], results[1]);
+    say!("Ada has done {:?}, Ben has done {:?}", results[0], results[1]);
 }
 
 fn produce(jobs: &JoinableQueue<u32>) {
     for job in 1..=JOBS {
         if jobs.is_full() {
-            println!("no room for job {job}, the producer waits");
+            say!("no room for job {job}, the producer waits");
         }
         jobs.put(job).expect("nobody else shuts the queue down");
-        println!("put job {job}, {} in the queue", jobs.len());
+        say!("put job {job}, {} in the queue", jobs.len());
     }
 }
 
@@ -64,10 +65,10 @@ fn produce(jobs: &JoinableQueue<u32>) {
 fn consume(name: &str, jobs: &JoinableQueue<u32>) -> Vec<u32> {
     let mut done = Vec::new();
     for job in jobs {
-        println!("{name} begins job {job}");
+        say!("{name} begins job {job}");
         // The work, in which others run. By the clock, two that take almost the same time might end in either order.
         yield_now();
-        println!("{name} has done job {job}");
+        say!("{name} has done job {job}");
         done.push(job);
         jobs.task_done();
     }

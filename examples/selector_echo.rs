@@ -21,6 +21,7 @@ use greenloop::io::Interest;
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::select::Selector;
 use greenloop::spawn;
+use tool::say;
 
 mod tool;
 
@@ -33,7 +34,7 @@ enum Callback {
 
 fn accept(selector: &Selector<Callback>, listener: &TcpListener) -> io::Result<()> {
     let (connection, address) = listener.accept()?; // should be ready
-    println!("accepted a connection from {address}");
+    say!("accepted a connection from {address}");
     connection.set_nonblocking(true)?;
     let connection = Rc::new(connection);
     selector.register(&connection, Interest::READABLE, Callback::Read(connection.clone()))
@@ -43,10 +44,10 @@ fn read(selector: &Selector<Callback>, mut connection: &TcpStream) -> io::Result
     let mut data = [0; 1000];
     let count = connection.read(&mut data)?; // should be ready
     if count > 0 {
-        println!("echoing {:?}", String::from_utf8_lossy(&data[..count]));
+        say!("echoing {:?}", String::from_utf8_lossy(&data[..count]));
         connection.write_all(&data[..count]) // hope it won't block
     } else {
-        println!("closing");
+        say!("closing");
         selector.unregister(connection)?;
         connection.close()
     }
@@ -81,7 +82,7 @@ fn main() -> io::Result<()> {
         stream.read_to_string(&mut received)?;
         assert_eq!(received, sent);
     }
-    println!("the clients got back what they had sent");
+    say!("the clients got back what they had sent");
     server.kill(); // its loop has no end
     Ok(())
 }

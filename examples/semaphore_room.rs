@@ -30,6 +30,7 @@ use std::cell::Cell;
 
 use greenloop::sync::Semaphore;
 use greenloop::{scope, yield_now};
+use tool::say;
 
 mod tool;
 
@@ -51,25 +52,25 @@ fn main() {
             scope.spawn(|| museum.visit(name));
         }
     });
-    println!("the room is empty: {} places are free", museum.room.available_permits());
+    say!("the room is empty: {} places are free", museum.room.available_permits());
 }
 
 impl Museum {
     fn visit(&self, name: &str) {
         let place = self.room.try_acquire().unwrap_or_else(|| {
-            println!("{name} waits behind {} others", self.in_line.replace(self.in_line.get() + 1));
+            say!("{name} waits behind {} others", self.in_line.replace(self.in_line.get() + 1));
             let place = self.room.acquire();
             self.in_line.set(self.in_line.get() - 1);
             place
         });
         self.inside.set(self.inside.get() + 1);
-        println!("{name} comes in, {} inside", self.inside.get());
+        say!("{name} comes in, {} inside", self.inside.get());
         assert!(self.inside.get() <= PLACES);
         // Two turns of looking around. By the clock, visits that end at almost the same time might end in either order.
         yield_now();
         yield_now();
         self.inside.set(self.inside.get() - 1);
-        println!("{name} leaves");
+        say!("{name} leaves");
         drop(place);
     }
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use greenloop::process::{Command, PartialOutput, Stdio};
 use greenloop::{sleep, spawn, try_joinall};
+use tool::say;
 
 mod tool;
 
@@ -37,7 +38,7 @@ fn many_at_once() -> Result<(), Box<dyn Error>> {
     let statuses = try_joinall(sleepers)?;
     assert!(statuses.into_iter().all(|status| status.is_ok_and(|status| status.success())));
     let soon = start.elapsed() < Duration::from_secs(5);
-    println!("20 processes that take 500 ms each: done in less than 5 s: {soon}");
+    say!("20 processes that take 500 ms each: done in less than 5 s: {soon}");
     Ok(())
 }
 
@@ -47,7 +48,7 @@ fn pipeline() -> Result<(), Box<dyn Error>> {
     let words = echo.stdout.take().ok_or("no pipe")?;
     let count = Command::new("wc").arg("-w").stdin(words).output()?;
     echo.wait()?;
-    println!("a pipeline of two counts the words: {}", String::from_utf8(count.stdout)?.trim());
+    say!("a pipeline of two counts the words: {}", String::from_utf8(count.stdout)?.trim());
     Ok(())
 }
 
@@ -65,7 +66,7 @@ fn others_run_meanwhile() -> Result<(), Box<dyn Error>> {
     });
     Command::new("sleep").arg("0.3").status()?;
     ticker.kill();
-    println!("ticks while a child slept: more than 3: {}", ticks.get() > 3);
+    say!("ticks while a child slept: more than 3: {}", ticks.get() > 3);
     Ok(())
 }
 
@@ -75,7 +76,7 @@ fn time_limit() -> Result<(), Box<dyn Error>> {
     let slow =
         Command::new("sh").args(["-c", "echo one; echo two; sleep 3; echo three"]).output_timeout(limit);
     let partial = slow.unwrap_err().downcast::<PartialOutput>()?;
-    println!("stopped after a second, it had written: {:?}", String::from_utf8(partial.stdout)?);
+    say!("stopped after a second, it had written: {:?}", String::from_utf8(partial.stdout)?);
     Ok(())
 }
 
@@ -90,6 +91,6 @@ fn conversation() -> Result<(), Box<dyn Error>> {
     assert_eq!(answers.next().ok_or("no answer")??, "hello!");
     writeln!(stdin, "stop")?;
     let last = answers.next().ok_or("no answer")??;
-    println!("the child said {last} and ended with {}", child.wait()?);
+    say!("the child said {last} and ended with {}", child.wait()?);
     Ok(())
 }
