@@ -1,9 +1,11 @@
-//! Holds the shape of the crate: rooms stand on floors and import downwards only, the kernel and the stack switch each
-//! have one room, `unsafe` stays where it is argued, the library depends on four crates, and its package is whole.
+//! Holds the shape of the crate: rooms stand on floors and import downwards only, files import never in a circle, the kernel and
+//! the stack switch each have one room, `unsafe` stays where it is argued, the library depends on four crates, and its package is
+//! whole.
 //!
 //! The checks read the source as text, with comments and strings blanked out. Each is a function of `(path, text)` pairs
 //! and is shown to fail below on a small bad input.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 
@@ -35,6 +37,28 @@ const FLOORS: &[(&str, u8)] = &[
 /// Files beside the rooms: the front door, and pages that are all prose.
 const PAGES: &[&str] = &["lib", "guide", "design"];
 
+/// Files, and folders with such, that still name each other in a circle. None is to come, and what is out of its circle goes from
+/// here.
+const IN_CIRCLES: &[&str] = &[
+    "src/channel/choosers.rs",
+    "src/channel/clock.rs",
+    "src/channel/core.rs",
+    "src/channel/receiver.rs",
+    "src/channel/sender.rs",
+    "src/greenlet/",
+    "src/hub/",
+    "src/net/connect.rs",
+    "src/net/tcp_stream.rs",
+    "src/process/child.rs",
+    "src/process/output.rs",
+    "src/task/builder.rs",
+    "src/task/core.rs",
+    "src/task/followers.rs",
+    "src/task/join_handle.rs",
+    "src/task/packet.rs",
+    "src/task/wait.rs",
+];
+
 /// A crate that only some rooms may name.
 const CONFINED: &[(&str, &[&str])] = &[("libc", &["sys", "monkey"]), ("corosensei", &["greenlet"])];
 
@@ -53,6 +77,11 @@ const UNOWNED_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers",
 #[test]
 fn imports_point_down() {
     assert_none(imports(&library()));
+}
+
+#[test]
+fn no_files_name_each_other_in_a_circle() {
+    assert_none(circles(&library(), IN_CIRCLES));
 }
 
 #[test]
@@ -150,6 +179,93 @@ fn imports(files: &[File]) -> Vec<String> {
         }
     }
     violations
+}
+
+/// Files that name each other's items in a circle, but for the `excused`, and those of these that are in none.
+///
+/// A file names another where it imports or spells out the path of an item in there. A name that a parent only re-exports counts
+/// as a name of the file that has it, so a `mod.rs` is part of a circle only if its own items are used from below, and its own
+/// items use what is below. What tests name does not count.
+fn circles(files: &[File], excused: &[&str]) -> Vec<String> {
+    let files = files.iter().filter(|(path, _)| !path.ends_with("/tests.rs") && !path.contains("/tests/"));
+    let sources: Vec<Source> =
+        files.map(|(path, text)| Source::read(path, without_tests(&code(text)))).collect();
+    let named = named(&sources);
+    let mut unused = excused.to_vec();
+    let mut violations = Vec::new();
+    for (start, source) in sources.iter().enumerate() {
+        let Some(way) = shortest_way_back(start, &named) else { continue };
+        let excuses = |excused: &&str| {
+            source.path == *excused || excused.ends_with('/') && source.path.starts_with(excused)
+        };
+        if excused.iter().any(excuses) {
+            unused.retain(|excused| !excuses(excused));
+        } else {
+            let way: Vec<&str> = way.into_iter().map(|file| sources[file].path).collect();
+            violations.push(format!("a circle: {}", way.join(" -> ")));
+        }
+    }
+    violations.extend(unused.into_iter().map(|path| format!("{path}: in no circle any more: strike it out")));
+    violations
+}
+
+/// Of each file, the files whose items it names.
+fn named(sources: &[Source]) -> Vec<Vec<usize>> {
+    let targets = |(from, source): (usize, &Source)| {
+        let mut targets = Vec::new();
+        for (_, path) in source.paths.iter().filter(|(re_export, _)| !re_export) {
+            owners(sources, path, MOST_RE_EXPORTS, &mut targets);
+        }
+        targets.retain(|&to| to != from);
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    };
+    sources.iter().enumerate().map(targets).collect()
+}
+
+/// How often a name is handed on at most before it is there.
+const MOST_RE_EXPORTS: usize = 4;
+
+/// Adds the file that has the item at `path`: the deepest module on the way, or where that has the name from.
+fn owners(sources: &[Source], path: &[String], left: usize, found: &mut Vec<usize>) {
+    let deepest = |source: &&Source| path.starts_with(&source.module);
+    let Some(source) = sources.iter().filter(deepest).max_by_key(|source| source.module.len()) else {
+        return;
+    };
+    let handed_on = path.get(source.module.len()).and_then(|name| {
+        let has_name = |(re_export, path): &&(bool, Vec<String>)| *re_export && path.last() == Some(name);
+        source.paths.iter().find(has_name)
+    });
+    match handed_on {
+        Some((_, path)) if left > 0 => owners(sources, path, left - 1, found),
+        _ => found.extend(sources.iter().position(|other| other.path == source.path)),
+    }
+}
+
+fn shortest_way_back(start: usize, named: &[Vec<usize>]) -> Option<Vec<usize>> {
+    let mut from = vec![None; named.len()];
+    let mut open = VecDeque::from([start]);
+    while let Some(file) = open.pop_front() {
+        for &next in &named[file] {
+            if next == start {
+                let mut way = vec![start];
+                let mut at = file;
+                while at != start {
+                    way.push(at);
+                    at = from[at].expect("it was reached from somewhere");
+                }
+                way.push(start);
+                way.reverse();
+                return Some(way);
+            }
+            if from[next].is_none() {
+                from[next] = Some(file);
+                open.push_back(next);
+            }
+        }
+    }
+    None
 }
 
 fn confinement(files: &[File]) -> Vec<String> {
@@ -268,11 +384,6 @@ fn room(path: &str) -> &str {
     path.trim_start_matches("src/").split('/').next().unwrap_or_default().trim_end_matches(".rs")
 }
 
-/// How many modules deep a file is: `src/hub/mod.rs` and `src/error.rs` 1, `src/hub/timers.rs` 2.
-fn depth(path: &str) -> usize {
-    path.split('/').count() - 1 - usize::from(path.ends_with("/mod.rs"))
-}
-
 /// `text` with comments, strings and character literals blanked out, line for line.
 fn code(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
@@ -344,60 +455,149 @@ fn words(code: &str) -> Vec<(usize, &str)> {
     lines.flat_map(|(number, line)| line.split(boundary).map(move |word| (number + 1, word))).collect()
 }
 
-/// What follows `crate::`, and `super::` where that reaches the crate's root: the first name of each path, with its line.
-/// Macros are left out, since all exported ones live at the root.
+/// The room that each path begins with which starts at the crate's root, with its line.
 fn imported(path: &str, code: &str) -> Vec<(usize, String)> {
+    let paths = paths(path, code).into_iter();
+    let mut rooms: Vec<_> = paths
+        .filter(|found| found.from_root)
+        .map(|found| (line_of(code, found.at), found.names.into_iter().next().unwrap_or_default()))
+        .collect();
+    rooms.dedup();
+    rooms
+}
+
+/// A file, as the paths in it have it.
+struct Source<'a> {
+    path: &'a str,
+    /// Where its items are: `["hub", "timers"]`.
+    module: Vec<String>,
+    /// Each path that it names, from the root of the crate, and whether it only hands that on.
+    paths: Vec<(bool, Vec<String>)>,
+}
+
+impl<'a> Source<'a> {
+    fn read(path: &'a str, code: &str) -> Source<'a> {
+        let paths = paths(path, code).into_iter().map(|found| (is_re_export(&code[..found.at]), found.names));
+        Source { path, module: module(path), paths: paths.collect() }
+    }
+}
+
+/// The names of the modules that a file is in: `["hub", "timers"]` for `src/hub/timers.rs`, none for `src/lib.rs`.
+fn module(path: &str) -> Vec<String> {
+    let path = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+    if path == "lib" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
+}
+
+/// Whether what follows `before` is handed on by `pub use`, under any visibility.
+fn is_re_export(before: &str) -> bool {
+    let statement = before.rsplit(';').next().unwrap_or_default();
+    let words: Vec<&str> = statement.split_whitespace().collect();
+    let is_use = |at: &usize| words[*at] == "use";
+    (0..words.len()).find(is_use).is_some_and(|at| {
+        at > 0 && words[at - 1].starts_with("pub") || at > 1 && words[at - 1].ends_with(')')
+    })
+}
+
+/// A path that code names.
+struct Found {
+    at: usize,
+    /// From the root of the crate.
+    names: Vec<String>,
+    /// Whether it is written from there.
+    from_root: bool,
+}
+
+/// Each path that begins with `crate::`, `super::`, or the name of a module that `code` declares. Macros are left out, since all
+/// exported ones live at the root.
+fn paths(path: &str, code: &str) -> Vec<Found> {
     let mut found = Vec::new();
+    let mut add = |at: usize, rest: &str, start: &[String], from_root| {
+        let mut names = Vec::new();
+        spell_out(rest, start, &mut names);
+        found.extend(names.into_iter().map(|names| Found { at, names, from_root }));
+    };
+    let own_word = |at: usize| {
+        !code[..at].ends_with(|character: char| character.is_alphanumeric() || "_$:".contains(character))
+    };
     for (at, _) in code.match_indices("crate::") {
-        let own_word =
-            !code[..at].ends_with(|character: char| character.is_alphanumeric() || "_$".contains(character));
         // `$crate::item` in a macro is a path of the caller's, `pub(in crate::room)` is no import.
-        if own_word && !code[..at].trim_end().ends_with("(in") {
-            first_names(&code[at + "crate::".len()..], line_of(code, at), &mut found);
+        if own_word(at) && !code[..at].trim_end().ends_with("(in") {
+            add(at, &code[at + "crate::".len()..], &[], true);
         }
     }
-    for (at, _) in code.match_indices("super::") {
-        if code[..at].ends_with("super::") {
-            continue;
-        }
+    let module = module(path);
+    for (at, _) in code.match_indices("super::").filter(|(at, _)| own_word(*at)) {
         let mut rest = &code[at..];
         let mut climbed = 0;
         while let Some(next) = rest.strip_prefix("super::") {
             rest = next;
             climbed += 1;
         }
-        if climbed >= depth(path) + inline_modules(&code[..at]) {
-            first_names(rest, line_of(code, at), &mut found);
+        // Out of the modules within the file first.
+        let climbed = usize::saturating_sub(climbed, inline_modules(&code[..at]));
+        let start = &module[..module.len().saturating_sub(climbed)];
+        add(at, rest, start, start.is_empty());
+    }
+    for child in declared(code) {
+        let start: Vec<String> = module.iter().cloned().chain([child.to_owned()]).collect();
+        let prefix = format!("{child}::");
+        for (at, _) in code.match_indices(&prefix).filter(|(at, _)| own_word(*at)) {
+            add(at, &code[at + prefix.len()..], &start, false);
         }
     }
     found
+}
+
+/// `code` up to its module of tests, which is the last of it.
+fn without_tests(code: &str) -> &str {
+    let opens_module =
+        |rest: &str| rest.lines().nth(1).is_some_and(|line| line.contains("mod ") && line.ends_with('{'));
+    let module = code.match_indices("#[cfg(test)]\n").find(|(at, _)| opens_module(&code[*at..]));
+    module.map_or(code, |(at, _)| &code[..at])
+}
+
+/// The modules that `code` says are in files of their own.
+fn declared(code: &str) -> Vec<&str> {
+    let words: Vec<&str> = code.split_whitespace().collect();
+    words.windows(2).filter(|pair| pair[0] == "mod").filter_map(|pair| pair[1].strip_suffix(';')).collect()
 }
 
 fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 
-fn first_names(rest: &str, line: usize, found: &mut Vec<(usize, String)>) {
-    let Some(group) = rest.strip_prefix('{') else {
-        let name: String =
-            rest.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
-        if !rest[name.len()..].starts_with('!') {
-            found.push((line, if name.is_empty() { "*".to_owned() } else { name }));
+/// Adds each path of `rest`, a tree of imports or a path in an expression, that continues `start`.
+fn spell_out(rest: &str, start: &[String], found: &mut Vec<Vec<String>>) {
+    let mut names = start.to_vec();
+    let mut rest = rest.trim_start();
+    while !rest.starts_with('{') {
+        let end = rest.find(|character: char| !character.is_alphanumeric() && character != '_');
+        let (name, remaining) = rest.split_at(end.unwrap_or(rest.len()));
+        match name {
+            _ if remaining.starts_with('!') => return,
+            "self" => {}
+            "" => names.push("*".to_owned()),
+            name => names.push(name.to_owned()),
         }
-        return;
-    };
+        let Some(next) = remaining.strip_prefix("::").filter(|next| !next.starts_with('<')) else {
+            found.push(names);
+            return;
+        };
+        rest = next;
+    }
+    let group = &rest[1..];
     let mut nested = 0;
-    let mut start = 0;
+    let mut from = 0;
     for (at, character) in group.char_indices() {
         match character {
             '{' => nested += 1,
             '}' if nested > 0 => nested -= 1,
             ',' | '}' if nested == 0 => {
-                let item = group[start..at].trim_start();
-                if !item.trim().is_empty() {
-                    first_names(item, line, found);
+                let item = group[from..at].trim();
+                if !item.is_empty() {
+                    spell_out(item, &names, found);
                 }
-                start = at + 1;
+                from = at + 1;
                 if character == '}' {
                     return;
                 }
@@ -487,6 +687,63 @@ mod seen_to_fail {
         for (path, text) in good {
             assert_eq!(complaints(imports, path, text), [""; 0], "{text}");
         }
+    }
+
+    fn circles_of(files: &[(&str, &str)], excused: &[&str]) -> Vec<String> {
+        let files: Vec<File> =
+            files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+        circles(&files, excused)
+    }
+
+    #[test]
+    fn files_in_a_circle() {
+        let two = [
+            ("src/hub/ready.rs", "use super::timers::Timers;"),
+            ("src/hub/timers.rs", "fn f() { crate::hub::ready::x() }"),
+        ];
+        let complaint = "a circle: src/hub/ready.rs -> src/hub/timers.rs -> src/hub/ready.rs";
+        let complaints = circles_of(&two, &[]);
+        assert!(matches!(&complaints[..], [first, _] if first == complaint), "{complaints:?}");
+        assert_eq!(circles_of(&two, &["src/hub/ready.rs", "src/hub/timers.rs"]), [""; 0]);
+        assert_eq!(circles_of(&two, &["src/hub/"]), [""; 0]);
+
+        let by_the_parents_names = [
+            (
+                "src/task/mod.rs",
+                "mod body; mod local; pub use body::{Body, spawn}; pub(crate) use local::Local;",
+            ),
+            ("src/task/body.rs", "use super::{Local, local};"),
+            ("src/task/local.rs", "fn f() { super::spawn() }"),
+        ];
+        assert_eq!(circles_of(&by_the_parents_names, &[]).len(), 2);
+
+        let by_the_parents_items = [
+            ("src/hub/mod.rs", "mod run; use run::run; pub(crate) struct Hub;"),
+            ("src/hub/run.rs", "use super::{Hub as Ours};"),
+        ];
+        assert_eq!(circles_of(&by_the_parents_items, &[]).len(), 2);
+    }
+
+    #[test]
+    fn but_not_files_in_a_line() {
+        let files = [
+            ("src/lib.rs", "mod hub; pub use hub::Hub;"),
+            (
+                "src/hub/mod.rs",
+                "mod hub; mod ready; mod timers; pub use hub::Hub; pub(in crate::hub) use timers::Timers;",
+            ),
+            ("src/hub/hub.rs", "use super::{Timers, ready::{self, Ready}};"),
+            ("src/hub/ready.rs", "use super::Timers; #[cfg(test)] mod tests;"),
+            ("src/hub/ready/tests.rs", "use super::*;"),
+            (
+                "src/hub/timers.rs",
+                "// super::ready::Ready\n#[cfg(test)]\nmod tests {\n use super::{*, super::ready::X}; }",
+            ),
+        ];
+        assert_eq!(circles_of(&files, &[]), [""; 0]);
+        let complaint = "src/hub/ready.rs: in no circle any more: strike it out";
+        assert_eq!(circles_of(&files, &["src/hub/ready.rs"]), [complaint]);
+        assert_eq!(circles_of(&files, &["src/hub/"]).len(), 1);
     }
 
     #[test]
