@@ -11,10 +11,11 @@ use crate::greenlet::SizeClass;
 use crate::hub::{Alarm, hub};
 use crate::sys::clock::Time;
 
-/// Makes a green thread that will run `function`, and returns its handle.
+/// Spawns a green thread that runs `function`, and returns its handle.
 ///
-/// Nothing runs yet: it begins when the caller next yields, after those spawned before it. It stays on this OS thread, so
-/// the closure need not be `Send`. Dropping the handle detaches it. It gets a stack of the default size when it begins.
+/// The green thread does not run yet. It begins when the caller next yields, after those that were spawned before it. It stays on
+/// this OS thread, so `function` need not be `Send`. It gets a stack of the default size when it begins. If you drop the handle,
+/// the green thread is detached and goes on.
 ///
 /// # Examples
 ///
@@ -39,7 +40,9 @@ where
     JoinHandle::new(task)
 }
 
-/// Like [`spawn`], but it begins after `delay`. Killed before, it never runs.
+/// Spawns a green thread that begins after `delay`.
+///
+/// In all else it is like [`spawn`]. If the green thread is killed before `delay` is over, it never runs.
 ///
 /// # Examples
 ///
@@ -59,7 +62,7 @@ where
     spawned.expect("without settings of its own nothing can be refused")
 }
 
-/// A green thread with settings of its own.
+/// Settings for a green thread, as [`std::thread::Builder`] has them for an OS thread.
 ///
 /// # Examples
 ///
@@ -81,45 +84,102 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Default settings: no name, the default stack size, no delay.
+    /// Makes a builder with the default settings: no name, the default stack size, no delay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Builder;
+    ///
+    /// let unnamed = Builder::new().spawn(|| 1)?;
+    /// assert_eq!(unnamed.name(), None);
+    /// assert_eq!(unnamed.join().unwrap(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new() -> Builder {
         Builder::default()
     }
 
-    /// Names it, for reports.
+    /// Names the green thread. The name stands in reports and errors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Builder;
+    ///
+    /// let worker = Builder::new().name("worker").spawn(|| ())?;
+    /// assert_eq!(worker.name(), Some("worker"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Builder {
         self.name = Some(name.into());
         self
     }
 
-    /// Runs it on a stack with at least this many usable bytes. Memory is used only as far as the stack is. For what lies below it,
-    /// see [`set_default_stack_size`](crate::greenlet::set_default_stack_size).
+    /// Runs the green thread on a stack with at least this many usable bytes.
+    ///
+    /// The stack uses only as much memory as the green thread has reached of it. What lies below the stack is told at
+    /// [`set_default_stack_size`](crate::greenlet::set_default_stack_size).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Builder;
+    ///
+    /// fn fill() -> usize {
+    ///     let buffer = std::hint::black_box([1_u8; 1024 * 1024]);
+    ///     buffer.iter().map(|&byte| usize::from(byte)).sum()
+    /// }
+    ///
+    /// let deep = Builder::new().stack_size(4 * 1024 * 1024).spawn(fill)?;
+    /// assert_eq!(deep.join().unwrap(), 1024 * 1024);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// Lets it begin after this time.
+    /// Lets the green thread begin after `delay`, as [`spawn_later`] does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Builder;
+    /// use std::time::Duration;
+    ///
+    /// let later = Builder::new().delay(Duration::from_secs(60)).spawn(|| ())?;
+    /// greenloop::yield_now();
+    /// assert!(!later.is_finished());
+    /// later.kill(); // it never runs
+    /// assert!(later.join().unwrap_err().is_killed());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn delay(mut self, delay: Duration) -> Builder {
         self.delay = Some(delay);
         self
     }
 
-    /// Gives it thread-local variables of its own, or not, whatever [`monkey::isolate`](crate::monkey::isolate) says.
+    /// Sets whether the green thread has thread-local variables of its own, whatever [`monkey::isolate`](crate::monkey::isolate)
+    /// says.
     ///
-    /// Every `thread_local!` of Rust and `__thread` of C then begins afresh in it, as in an OS thread of its own, and is
-    /// destroyed when it ends. It is what crates need that keep a runtime or a queue per thread: postgres and whatever else
-    /// waits in tokio's `block_on`, parking_lot's locks, std's and crossbeam's channels between two green threads of one
-    /// hub. It is gevent's patched `threading.local`.
+    /// If it has, every `thread_local!` of Rust and every `__thread` of C begins afresh in it, as in an OS thread of its own, and
+    /// is destroyed when the green thread ends. Some crates need this, because they keep a runtime or a queue per thread:
+    /// postgres and whatever else waits in tokio's `block_on`, parking_lot's locks, std's and crossbeam's channels between two
+    /// green threads of one hub. This is gevent's patched `threading.local`.
     ///
-    /// The variables are those of a real OS thread, which is made for it, waits all the while, and ends with it: some 60 µs
-    /// in all, and 30 KiB of memory, half of them the kernel's. A switch to it and back takes 15 to 40 ns more. Greenlets that
-    /// it switches to by hand have the variables of the hub's thread. Destructors
-    /// of its variables run on that OS thread, and stop the hub's if they wait. There are no greenlets there: a switch gives
-    /// [`SwitchError::Ending`](crate::error::SwitchError::Ending), a spawn and a wait of greenloop's own panic, and a suspended
-    /// greenlet whose last handle goes there stays suspended.
+    /// The variables are those of a real OS thread. It is made for the green thread, waits for as long as that lives, and ends
+    /// with it. It costs some 60 µs in all, and 30 KiB of memory, half of them in the kernel. A switch to the green thread and
+    /// back takes 15 to 40 ns more.
     ///
-    /// It works on x86_64, since Linux 5.9.
+    /// Some rules follow from that:
+    ///
+    /// - Greenlets that an isolated green thread switches to by hand have the variables of the hub's thread.
+    /// - The destructors of its variables run on that OS thread. If they wait, they stop the hub's thread.
+    /// - There are no greenlets on that OS thread: a switch gives [`SwitchError::Ending`](crate::error::SwitchError::Ending), a
+    ///   spawn and a wait of greenloop's own panic, and a suspended greenlet whose last handle goes there stays suspended.
+    ///
+    /// Isolation works on x86_64, since Linux 5.9.
     ///
     /// # Examples
     ///
@@ -142,12 +202,28 @@ impl Builder {
         self
     }
 
-    /// Makes the green thread: see [`spawn`](crate::spawn).
+    /// Spawns the green thread with these settings: see [`spawn`](crate::spawn).
     ///
     /// # Errors
     ///
-    /// Of kind `InvalidInput` if the stack size is impossible; with the feature `monkey`, of kind `Unsupported` if it is to be
-    /// isolated where that does not work, or why there is no OS thread for it. The closure is dropped.
+    /// - `InvalidInput` if the stack size is impossible.
+    /// - With the feature `monkey`: `Unsupported` if the green thread is to be isolated where that does not work, or the error
+    ///   that kept its OS thread from being made.
+    ///
+    /// After an error `function` is dropped, and has not run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Builder;
+    ///
+    /// let named = Builder::new().name("adder").spawn(|| 1 + 2)?;
+    /// assert_eq!(named.join().unwrap(), 3);
+    ///
+    /// let impossible = Builder::new().stack_size(usize::MAX).spawn(|| ());
+    /// assert_eq!(impossible.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn spawn<F, T>(self, function: F) -> io::Result<JoinHandle<T>>
     where

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, Wake as TaskWake, Waker};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::sys::lock::Lock;
 
-/// Polls `future` to its end; the calling green thread parks while it is pending.
+/// Runs `future` to its end, and returns its output.
 ///
-/// The future's wakers may be used from any OS thread. It must not need a particular runtime: one that waits for tokio's
-/// timers or sockets will not get them here. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
-/// unwinding, which drops the future.
+/// While the future is pending, the calling green thread is parked and others run. The future's wakers may be used from any OS
+/// thread. The future must not need a particular runtime: one that waits for tokio's timers or sockets waits in vain here. A kill
+/// or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, which drops the future.
 ///
 /// # Examples
 ///

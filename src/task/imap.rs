@@ -9,15 +9,26 @@ use std::sync::Arc;
 use crate::error::JoinError;
 use crate::hub::waitset::WaitSet;
 
-/// The results of a function over many elements, as a pool has them: what `imap` and `imap_unordered` return.
+/// An iterator over the results of a pool's `imap` and `imap_unordered`.
 ///
-/// Nothing begins before the first [`next`](Iterator::next). Each call begins as many elements as the pool has room for, and
-/// yields until a result is there: the next in order, or the first. At most [`maxsize`](Imap::maxsize) elements are begun and not
-/// yet given out, so that a slow consumer, or an endless iterator, fills no memory.
+/// Nothing begins before the first [`next`](Iterator::next). Each call of `next` begins as many elements as the pool has room
+/// for, and yields until a result is there: the next one in order for `imap`, the first one for `imap_unordered`. At most
+/// [`maxsize`](Imap::maxsize) elements are begun and not yet returned, so a slow consumer or an endless iterator does not fill
+/// the memory.
 ///
-/// An element that panics or is killed is an `Err` in its place, and the others go on. A kill or an enclosing
-/// [`with_timeout`](crate::with_timeout) ends a wait and loses no result; dropping the iterator forgets the results: elements
-/// that have been begun run to their end, the rest are not begun.
+/// If an element panics or is killed, its result is an `Err`, and the others go on. A kill or an enclosing
+/// [`with_timeout`](crate::with_timeout) ends the wait and loses no result.
+///
+/// If you drop the iterator, the results are lost: elements that have begun run to their end, and the rest never begin.
+///
+/// # Examples
+///
+/// ```
+/// let pool = greenloop::pool::Pool::new(2);
+/// let mut squares = pool.imap(1..=3, |number| number * number);
+/// assert_eq!(squares.next().unwrap().unwrap(), 1);
+/// assert_eq!(squares.map(Result::unwrap).collect::<Vec<_>>(), [4, 9]);
+/// ```
 #[must_use = "iterators are lazy: no element is begun before `next`"]
 pub struct Imap<'a, T> {
     begin: Box<dyn FnMut(bool) -> Begun + 'a>,
@@ -96,7 +107,7 @@ impl<'a, T: 'a> Imap<'a, T> {
 }
 
 impl<T> Imap<'_, T> {
-    /// Lets at most `most` elements, and at least one, be begun and not yet given out.
+    /// Lets at most `most` elements be begun and not yet returned. A `most` of zero counts as one.
     ///
     /// # Examples
     ///

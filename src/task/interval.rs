@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use super::{sleep_until, yield_now};
 use crate::sys::clock::Time;
 
-/// Times that are one period apart, to be waited for one after another.
+/// A series of times that are one period apart, for work that is done again and again.
 ///
-/// They are counted from when it was made, so that what is done between two of them, if it takes less than a period, delays
-/// none. Who comes later gets the last one that has passed, at once; those before it are left out.
+/// The times are counted from when the interval was made. What you do between two of them delays none, as long as it takes less
+/// than a period. If you come late, you get the last time that has passed, at once; the ones before it are left out.
 ///
-/// As an iterator it never ends. See [`channel::tick`](crate::channel::tick) for one that can stand in a `select!`.
+/// As an iterator it never ends. [`channel::tick`](crate::channel::tick) makes one that can stand in a `select!`.
 ///
 /// # Examples
 ///
@@ -30,11 +30,11 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The first time comes one period from now.
+    /// Makes an interval whose first time is one period from now.
     ///
     /// # Panics
     ///
-    /// If the period is zero, or longer than an [`Instant`] can tell.
+    /// Panics if `period` is zero, or longer than an [`Instant`] can hold.
     ///
     /// # Examples
     ///
@@ -49,20 +49,29 @@ impl Interval {
         Interval { period, next: Instant::now() + period }
     }
 
-    /// How far its times are apart.
+    /// Returns the time between two ticks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let interval = greenloop::Interval::new(Duration::from_millis(20));
+    /// assert_eq!(interval.period().as_millis(), 20);
+    /// ```
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// Waits for the next time, and returns it: the moment that was due, not that at which the caller goes on.
+    /// Waits for the next time, and returns it. It is the moment that was due, not the one at which the caller goes on.
     ///
-    /// The hub's timer wakes the caller; if the time has passed, it only yields. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and the next call waits for the same time. While a
-    /// green thread unwinds it returns at once.
+    /// The hub's timer wakes the caller. If the time has passed already, the call only yields. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and the next call waits for the same time. While the
+    /// caller unwinds, the call returns at once.
     ///
     /// # Panics
     ///
-    /// In a hub callback, where nothing may wait.
+    /// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///

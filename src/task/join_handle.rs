@@ -19,6 +19,18 @@ use crate::sys::clock::Time;
 use crate::sys::shared::Shared;
 
 /// How a green thread ended.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{Outcome, channel, spawn};
+///
+/// let (sender, receiver) = channel::unbounded();
+/// let killed = spawn(|| ());
+/// killed.link(move |outcome| sender.send(outcome).unwrap());
+/// killed.kill();
+/// assert_eq!(receiver.recv(), Ok(Outcome::Killed));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It returned a value.
@@ -30,6 +42,15 @@ pub enum Outcome {
 }
 
 /// A number that no other green thread of the process has.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::spawn;
+///
+/// let (first, second) = (spawn(|| ()), spawn(|| ()));
+/// assert_ne!(first.id(), second.id());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub(super) u64);
 
@@ -39,17 +60,30 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// Owns the permission to wait for a green thread and to take its result. Dropping it detaches the green thread, which
-/// goes on.
+/// A handle to a green thread: it waits for its end, takes its result, and kills it.
 ///
-/// A handle is `Send` and `Sync` when the result is `Send`: any OS thread may wait for the green thread or kill it.
+/// If you drop the handle, the green thread is detached and goes on.
+///
+/// The handle is `Send` and `Sync` if the result is `Send`: any OS thread may wait for the green thread or kill it.
 ///
 /// ```compile_fail
 /// let handle = greenloop::spawn(|| std::rc::Rc::new(1)); // the result is not `Send`, so neither is the handle
 /// std::thread::spawn(move || handle.join());
 /// ```
 ///
-/// It is also a [`Future`] of what [`join`](JoinHandle::join) returns.
+/// The handle is also a [`Future`] of what [`join`](JoinHandle::join) returns.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::spawn;
+///
+/// let task = spawn(|| "done");
+/// assert!(!task.is_finished()); // it begins when this green thread yields
+/// let elsewhere = std::thread::spawn(move || task.join().unwrap());
+/// greenloop::idle(); // let it run
+/// assert_eq!(elsewhere.join().unwrap(), "done");
+/// ```
 pub struct JoinHandle<T> {
     task: Shared<dyn Join<T>>,
 }
@@ -69,17 +103,17 @@ impl<T> JoinHandle<T> {
 
     /// Waits until the green thread has ended, and returns its result.
     ///
-    /// Yields unless it has ended already. A kill of the waiting one, or an enclosing [`with_timeout`](crate::with_timeout),
-    /// ends the wait by unwinding; the green thread goes on, detached.
+    /// The call yields unless the green thread has ended already. A kill of the caller, or an enclosing
+    /// [`with_timeout`](crate::with_timeout), ends the wait by unwinding; the green thread that was waited for goes on, detached.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Killed`] if a kill ended it, or its OS thread did while it was parked; [`JoinError::Panicked`] with the
-    /// payload if it panicked.
+    /// - [`JoinError::Killed`] if a kill ended it, or if its OS thread ended while it was parked.
+    /// - [`JoinError::Panicked`] with the payload if it panicked.
     ///
     /// # Panics
     ///
-    /// In a hub callback, where nothing may wait.
+    /// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -93,12 +127,13 @@ impl<T> JoinHandle<T> {
         self.take()
     }
 
-    /// Waits for at most `limit` until the green thread has ended, and returns its result; the handle comes back if it has
-    /// not.
+    /// Waits for at most `limit` until the green thread has ended, and returns its result.
+    ///
+    /// In all else it is like [`join`](JoinHandle::join).
     ///
     /// # Errors
     ///
-    /// The handle itself, at the end of `limit`.
+    /// Returns the handle itself if the green thread has not ended after `limit`.
     ///
     /// # Examples
     ///
@@ -120,12 +155,38 @@ impl<T> JoinHandle<T> {
         result.expect("a handle takes the result once")
     }
 
-    /// Waits until the green thread has ended, and leaves its result where it is.
+    /// Waits until the green thread has ended, and leaves its result in the handle.
+    ///
+    /// In all else it is like [`join`](JoinHandle::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| 1);
+    /// task.wait();
+    /// assert!(task.is_finished());
+    /// assert_eq!(task.join().unwrap(), 1);
+    /// ```
     pub fn wait(&self) {
         self.wait_until(None);
     }
 
-    /// Waits for at most `limit` until the green thread has ended; whether it has.
+    /// Waits for at most `limit` until the green thread has ended. Returns `true` if it has.
+    ///
+    /// In all else it is like [`wait`](JoinHandle::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let quick = greenloop::spawn(|| ());
+    /// assert!(quick.wait_timeout(Duration::from_secs(60)));
+    ///
+    /// let slow = greenloop::spawn(|| greenloop::sleep(Duration::from_secs(60)));
+    /// assert!(!slow.wait_timeout(Duration::from_millis(1)));
+    /// slow.kill();
+    /// ```
     pub fn wait_timeout(&self, limit: Duration) -> bool {
         self.wait_until(Some(Time::after(limit)))
     }
@@ -140,23 +201,36 @@ impl<T> JoinHandle<T> {
         TaskRef(as_kill(self.task.clone()))
     }
 
-    /// Whether it has ended.
+    /// Returns `true` if the green thread has ended. Never yields.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| ());
+    /// assert!(!task.is_finished()); // it has not begun
+    /// task.wait();
+    /// assert!(task.is_finished());
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.task.core().has_ended()
     }
 
-    /// Raises [`GreenletExit`] in the green thread where it is parked, and waits until it has ended, cleanup included.
+    /// Ends the green thread, and waits until it has ended. This is gevent's `kill(block=True)`.
     ///
-    /// One that has not begun never runs, and its closure is dropped at once, as is the timer of one that was to begin later; one
-    /// that has ended is left alone. A green thread may catch the exit and go on:
-    /// then this waits on. Killing oneself unwinds at once. gevent's `kill(block=True)`.
+    /// [`GreenletExit`] is raised in the green thread where it is parked, and unwinds it: its destructors run. The call returns
+    /// when they have.
     ///
-    /// The closure of one that never runs is dropped as a [hub callback](crate::hub#callbacks): its destructors may not wait.
+    /// - A green thread that has not begun never runs. Its closure is dropped at once, and so is its timer if it was to begin
+    ///   later. The closure is dropped as a [hub callback](crate::hub#callbacks), so its destructors may not wait.
+    /// - A green thread that has ended is left alone.
+    /// - A green thread may catch the exit and go on. Then this call waits on.
+    /// - A green thread that kills itself unwinds at once.
     ///
-    /// Destructors that run while a green thread unwinds may wait for locks, channels and joins, and nothing is raised in it then. This
-    /// is known of each that a kill or a time limit unwinds. Of one that *panics* while another one waits in such a destructor, it is
-    /// not: std counts the panics of the OS thread. If that one's destructors wait too, a kill in there is a panic within a panic, which
-    /// aborts the process. With `monkey::patch_all` each has its own count, and there is no such case.
+    /// Destructors that run while a kill or a time limit unwinds a green thread may wait for locks, channels and joins, and
+    /// nothing is raised in them. For a green thread that *panics* this does not always hold, because std counts the panics of
+    /// the whole OS thread: if another green thread is waiting in such a destructor at that time, a kill that is raised in the
+    /// destructors of the panicking one is a panic within a panic, which aborts the process. With `monkey::patch_all` each green
+    /// thread has its own count, and this case does not exist.
     ///
     /// # Examples
     ///
@@ -171,21 +245,56 @@ impl<T> JoinHandle<T> {
         self.wait();
     }
 
-    /// Like [`kill`](JoinHandle::kill), but waits for at most `limit`; whether it has ended.
+    /// Ends the green thread, and waits for at most `limit` until it has ended. Returns `true` if it has.
+    ///
+    /// In all else it is like [`kill`](JoinHandle::kill).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let task = greenloop::spawn(|| greenloop::sleep(Duration::from_secs(60)));
+    /// greenloop::yield_now();
+    /// assert!(task.kill_timeout(Duration::from_secs(60)));
+    /// ```
     pub fn kill_timeout(&self, limit: Duration) -> bool {
         self.try_kill();
         self.wait_timeout(limit)
     }
 
-    /// Like [`kill`](JoinHandle::kill), but never waits; whether it has ended. gevent's `kill(block=False)`.
+    /// Raises [`GreenletExit`] in the green thread, and does not wait. Returns `true` if the green thread has ended.
+    ///
+    /// The exit is raised when the green thread next runs. In all else it is like [`kill`](JoinHandle::kill). This is gevent's
+    /// `kill(block=False)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| loop { greenloop::yield_now() });
+    /// greenloop::yield_now();
+    /// assert!(!task.try_kill()); // it is parked, and unwinds when it next runs
+    /// greenloop::yield_now();
+    /// assert!(task.is_finished());
+    /// ```
     pub fn try_kill(&self) -> bool {
         self.kill_with(Box::new(GreenletExit))
     }
 
-    /// Raises `payload` in the green thread where it is parked, and does not wait; whether it has ended.
+    /// Raises `payload` in the green thread where it is parked, and does not wait. Returns `true` if the green thread has ended.
     ///
-    /// If it lets the payload through, [`join`](JoinHandle::join) returns that in [`JoinError::Panicked`]. gevent's
-    /// `kill(exception)`.
+    /// If the green thread does not catch the payload, [`join`](JoinHandle::join) returns it in [`JoinError::Panicked`]. This is
+    /// gevent's `kill(exception)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| loop { greenloop::yield_now() });
+    /// greenloop::yield_now();
+    /// task.kill_with(Box::new("too slow"));
+    /// let payload = task.join().unwrap_err().into_payload();
+    /// assert_eq!(payload.downcast_ref(), Some(&"too slow"));
+    /// ```
     pub fn kill_with(&self, payload: Box<dyn Any + Send>) -> bool {
         kill(as_kill(self.task.clone()), payload);
         self.is_finished()
@@ -196,8 +305,10 @@ impl<T> JoinHandle<T> {
         self.task.core().outcome() == Some(Outcome::Panicked)
     }
 
-    /// Calls `function` in a green thread of its own when this one has ended: at once, if it has. In the order in which
-    /// they were registered. Until it is called, [`unlink`](JoinHandle::unlink) takes it back.
+    /// Calls `function` in a green thread of its own when this one has ended.
+    ///
+    /// If this one has ended already, the call is due at once. Functions are called in the order in which they were linked. Until
+    /// `function` is called, [`unlink`](JoinHandle::unlink) takes it back.
     ///
     /// # Examples
     ///
@@ -219,7 +330,20 @@ impl<T> JoinHandle<T> {
         link
     }
 
-    /// [`link`](JoinHandle::link) for success: also called after a kill, as in gevent.
+    /// Calls `function` when the green thread has ended otherwise than by a panic.
+    ///
+    /// This is [`link`](JoinHandle::link) for success. As in gevent, a kill counts as success.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel;
+    ///
+    /// let (sender, receiver) = channel::unbounded();
+    /// let task = greenloop::spawn(|| 1);
+    /// task.link_value(move || sender.send("ended well").unwrap());
+    /// assert_eq!(receiver.recv(), Ok("ended well"));
+    /// ```
     pub fn link_value(&self, function: impl FnOnce() + Send + 'static) -> Link {
         self.link(move |outcome| {
             if outcome != Outcome::Panicked {
@@ -228,7 +352,20 @@ impl<T> JoinHandle<T> {
         })
     }
 
-    /// [`link`](JoinHandle::link) for failure.
+    /// Calls `function` when a panic, an uncaught timeout or another payload has ended the green thread.
+    ///
+    /// This is [`link`](JoinHandle::link) for failure.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel;
+    ///
+    /// let (sender, receiver) = channel::unbounded();
+    /// let task = greenloop::spawn(|| std::panic::resume_unwind(Box::new("broken")));
+    /// task.link_exception(move || sender.send("failed").unwrap());
+    /// assert_eq!(receiver.recv(), Ok("failed"));
+    /// ```
     pub fn link_exception(&self, function: impl FnOnce() + Send + 'static) -> Link {
         self.link(move |outcome| {
             if outcome == Outcome::Panicked {
@@ -237,8 +374,9 @@ impl<T> JoinHandle<T> {
         })
     }
 
-    /// Takes a callback back that has not been called yet, also when the green thread has ended and others are being called. Returns
-    /// whether that was in time.
+    /// Takes a linked function back. Returns `true` if it will not be called any more.
+    ///
+    /// This works until the function is called, also when the green thread has ended and other linked functions are being called.
     ///
     /// # Examples
     ///
@@ -253,17 +391,43 @@ impl<T> JoinHandle<T> {
         link.take_back(self.id().0, |ticket| self.task.core().unlink(ticket))
     }
 
-    /// The name given by [`Builder::name`](crate::Builder::name).
+    /// Returns the name given by [`Builder::name`](crate::Builder::name), if any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, spawn};
+    ///
+    /// assert_eq!(Builder::new().name("worker").spawn(|| ())?.name(), Some("worker"));
+    /// assert_eq!(spawn(|| ()).name(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.task.core().name()
     }
 
-    /// Its number.
+    /// Returns the green thread's number, which no other green thread of the process has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::spawn;
+    ///
+    /// let (first, second) = (spawn(|| ()), spawn(|| ()));
+    /// assert_ne!(first.id(), second.id());
+    /// ```
     pub fn id(&self) -> TaskId {
         TaskId(self.task.core().id)
     }
 
-    /// Where it was spawned.
+    /// Returns the place in the source where the green thread was spawned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| ());
+    /// assert_eq!(task.spawned_at().file(), file!());
+    /// ```
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.task.core().place
     }
@@ -317,7 +481,9 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
-/// Kills all, then waits until all have ended. gevent's `killall`.
+/// Kills all green threads, then waits until all have ended. This is gevent's `killall`.
+///
+/// See [`JoinHandle::kill`].
 ///
 /// # Examples
 ///
@@ -334,7 +500,19 @@ pub fn killall<'a, T: 'a>(tasks: impl IntoIterator<Item = &'a JoinHandle<T>>) {
     tasks.iter().for_each(|task| task.wait());
 }
 
-/// Like [`killall`], but waits for at most `limit` in all; whether all have ended.
+/// Kills all green threads, then waits for at most `limit` until all have ended. Returns `true` if all have.
+///
+/// `limit` counts for all together. See [`JoinHandle::kill`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let tasks: Vec<_> = (0..3).map(|_| greenloop::spawn(|| greenloop::sleep(Duration::from_secs(60)))).collect();
+/// greenloop::yield_now();
+/// assert!(greenloop::killall_timeout(&tasks, Duration::from_secs(60)));
+/// ```
 pub fn killall_timeout<'a, T: 'a>(
     tasks: impl IntoIterator<Item = &'a JoinHandle<T>>,
     limit: Duration,

@@ -49,8 +49,19 @@ impl<A> TakeBack for Linked<A> {
     }
 }
 
-/// A callback registered with [`JoinHandle::link`](crate::JoinHandle::link), or with that of an event or a result. It can be taken back
-/// by the object that gave it, and by no other.
+/// A function that was linked to a green thread, an event or a result, and can be taken back.
+///
+/// [`JoinHandle::link`](crate::JoinHandle::link) and its siblings return it. Only the object that returned it can take it back.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::spawn;
+///
+/// let (task, other) = (spawn(|| ()), spawn(|| ()));
+/// let link = task.link(|_| ());
+/// assert!(!other.unlink(link)); // it is the other's
+/// ```
 pub struct Link {
     /// Its place in the list, if it was ever in one.
     ticket: Option<Ticket>,

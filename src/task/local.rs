@@ -16,14 +16,17 @@ static INHERITED: AtomicBool = AtomicBool::new(false);
 
 /// Declares values that every greenlet has for itself, as [`thread_local!`](std::thread_local) does for OS threads.
 ///
-/// Each is made when a green thread first uses it, and freed when that ends, though its handle be kept. The main greenlet's
-/// is freed with the OS thread. A destructor may wait, in a green thread: its result is told when all have run. That of a
-/// [greenlet](crate::greenlet) made by hand may not, nor switch; it runs as a [hub callback](crate::hub#callbacks).
+/// A value is made when a greenlet first uses it. It is freed when the green thread ends, even if the handle is kept; the main
+/// greenlet's values are freed when the OS thread ends. In a green thread the destructors may wait, and the result can be joined
+/// when all have run. The destructors of a [greenlet](crate::greenlet) made by hand may neither wait nor switch; they run as [hub
+/// callbacks](crate::hub#callbacks).
 ///
-/// One that is declared `inherited static` is handed down instead: a green thread begins with a clone of the value that its
-/// spawner had at the moment of the spawn, or with what a function after `=>` makes of it. So what belongs to a request
-/// reaches all green threads that work for it, and theirs. If the spawner had made none, it is made when it is first used, as
-/// any other. Explicit [greenlets](crate::greenlet) inherit nothing.
+/// # Inherited values
+///
+/// A value that is declared `inherited static` is handed down. A green thread begins with a clone of the value that its spawner
+/// had at the moment of the spawn, or with what a function after `=>` makes of that value. So what belongs to a request reaches
+/// all green threads that work for it, and those that they spawn. If the spawner had not made the value, it is made when it is
+/// first used, like any other. Greenlets made by hand inherit nothing.
 ///
 /// # Examples
 ///
@@ -76,7 +79,17 @@ macro_rules! greenlet_local {
     };
 }
 
-/// A value per green thread, declared by [`greenlet_local!`](crate::greenlet_local).
+/// A value per greenlet, declared by [`greenlet_local!`](crate::greenlet_local).
+///
+/// # Examples
+///
+/// ```
+/// greenloop::greenlet_local! {
+///     static GREETING: String = "hello".to_owned();
+/// }
+///
+/// assert_eq!(GREETING.with(String::len), 5);
+/// ```
 pub struct LocalKey<T: 'static> {
     make: fn() -> T,
     /// What a spawned green thread begins with.
@@ -172,7 +185,9 @@ impl<T: 'static> LocalKey<T> {
         LocalKey { make, derive: Some(derive) }
     }
 
-    /// Calls `function` with the current greenlet's value, which is made first if it is not there. Never yields by itself.
+    /// Calls `function` with the current greenlet's value, which is made first if it does not exist yet.
+    ///
+    /// The call itself never yields.
     ///
     /// # Examples
     ///
@@ -215,11 +230,19 @@ impl<T: 'static> LocalKey<T> {
 
 /// As [`std::thread::LocalKey`] has them.
 impl<T: 'static> LocalKey<Cell<T>> {
-    /// A copy of the value.
+    /// Returns a copy of the value.
     ///
     /// # Examples
     ///
-    /// See [`greenlet_local!`](crate::greenlet_local).
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static COUNT: Cell<u32> = Cell::new(3);
+    /// }
+    ///
+    /// assert_eq!(COUNT.get(), 3);
+    /// ```
     pub fn get(&'static self) -> T
     where
         T: Copy,
@@ -231,12 +254,21 @@ impl<T: 'static> LocalKey<Cell<T>> {
     ///
     /// # Examples
     ///
-    /// See [`greenlet_local!`](crate::greenlet_local).
+    /// ```
+    /// use std::cell::Cell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static COUNT: Cell<u32> = Cell::new(3);
+    /// }
+    ///
+    /// COUNT.set(4);
+    /// assert_eq!(COUNT.get(), 4);
+    /// ```
     pub fn set(&'static self, value: T) {
         self.with(|cell| cell.set(value));
     }
 
-    /// Takes the value, and leaves the default one.
+    /// Takes the value, and leaves its default in its place.
     ///
     /// # Examples
     ///
@@ -256,7 +288,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
         self.with(Cell::take)
     }
 
-    /// Sets the value, and returns the one before.
+    /// Sets the value, and returns the former one.
     ///
     /// # Examples
     ///
@@ -276,24 +308,32 @@ impl<T: 'static> LocalKey<Cell<T>> {
 
 /// As [`std::thread::LocalKey`] has them.
 impl<T: 'static> LocalKey<RefCell<T>> {
-    /// Calls `function` with the value, borrowed.
+    /// Calls `function` with a reference to the value.
     ///
     /// # Panics
     ///
-    /// If it is borrowed mutably.
+    /// Panics if the value is mutably borrowed.
     ///
     /// # Examples
     ///
-    /// See [`greenlet_local!`](crate::greenlet_local).
+    /// ```
+    /// use std::cell::RefCell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static NAMES: RefCell<Vec<&'static str>> = RefCell::new(vec!["one", "two"]);
+    /// }
+    ///
+    /// assert_eq!(NAMES.with_borrow(|names| names.len()), 2);
+    /// ```
     pub fn with_borrow<R>(&'static self, function: impl FnOnce(&T) -> R) -> R {
         self.with(|cell| function(&cell.borrow()))
     }
 
-    /// Calls `function` with the value, borrowed mutably.
+    /// Calls `function` with a mutable reference to the value.
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// Panics if the value is borrowed.
     ///
     /// # Examples
     ///
@@ -315,20 +355,29 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// Panics if the value is borrowed.
     ///
     /// # Examples
     ///
-    /// See [`greenlet_local!`](crate::greenlet_local).
+    /// ```
+    /// use std::cell::RefCell;
+    ///
+    /// greenloop::greenlet_local! {
+    ///     static USER: RefCell<String> = RefCell::default();
+    /// }
+    ///
+    /// USER.set("ada".to_owned());
+    /// assert_eq!(USER.with_borrow(String::clone), "ada");
+    /// ```
     pub fn set(&'static self, value: T) {
         self.replace(value);
     }
 
-    /// Takes the value, and leaves the default one.
+    /// Takes the value, and leaves its default in its place.
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// Panics if the value is borrowed.
     ///
     /// # Examples
     ///
@@ -348,11 +397,11 @@ impl<T: 'static> LocalKey<RefCell<T>> {
         self.with(RefCell::take)
     }
 
-    /// Sets the value, and returns the one before.
+    /// Sets the value, and returns the former one.
     ///
     /// # Panics
     ///
-    /// If it is borrowed.
+    /// Panics if the value is borrowed.
     ///
     /// # Examples
     ///

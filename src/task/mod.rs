@@ -42,14 +42,14 @@ use crate::hub;
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 use crate::sys::clock::Time;
 
-/// Lets every green thread that is ready run before the calling one goes on. gevent's `sleep(0)`.
+/// Lets every other green thread that is ready run before the caller goes on. This is gevent's `sleep(0)`.
 ///
-/// Order is first in, first out. It also raises a kill or a time limit that is due. While a green thread unwinds it does
-/// nothing.
+/// Green threads that are ready run in order: first in, first out. If a kill or a time limit of the caller is due, it is raised
+/// here. While the caller unwinds, the call does nothing.
 ///
 /// # Panics
 ///
-/// In a hub callback, where nothing may wait.
+/// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
 ///
 /// # Examples
 ///
@@ -68,14 +68,15 @@ pub fn yield_now() {
     hub::yield_now();
 }
 
-/// Suspends the calling green thread for at least `duration`; zero is [`yield_now`].
+/// Suspends the calling green thread for at least `duration`. A `duration` of zero is [`yield_now`].
 ///
-/// The hub's timer wakes it; among equal deadlines, first come, first served. A kill or an enclosing
-/// [`with_timeout`](crate::with_timeout) ends it by unwinding. While a green thread unwinds it returns at once.
+/// The hub's timer wakes the green thread. Green threads with the same deadline are woken in the order in which they began to
+/// sleep. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the sleep by unwinding. While the caller unwinds, the
+/// call returns at once.
 ///
 /// # Panics
 ///
-/// In a hub callback, where nothing may wait.
+/// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
 ///
 /// # Examples
 ///
@@ -109,9 +110,9 @@ fn sleep_until(deadline: Time) {
     }
 }
 
-/// Waits until no green thread of this hub is ready: for work of low priority. gevent's `idle`.
+/// Waits until no other green thread of this hub is ready. This is gevent's `idle`.
 ///
-/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends it by unwinding.
+/// Use it for work of low priority. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
 ///
 /// # Examples
 ///

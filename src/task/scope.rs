@@ -24,7 +24,7 @@ const FIRST_ROOM: usize = 64;
 /// How often a scope that ends by unwinding kills its children, before it takes those for immortal that wait for ever.
 const KILLS: usize = 8;
 
-/// Where scoped green threads are spawned: see [`scope`].
+/// A scope in which green threads are spawned that borrow from the caller's frame. See [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     /// Those that may still run, and some that have ended.
     children: RefCell<Vec<Shared<dyn Kill>>>,
@@ -36,30 +36,34 @@ pub struct Scope<'scope, 'env: 'scope> {
     environment: PhantomData<Cell<&'env ()>>,
 }
 
-/// The handle of a scoped green thread.
+/// A handle to a green thread of a [`scope`].
 pub struct ScopedJoinHandle<'scope, T> {
     task: Shared<dyn Join<T> + 'scope>,
 }
 
-/// Runs `body`, in which green threads can be spawned that borrow from the caller's frame; returns when `body` and all of
-/// them have ended. [`std::thread::scope`] for green threads.
+/// Runs `body`, in which you can spawn green threads that borrow from the caller's frame.
 ///
-/// If `body` unwinds (by a panic, a kill or a time limit), the children are killed and joined first. The same goes for a
-/// kill, a time limit or a [`LoopExit`](crate::LoopExit) during the final wait, and for a result whose destructor panics there.
+/// Returns when `body` and all green threads of the scope, its children, have ended. This is [`std::thread::scope`] for green
+/// threads.
 ///
-/// No child outlives the scope, whatever is raised meanwhile: kills and time limits wait for the next wait after it, and what
-/// destructors of children raise goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook). A child that
-/// catches its kill and waits for what never comes is killed again, a few times. In the child of a
-/// [fork](crate::process::fork) the parent's children never run, and are not waited for.
+/// If `body` unwinds (by a panic, a kill or a time limit), the children are killed and joined first. The same happens if a kill,
+/// a time limit or a [`LoopExit`](crate::LoopExit) reaches the final wait, or if the destructor of a child's result panics there.
+///
+/// No child outlives the scope, whatever is raised meanwhile:
+///
+/// - Kills and time limits that come while the children are being joined are raised at the next wait after the scope.
+/// - What destructors of children raise goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook).
+/// - A child that catches its kill and waits for what never comes is killed again, a few times.
+/// - In the child process of a [fork](crate::process::fork) the parent's children never run, and are not waited for.
 ///
 /// # Panics
 ///
-/// If a child panicked whose handle was not joined, as [`std::thread::scope`] does.
+/// Panics if a child panicked whose handle was not joined, as [`std::thread::scope`] does.
 ///
 /// # Aborts
 ///
-/// If the scope would have to be left while a child lives, the process ends with a line that says so: as a child waits for ever in
-/// spite of all kills, or while the caller unwinds.
+/// If the scope would have to be left while a child lives, the process ends with a line that says so. This happens if a child
+/// waits for ever in spite of all kills, or if the caller unwinds.
 ///
 /// # Examples
 ///
@@ -110,7 +114,18 @@ impl Drop for NeverLeft {
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Makes a green thread that may borrow what outlives the scope: see [`spawn`](crate::spawn).
+    /// Spawns a green thread that may borrow what outlives the scope. See [`spawn`](crate::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let words = ["green", "thread"];
+    /// let lengths = greenloop::scope(|scope| {
+    ///     let [first, second] = words.each_ref().map(|word| scope.spawn(move || word.len()));
+    ///     [first.join().unwrap(), second.join().unwrap()]
+    /// });
+    /// assert_eq!(lengths, [5, 6]);
+    /// ```
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, function: F) -> ScopedJoinHandle<'scope, T>
     where
@@ -243,11 +258,19 @@ fn wait_whatever_comes(core: &Core) -> bool {
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
-    /// Waits until the green thread has ended, and returns its result: see [`JoinHandle::join`](crate::JoinHandle::join).
+    /// Waits until the green thread has ended, and returns its result. See [`JoinHandle::join`](crate::JoinHandle::join).
     ///
     /// # Errors
     ///
     /// As [`JoinHandle::join`](crate::JoinHandle::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let name = String::from("scope");
+    /// let length = greenloop::scope(|scope| scope.spawn(|| name.len()).join());
+    /// assert_eq!(length.unwrap(), 5);
+    /// ```
     pub fn join(self) -> Result<T, JoinError> {
         self.task.core().wait_until(None);
         self.task.core().set_taken();
@@ -255,12 +278,33 @@ impl<T> ScopedJoinHandle<'_, T> {
         unsafe { self.task.take_result() }.expect("a handle takes the result once")
     }
 
-    /// Whether it has ended.
+    /// Returns `true` if the green thread has ended. Never yields.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenloop::scope(|scope| {
+    ///     let child = scope.spawn(|| ());
+    ///     assert!(!child.is_finished()); // it has not begun
+    ///     greenloop::yield_now();
+    ///     assert!(child.is_finished());
+    /// });
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.task.core().has_ended()
     }
 
-    /// Kills it and waits until it has ended: see [`JoinHandle::kill`](crate::JoinHandle::kill).
+    /// Ends the green thread, and waits until it has ended. See [`JoinHandle::kill`](crate::JoinHandle::kill).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenloop::scope(|scope| {
+    ///     let forever = scope.spawn(|| loop { greenloop::yield_now() });
+    ///     forever.kill();
+    ///     assert!(forever.join().unwrap_err().is_killed());
+    /// });
+    /// ```
     pub fn kill(&self) {
         kill_at_home(upcast(&*self.task), hub(), Box::new(GreenletExit));
         self.task.core().wait_until(None);

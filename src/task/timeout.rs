@@ -10,16 +10,19 @@ use crate::error::Elapsed;
 use crate::hub::waiter::{ArmedTimeout, arm_timeout, disarm_timeout, end_unwinding};
 use crate::sys::clock::Time;
 
-/// Runs `function`; if it has not returned after `limit`, the wait in which it is then is ended by unwinding, and the
-/// result is `Err(Elapsed)`.
+/// Runs `function` with a time limit. This is gevent's `with_timeout`.
 ///
-/// It ends *any* wait inside, in other crates' code too, at the moment when the green thread is parked or next parks; code
-/// that computes is not interrupted. Destructors run. Limits nest: each is told apart, and an outer one passes through the
-/// inner. `Duration::MAX` never ends. Zero ends at the first wait that has to look at the clock. gevent's `with_timeout`.
+/// If `function` has not returned after `limit`, the wait in which it is then ends by unwinding, and the result is
+/// `Err(Elapsed)`. Destructors run.
+///
+/// The limit ends *any* wait inside, in the code of other crates too. It does so when the green thread is parked, or when it next
+/// parks: code that computes is not interrupted. Limits nest. Each is told apart from the others, and an outer limit passes
+/// through the inner ones. A limit of `Duration::MAX` never ends. A limit of zero ends the first wait that has to look at the
+/// clock.
 ///
 /// # Errors
 ///
-/// [`Elapsed`] if this limit, and not another one, ended `function`.
+/// Returns [`Elapsed`] if this limit, and not another one, ended `function`.
 ///
 /// # Examples
 ///
@@ -50,10 +53,11 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
     }
 }
 
-/// A time limit as an object: for limits that start and end otherwise than with a closure. gevent's `Timeout`.
+/// A time limit that you start and cancel yourself, where the closure of [`with_timeout`] does not fit. This is gevent's
+/// `Timeout`.
 ///
-/// Once started, it unwinds the green thread that started it, at its next wait after the limit, with an [`Elapsed`] payload
-/// that [`owns`](Timeout::owns) recognises. Dropping or cancelling it ends it. A leaked one is harmless: it ends with its
+/// After the limit, the green thread that started the timeout unwinds at its next wait. The payload is an [`Elapsed`], which
+/// [`owns`](Timeout::owns) recognises. To end the timeout, cancel or drop it. A leaked timeout is harmless: it ends with its
 /// green thread.
 ///
 /// # Examples
@@ -77,22 +81,45 @@ pub struct Timeout {
     here: PhantomData<*mut ()>,
 }
 
-/// [`Timeout::start`] was called twice.
+/// The error of [`Timeout::start`] if the timeout has been started already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the timeout has been started already")]
 pub struct AlreadyStarted;
 
 impl Timeout {
-    /// A limit that has not started.
+    /// Makes a timeout that has not started.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Timeout;
+    /// use std::time::Duration;
+    ///
+    /// let timeout = Timeout::new(Duration::from_secs(1));
+    /// assert!(!timeout.is_started());
+    /// ```
     pub fn new(limit: Duration) -> Timeout {
         Timeout { limit, armed: None, id: 0, here: PhantomData }
     }
 
-    /// Starts the time. May be called again after [`cancel`](Timeout::cancel).
+    /// Starts the timeout for the calling green thread.
+    ///
+    /// After [`cancel`](Timeout::cancel) it can be started again.
     ///
     /// # Errors
     ///
-    /// [`AlreadyStarted`] if it runs.
+    /// Returns [`AlreadyStarted`] if it has been started and not cancelled since.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{AlreadyStarted, Timeout};
+    /// use std::time::Duration;
+    ///
+    /// let mut timeout = Timeout::new(Duration::from_secs(60));
+    /// assert_eq!(timeout.start(), Ok(()));
+    /// assert_eq!(timeout.start(), Err(AlreadyStarted));
+    /// ```
     pub fn start(&mut self) -> Result<(), AlreadyStarted> {
         if self.is_started() {
             return Err(AlreadyStarted);
@@ -110,15 +137,42 @@ impl Timeout {
         }
     }
 
-    /// Ends it: it will not unwind anything any more, even if its time is over. Another green thread than the one that
-    /// started it may do that.
+    /// Cancels the timeout: it unwinds nothing any more, even if its time is over.
+    ///
+    /// A green thread other than the one that started the timeout may cancel it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Timeout, sleep};
+    /// use std::time::Duration;
+    ///
+    /// let mut timeout = Timeout::new(Duration::from_millis(1));
+    /// timeout.start().unwrap();
+    /// timeout.cancel();
+    /// sleep(Duration::from_millis(2)); // not ended by the timeout
+    /// assert!(!timeout.is_started());
+    /// ```
     pub fn cancel(&mut self) {
         if let Some(armed) = self.armed.take() {
             disarm_timeout(armed);
         }
     }
 
-    /// Whether it has been started, and not cancelled since.
+    /// Returns `true` if the timeout has been started and not cancelled since.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Timeout;
+    /// use std::time::Duration;
+    ///
+    /// let mut timeout = Timeout::new(Duration::from_secs(60));
+    /// timeout.start().unwrap();
+    /// assert!(timeout.is_started());
+    /// timeout.cancel();
+    /// assert!(!timeout.is_started());
+    /// ```
     pub fn is_started(&self) -> bool {
         self.armed.is_some()
     }
@@ -128,7 +182,21 @@ impl Timeout {
         self.armed.as_ref().is_some_and(crate::hub::foreign::was_told)
     }
 
-    /// Whether `payload` is what this limit unwound with.
+    /// Returns `true` if `payload` is the one with which this timeout unwound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Timeout, sleep};
+    /// use std::panic::catch_unwind;
+    /// use std::time::Duration;
+    ///
+    /// let (mut short, long) = (Timeout::new(Duration::from_millis(1)), Timeout::new(Duration::from_secs(60)));
+    /// short.start().unwrap();
+    /// let payload = catch_unwind(|| sleep(Duration::from_secs(60))).unwrap_err();
+    /// assert!(short.owns(&*payload));
+    /// assert!(!long.owns(&*payload));
+    /// ```
     pub fn owns(&self, payload: &(dyn Any + Send)) -> bool {
         self.id != 0 && payload.downcast_ref::<Elapsed>().is_some_and(|elapsed| elapsed.id == self.id)
     }

@@ -11,11 +11,11 @@ use crate::hub::waitlist::Ticket;
 use crate::hub::waitset::WaitSet;
 use crate::sys::clock::Time;
 
-/// Something that [`wait`] and its siblings can wait for: a [`JoinHandle`], an event, a result, a semaphore, a receiver, and
-/// types of your own.
+/// Something that [`wait`] and its siblings can wait for.
 ///
-/// A type that has one of those in it passes the calls on. Any other keeps the [`Notice`]s of those who wait for it and gives
-/// each once, when it is ready.
+/// A [`JoinHandle`], an event, a result, a semaphore and a receiver are such things, and a type of your own can be one. If your
+/// type contains one of those, pass the calls on. Otherwise keep the [`Notice`]s of those who wait, and give each notice once
+/// when your type is ready.
 ///
 /// # Examples
 ///
@@ -78,34 +78,168 @@ use crate::sys::clock::Time;
 /// assert_eq!(wait(objects).len(), 2);
 /// ```
 pub trait Waitable {
-    /// Whether a wait for it would return at once. A wait takes nothing from it: no permit, no item.
+    /// Returns `true` if a wait for it would return at once.
+    ///
+    /// A wait takes nothing from the object: no permit, no item.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Waitable, event::Event};
+    ///
+    /// let event = Event::new();
+    /// assert!(!Waitable::is_ready(&event));
+    /// event.set();
+    /// assert!(Waitable::is_ready(&event));
+    /// ```
     fn is_ready(&self) -> bool;
 
-    /// Has `notice` given once it is ready: at once, if it is. A notice that is given too often or too early does no harm:
-    /// who waits asks [`is_ready`](Waitable::is_ready), and subscribes again.
+    /// Has `notice` given when the object is ready. If it is ready now, the notice is given at once.
+    ///
+    /// A notice that is given too often or too early does no harm: the waiting green thread asks
+    /// [`is_ready`](Waitable::is_ready), and subscribes again if it must.
+    ///
+    /// # Examples
+    ///
+    /// A type that contains an event passes the calls on:
+    ///
+    /// ```
+    /// use greenloop::{Notice, Subscription, Waitable, event::Event, wait};
+    ///
+    /// struct Ready(Event);
+    ///
+    /// impl Waitable for Ready {
+    ///     fn is_ready(&self) -> bool {
+    ///         self.0.is_ready()
+    ///     }
+    ///
+    ///     fn subscribe(&self, notice: Notice) -> Subscription {
+    ///         self.0.subscribe(notice)
+    ///     }
+    ///
+    ///     fn unsubscribe(&self, subscription: Subscription) {
+    ///         self.0.unsubscribe(subscription)
+    ///     }
+    /// }
+    ///
+    /// let ready = Ready(Event::new());
+    /// ready.0.set();
+    /// assert_eq!(wait([&ready]).len(), 1);
+    /// ```
     fn subscribe(&self, notice: Notice) -> Subscription;
 
-    /// Takes a notice back that may or may not have been given.
+    /// Takes a notice back, which may or may not have been given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Notice, Subscription, Waitable, wait_timeout};
+    /// use std::sync::Mutex;
+    /// use std::time::Duration;
+    ///
+    /// struct Never(Mutex<Option<Notice>>);
+    ///
+    /// impl Waitable for Never {
+    ///     fn is_ready(&self) -> bool {
+    ///         false
+    ///     }
+    ///
+    ///     fn subscribe(&self, notice: Notice) -> Subscription {
+    ///         *self.0.lock().unwrap() = Some(notice);
+    ///         Subscription::with_number(1)
+    ///     }
+    ///
+    ///     fn unsubscribe(&self, _: Subscription) {
+    ///         drop(self.0.lock().unwrap().take());
+    ///     }
+    /// }
+    ///
+    /// let never = Never(Mutex::default());
+    /// assert!(wait_timeout([&never], Duration::from_millis(1)).is_empty());
+    /// assert!(never.0.lock().unwrap().is_none()); // taken back at the end of the wait
+    /// ```
     fn unsubscribe(&self, subscription: Subscription);
 
-    /// When it will be ready by the mere passing of time, so that nobody has to give a notice; asked after each subscription.
+    /// Returns the time at which the object becomes ready without a notice, by the passing of time alone.
+    ///
+    /// It is asked after each subscription. The default is `None`: a notice tells when the object is ready.
+    ///
+    /// # Examples
+    ///
+    /// A type that is ready at a given time needs no notices:
+    ///
+    /// ```
+    /// use greenloop::{Notice, Subscription, Waitable, wait};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// struct Alarm(Instant);
+    ///
+    /// impl Waitable for Alarm {
+    ///     fn is_ready(&self) -> bool {
+    ///         Instant::now() >= self.0
+    ///     }
+    ///
+    ///     fn subscribe(&self, _: Notice) -> Subscription {
+    ///         Subscription::none()
+    ///     }
+    ///
+    ///     fn unsubscribe(&self, _: Subscription) {}
+    ///
+    ///     fn ready_at(&self) -> Option<Instant> {
+    ///         Some(self.0)
+    ///     }
+    /// }
+    ///
+    /// let alarm = Alarm(Instant::now() + Duration::from_millis(2));
+    /// wait([&alarm]);
+    /// assert!(alarm.is_ready());
+    /// ```
     fn ready_at(&self) -> Option<Instant> {
         None
     }
 }
 
-/// Wakes who waits: what a [`Waitable`] keeps and gives when it is ready. From any OS thread.
+/// A notice that wakes a waiting green thread or OS thread. A [`Waitable`] keeps it, and gives it when it is ready.
+///
+/// It may be given from any OS thread.
 #[derive(Debug)]
 pub struct Notice(pub(crate) Notify);
 
 impl Notice {
-    /// Gives it. This may run code of other crates (a future's waker), so hold no lock meanwhile.
+    /// Gives the notice.
+    ///
+    /// This may run code of other crates, such as a future's waker. Hold no lock meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Notice, Subscription, Waitable, wait};
+    ///
+    /// struct Always;
+    ///
+    /// impl Waitable for Always {
+    ///     fn is_ready(&self) -> bool {
+    ///         true
+    ///     }
+    ///
+    ///     fn subscribe(&self, notice: Notice) -> Subscription {
+    ///         notice.give();
+    ///         Subscription::none()
+    ///     }
+    ///
+    ///     fn unsubscribe(&self, _: Subscription) {}
+    /// }
+    ///
+    /// assert_eq!(wait([&Always]).len(), 1);
+    /// ```
     pub fn give(self) {
         self.0.notify();
     }
 }
 
-/// A notice's place at the [`Waitable`] that made it. To any other, and with a number that its maker did not give, it means nothing.
+/// The place of a [`Notice`] at the [`Waitable`] that made the subscription.
+///
+/// It means nothing to any other object, and so does a number that the object did not give.
 #[derive(Debug)]
 pub struct Subscription(Place);
 
@@ -132,18 +266,44 @@ impl Subscription {
         Subscription(Place::Beside(id))
     }
 
-    /// For a notice that was given at once.
+    /// Makes a subscription for a notice that is not kept: it was given at once, or time makes the object ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Subscription;
+    ///
+    /// assert_eq!(Subscription::none().number(), None);
+    /// ```
     pub fn none() -> Subscription {
         Subscription(Place::None)
     }
 
-    /// With a number by which the [`Waitable`] that makes it, a type of your own, finds the notice again. Greenloop's own types make
-    /// theirs without, and ignore those with one.
+    /// Makes a subscription with a number by which a type of your own finds the notice again.
+    ///
+    /// greenloop's own types make theirs without a number, and ignore those with one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Subscription;
+    ///
+    /// assert_eq!(Subscription::with_number(3).number(), Some(3));
+    /// ```
     pub fn with_number(number: u64) -> Subscription {
         Subscription(Place::Number(number))
     }
 
-    /// The number, if it was made with one.
+    /// Returns the number, if the subscription was made with one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Subscription, Waitable, event::Event, spawn};
+    ///
+    /// assert_eq!(Subscription::with_number(3).number(), Some(3));
+    /// assert_eq!(Subscription::none().number(), None);
+    /// ```
     pub fn number(&self) -> Option<u64> {
         match self.0 {
             Place::Number(number) => Some(number),
@@ -165,7 +325,7 @@ impl Subscription {
     }
 }
 
-/// What [`iwait`] returns: the objects, as they become ready.
+/// An iterator over objects in the order in which they become ready. [`iwait`] returns it.
 pub struct IterWait<'a, W: Waitable + ?Sized> {
     objects: Vec<&'a W>,
     /// `None` once it was given out.
@@ -189,7 +349,19 @@ impl<'a, W: Waitable + ?Sized> IterWait<'a, W> {
         IterWait { objects, subscriptions, timed, set, left, deadline }
     }
 
-    /// Ends the iteration at this time, whatever is ready by then.
+    /// Ends the iteration after `limit`, counted from now, even if some objects are not ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{iwait, sleep, spawn};
+    /// use std::time::Duration;
+    ///
+    /// let slow = spawn(|| sleep(Duration::from_secs(60)));
+    /// let fast = spawn(|| ());
+    /// let ended = iwait([&slow, &fast]).timeout(Duration::from_millis(5));
+    /// assert_eq!(ended.map(|task| task.id()).collect::<Vec<_>>(), [fast.id()]);
+    /// ```
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.deadline = Some(Time::after(limit));
         self
@@ -256,10 +428,11 @@ impl<W: Waitable + ?Sized> fmt::Debug for IterWait<'_, W> {
     }
 }
 
-/// The objects one by one, as they become ready; the iterator yields while none is. gevent's `iwait`.
+/// Returns an iterator over the objects in the order in which they become ready. This is gevent's `iwait`.
 ///
-/// Those that are ready come first, in the order given. Dropping the iterator forgets the rest. For some of them,
-/// `iwait(objects).take(count)`; for a time limit, [`IterWait::timeout`].
+/// The iterator yields while none is ready. Objects that are ready already come first, in the order given. Dropping the iterator
+/// ends the wait for the rest. To wait for some of the objects only, use `iwait(objects).take(count)`; for a time limit, use
+/// [`IterWait::timeout`].
 ///
 /// # Examples
 ///
@@ -276,10 +449,10 @@ pub fn iwait<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item = &'
     IterWait::new(objects, None)
 }
 
-/// Waits until all objects are ready; they are returned in the order in which they became so. gevent's `wait`.
+/// Waits until all objects are ready, and returns them in the order in which they became so. This is gevent's `wait`.
 ///
-/// Yields while one is not. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding. Objects
-/// of several kinds go in as `&dyn Waitable`.
+/// The call yields while one of them is not ready. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
+/// unwinding. Objects of several types go in as `&dyn Waitable`.
 ///
 /// # Examples
 ///
@@ -297,7 +470,22 @@ pub fn wait<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item = &'a
     iwait(objects).collect()
 }
 
-/// Like [`wait`], for at most `limit`: those that are ready by then.
+/// Waits for at most `limit` until all objects are ready, and returns those that are.
+///
+/// In all else it is like [`wait`].
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::event::Event;
+/// use greenloop::wait_timeout;
+/// use std::time::Duration;
+///
+/// let (set, unset) = (Event::new(), Event::new());
+/// set.set();
+/// let ready = wait_timeout([&set, &unset], Duration::from_millis(1));
+/// assert_eq!(ready.len(), 1);
+/// ```
 pub fn wait_timeout<'a, W: Waitable + ?Sized + 'a>(
     objects: impl IntoIterator<Item = &'a W>,
     limit: Duration,
@@ -305,14 +493,28 @@ pub fn wait_timeout<'a, W: Waitable + ?Sized + 'a>(
     iwait(objects).timeout(limit).collect()
 }
 
-/// Waits until one of the objects is ready; `None` if there are none.
+/// Waits until one of the objects is ready, and returns it. Returns `None` if there are no objects.
+///
+/// In all else it is like [`wait`].
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::event::Event;
+/// use greenloop::wait_any;
+///
+/// let (set, unset) = (Event::new(), Event::new());
+/// set.set();
+/// assert!(wait_any([&unset, &set]).is_some_and(Event::is_set));
+/// assert!(wait_any::<Event>([]).is_none());
+/// ```
 pub fn wait_any<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item = &'a W>) -> Option<&'a W> {
     iwait(objects).next()
 }
 
-/// Waits until all green threads have ended; they are returned in the order in which they did. gevent's `joinall`.
+/// Waits until all green threads have ended, and returns them in the order in which they did. This is gevent's `joinall`.
 ///
-/// The results stay in the handles: [`join`](JoinHandle::join) returns each at once.
+/// The results stay in the handles: [`join`](JoinHandle::join) then returns each at once. In all else it is like [`wait`].
 ///
 /// # Examples
 ///
@@ -326,7 +528,21 @@ pub fn joinall<'a, T: 'a>(tasks: impl IntoIterator<Item = &'a JoinHandle<T>>) ->
     wait(tasks)
 }
 
-/// Like [`joinall`], for at most `limit`: those that have ended by then. The rest go on.
+/// Waits for at most `limit` until all green threads have ended, and returns those that have. The rest go on.
+///
+/// In all else it is like [`joinall`].
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{joinall_timeout, killall, sleep, spawn};
+/// use std::time::Duration;
+///
+/// let tasks = [spawn(|| ()), spawn(|| sleep(Duration::from_secs(60)))];
+/// let ended = joinall_timeout(&tasks, Duration::from_millis(1));
+/// assert_eq!(ended.len(), 1);
+/// killall(&tasks);
+/// ```
 pub fn joinall_timeout<'a, T: 'a>(
     tasks: impl IntoIterator<Item = &'a JoinHandle<T>>,
     limit: Duration,
@@ -334,12 +550,14 @@ pub fn joinall_timeout<'a, T: 'a>(
     wait_timeout(tasks, limit)
 }
 
-/// Waits until all green threads have ended and returns their values in the order given, or the first failure as soon as
-/// it happens; the rest go on, detached. gevent's `joinall(raise_error=True)`.
+/// Waits until all green threads have ended, and returns their values in the order given. This is gevent's
+/// `joinall(raise_error=True)`.
+///
+/// If one of them fails, the call returns as soon as that happens, and the rest go on, detached. In all else it is like [`wait`].
 ///
 /// # Errors
 ///
-/// The [`JoinError`] of the first that fails.
+/// Returns the [`JoinError`] of the first green thread that fails.
 ///
 /// # Examples
 ///
