@@ -1,5 +1,7 @@
 //! Stacks that run, and what goes with each of them.
 
+#[cfg(thread_sanitizer)]
+mod shadow;
 mod thread;
 
 use std::any::{Any, TypeId};
@@ -11,7 +13,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-use corosensei::{Coroutine, Yielder};
+use corosensei::Yielder;
 
 use super::callback::{CALLBACK, callback, guarded};
 use super::handle::AnyGreenlet;
@@ -22,6 +24,8 @@ use super::stack::{Extent, SizeClass, Stack};
 use super::unraisable::{catch, discard, report_text};
 use crate::sys::memory;
 use crate::sys::section::Section;
+#[cfg(thread_sanitizer)]
+use shadow::Swap;
 pub(super) use thread::{ENDING_RULE, existing_thread, try_thread};
 pub(crate) use thread::{Stopped, Thread, abort_if_parked, is_ending, thread};
 #[cfg(feature = "monkey")]
@@ -94,7 +98,9 @@ pub(crate) type FiberRef = Local<Fiber>;
 /// `None` leaves the choice to the hub.
 pub(crate) type Entry = fn(FiberRef) -> Option<FiberRef>;
 
-type Swap = Coroutine<(), (), (), Stack>;
+type Coroutine = corosensei::Coroutine<(), (), (), Stack>;
+#[cfg(not(thread_sanitizer))]
+type Swap = Coroutine;
 
 /// Where a fiber stands between the hub and its own stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
