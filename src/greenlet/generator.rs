@@ -13,15 +13,15 @@ use super::switching;
 use super::{current, unraisable};
 use crate::error::{GreenletExit, SwitchError};
 
-/// A coroutine that gives values when asked, and can be given one each time: a pull source.
+/// A coroutine that gives a value each time it is asked, and may be sent one each time.
 ///
-/// The body runs on its own stack, only while somebody waits for its next value, and may yield from any depth of calls.
-/// It may block on greenloop's IO, sleeps and locks; then the one who pulls waits, and the hub goes on. Dropping the
-/// generator ends the body at its `yield_` with [`GreenletExit`], destructors included. A panic of the body reaches who
-/// pulls.
+/// The body runs on its own stack, and only while a caller waits for its next value. It may yield a value from any depth of
+/// calls. It may also block on greenloop's IO, sleeps and locks: then the caller waits, and other green threads run. If the body
+/// panics, the panic reaches the caller. If you drop the generator, the body ends at its `yield_` with [`GreenletExit`], and its
+/// destructors run.
 ///
-/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a pull by unwinding. The body goes on with what it
-/// waits for, and the next pull gets what the interrupted one had asked for.
+/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the caller's wait by unwinding. The body goes on with what
+/// it waits for, and the next call gets the value that the interrupted one had asked for.
 ///
 /// `Generator<(), Y>` is an [`Iterator`].
 ///
@@ -51,7 +51,7 @@ pub struct Generator<S: 'static, Y: 'static> {
     meeting: Rc<Meeting<S, Y>>,
 }
 
-/// The generator as its body sees it.
+/// The generator as its body sees it: the body gives values through it.
 pub struct Yielder<S: 'static, Y: 'static> {
     meeting: Rc<Meeting<S, Y>>,
 }
@@ -87,13 +87,27 @@ struct Meeting<S, Y> {
 }
 
 impl<S: 'static, Y: 'static> Yielder<S, Y> {
-    /// Gives `value` to who pulls, and waits until the next is asked for; returns what was sent with that.
+    /// Gives `value` to the caller, waits until the next value is asked for, and returns what was sent with that request.
     ///
-    /// If the generator has been dropped meanwhile, it raises [`GreenletExit`].
+    /// If the generator has been dropped meanwhile, [`GreenletExit`] is raised here.
     ///
     /// # Panics
     ///
-    /// In another greenlet than the one that runs the body, and in a [hub callback](crate::hub#callbacks).
+    /// Panics if called in a greenlet other than the one that runs the body, or in a [hub callback](crate::hub#callbacks).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::Generator;
+    ///
+    /// let mut echo = Generator::new(|generator, first: &str| {
+    ///     let second = generator.yield_(format!("first {first}"));
+    ///     generator.yield_(format!("then {second}"));
+    /// });
+    /// assert_eq!(echo.send("one").as_deref(), Some("first one"));
+    /// assert_eq!(echo.send("two").as_deref(), Some("then two"));
+    /// assert_eq!(echo.send("three"), None);
+    /// ```
     pub fn yield_(&self, value: Y) -> S {
         assert_may_switch();
         let meeting = &*self.meeting;
@@ -131,7 +145,18 @@ impl Drop for Suspension<'_> {
 }
 
 impl<S: 'static, Y: 'static> Generator<S, Y> {
-    /// Makes a generator. `body` starts at the first [`send`](Generator::send), with what that sent.
+    /// Makes a generator that runs `body`.
+    ///
+    /// The body starts at the first [`send`](Generator::send), and gets the value that was sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::Generator;
+    ///
+    /// let letters = Generator::new(|generator, ()| "abc".chars().for_each(|letter| generator.yield_(letter)));
+    /// assert_eq!(letters.collect::<String>(), "abc");
+    /// ```
     #[track_caller]
     pub fn new(body: impl FnOnce(&Yielder<S, Y>, S) + 'static) -> Generator<S, Y> {
         let meeting = Rc::new(Meeting {
@@ -151,15 +176,30 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
         Generator { greenlet, meeting }
     }
 
-    /// Resumes the body with `value` and returns what it yields next; `None` once it has returned.
+    /// Resumes the body with `value`, and returns the next value that it yields. Returns `None` once the body has returned.
     ///
-    /// If the last pull was interrupted, this one waits for the value that that one had asked for, and drops its own.
+    /// If the last call was interrupted, this one waits for the value that the last one had asked for, and drops its own `value`.
     ///
     /// # Panics
     ///
-    /// With what the body panicked with. It has ended then. Also if there is no stack to start it on, or if the body was
-    /// switched to by other means and is suspended in a switch by hand; in a [hub callback](crate::hub#callbacks); and in a greenlet
-    /// that the body has made, which would be its own ancestor.
+    /// - Panics with the body's payload if the body panics. The body has ended then.
+    /// - Panics if there is no stack to start the body on.
+    /// - Panics if the body was switched to by other means, and is suspended in a switch by hand.
+    /// - Panics in a [hub callback](crate::hub#callbacks), and in a greenlet that the body has made, which would be its own
+    ///   ancestor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::Generator;
+    ///
+    /// let mut doubler = Generator::new(|generator, mut number: u32| {
+    ///     while number != 0 {
+    ///         number = generator.yield_(number * 2);
+    ///     }
+    /// });
+    /// assert_eq!([doubler.send(2), doubler.send(5), doubler.send(0)], [Some(4), Some(10), None]);
+    /// ```
     pub fn send(&mut self, value: S) -> Option<Y> {
         assert_may_switch();
         let meeting = &*self.meeting;
@@ -199,7 +239,17 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
         }
     }
 
-    /// Whether the body has ended.
+    /// Returns `true` if the body has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::Generator;
+    ///
+    /// let mut once = Generator::new(|generator, ()| generator.yield_(1));
+    /// assert_eq!((once.send(()), once.is_done()), (Some(1), false));
+    /// assert_eq!((once.send(()), once.is_done()), (None, true));
+    /// ```
     pub fn is_done(&self) -> bool {
         self.meeting.phase.get() == Phase::Done
     }

@@ -14,20 +14,36 @@ use crate::error::{ParentError, SwitchError};
 
 /// A handle to a greenlet of any type.
 ///
-/// Handles are counted: dropping the last one to a greenlet that is suspended in a switch raises [`GreenletExit`](crate::GreenletExit) in it, so
-/// that its destructors run (greenlet's rule for collected greenlets); one that runs, or waits in the hub, goes on until it
-/// is next suspended in a switch, and is ended then, unless it switched to a descendant, whose result comes back to it. If the last
-/// handle goes in a [hub callback](crate::hub#callbacks), it is ended soon after, in a green thread. What a
-/// child knows of the greenlet that made it is no handle, a parent set by [`set_parent`](AnyGreenlet::set_parent) is one. A
-/// suspended greenlet that has a handle to itself on its stack stays alive by that: get `current().parent()` in one
-/// statement, and switch to it in the next.
-///
-/// A greenlet and its handles belong to one OS thread. When that ends, its suspended greenlets are dead: they never go on, and their
-/// stacks leak.
+/// A greenlet and its handles belong to one OS thread. When that thread ends, its suspended greenlets are dead: they never go on,
+/// and their stacks leak.
 ///
 /// ```compile_fail
 /// let greenlet = greenloop::greenlet::Greenlet::new(|value: u32| value);
 /// std::thread::spawn(move || greenlet.switch(1)); // a `Greenlet` is not `Send`
+/// ```
+///
+/// # When the last handle goes
+///
+/// Handles are counted. What happens when you drop the last handle depends on what the greenlet does, as with Python's garbage
+/// collection of greenlets:
+///
+/// - If it is suspended in a switch, [`GreenletExit`](crate::GreenletExit) is raised in it, so its destructors run.
+/// - If it runs, or waits in the hub, it goes on until it is next suspended in a switch, and is ended there; unless it switched
+///   to a descendant, whose result comes back to it.
+/// - If the last handle goes in a [hub callback](crate::hub#callbacks), the greenlet is ended soon after, in a green thread.
+///
+/// A parent that was set by [`set_parent`](AnyGreenlet::set_parent) is a handle; a greenlet's link to the one that made it is
+/// not. A suspended greenlet that has a handle to itself on its own stack keeps itself alive: get `current().parent()` in one
+/// statement, and switch to it in the next.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::greenlet::{AnyGreenlet, Greenlet, main};
+///
+/// let (number, text) = (Greenlet::new(|value: u32| value), Greenlet::new(|value: String| value));
+/// let children: [&AnyGreenlet; 2] = [&number, &text]; // of different types
+/// assert!(children.iter().all(|child| child.parent() == Some(main())));
 /// ```
 pub struct AnyGreenlet {
     /// # Invariant
@@ -58,57 +74,126 @@ impl AnyGreenlet {
         AnyGreenlet::of_header(Rc::new(Header::begun(Kind::GreenThread, None, SizeClass::default_now())))
     }
 
-    /// A number that no other greenlet of the process has.
+    /// Returns a number that no other greenlet of the process has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{Greenlet, main};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value);
+    /// assert_ne!(greenlet.id(), main().id());
+    /// ```
     pub fn id(&self) -> u64 {
         self.header.id
     }
 
-    /// Whether it has finished: returned, or ended by what was raised in it.
-    pub fn is_dead(&self) -> bool {
-        self.header.life.get() == Life::Dead
-    }
-
-    /// Whether it has been switched to for the first time. Stays true after its end.
-    pub fn is_started(&self) -> bool {
-        self.header.life.get() != Life::New
-    }
-
-    /// Whether it has started and not finished: greenlet's `bool(g)`.
+    /// Returns `true` if the greenlet has finished: it returned, or what was raised in it ended it.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use greenloop::greenlet::Greenlet;
     ///
     /// let greenlet = Greenlet::new(|value: u32| value);
-    /// assert_eq!((greenlet.is_active(), greenlet.is_dead()), (false, false));
+    /// assert!(!greenlet.is_dead());
     /// greenlet.switch(1).unwrap();
-    /// assert_eq!((greenlet.is_active(), greenlet.is_dead()), (false, true));
+    /// assert!(greenlet.is_dead());
+    /// ```
+    pub fn is_dead(&self) -> bool {
+        self.header.life.get() == Life::Dead
+    }
+
+    /// Returns `true` if the greenlet has been switched to. This stays `true` after its end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::Greenlet;
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value);
+    /// assert!(!greenlet.is_started());
+    /// greenlet.switch(1).unwrap();
+    /// assert!(greenlet.is_started());
+    /// ```
+    pub fn is_started(&self) -> bool {
+        self.header.life.get() != Life::New
+    }
+
+    /// Returns `true` if the greenlet has started and not finished. This is greenlet's `bool(g)`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{Greenlet, main};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| main().switch(value).unwrap());
+    /// assert!(!greenlet.is_active()); // not started
+    /// greenlet.switch(1).unwrap();
+    /// assert!(greenlet.is_active());
+    /// greenlet.switch(2).unwrap();
+    /// assert!(!greenlet.is_active()); // finished
     /// ```
     pub fn is_active(&self) -> bool {
         self.header.life.get() == Life::Active
     }
 
-    /// Whether it is the thread's own stack.
+    /// Returns `true` if this is the thread's own stack.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{Greenlet, main};
+    ///
+    /// assert!(main().is_main());
+    /// assert!(!Greenlet::new(|value: u32| value).is_main());
+    /// ```
     pub fn is_main(&self) -> bool {
         self.header.kind == Kind::Main
     }
 
-    /// Whether it is the one that runs.
+    /// Returns `true` if this greenlet is the one that is running.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{Greenlet, current};
+    ///
+    /// assert!(current().is_current());
+    /// assert!(!Greenlet::new(|value: u32| value).is_current());
+    /// ```
     pub fn is_current(&self) -> bool {
         let fiber = self.header.fiber.get();
         fiber.is_some() && fiber == existing_thread().map(|thread| thread.current())
     }
 
-    /// Its parent: where its result goes. `None` for main and for green threads, whose place is the hub.
+    /// Returns the greenlet's parent, which gets its result.
+    ///
+    /// The main greenlet and green threads have none: `None`. A green thread returns to the hub.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{Greenlet, main};
+    ///
+    /// let child = Greenlet::new(|value: u32| value);
+    /// assert_eq!(child.parent(), Some(main()));
+    /// assert_eq!(main().parent(), None);
+    /// ```
     pub fn parent(&self) -> Option<AnyGreenlet> {
         self.header.parent()
     }
 
-    /// Makes `parent` the one that gets its result, at any time until it is dead.
+    /// Makes `parent` the greenlet that gets this one's result. It can be set at any time until this one is dead.
     ///
     /// # Errors
     ///
-    /// [`ParentError::Cycle`] if it is itself an ancestor of `parent`, [`ParentError::Main`] for the main greenlet. The
-    /// parent stays what it was.
+    /// - [`ParentError::Cycle`] if this greenlet is an ancestor of `parent`, or `parent` itself.
+    /// - [`ParentError::Main`] for the main greenlet.
+    ///
+    /// After an error the parent is what it was.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use greenloop::greenlet::{Greenlet, current};
@@ -149,7 +234,20 @@ impl AnyGreenlet {
         Ok(())
     }
 
-    /// The typed handle, if it is a `Greenlet<T>`. The main greenlet and green threads take values of any type.
+    /// Returns the typed handle if this is a `Greenlet<T>`.
+    ///
+    /// The main greenlet and green threads take values of any type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value + 1);
+    /// let any: &AnyGreenlet = &greenlet;
+    /// assert!(any.downcast::<String>().is_none());
+    /// assert_eq!(any.downcast::<u32>().unwrap().switch(1).unwrap(), 2);
+    /// ```
     pub fn downcast<T: 'static>(&self) -> Option<Greenlet<T>> {
         let same = match (&*self.header.body.borrow(), self.header.fiber.get()) {
             (Some(body), _) => body.value_type() == TypeId::of::<T>(),
@@ -161,22 +259,46 @@ impl AnyGreenlet {
         same.then(|| Greenlet::of(self.clone()))
     }
 
-    /// Switches to it with `value`, and waits until somebody switches back: see [`Greenlet::switch`].
+    /// Switches to the greenlet with `value`, and waits until some greenlet switches back. See [`Greenlet::switch`].
     ///
-    /// The value that comes back has the type of the one sent.
+    /// The value that comes back has the type of the one that was sent.
     ///
     /// # Errors
     ///
-    /// As [`Greenlet::switch`]; [`SwitchError::WrongType`] if it waits for a value of another type.
+    /// As [`Greenlet::switch`]: [`SwitchError::WrongType`] if the greenlet waits for a value of another type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::error::SwitchError;
+    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value + 1);
+    /// let any: &AnyGreenlet = &greenlet;
+    /// assert!(matches!(any.switch("text"), Err(SwitchError::WrongType(_))));
+    /// assert_eq!(any.switch(1_u32).unwrap(), 2);
+    /// ```
     pub fn switch<T: 'static>(&self, value: T) -> Result<T, SwitchError> {
         self.send(Parcel::Value(value))
     }
 
-    /// Raises `payload` in it: see [`Greenlet::throw`].
+    /// Raises `payload` in the greenlet. See [`Greenlet::throw`].
     ///
     /// # Errors
     ///
     /// As [`Greenlet::throw`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::error::{GreenletExit, SwitchError};
+    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value);
+    /// let any: &AnyGreenlet = &greenlet;
+    /// assert!(matches!(any.throw::<u32>(Box::new(GreenletExit)), Err(SwitchError::Exit(_))));
+    /// assert!(any.is_dead());
+    /// ```
     pub fn throw<T: 'static>(&self, payload: Box<dyn Any + Send>) -> Result<T, SwitchError> {
         assert_may_switch();
         if self.header.life.get() == Life::New {

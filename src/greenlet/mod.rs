@@ -1,8 +1,8 @@
-//! Explicit coroutines with stacks of their own, and the machinery that switches stacks.
+//! Explicit coroutines with stacks of their own.
 //!
-//! A [`Greenlet`] runs until it switches to another one with a value; nothing is scheduled. This is Python's greenlet, with
-//! types. Green threads are greenlets that the hub schedules, so the two mix: a greenlet that blocks on greenloop's IO
-//! parks, and the hub goes on with whoever is ready.
+//! A [`Greenlet`] runs until it switches to another one with a value; nothing schedules it. This is Python's greenlet, with
+//! types. Green threads are greenlets that the hub schedules, so the two mix: when a greenlet blocks on greenloop's IO it
+//! parks, and the hub runs the next that is ready.
 //!
 //! ```
 //! use greenloop::greenlet::{Greenlet, main};
@@ -78,7 +78,9 @@ pub(crate) fn in_common<R>(function: impl FnOnce() -> R) -> R {
     function()
 }
 
-/// The greenlet that runs: a plain one, a green thread, or the thread's own stack.
+/// Returns the greenlet that is running: one made by hand, a green thread, or the thread's own stack.
+///
+/// # Examples
 ///
 /// ```
 /// use greenloop::greenlet::{Greenlet, current, main};
@@ -92,14 +94,28 @@ pub fn current() -> AnyGreenlet {
     AnyGreenlet::of_fiber(thread.current(), &thread)
 }
 
-/// The calling OS thread's own stack, as a greenlet: the ancestor of all others.
+/// Returns the main greenlet: the calling OS thread's own stack, and the ancestor of all other greenlets.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::greenlet::{Greenlet, main};
+///
+/// assert!(main().is_current());
+/// let inside = Greenlet::new(|_: bool| main().is_current());
+/// assert_eq!(inside.switch(true).unwrap(), false);
+/// ```
 pub fn main() -> AnyGreenlet {
     let thread = thread();
     AnyGreenlet::of_fiber(thread.main(), &thread)
 }
 
-/// How many bytes of the current greenlet's stack are backed by memory, to the page: the most that it, or an earlier one on
-/// the same stack, has used. `None` on the thread's own stack. Asks the kernel about each page.
+/// Returns how many bytes of the current greenlet's stack are backed by memory.
+///
+/// The number is exact to the page. It is the most that this greenlet, or an earlier one on the same stack, has used. On the
+/// thread's own stack it is `None`. The call asks the kernel about each page.
+///
+/// # Examples
 ///
 /// ```
 /// let used = greenloop::spawn(|| greenloop::greenlet::stack_high_water().unwrap());

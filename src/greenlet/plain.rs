@@ -15,12 +15,14 @@ use super::stack::SizeClass;
 use super::switching::Parcel;
 use crate::error::SwitchError;
 
-/// A coroutine with a stack of its own, for explicit switching: greenlet's `greenlet`.
+/// A coroutine with a stack of its own that you switch to by hand: greenlet's `greenlet`.
 ///
-/// `T` is the type of the values that go in and out. A greenlet starts when it is first switched to, on a stack from the
-/// pool; it may switch to any other of its thread, at any depth of calls, and may block on greenloop's IO, sleeps and
-/// locks like a green thread: then it parks, and the hub goes on. When it ends, its result goes to its parent (the one
-/// that made it, unless [`set_parent`](AnyGreenlet::set_parent) said otherwise), which goes on.
+/// `T` is the type of the values that go in and out. A greenlet starts when it is first switched to. It may switch to any other
+/// greenlet of its OS thread, at any depth of calls. It may also block on greenloop's IO, sleeps and locks, as a green thread
+/// does: then it parks, and the hub runs others.
+///
+/// When a greenlet ends, its result goes to its parent, which goes on. The parent is the greenlet that made it, unless
+/// [`set_parent`](AnyGreenlet::set_parent) has set another one.
 ///
 /// # Examples
 ///
@@ -49,19 +51,47 @@ impl<T: 'static> Greenlet<T> {
         Greenlet { any, values: PhantomData }
     }
 
-    /// Makes a greenlet that will run `run` with the value of the first switch. Its parent is the current greenlet.
+    /// Makes a greenlet that runs `run` with the value of the first switch. Its parent is the current greenlet.
     ///
-    /// Nothing runs yet, and it takes no stack before it does.
+    /// Nothing runs yet. The greenlet takes a stack from the pool when it starts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::Greenlet;
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value + 1);
+    /// assert!(!greenlet.is_started());
+    /// assert_eq!(greenlet.switch(1).unwrap(), 2);
+    /// ```
     #[track_caller]
     pub fn new(run: impl FnOnce(T) -> T + 'static) -> Greenlet<T> {
         Greenlet::with_class(SizeClass::default_now(), run, Location::caller())
     }
 
-    /// Like [`new`](Greenlet::new), on a stack of at least `bytes` usable bytes.
+    /// Makes a greenlet whose stack has at least `bytes` usable bytes.
+    ///
+    /// In all else it is like [`new`](Greenlet::new).
     ///
     /// # Errors
     ///
-    /// [`StackError::TooLarge`](crate::error::StackError::TooLarge).
+    /// Returns [`StackError::TooLarge`](crate::error::StackError::TooLarge) if no stack is that large.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::error::StackError;
+    /// use greenloop::greenlet::Greenlet;
+    ///
+    /// let deep = Greenlet::with_stack_size(1 << 20, |value: usize| {
+    ///     std::hint::black_box([1_u8; 700_000]).len() + value
+    /// })?;
+    /// assert_eq!(deep.switch(1).unwrap(), 700_001);
+    ///
+    /// let impossible = Greenlet::with_stack_size(usize::MAX, |value: u32| value);
+    /// assert!(matches!(impossible, Err(StackError::TooLarge { .. })));
+    /// # Ok::<(), StackError>(())
+    /// ```
     #[track_caller]
     pub fn with_stack_size(
         bytes: usize,
@@ -92,40 +122,58 @@ impl<T: 'static> Greenlet<T> {
         Greenlet { any: AnyGreenlet::of_header(header), values: PhantomData }
     }
 
-    /// Switches to it with `value`. The current greenlet is suspended until somebody switches to it, or until a greenlet
-    /// whose heir it is ends: that value is returned.
+    /// Switches to the greenlet with `value`, and returns the value that comes back.
     ///
-    /// A dead greenlet passes the value on to its nearest live ancestor; if that is the current one, it comes back at
-    /// once, as it does for a switch to itself. A greenlet that waits in the hub (on IO, a lock, a timer) cannot be
-    /// switched to by hand: [`InvalidSwitch`](crate::error::InvalidSwitch) is raised in it. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends this wait by unwinding.
+    /// The current greenlet is suspended until another one switches to it, or until a greenlet ends whose result goes to it.
+    ///
+    /// - A dead greenlet passes the value on to its nearest live ancestor. If that is the current greenlet, the value comes back
+    ///   at once. The same goes for a switch to the current greenlet itself.
+    /// - A greenlet that waits in the hub (on IO, a lock, a timer) cannot be switched to by hand:
+    ///   [`InvalidSwitch`](crate::error::InvalidSwitch) is raised in that greenlet.
+    /// - A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the suspension by unwinding.
     ///
     /// # Errors
     ///
-    /// - [`SwitchError::Exit`] is how [`GreenletExit`](crate::GreenletExit) arrives as a value: what ended was killed.
-    /// - [`SwitchError::Stack`] if it has not started and there is no stack. It stays startable.
-    /// - [`SwitchError::WrongType`] if it waits in a switch for another type.
+    /// - [`SwitchError::Exit`] if the greenlet whose result would have been the value was ended by a
+    ///   [`GreenletExit`](crate::GreenletExit).
+    /// - [`SwitchError::Stack`] if the greenlet has not started and there is no stack for it. It stays startable.
+    /// - [`SwitchError::WrongType`] if the greenlet waits in a switch for a value of another type.
+    /// - [`SwitchError::Ending`] if the OS thread ends.
     ///
     /// # Panics
     ///
-    /// Unwinds with what was thrown to the current greenlet, or with what ended a greenlet whose heir it is. In a [hub
-    /// callback](crate::hub#callbacks), where nothing may switch.
+    /// Unwinds with what was thrown to the current greenlet, or with what ended a greenlet whose result goes to it. Panics if
+    /// called in a [hub callback](crate::hub#callbacks), which may not switch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{Greenlet, main};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| {
+    ///     let next = main().switch(value + 1).unwrap();
+    ///     next + 10
+    /// });
+    /// assert_eq!(greenlet.switch(1).unwrap(), 2);
+    /// assert_eq!(greenlet.switch(2).unwrap(), 12);
+    /// assert_eq!(greenlet.switch(3).unwrap(), 3); // dead: the value comes back
+    /// ```
     #[inline]
     pub fn switch(&self, value: T) -> Result<T, SwitchError> {
         self.any.send(Parcel::Value(value))
     }
 
-    /// Raises `payload` in it, at the switch in which it is suspended, and waits as [`switch`](Greenlet::switch) does.
+    /// Raises `payload` in the greenlet, at the switch in which it is suspended, and waits as [`switch`](Greenlet::switch) does.
     ///
-    /// An unstarted greenlet dies without running. A dead one passes it on to its nearest live ancestor.
+    /// A greenlet that has not started dies without running. A dead greenlet passes the payload on to its nearest live ancestor.
     ///
     /// # Errors
     ///
-    /// As [`switch`](Greenlet::switch): `Err(Exit)` if `payload` was a [`GreenletExit`](crate::GreenletExit) and nobody caught it.
+    /// As [`switch`](Greenlet::switch): `Err(Exit)` if `payload` was a [`GreenletExit`](crate::GreenletExit) and was not caught.
     ///
     /// # Panics
     ///
-    /// As [`switch`](Greenlet::switch): with `payload` itself if it comes back uncaught.
+    /// As [`switch`](Greenlet::switch): unwinds with `payload` itself if it comes back uncaught.
     ///
     /// # Examples
     ///

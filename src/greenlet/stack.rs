@@ -176,28 +176,28 @@ impl SizeClass {
     }
 }
 
-/// Makes stacks whose size nobody chooses have at least `bytes` bytes, from the next spawn on, in the whole process.
+/// Sets the size of stacks for which no size is chosen, from the next spawn on, in the whole process.
 ///
-/// The default is 128 KiB, and 512 KiB in debug builds. The size of a stack is a power of two from 16 KiB to 1 GiB, of which the
-/// library keeps 1.5 KiB.
+/// Such a stack has at least `bytes` bytes. The default is 128 KiB, and 512 KiB in debug builds. The size of a stack is a power
+/// of two from 16 KiB to 1 GiB, of which the library keeps 1.5 KiB.
 ///
 /// # Guards
 ///
-/// Below each stack lies a guard, which nothing can touch: half as large as the stack, but at least 128 KiB and at most 1 MiB. A
-/// call that needs more stack than is left touches the guard, and the process ends with a report. This holds for all Rust code, and
-/// for C code with one exception: a function whose own frame is larger than the guard, compiled without
+/// Below each stack lies a guard, which no code can touch: it is half as large as the stack, but at least 128 KiB and at most 1
+/// MiB. A call that needs more stack than is left touches the guard, and the process ends with a report. This holds for all Rust
+/// code, and for C code with one exception: a function whose own frame is larger than the guard, compiled without
 /// `-fstack-clash-protection`, may reach past it.
 ///
 /// # Limits
 ///
-/// Stacks and guards take address space, and memory only where they are touched. A process has 128 TiB of address space; a million
-/// stacks of 128 KiB with their guards take 256 GiB. If it is limited (`ulimit -v`), fewer stacks fit, and a green thread that
-/// gets none ends with [`JoinError::Stack`](crate::JoinError::Stack). Where the kernel promises no more memory than there is (`vm.overcommit_memory=2`), it counts
-/// stacks and guards in full.
+/// Stacks and guards take address space, and memory only where they are touched. A process has 128 TiB of address space; a
+/// million stacks of 128 KiB with their guards take 256 GiB. If the address space is limited (`ulimit -v`), fewer stacks fit, and
+/// a green thread that gets none ends with [`JoinError::Stack`](crate::JoinError::Stack). Where the kernel promises no more
+/// memory than there is (`vm.overcommit_memory=2`), it counts stacks and guards in full.
 ///
 /// # Errors
 ///
-/// [`StackError::TooLarge`] if no stack has.
+/// Returns [`StackError::TooLarge`] if no stack is that large.
 ///
 /// # Examples
 ///

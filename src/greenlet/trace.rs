@@ -6,7 +6,7 @@ use super::callback::callback;
 use super::fiber::{FiberRef, State, Thread, thread};
 use super::handle::AnyGreenlet;
 
-/// How control passed.
+/// How control passed from one greenlet to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// With a value, or by the hub.
@@ -21,23 +21,27 @@ pub enum Event {
 pub struct Trace {
     /// How control passed.
     pub event: Event,
-    /// Who left.
+    /// The greenlet that control left.
     pub origin: AnyGreenlet,
-    /// Who goes on. It never looks dead here.
+    /// The greenlet that goes on. It never looks dead here.
     pub target: AnyGreenlet,
 }
 
-/// What [`settrace`] installs.
+/// The type of a hook that [`settrace`] installs.
 pub type Tracer = dyn Fn(&Trace);
 
-/// Installs a hook that is told of every switch of the calling OS thread, and returns the former one. `None` removes it.
+/// Installs a hook that is called at every switch of the calling OS thread, and returns the former hook.
 ///
-/// It runs as a [hub callback](crate::hub#callbacks), between the two greenlets: [`current`](super::current) is the target, as in
-/// greenlet, but the hook is not on its stack. A wait, a switch or a pull in it panics; that, or whatever else it panics with, goes
-/// to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook), and the target goes on. A greenlet whose last handle goes in
-/// it is ended soon after, in a green thread.
+/// `None` removes the hook. This is greenlet's `settrace`.
 ///
-/// It costs one predictable branch per switch when there is none. greenlet's `settrace`.
+/// The hook runs as a [hub callback](crate::hub#callbacks), between the two greenlets. [`current`](super::current) is the target,
+/// as in greenlet, but the hook is not on its stack.
+///
+/// - A wait, a switch or a pull from a generator panics in the hook.
+/// - What the hook panics with goes to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook), and the target goes on.
+/// - A greenlet whose last handle goes in the hook is ended soon after, in a green thread.
+///
+/// Without a hook, tracing costs one predictable branch per switch.
 ///
 /// # Examples
 ///

@@ -13,7 +13,7 @@ use crate::sys::lock::Lock;
 /// How many payloads in a row are dropped whose destructors raise the next, before that one is left.
 const DISCARDED_IN_A_ROW: usize = 16;
 
-/// An error that no one can receive: what the hook of [`set_uncaught_hook`] is given.
+/// An error that cannot reach any caller, as the hook of [`set_uncaught_hook`] gets it.
 ///
 /// Its `Display` is the line that the default hook prints.
 pub struct Uncaught<'a> {
@@ -23,12 +23,43 @@ pub struct Uncaught<'a> {
 }
 
 impl Uncaught<'_> {
-    /// Where it happened, for instance `green thread 'worker', spawned at src/main.rs:7:5`.
+    /// Returns where the error happened, for instance `green thread 'worker', spawned at src/main.rs:7:5`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, hub::set_uncaught_hook, yield_now};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let seen = Arc::new(Mutex::new(String::new()));
+    /// let log = seen.clone();
+    /// set_uncaught_hook(Some(Arc::new(move |uncaught| *log.lock().unwrap() = uncaught.place().to_owned())));
+    /// drop(Builder::new().name("worker").spawn(|| panic!("detached"))?);
+    /// yield_now();
+    /// assert!(seen.lock().unwrap().starts_with("green thread 'worker', spawned at "));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn place(&self) -> &str {
         self.place
     }
 
-    /// What was raised, if it was a panic.
+    /// Returns the payload, if the error is a panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{hub::set_uncaught_hook, spawn, yield_now};
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let seen = Arc::new(Mutex::new(None));
+    /// let log = seen.clone();
+    /// set_uncaught_hook(Some(Arc::new(move |uncaught| {
+    ///     *log.lock().unwrap() = uncaught.payload().and_then(|payload| payload.downcast_ref::<u32>().copied());
+    /// })));
+    /// drop(spawn(|| std::panic::resume_unwind(Box::new(7_u32))));
+    /// yield_now();
+    /// assert_eq!(*seen.lock().unwrap(), Some(7));
+    /// ```
     pub fn payload(&self) -> Option<&(dyn Any + Send)> {
         self.payload
     }
@@ -49,7 +80,7 @@ impl fmt::Debug for Uncaught<'_> {
     }
 }
 
-/// What [`set_uncaught_hook`] installs.
+/// The type of a hook that [`set_uncaught_hook`] installs.
 pub type UncaughtHook = dyn Fn(&Uncaught<'_>) + Send + Sync;
 
 static HOOK: Lock<Option<Arc<UncaughtHook>>> = Lock::new(None);
@@ -69,11 +100,19 @@ pub(super) unsafe fn release_lock() {
     unsafe { HOOK.release() };
 }
 
-/// Replaces what happens with an error that no one can receive: a panic that ended a green thread whose handle is gone, a
-/// failing destructor, hook or callback, a detached green thread for which there was no stack. `None` brings back the default, which prints one line to standard error.
+/// Sets the hook for errors that cannot reach any caller.
 ///
-/// The hook is the process's, and runs where the error happened, as a [hub callback](crate::hub#callbacks): a wait in it panics, and
-/// a hook that panics is ignored. A panic whose green thread is joined does not come here, and neither does a kill.
+/// Such errors are:
+///
+/// - a panic that ended a green thread whose handle is gone;
+/// - a destructor, a hook or a callback that fails;
+/// - a detached green thread for which there was no stack.
+///
+/// `None` brings back the default hook, which prints one line to standard error. A panic of a green thread that is joined does
+/// not come here, and neither does a kill.
+///
+/// The hook is one for the whole process. It runs where the error happened, as a [hub callback](crate::hub#callbacks): a wait in
+/// it panics. A panic of the hook itself is ignored.
 ///
 /// # Examples
 ///
