@@ -21,11 +21,13 @@ use crate::io::Interest;
 use crate::sys::clock::Time;
 use crate::sys::{descriptor, poll};
 
-/// Several operations, of which the first that can be done is chosen.
+/// A list of operations, of which the first that can be done is chosen.
 ///
-/// What [`select!`](crate::select!) is for a fixed number of operations, this is for a list. The names are those of
-/// crossbeam-channel's `Select`. First every operation is added, and gets an index; then [`select`](Select::select) or one of its
-/// siblings chooses one, which the [`SelectedOperation`] carries out. The list can be used again.
+/// Use [`select!`](crate::select!) for a fixed number of operations, and this for a list that is made at run time. The names are
+/// those of crossbeam-channel's `Select`.
+///
+/// First add every operation, which gives it an index. Then [`select`](Select::select) or one of its siblings chooses one, which
+/// you carry out with the [`SelectedOperation`] that it returns. The list can be used again.
 ///
 /// # Examples
 ///
@@ -72,22 +74,62 @@ enum Chosen {
 }
 
 impl<'a> Select<'a> {
-    /// An empty list.
+    /// Makes an empty list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::Select;
+    ///
+    /// assert!(Select::new().try_select().is_err()); // nothing to choose from
+    /// ```
     pub fn new() -> Select<'a> {
         Select::default()
     }
 
-    /// Adds a receive. Returns its index: the first is 0, and each that is added gets the next.
+    /// Adds a receive, and returns its index.
+    ///
+    /// The first operation has the index 0, and each further one the next number.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// let mut select = Select::new();
+    /// assert_eq!(select.recv(&receiver), 0);
+    /// sender.send(1).unwrap();
+    /// assert_eq!(select.select().recv(&receiver), Ok(1));
+    /// ```
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
         self.add(What::Receive(receiver))
     }
 
-    /// Adds a send. The value comes when it has been chosen.
+    /// Adds a send, and returns its index.
+    ///
+    /// You give the value when the operation has been chosen, to [`SelectedOperation::send`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::bounded;
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = bounded(1);
+    /// let mut select = Select::new();
+    /// let index = select.send(&sender);
+    /// let operation = select.select();
+    /// assert_eq!(operation.index(), index);
+    /// operation.send(&sender, "value").unwrap();
+    /// assert_eq!(receiver.recv(), Ok("value"));
+    /// ```
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
         self.add(What::Send(sender))
     }
 
-    /// Adds a wait until a read from `fd` would not block.
+    /// Adds a wait until a read from `fd` would not block, and returns its index.
     ///
     /// # Examples
     ///
@@ -108,7 +150,21 @@ impl<'a> Select<'a> {
         self.add(What::Descriptor(fd.as_fd(), Interest::READABLE))
     }
 
-    /// Adds a wait until a write to `fd` would not block.
+    /// Adds a wait until a write to `fd` would not block, and returns its index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::Select;
+    ///
+    /// let (_reader, writer) = std::io::pipe()?;
+    /// let mut select = Select::new();
+    /// let index = select.writable(&writer);
+    /// let operation = select.select();
+    /// assert_eq!(operation.index(), index);
+    /// operation.readiness()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn writable(&mut self, fd: &'a impl AsFd) -> usize {
         self.add(What::Descriptor(fd.as_fd(), Interest::WRITABLE))
     }
@@ -120,11 +176,13 @@ impl<'a> Select<'a> {
         index
     }
 
-    /// Takes an operation out of the list. The others keep their indices, and its own is not given again.
+    /// Takes an operation out of the list.
+    ///
+    /// The others keep their indices, and the index of this one is not given again.
     ///
     /// # Panics
     ///
-    /// If there is none with this index.
+    /// Panics if there is no operation with this index.
     ///
     /// # Examples
     ///
@@ -145,41 +203,77 @@ impl<'a> Select<'a> {
         self.entries.remove(place.expect("no operation with this index"));
     }
 
-    /// Chooses an operation that can be done now. Yields only to a sender of a rendezvous that waits in a choice of its own, for the
-    /// value that it has to make.
+    /// Chooses an operation that can be done now.
+    ///
+    /// It does not wait for one. It yields in one case only: a sender of a rendezvous that waits in a `select!` of its own makes
+    /// its value when it is chosen, and this call waits for that.
     ///
     /// # Errors
     ///
-    /// If there was a moment when none could be done: what is always in one of several channels is found, also while others move it
-    /// from one to another. (In a hub callback, where nothing may wait, the channels are only looked at one after another.)
+    /// Returns [`TrySelectError`] if there was a moment when no operation could be done. So a value that is always in one of
+    /// several channels is found, even while others move it from one to another. (In a hub callback, which may not wait, the
+    /// channels are only looked at one after another.)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// let mut select = Select::new();
+    /// select.recv(&receiver);
+    /// assert!(select.try_select().is_err());
+    /// sender.send(1).unwrap();
+    /// assert_eq!(select.try_select()?.recv(&receiver), Ok(1));
+    /// # Ok::<(), greenloop::select::TrySelectError>(())
+    /// ```
     pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
         let found = self.poll(Entry::attempt, Entry::accept).ok_or(TrySelectError);
         found.map(SelectedOperation::new)
     }
 
-    /// Chooses an operation that can be done, and waits until there is one.
+    /// Waits until an operation can be done, and chooses it.
     ///
-    /// Yields only if it has to wait. Who sends, receives or disconnects wakes it, or the hub at a time or for a descriptor. A
-    /// kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing has been done then.
+    /// The call yields only if it has to wait. A sender, a receiver or a disconnection wakes it, and the hub does at a time or
+    /// for a descriptor. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and no
+    /// operation is done then.
     ///
     /// # Panics
     ///
-    /// If nothing has been added. If it must wait inside a hub callback, where nothing may wait.
+    /// Panics if nothing has been added, or if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::select::Select;
+    /// use greenloop::spawn;
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// spawn(move || sender.send("hello"));
+    /// let mut select = Select::new();
+    /// select.recv(&receiver);
+    /// let operation = select.select(); // waits for the green thread
+    /// assert_eq!(operation.recv(&receiver), Ok("hello"));
+    /// ```
     pub fn select(&mut self) -> SelectedOperation<'a> {
         self.assert_any();
         let found = self.choose(Entry::attempt, Entry::accept, None);
         SelectedOperation::new(found.expect("without a deadline it waits"))
     }
 
-    /// Like [`select`](Select::select), but waits no longer than `timeout`.
+    /// Waits for at most `timeout` until an operation can be done, and chooses it.
+    ///
+    /// In all else it is like [`select`](Select::select).
     ///
     /// # Errors
     ///
-    /// If the time is over.
+    /// Returns [`SelectTimeoutError`] if the time is over.
     ///
     /// # Panics
     ///
-    /// If it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -197,7 +291,9 @@ impl<'a> Select<'a> {
         self.select_until(Time::after(timeout))
     }
 
-    /// Like [`select`](Select::select), but waits no longer than until `deadline`.
+    /// Waits until `deadline` at the latest for an operation that can be done, and chooses it.
+    ///
+    /// In all else it is like [`select`](Select::select).
     ///
     /// # Errors
     ///
@@ -206,6 +302,19 @@ impl<'a> Select<'a> {
     /// # Panics
     ///
     /// As [`select_timeout`](Select::select_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::never;
+    /// use greenloop::select::Select;
+    /// use std::time::Instant;
+    ///
+    /// let silent = never::<u32>();
+    /// let mut select = Select::new();
+    /// select.recv(&silent);
+    /// assert!(select.select_deadline(Instant::now()).is_err());
+    /// ```
     pub fn select_deadline(
         &mut self,
         deadline: Instant,
@@ -218,19 +327,35 @@ impl<'a> Select<'a> {
         found.map(SelectedOperation::new).ok_or(SelectTimeoutError)
     }
 
-    /// The index of an operation that could be done now, which is not done.
+    /// Returns the index of an operation that could be done now, and does not do it.
     ///
     /// # Errors
     ///
-    /// If there was a moment when there was none, as [`try_select`](Select::try_select).
+    /// Returns [`TryReadyError`] if there was a moment when no operation could be done, as [`try_select`](Select::try_select).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// let mut select = Select::new();
+    /// let index = select.recv(&receiver);
+    /// assert!(select.try_ready().is_err());
+    /// sender.send(1).unwrap();
+    /// assert_eq!(select.try_ready(), Ok(index));
+    /// assert_eq!(receiver.try_recv(), Ok(1)); // it was not done
+    /// ```
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
         let found = self.poll(Entry::find_ready, Entry::decline);
         found.map(|(entry, _)| entry.index).ok_or(TryReadyError)
     }
 
-    /// The index of an operation that can be done, which is not done: another may be faster. Waits until there is one.
+    /// Waits until an operation can be done, and returns its index without doing it.
     ///
-    /// Yields, ends and panics as [`select`](Select::select).
+    /// When you do it yourself, another green thread or OS thread may have been faster. The call yields, is ended and panics as
+    /// [`select`](Select::select).
     ///
     /// # Panics
     ///
@@ -255,28 +380,60 @@ impl<'a> Select<'a> {
         found.expect("without a deadline it waits").0.index
     }
 
-    /// Like [`ready`](Select::ready), but waits no longer than `timeout`.
+    /// Waits for at most `timeout` until an operation can be done, and returns its index without doing it.
+    ///
+    /// In all else it is like [`ready`](Select::ready).
     ///
     /// # Errors
     ///
-    /// If the time is over.
+    /// Returns [`ReadyTimeoutError`] if the time is over.
     ///
     /// # Panics
     ///
     /// As [`select_timeout`](Select::select_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::never;
+    /// use greenloop::select::Select;
+    /// use std::time::Duration;
+    ///
+    /// let silent = never::<u32>();
+    /// let mut select = Select::new();
+    /// select.recv(&silent);
+    /// assert!(select.ready_timeout(Duration::from_millis(1)).is_err());
+    /// ```
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
         self.ready_until(Time::after(timeout))
     }
 
-    /// Like [`ready`](Select::ready), but waits no longer than until `deadline`.
+    /// Waits until `deadline` at the latest for an operation that can be done, and returns its index without doing it.
+    ///
+    /// In all else it is like [`ready`](Select::ready).
     ///
     /// # Errors
     ///
-    /// If the time is over.
+    /// Returns [`ReadyTimeoutError`] if the time is over.
     ///
     /// # Panics
     ///
     /// As [`select_timeout`](Select::select_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::unbounded;
+    /// use greenloop::select::Select;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// let mut select = Select::new();
+    /// let index = select.recv(&receiver);
+    /// assert!(select.ready_deadline(Instant::now()).is_err());
+    /// sender.send(1).unwrap();
+    /// assert_eq!(select.ready_deadline(Instant::now() + Duration::from_secs(60)), Ok(index));
+    /// ```
     pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
         self.ready_until(Time::from_instant(deadline))
     }
@@ -522,8 +679,22 @@ fn watch<'a>(fd: BorrowedFd<'_>, interest: Interest, waiter: &Waiter) -> io::Res
 
 /// An operation that was chosen, and has to be carried out.
 ///
-/// Dropped instead, it is not done: the value that was to be received, or the room for the one to be sent, goes to the next in
-/// line.
+/// If you drop it instead, it is not done: the value that was to be received, or the room for the one that was to be sent, goes
+/// to the next waiter.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::channel::unbounded;
+/// use greenloop::select::Select;
+///
+/// let (sender, receiver) = unbounded();
+/// sender.send("kept").unwrap();
+/// let mut select = Select::new();
+/// select.recv(&receiver);
+/// drop(select.select());
+/// assert_eq!(receiver.recv(), Ok("kept"));
+/// ```
 #[must_use]
 pub struct SelectedOperation<'a> {
     entry: Entry<'a>,
@@ -535,20 +706,51 @@ impl<'a> SelectedOperation<'a> {
         SelectedOperation { entry, chosen: Some(chosen) }
     }
 
-    /// Its index in the list.
+    /// Returns the operation's index in the list.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{never, unbounded};
+    /// use greenloop::select::Select;
+    ///
+    /// let ((sender, receiver), silent) = (unbounded(), never::<u32>());
+    /// sender.send(1).unwrap();
+    /// let mut select = Select::new();
+    /// select.recv(&silent);
+    /// select.recv(&receiver);
+    /// let operation = select.select();
+    /// assert_eq!(operation.index(), 1);
+    /// assert_eq!(operation.recv(&receiver), Ok(1));
+    /// ```
     pub fn index(&self) -> usize {
         self.entry.index
     }
 
-    /// Receives. Never waits.
+    /// Carries out a receive. Never waits.
     ///
     /// # Errors
     ///
-    /// If the channel is empty and all senders have gone.
+    /// Returns [`RecvError`] if the channel is empty and all senders have gone.
     ///
     /// # Panics
     ///
-    /// If `receiver` is not the very one that was added under this index.
+    /// Panics if `receiver` is not the very one that was added under this index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::{RecvError, unbounded};
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = unbounded();
+    /// sender.send(1).unwrap();
+    /// drop(sender);
+    /// let mut select = Select::new();
+    /// select.recv(&receiver);
+    /// assert_eq!(select.select().recv(&receiver), Ok(1));
+    /// assert_eq!(select.select().recv(&receiver), Err(RecvError));
+    /// ```
     pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         let selected = matches!(self.entry.what, What::Receive(arm) if std::ptr::addr_eq(arm, receiver));
         assert!(selected, "passed a receiver that wasn't selected");
@@ -558,15 +760,15 @@ impl<'a> SelectedOperation<'a> {
         }
     }
 
-    /// Sends. Never waits.
+    /// Carries out a send. Never waits.
     ///
     /// # Errors
     ///
-    /// If all receivers have gone; the error contains the value.
+    /// Returns [`SendError`] with the value if all receivers have gone.
     ///
     /// # Panics
     ///
-    /// If `sender` is not the very one that was added under this index.
+    /// Panics if `sender` is not the very one that was added under this index.
     ///
     /// # Examples
     ///
@@ -591,16 +793,36 @@ impl<'a> SelectedOperation<'a> {
         }
     }
 
-    /// How the wait for a descriptor ended.
+    /// Returns how the wait for a descriptor ended: `Ok` if it is ready.
     ///
     /// # Errors
     ///
-    /// EBADF if it is not open. What epoll_ctl(2) says. [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait while the
-    /// green thread unwinds.
+    /// - EBADF if the descriptor is not open.
+    /// - Any error of epoll_ctl(2).
+    /// - [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait while the green thread
+    ///   unwinds.
     ///
     /// # Panics
     ///
-    /// If it is no wait for a descriptor.
+    /// Panics if the operation is not a wait for a descriptor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::Select;
+    /// use std::io::{Read, Write};
+    ///
+    /// let (mut reader, mut writer) = std::io::pipe()?;
+    /// writer.write_all(b"ping")?;
+    /// let mut select = Select::new();
+    /// select.readable(&reader);
+    /// select.select().readiness()?;
+    /// drop(select);
+    /// let mut word = [0; 4];
+    /// reader.read_exact(&mut word)?; // does not block
+    /// assert_eq!(&word, b"ping");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn readiness(mut self) -> io::Result<()> {
         match self.chosen.take() {
             Some(Chosen::Descriptor(result)) => result,

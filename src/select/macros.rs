@@ -2,18 +2,19 @@
 
 /// Waits until one of several operations can be done, and does that one.
 ///
-/// The arms, in any number and order:
+/// These are the arms, in any number and order:
 ///
-/// - `recv(receiver) -> result => body`: a [`recv`](crate::channel::Receiver::recv). [`after`](crate::channel::after) and
+/// - `recv(receiver) -> result => body` is a [`recv`](crate::channel::Receiver::recv). [`after`](crate::channel::after) and
 ///   [`tick`](crate::channel::tick) make receivers of times.
-/// - `send(sender, value) -> result => body`: a [`send`](crate::channel::Sender::send). The value is made when the arm has been
-///   chosen; at a rendezvous the receiver that it is for waits meanwhile, whatever its own time limit.
-/// - `readable(descriptor) -> result => body`, `writable(descriptor) -> result => body`: as
-///   [`wait_readable`](crate::io::wait_readable) and [`wait_writable`](crate::io::wait_writable); nothing is read or written.
-/// - `default => body`: if there was a moment when nothing could be done; then nothing waits. See [`Select::try_select`](crate::select::Select::try_select).
-/// - `default(timeout) => body`: if nothing could be done for that long.
+/// - `send(sender, value) -> result => body` is a [`send`](crate::channel::Sender::send). The value is made when the arm has been
+///   chosen. At a rendezvous the receiver waits meanwhile, whatever its own time limit.
+/// - `readable(descriptor) -> result => body` and `writable(descriptor) -> result => body` wait as
+///   [`wait_readable`](crate::io::wait_readable) and [`wait_writable`](crate::io::wait_writable) do. Nothing is read or written.
+/// - `default => body` is chosen if there was a moment when nothing could be done; the macro then waits for nothing. See
+///   [`Select::try_select`](crate::select::Select::try_select).
+/// - `default(timeout) => body` is chosen if nothing could be done for that long.
 ///
-/// Which arm is taken, and what kill and time limit do: see [the module](mod@crate::select). The syntax is that of
+/// [The module](mod@crate::select) tells which arm is chosen, and what a kill and a time limit do. The syntax is that of
 /// crossbeam-channel's macro.
 ///
 /// # Panics

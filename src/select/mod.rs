@@ -1,6 +1,7 @@
 //! Waiting for the first of several things, and doing that one.
 //!
-//! - [`select!`](crate::select!): one of several receives, sends and descriptors, written like a `match`. crossbeam's macro.
+//! - [`select!`](crate::select!): one of several receives, sends and descriptors, written like a `match`. It is crossbeam's
+//!   macro.
 //! - [`Select`]: the same with a list that is made at run time.
 //!
 //! For code that is written as an event loop:
@@ -25,16 +26,16 @@
 //! # speaker.join().unwrap().unwrap();
 //! ```
 //!
-//! # Which one
+//! # Which one is chosen
 //!
-//! If several can be done at once, one of them is taken at random, each as likely as the others. Otherwise the green thread
-//! waits in all lines, and the first that calls it is the one. An operation that was not chosen has not been done: a value is
-//! received, or sent, by the chosen one alone.
+//! If several operations can be done at once, one of them is chosen at random, each with the same probability. Otherwise the
+//! green thread waits for all of them, and the first that becomes possible is chosen. The others are not done: only the chosen
+//! operation receives or sends a value.
 //!
 //! # Kill and time limit
 //!
-//! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding. What the green thread was called for
-//! at that moment goes to the next in line, as in a [channel](crate::channel).
+//! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing is lost. If a value or a
+//! place in a channel had just been given to the green thread, it goes to the next waiter, as in a [channel](crate::channel).
 
 mod builder;
 mod macros;

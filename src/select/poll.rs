@@ -11,23 +11,29 @@ use crate::hub::{hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::poll::check_all;
 
-/// Waits until one of the descriptors is ready, or for `timeout`, and returns how many are.
+/// Waits until one of the descriptors is ready, or for `timeout`, and returns how many are ready.
 ///
-/// Each entry's [`revents`](PollFd::revents) tells for what, as after poll(2). If none is ready now, the calling green thread
-/// yields, and the hub makes it ready when one of them is. A regular file is always ready, and so, with
-/// [`NVAL`](super::PollFlags::NVAL), is a descriptor that is not open. One that is closed under the wait, and not by greenloop on the same
-/// OS thread, is not heard of. An entry that asks for nothing is looked at, but nobody is woken for it.
+/// Afterwards each entry's [`revents`](PollFd::revents) tells what its descriptor is ready for, as after poll(2). A result of 0
+/// means that the time is over; that is no error.
+///
+/// If none is ready now, the calling green thread yields, and the hub wakes it when one of them is. Some descriptors are special:
+///
+/// - A regular file is always ready.
+/// - A descriptor that is not open is always ready, with [`NVAL`](super::PollFlags::NVAL).
+/// - A descriptor that is closed during the wait, and not by greenloop on the same OS thread, never becomes ready.
+/// - An entry that asks for nothing is looked at, but wakes nobody.
 ///
 /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
 ///
 /// # Errors
 ///
-/// What epoll_ctl(2) says. [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait while the green thread unwinds.
-/// That the time is over is no error, but 0.
+/// - Any error of epoll_ctl(2).
+/// - [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait while the green thread
+///   unwinds.
 ///
 /// # Panics
 ///
-/// If it must wait inside a hub callback, where nothing may wait.
+/// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
 ///
 /// # Examples
 ///

@@ -12,17 +12,22 @@ use crate::io::{Interest, wait_fd};
 use crate::sys::descriptor;
 use crate::sys::epoll::{Epoll, EpollSet};
 
-/// Watches many descriptors, each with data of one's own, and tells which are ready.
+/// A watcher of many descriptors, each with data of your own, that tells which are ready.
 ///
-/// It behaves as Python's `selectors.DefaultSelector` on Linux: a descriptor is told of by every [`select`](Selector::select) as
-/// long as it is ready, for reading and for writing also when there is an error or the other end has gone. A regular file is
-/// always ready. `select` parks the calling green thread alone; others may register and unregister meanwhile.
+/// It behaves as Python's `selectors.DefaultSelector` on Linux. Every [`select`](Selector::select) reports a descriptor for as
+/// long as it is ready. If there is an error, or the other end has gone, the descriptor is reported as ready for reading and for
+/// writing. A regular file is always ready. `select` parks the calling green thread alone, and others may register and unregister
+/// meanwhile.
 ///
-/// The selector knows a descriptor by its number and the file that it meant when it was registered, and keeps neither open: unregister
-/// it before it is closed. One that was closed before is not heard of any more, and can still be unregistered by its number. That
-/// number may mean another file by then, and the old file may still be open elsewhere, by a duplicate or in a child: no event of one
-/// is told as the other's. (Here `selectors` tells the new key of what comes for the old file.) A file of which each is ready at any
-/// time, a regular one, is taken for every other such file.
+/// # Closed descriptors
+///
+/// The selector knows a descriptor by its number and by the file that the number meant when it was registered. It keeps neither
+/// open, so unregister a descriptor before you close it.
+///
+/// If a descriptor was closed first, the selector does not report it any more, and it can still be unregistered by its number. By
+/// then the number may mean another file, and the old file may still be open elsewhere, by a duplicate or in a child process: an
+/// event of one is never reported as an event of the other. (Python's `selectors` reports the events of the old file under the
+/// new key.) The selector cannot tell apart files of which each is ready at any time, such as regular files.
 ///
 /// # Examples
 ///
@@ -59,23 +64,33 @@ struct Registered<D> {
     always: bool,
 }
 
-/// A descriptor in a [`Selector`].
+/// A descriptor that is registered in a [`Selector`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Key<D> {
-    /// Its number.
+    /// The descriptor's number.
     pub fd: RawFd,
     /// What it is watched for.
     pub events: Interest,
-    /// What was registered with it.
+    /// The data that were registered with it.
     pub data: D,
 }
 
 impl<D> Selector<D> {
-    /// A selector of nothing. It takes one descriptor.
+    /// Makes a selector that watches nothing yet. It uses one descriptor of its own.
     ///
     /// # Errors
     ///
-    /// What epoll_create1(2) says.
+    /// Any error of epoll_create1(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::Selector;
+    ///
+    /// let selector = Selector::<()>::new()?;
+    /// assert!(selector.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new() -> io::Result<Selector<D>> {
         let epoll = RefCell::new(Epoll::new()?);
         Ok(Selector { epoll, keys: RefCell::default(), next_generation: Cell::new(0) })
@@ -85,7 +100,23 @@ impl<D> Selector<D> {
     ///
     /// # Errors
     ///
-    /// An error of kind [`AlreadyExists`](io::ErrorKind::AlreadyExists) if it is registered. What epoll_ctl(2) says.
+    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the descriptor is registered already.
+    /// - Any error of epoll_ctl(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    /// use std::io::ErrorKind;
+    ///
+    /// let selector = Selector::new()?;
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// selector.register(&reader, Interest::READABLE, "first")?;
+    /// let again = selector.register(&reader, Interest::READABLE, "again");
+    /// assert_eq!(again.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn register(&self, fd: &impl AsFd, events: Interest, data: D) -> io::Result<()> {
         let fd = fd.as_fd().as_raw_fd();
         if self.keys.borrow().contains_key(&fd) {
@@ -105,12 +136,26 @@ impl<D> Selector<D> {
         Ok(())
     }
 
-    /// Watches `fd` for `events` instead, with other data.
+    /// Watches `fd` for other `events` from now on, with other data.
     ///
     /// # Errors
     ///
-    /// An error of kind [`NotFound`](io::ErrorKind::NotFound) if it is not registered. What epoll_ctl(2) says, for instance that it
-    /// was closed; it is not registered any more then.
+    /// - [`NotFound`](io::ErrorKind::NotFound) if the descriptor is not registered.
+    /// - Any error of epoll_ctl(2), for instance if the descriptor was closed. It is not registered any more then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    ///
+    /// let selector = Selector::new()?;
+    /// let (_reader, writer) = std::io::pipe()?;
+    /// selector.register(&writer, Interest::READABLE, "never")?;
+    /// selector.modify(&writer, Interest::WRITABLE, "now")?;
+    /// assert_eq!(selector.select(None)?[0].0.data, "now");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn modify(&self, fd: &impl AsRawFd, events: Interest, data: D) -> io::Result<()> {
         let fd = fd.as_raw_fd();
         let former = self.keys.borrow_mut().remove(&fd).ok_or_else(|| unknown(fd))?;
@@ -122,11 +167,26 @@ impl<D> Selector<D> {
         Ok(())
     }
 
-    /// Ceases to watch `fd`, which may have been closed. Returns what was registered.
+    /// Ceases to watch `fd`, which may have been closed, and returns what was registered.
     ///
     /// # Errors
     ///
-    /// An error of kind [`NotFound`](io::ErrorKind::NotFound) if it is not registered.
+    /// Returns an error of kind [`NotFound`](io::ErrorKind::NotFound) if the descriptor is not registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    /// use std::io::ErrorKind;
+    ///
+    /// let selector = Selector::new()?;
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// selector.register(&reader, Interest::READABLE, "the reader")?;
+    /// assert_eq!(selector.unregister(&reader)?.data, "the reader");
+    /// assert_eq!(selector.unregister(&reader).unwrap_err().kind(), ErrorKind::NotFound);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unregister(&self, fd: &impl AsRawFd) -> io::Result<Key<D>> {
         let fd = fd.as_raw_fd();
         let registered = self.keys.borrow_mut().remove(&fd).ok_or_else(|| unknown(fd))?;
@@ -136,30 +196,77 @@ impl<D> Selector<D> {
         Ok(registered.key)
     }
 
-    /// How many descriptors are registered.
+    /// Returns how many descriptors are registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    ///
+    /// let selector = Selector::new()?;
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// selector.register(&reader, Interest::READABLE, ())?;
+    /// assert_eq!(selector.len(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.keys.borrow().len()
     }
 
-    /// Whether no descriptor is registered.
+    /// Returns `true` if no descriptor is registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    ///
+    /// let selector = Selector::new()?;
+    /// assert!(selector.is_empty());
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// selector.register(&reader, Interest::READABLE, ())?;
+    /// assert!(!selector.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl<D: Clone> Selector<D> {
-    /// Waits until a registered descriptor is ready, or for `timeout`, and returns all that are, with what they are ready for.
+    /// Waits until a registered descriptor is ready, or for `timeout`, and returns all that are ready, each with what it is ready
+    /// for.
     ///
-    /// If none is ready now, the calling green thread yields, and the hub makes it ready when one of them is. The list is empty if
-    /// the time is over, or, seldom, for no reason. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
+    /// If none is ready now, the calling green thread yields, and the hub wakes it when one of them is. The list is empty if the
+    /// time is over, or, seldom, for no reason. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
+    /// unwinding.
     ///
     /// # Errors
     ///
-    /// As [`wait_fd`], but for the end of the time.
+    /// As [`wait_fd`], except that the end of the time is no error.
     ///
     /// # Panics
     ///
-    /// If it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    /// use std::io::Write;
+    /// use std::time::Duration;
+    ///
+    /// let selector = Selector::new()?;
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// selector.register(&reader, Interest::READABLE, 7)?;
+    /// assert!(selector.select(Some(Duration::from_millis(1)))?.is_empty());
+    /// writer.write_all(b"a")?;
+    /// let ready = selector.select(Some(Duration::from_secs(60)))?;
+    /// assert_eq!((ready[0].0.data, ready[0].1), (7, Interest::READABLE));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn select(&self, timeout: Option<Duration>) -> io::Result<Vec<(Key<D>, Interest)>> {
         let ready = self.ready()?;
         if !ready.is_empty() || timeout == Some(Duration::ZERO) {
@@ -199,12 +306,43 @@ impl<D: Clone> Selector<D> {
         Ok(ready.into_iter().map(|(fd, events)| (keys[&fd].key.clone(), events)).collect())
     }
 
-    /// What was registered with `fd`.
+    /// Returns what was registered with `fd`, if it is registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    ///
+    /// let selector = Selector::new()?;
+    /// let (reader, writer) = std::io::pipe()?;
+    /// selector.register(&reader, Interest::READABLE, "the reader")?;
+    /// assert_eq!(selector.get_key(&reader).unwrap().data, "the reader");
+    /// assert!(selector.get_key(&writer).is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn get_key(&self, fd: &impl AsRawFd) -> Option<Key<D>> {
         self.keys.borrow().get(&fd.as_raw_fd()).map(|registered| registered.key.clone())
     }
 
-    /// All that are registered, by their numbers.
+    /// Returns all that are registered, in the order of the descriptors' numbers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    /// use greenloop::select::Selector;
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// let selector = Selector::new()?;
+    /// let (reader, writer) = std::io::pipe()?;
+    /// selector.register(&writer, Interest::WRITABLE, ())?;
+    /// selector.register(&reader, Interest::READABLE, ())?;
+    /// let mut registered = [reader.as_raw_fd(), writer.as_raw_fd()];
+    /// registered.sort();
+    /// assert_eq!(selector.keys().iter().map(|key| key.fd).collect::<Vec<_>>(), registered);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "get_map")]
     pub fn keys(&self) -> Vec<Key<D>> {
         self.keys.borrow().values().map(|registered| registered.key.clone()).collect()

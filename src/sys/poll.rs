@@ -98,24 +98,52 @@ impl PollFlags {
     pub const IN: PollFlags = PollFlags(libc::POLLIN);
     /// A write would not block.
     pub const OUT: PollFlags = PollFlags(libc::POLLOUT);
-    /// There is an error. Answered unasked.
+    /// There is an error. It is reported even if it was not asked for.
     pub const ERR: PollFlags = PollFlags(libc::POLLERR);
-    /// The other end has gone. Answered unasked.
+    /// The other end has gone. It is reported even if it was not asked for.
     pub const HUP: PollFlags = PollFlags(libc::POLLHUP);
-    /// The descriptor is not open. Answered unasked.
+    /// The descriptor is not open. It is reported even if it was not asked for.
     pub const NVAL: PollFlags = PollFlags(libc::POLLNVAL);
 
-    /// No flag.
+    /// Returns an empty set of flags.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::PollFlags;
+    ///
+    /// assert!(PollFlags::empty().is_empty());
+    /// assert!(!PollFlags::empty().contains(PollFlags::IN));
+    /// ```
     pub const fn empty() -> PollFlags {
         PollFlags(0)
     }
 
-    /// Whether no flag is set.
+    /// Returns `true` if no flag is set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::PollFlags;
+    ///
+    /// assert!(PollFlags::empty().is_empty());
+    /// assert!(!PollFlags::IN.is_empty());
+    /// ```
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether all of `flags` are set.
+    /// Returns `true` if all of `flags` are set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::PollFlags;
+    ///
+    /// let both = PollFlags::IN | PollFlags::OUT;
+    /// assert!(both.contains(PollFlags::IN));
+    /// assert!(!PollFlags::IN.contains(both));
+    /// ```
     pub const fn contains(self, flags: PollFlags) -> bool {
         self.0 & flags.0 == flags.0
     }
@@ -148,7 +176,19 @@ impl fmt::Debug for PollFlags {
     }
 }
 
-/// A descriptor, what [`poll`](crate::select::poll) is to ask it for, and what it answered.
+/// A descriptor, what [`poll`](crate::select::poll) asks it for, and what it answered.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::select::{PollFd, PollFlags, poll};
+///
+/// let (_reader, writer) = std::io::pipe()?;
+/// let mut fds = [PollFd::new(&writer, PollFlags::OUT)];
+/// assert_eq!(poll(&mut fds, None)?, 1);
+/// assert_eq!(fds[0].revents(), PollFlags::OUT);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub struct PollFd<'fd> {
@@ -157,23 +197,69 @@ pub struct PollFd<'fd> {
 }
 
 impl<'fd> PollFd<'fd> {
-    /// Asks `fd` for `events`.
+    /// Makes an entry that asks `fd` for `events`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::{PollFd, PollFlags};
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let entry = PollFd::new(&reader, PollFlags::IN);
+    /// assert_eq!((entry.events(), entry.revents()), (PollFlags::IN, PollFlags::empty()));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(fd: &'fd impl AsFd, events: PollFlags) -> PollFd<'fd> {
         let inner = libc::pollfd { fd: fd.as_fd().as_raw_fd(), events: events.0, revents: 0 };
         PollFd { inner, fd: PhantomData }
     }
 
-    /// What it is asked for.
+    /// Returns what the descriptor is asked for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::{PollFd, PollFlags};
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// assert_eq!(PollFd::new(&reader, PollFlags::IN).events(), PollFlags::IN);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn events(&self) -> PollFlags {
         PollFlags(self.inner.events)
     }
 
-    /// Asks it for something else.
+    /// Asks the descriptor for other events from now on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::{PollFd, PollFlags};
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// let mut entry = PollFd::new(&reader, PollFlags::IN);
+    /// entry.set_events(PollFlags::empty());
+    /// assert!(entry.events().is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_events(&mut self, events: PollFlags) {
         self.inner.events = events.0;
     }
 
-    /// What the last poll answered.
+    /// Returns what the last poll answered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::select::{PollFd, PollFlags, poll};
+    ///
+    /// let (reader, writer) = std::io::pipe()?;
+    /// drop(writer);
+    /// let mut fds = [PollFd::new(&reader, PollFlags::IN)];
+    /// poll(&mut fds, None)?;
+    /// assert!(fds[0].revents().contains(PollFlags::HUP)); // the writer has gone
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn revents(&self) -> PollFlags {
         PollFlags(self.inner.revents)
     }
