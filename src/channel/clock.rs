@@ -32,10 +32,10 @@ fn clock(due: Option<Instant>, period: Option<Duration>) -> Receiver<Instant> {
     Receiver::new(Arc::new(Core::with_clock(clock)))
 }
 
-/// Makes a channel that gives one value, the time `delay` from now, when that has come.
+/// Makes a channel that gives one value, when `delay` is over: the time at which that was due.
 ///
-/// It never disconnects: a second [`recv`](Receiver::recv) waits for ever. No timer runs: who receives waits no longer than until
-/// then, on whatever OS thread.
+/// It never disconnects, so a second [`recv`](Receiver::recv) waits for ever. There is no timer behind it: a receiver, on
+/// whatever OS thread, waits no longer than until that time.
 ///
 /// # Examples
 ///
@@ -52,7 +52,9 @@ pub fn after(delay: Duration) -> Receiver<Instant> {
     clock(Instant::now().checked_add(delay), None)
 }
 
-/// Like [`after`], with the time itself.
+/// Makes a channel that gives one value, `when`, at that time.
+///
+/// In all else it is like [`after`].
 ///
 /// # Examples
 ///
@@ -68,7 +70,8 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 
 /// Makes a channel that gives a value every `period`: the time at which it was due.
 ///
-/// It holds one value: who comes late gets that one, and the next `period` after it was taken. It never disconnects.
+/// It holds one value. If you come late, you get that value, and the next one comes `period` after you have taken it. The channel
+/// never disconnects.
 ///
 /// # Examples
 ///
@@ -87,7 +90,7 @@ pub fn tick(period: Duration) -> Receiver<Instant> {
 
 /// Makes a channel that never gives a value and never disconnects.
 ///
-/// It stands in for a receiver that there may or may not be.
+/// Use it in place of a receiver that is sometimes not there.
 ///
 /// # Examples
 ///

@@ -1,13 +1,13 @@
-//! Channels between green threads: many senders, many receivers, each value to one of them.
+//! Channels between green threads: many senders, many receivers, and each value goes to one of them.
 //!
-//! - [`bounded`]`(n)`: holds up to `n` values; a sender that finds it full waits for room.
-//! - [`bounded`]`(0)`: a rendezvous. It holds none: a sender waits until a receiver has taken its value.
-//! - [`unbounded`]`()`: holds what memory holds; sending never waits.
-//! - [`after`], [`at`], [`tick`]: the values are times, and come when those have come; [`never`](never()): nothing comes.
+//! - [`bounded`]`(n)` holds up to `n` values. A sender that finds it full waits for room.
+//! - [`bounded`]`(0)` is a rendezvous. It holds no value: a sender waits until a receiver has taken its value.
+//! - [`unbounded`]`()` holds what memory holds. Sending never waits.
+//! - [`after`], [`at`] and [`tick`] give times as values, when those times have come. [`never`](never()) gives nothing.
 //!
-//! Both ends can be cloned, and shared by reference. They work between green threads of one hub, between hubs on several
-//! OS threads, and with plain OS threads, which get a hub of their own when they first wait. Names and errors are those of
-//! the crate crossbeam-channel, but who must wait parks alone, and the hub goes on with the others.
+//! Both ends can be cloned, and shared by reference. They work between green threads of one hub, between hubs on several OS
+//! threads, and with plain OS threads, which get a hub of their own when they first wait. Names and errors are those of the crate
+//! crossbeam-channel. The difference is that a wait parks the calling green thread alone, and the hub runs the others.
 //!
 //! ```
 //! use greenloop::channel::bounded;
@@ -24,26 +24,28 @@
 //!
 //! # Disconnection
 //!
-//! When the last sender is dropped, receivers get what is left and then an error; a [`Receiver`]'s iteration ends there.
-//! When the last receiver is dropped, the values that it leaves behind are dropped, and senders get an error with their
-//! value in it, those that wait as well.
+//! When the last sender is dropped, receivers get the values that are left, and then an error. A [`Receiver`]'s iteration ends
+//! there.
+//!
+//! When the last receiver is dropped, the values that are left are dropped. Senders get an error with their value in it, and so
+//! do those that are waiting.
 //!
 //! # Order
 //!
-//! Values are received in the order in which they were sent. Parked senders and parked receivers are served in order of
-//! arrival: a value that is sent while a receiver waits is promised to it, and nobody gets it in between.
+//! Values are received in the order in which they were sent. Waiting senders and waiting receivers are served in the order of
+//! their arrival. A value that is sent while a receiver waits is *reserved* for it: no other receiver gets it in between.
 //!
 //! # Kill and time limit
 //!
-//! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding. A value that was promised to the
-//! receiver at that moment stays where it is, for the next in line. A value that the sender was waiting with is dropped, if
-//! no receiver has taken it. When `send` returns, no matter how, the value was either sent or not: a value that was taken is
-//! never reported as not taken.
+//! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding. If a value was reserved for the
+//! receiver at that moment, it stays in the channel and goes to the next receiver. If a sender was waiting, its value is dropped,
+//! unless a receiver has taken it. When `send` returns, its result is exact: a value that was taken is never reported as not
+//! taken.
 //!
 //! # The end of an OS thread
 //!
-//! A value that was promised to a receiver whose OS thread ends before it runs goes to the next in line. A value whose sender
-//! waits on an OS thread that ends is received as any other.
+//! If a value was reserved for a receiver whose OS thread ends before it runs, the value goes to the next receiver. If the OS
+//! thread of a waiting sender ends, its value is received like any other.
 
 mod choosers;
 mod clock;
@@ -63,9 +65,9 @@ pub use crate::error::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
 };
 
-/// Makes a channel that holds up to `capacity` values; with 0, one where each value is handed from a sender to a receiver.
+/// Makes a channel that holds up to `capacity` values. With 0, each value is handed from a sender to a receiver.
 ///
-/// A value that is promised to a waiting receiver does not count against the capacity.
+/// A value that is reserved for a waiting receiver does not count against the capacity.
 ///
 /// # Examples
 ///

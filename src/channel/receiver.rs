@@ -10,10 +10,10 @@ use super::core::Core;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::sys::clock::Time;
 
-/// The end of a channel that receives; when the last clone is dropped, the channel disconnects.
+/// The end of a channel that receives. When the last clone is dropped, the channel disconnects.
 ///
-/// Each value goes to one of the clones. Iterating waits for values and ends when the last [`Sender`](super::Sender) has
-/// gone and the channel is empty.
+/// Each value goes to one of the clones. An iteration waits for values, and ends when the last [`Sender`](super::Sender) has gone
+/// and the channel is empty.
 ///
 /// # Examples
 ///
@@ -36,7 +36,7 @@ use crate::sys::clock::Time;
 /// assert_eq!(total, 55);
 /// ```
 ///
-/// It is `Send` and `Sync` when `T` is `Send`:
+/// It is `Send` and `Sync` if `T` is `Send`:
 ///
 /// ```compile_fail
 /// fn is_send<T: Send>() {}
@@ -55,19 +55,20 @@ impl<T> Receiver<T> {
         Receiver { core }
     }
 
-    /// Receives the oldest value, and waits for one if it must.
+    /// Receives the oldest value, and waits for one if there is none.
     ///
-    /// If there is one that is promised to nobody, this does not yield. Otherwise the calling green thread yields, and a
-    /// sender wakes it, in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
-    /// unwinding; a value that was promised at that moment stays for the next in line.
+    /// If there is a value that is not reserved for another receiver, the call does not yield. Otherwise the calling green thread
+    /// yields, and a sender wakes it; receivers are woken in the order of their arrival. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding. If a value was reserved for this receiver at that
+    /// moment, it goes to the next one.
     ///
     /// # Errors
     ///
-    /// If the channel is empty and all senders have gone.
+    /// Returns [`RecvError`] if the channel is empty and all senders have gone.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -86,15 +87,16 @@ impl<T> Receiver<T> {
         self.core.recv(None).map_err(|_| RecvError)
     }
 
-    /// Receives the oldest value if there is one that is promised to nobody. Does not wait for a value.
+    /// Receives the oldest value that is not reserved for another receiver, if there is one. Does not wait for a value.
     ///
-    /// At a rendezvous this takes the value of a sender that waits. If that sender waits in [`select!`](crate::select!), it makes
+    /// At a rendezvous the call takes the value of a sender that waits. A sender that waits in [`select!`](crate::select!) makes
     /// its value only when it is chosen: the calling green thread then yields until it has done so, and neither a kill nor a time
-    /// limit ends that. In a hub callback, where nothing may wait, such a sender is left alone.
+    /// limit ends that. In a [hub callback](crate::hub#callbacks), which may not wait, such a sender is left alone.
     ///
     /// # Errors
     ///
-    /// If there is none, or the channel is empty and all senders have gone.
+    /// Returns [`TryRecvError::Empty`] if there is no value, and [`TryRecvError::Disconnected`] if the channel is empty and all
+    /// senders have gone.
     ///
     /// # Examples
     ///
@@ -114,11 +116,14 @@ impl<T> Receiver<T> {
         self.core.try_recv()
     }
 
-    /// Like [`recv`](Receiver::recv), but waits no longer than `timeout`.
+    /// Receives the oldest value, and waits for one for at most `timeout`.
+    ///
+    /// In all else it is like [`recv`](Receiver::recv).
     ///
     /// # Errors
     ///
-    /// If the time is over, or the channel is empty and all senders have gone.
+    /// Returns [`RecvTimeoutError::Timeout`] if the time is over, and [`RecvTimeoutError::Disconnected`] if the channel is empty
+    /// and all senders have gone.
     ///
     /// # Panics
     ///
@@ -137,7 +142,9 @@ impl<T> Receiver<T> {
         self.core.recv(Some(Time::after(timeout)))
     }
 
-    /// Like [`recv`](Receiver::recv), but waits no longer than until `deadline`.
+    /// Receives the oldest value, and waits for one until `deadline` at the latest.
+    ///
+    /// In all else it is like [`recv`](Receiver::recv).
     ///
     /// # Errors
     ///
@@ -160,7 +167,7 @@ impl<T> Receiver<T> {
         self.core.recv(Some(Time::from_instant(deadline)))
     }
 
-    /// Receives values, waiting for each, until the channel is empty and all senders have gone.
+    /// Returns an iterator that receives values, and waits for each, until the channel is empty and all senders have gone.
     ///
     /// # Examples
     ///
@@ -175,7 +182,7 @@ impl<T> Receiver<T> {
         Iter { receiver: self }
     }
 
-    /// Receives the values that there are, and ends instead of waiting.
+    /// Returns an iterator that receives the values that are there, and ends where it would have to wait.
     ///
     /// # Examples
     ///
@@ -189,7 +196,7 @@ impl<T> Receiver<T> {
         TryIter { receiver: self }
     }
 
-    /// How many values are in the channel and promised to nobody; 0 for a rendezvous.
+    /// Returns how many values are in the channel, without those that are reserved for waiting receivers. A rendezvous has 0.
     ///
     /// # Examples
     ///
@@ -202,7 +209,8 @@ impl<T> Receiver<T> {
         self.core.len()
     }
 
-    /// Whether there are no values in the channel but those that are promised; always true of a rendezvous.
+    /// Returns `true` if the channel has no value but those that are reserved for waiting receivers. A rendezvous is always
+    /// empty.
     ///
     /// # Examples
     ///
@@ -215,7 +223,7 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Whether the channel holds as many values as it can; always true of a rendezvous.
+    /// Returns `true` if the channel holds as many values as it can. A rendezvous is always full.
     ///
     /// # Examples
     ///
@@ -227,7 +235,7 @@ impl<T> Receiver<T> {
         self.core.is_full()
     }
 
-    /// How many values the channel can hold; `None` if there is no bound.
+    /// Returns how many values the channel can hold. `None` means any number.
     ///
     /// # Examples
     ///
@@ -238,7 +246,7 @@ impl<T> Receiver<T> {
         self.core.capacity()
     }
 
-    /// Whether both receive from the same channel.
+    /// Returns `true` if both receivers belong to the same channel.
     ///
     /// # Examples
     ///
@@ -273,21 +281,21 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// What [`Receiver::iter`] returns.
+/// An iterator over the values of a channel, which waits for each. [`Receiver::iter`] returns it.
 #[derive(Clone)]
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
-/// What [`Receiver::try_iter`] returns.
+/// An iterator over the values that are in a channel, which never waits. [`Receiver::try_iter`] returns it.
 #[derive(Clone)]
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct TryIter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
-/// A receiver as an iterator that owns it.
+/// An iterator over the values of a channel that owns the receiver.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct IntoIter<T> {
     receiver: Receiver<T>,

@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::error::{SendError, SendTimeoutError, TrySendError};
 use crate::sys::clock::Time;
 
-/// The end of a channel that sends; when the last clone is dropped, the channel disconnects.
+/// The end of a channel that sends. When the last clone is dropped, the channel disconnects.
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ use crate::sys::clock::Time;
 /// assert_eq!(receiver.into_iter().collect::<Vec<_>>(), ["Ada", "Bob"]);
 /// ```
 ///
-/// It is `Send` and `Sync` when `T` is `Send`:
+/// It is `Send` and `Sync` if `T` is `Send`:
 ///
 /// ```compile_fail
 /// fn is_send<T: Send>() {}
@@ -45,22 +45,22 @@ impl<T> Sender<T> {
         Sender { core }
     }
 
-    /// Sends a value, and waits for room if it must.
+    /// Sends a value, and waits for room if there is none.
     ///
-    /// If there is room, or a receiver waits, this does not yield. Otherwise the calling green thread yields, and the
-    /// receiver that makes room, or at a rendezvous takes the value, wakes it, in order of arrival. A rendezvous always
-    /// yields, even if a receiver waits: when it returns, the value has been taken.
+    /// If there is room, or a receiver waits, the call does not yield. Otherwise the calling green thread yields. It is woken by
+    /// the receiver that makes room, or, at a rendezvous, takes the value; senders are woken in the order of their arrival. A
+    /// rendezvous always yields, even if a receiver waits: when the call returns, the value has been taken.
     ///
-    /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; the value is dropped then,
-    /// unless it has been taken.
+    /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding. The value is dropped then, unless
+    /// it has been taken.
     ///
     /// # Errors
     ///
-    /// If all receivers have gone; the error contains the value.
+    /// Returns [`SendError`] with the value if all receivers have gone.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -80,11 +80,13 @@ impl<T> Sender<T> {
 
     /// Sends a value if there is room or a receiver waits. Never waits.
     ///
-    /// At a rendezvous this hands the value to the channel for the receiver that waits, without waiting until that has run.
+    /// At a rendezvous the value is handed to the channel for the waiting receiver. The call does not wait until that receiver
+    /// has run.
     ///
     /// # Errors
     ///
-    /// If there is no room, or all receivers have gone; the error contains the value.
+    /// Returns the value in [`TrySendError::Full`] if there is no room, and in [`TrySendError::Disconnected`] if all receivers
+    /// have gone.
     ///
     /// # Examples
     ///
@@ -103,11 +105,14 @@ impl<T> Sender<T> {
         self.core.try_send(value)
     }
 
-    /// Like [`send`](Sender::send), but waits no longer than `timeout`.
+    /// Sends a value, and waits for at most `timeout` if there is no room.
+    ///
+    /// In all else it is like [`send`](Sender::send).
     ///
     /// # Errors
     ///
-    /// If the time is over, or all receivers have gone; the error contains the value, which has not been taken.
+    /// Returns the value, which has not been taken, in [`SendTimeoutError::Timeout`] if the time is over, and in
+    /// [`SendTimeoutError::Disconnected`] if all receivers have gone.
     ///
     /// # Panics
     ///
@@ -127,7 +132,9 @@ impl<T> Sender<T> {
         self.core.send(value, Some(Time::after(timeout)))
     }
 
-    /// Like [`send`](Sender::send), but waits no longer than until `deadline`.
+    /// Sends a value, and waits until `deadline` at the latest if there is no room.
+    ///
+    /// In all else it is like [`send`](Sender::send).
     ///
     /// # Errors
     ///
@@ -150,7 +157,7 @@ impl<T> Sender<T> {
         self.core.send(value, Some(Time::from_instant(deadline)))
     }
 
-    /// How many values are in the channel and promised to nobody; 0 for a rendezvous.
+    /// Returns how many values are in the channel, without those that are reserved for waiting receivers. A rendezvous has 0.
     ///
     /// # Examples
     ///
@@ -163,7 +170,8 @@ impl<T> Sender<T> {
         self.core.len()
     }
 
-    /// Whether there are no values in the channel but those that are promised; always true of a rendezvous.
+    /// Returns `true` if the channel has no value but those that are reserved for waiting receivers. A rendezvous is always
+    /// empty.
     ///
     /// # Examples
     ///
@@ -177,7 +185,7 @@ impl<T> Sender<T> {
         self.len() == 0
     }
 
-    /// Whether the channel holds as many values as it can; always true of a rendezvous.
+    /// Returns `true` if the channel holds as many values as it can. A rendezvous is always full.
     ///
     /// # Examples
     ///
@@ -191,7 +199,7 @@ impl<T> Sender<T> {
         self.core.is_full()
     }
 
-    /// How many values the channel can hold; `None` if there is no bound.
+    /// Returns how many values the channel can hold. `None` means any number.
     ///
     /// # Examples
     ///
@@ -205,7 +213,7 @@ impl<T> Sender<T> {
         self.core.capacity()
     }
 
-    /// Whether both send to the same channel.
+    /// Returns `true` if both senders belong to the same channel.
     ///
     /// # Examples
     ///
