@@ -13,11 +13,13 @@ use thiserror::Error;
 ///
 /// It travels by [`std::panic::resume_unwind`], so the panic hook never sees it. It can be caught with
 /// [`std::panic::catch_unwind`]; cleanup after that may wait.
+#[doc(alias = "CancelledError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
 #[error("the green thread was killed")]
 pub struct GreenletExit;
 
 /// Raised in a greenlet that waits in the hub when somebody switches to it by hand.
+#[doc(alias = "InvalidSwitchError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("switched by hand into a greenlet that waits in the hub")]
 pub struct InvalidSwitch;
@@ -127,6 +129,7 @@ pub struct Interrupted {
 /// What a process had written when the time was over: in the [`io::Error`] of kind `TimedOut` of
 /// [`Command::output_timeout`](crate::process::Command::output_timeout) and its siblings, where
 /// [`io::Error::downcast`] finds it.
+#[doc(alias = "TimeoutExpired")]
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the process was not done in time")]
 pub struct PartialOutput {
@@ -220,6 +223,7 @@ impl Elapsed {
 }
 
 /// A wait with a time limit of its own ended without what it waited for.
+#[doc(alias = "TimeoutError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
 #[error("timed out")]
 pub struct TimedOut;
@@ -566,6 +570,7 @@ impl From<RecvError> for RecvTimeoutError {
 }
 
 /// A queue did not take an item, as [`Ordered::put`](crate::queue::Ordered::put) and its forms tell; the item comes back.
+#[doc(alias("Full", "QueueFull"))]
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 pub enum PutError<T> {
     /// There was no room, or none before the time was over. Without a time limit `put` never says so.
@@ -621,6 +626,7 @@ impl<T> fmt::Debug for PutError<T> {
 
 /// A queue gave no item, as [`Ordered::get`](crate::queue::Ordered::get), [`Ordered::peek`](crate::queue::Ordered::peek) and
 /// their forms tell.
+#[doc(alias("Empty", "QueueEmpty"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum GetError {
     /// There was no item, or none before the time was over, that is not promised to another. Without a time limit `get` never

@@ -91,7 +91,7 @@ pub use crate::error::{
 /// sender.send("over to you").unwrap();
 /// assert_eq!(other.join().unwrap(), Ok("over to you"));
 /// ```
-#[doc(alias = "rendezvous")]
+#[doc(alias("rendezvous", "Channel"))]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     ends(capacity)
 }

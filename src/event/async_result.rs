@@ -49,6 +49,7 @@ use crate::task::{Link, Notice, Subscription, Waitable};
 /// fn is_sync<T: Sync>() {}
 /// is_sync::<greenloop::event::AsyncResult<std::cell::Cell<u32>>>();
 /// ```
+#[doc(alias = "Future")]
 pub struct AsyncResult<T> {
     state: Lock<State<T>>,
     origin: Origin,
@@ -93,6 +94,7 @@ impl<T> AsyncResult<T> {
     /// result.set(Ok(1));
     /// assert_eq!(result.get(), Ok(1));
     /// ```
+    #[doc(alias = "set_result")]
     pub fn set(&self, value: T) {
         let value = Arc::new(value);
         let mut state = self.state.lock();
@@ -116,7 +118,7 @@ impl<T> AsyncResult<T> {
     /// result.set(());
     /// assert!(result.is_ready());
     /// ```
-    #[doc(alias = "ready")]
+    #[doc(alias("ready", "done"))]
     pub fn is_ready(&self) -> bool {
         self.state.lock().value.is_some()
     }
@@ -200,6 +202,7 @@ impl<T> AsyncResult<T> {
     /// linked.set(7);
     /// assert_eq!(receiver.recv(), Ok("ready"));
     /// ```
+    #[doc(alias = "add_done_callback")]
     pub fn link(&self, function: impl FnOnce() + Send + 'static) -> Link {
         self.origin.link(false, function, |notice| self.subscribe(notice))
     }
@@ -315,6 +318,7 @@ impl<T: Clone> AsyncResult<T> {
     /// # Examples
     ///
     /// See [`AsyncResult`].
+    #[doc(alias = "result")]
     pub fn get(&self) -> T {
         let value = self.stand(None).expect("a wait without a deadline ends with a value");
         T::clone(&value)
@@ -383,7 +387,7 @@ impl<T: Clone> AsyncResult<T> {
     /// result.set(1);
     /// assert_eq!(result.try_get(), Some(1));
     /// ```
-    #[doc(alias = "get_nowait")]
+    #[doc(alias("get_nowait", "value"))]
     pub fn try_get(&self) -> Option<T> {
         let value = self.state.lock().value.clone();
         value.map(|value| T::clone(&value))

@@ -78,6 +78,7 @@ impl Event {
     /// event.set();
     /// assert!(event.is_set());
     /// ```
+    #[doc(alias = "isSet")]
     #[inline]
     pub fn is_set(&self) -> bool {
         // Acquire: who sees the event set sees what was done before it was set.

@@ -41,6 +41,7 @@ use crate::sys::clock::Time;
 /// fs::remove_file(path)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias("tp_read", "tp_write", "FileObject", "FileObjectThread", "FileObjectBlock"))]
 pub struct File {
     file: AnyFile<std::fs::File>,
 }

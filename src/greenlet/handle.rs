@@ -100,6 +100,7 @@ impl AnyGreenlet {
     /// greenlet.switch(1).unwrap();
     /// assert!(greenlet.is_dead());
     /// ```
+    #[doc(alias = "dead")]
     pub fn is_dead(&self) -> bool {
         self.header.life.get() == Life::Dead
     }

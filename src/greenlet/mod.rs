@@ -89,6 +89,7 @@ pub(crate) fn in_common<R>(function: impl FnOnce() -> R) -> R {
 /// let inside = Greenlet::new(|_: bool| current() == main());
 /// assert_eq!(inside.switch(true).unwrap(), false);
 /// ```
+#[doc(alias("getcurrent", "current_thread", "current_task"))]
 pub fn current() -> AnyGreenlet {
     let thread = thread();
     AnyGreenlet::of_fiber(thread.current(), &thread)
@@ -105,6 +106,7 @@ pub fn current() -> AnyGreenlet {
 /// let inside = Greenlet::new(|_: bool| main().is_current());
 /// assert_eq!(inside.switch(true).unwrap(), false);
 /// ```
+#[doc(alias = "main_thread")]
 pub fn main() -> AnyGreenlet {
     let thread = thread();
     AnyGreenlet::of_fiber(thread.main(), &thread)

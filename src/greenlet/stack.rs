@@ -206,6 +206,7 @@ impl SizeClass {
 /// let deep = greenloop::spawn(|| [0u8; 700_000].iter().filter(|byte| **byte == 0).count());
 /// assert_eq!(deep.join().unwrap(), 700_000);
 /// ```
+#[doc(alias = "stack_size")]
 pub fn set_default_stack_size(bytes: usize) -> Result<(), StackError> {
     let class = SizeClass::fitting(bytes)?;
     // Relaxed: a number on its own.

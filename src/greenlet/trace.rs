@@ -56,6 +56,7 @@ pub type Tracer = dyn Fn(&Trace);
 /// settrace(None);
 /// assert_eq!(*seen.borrow(), [Event::Switch, Event::Switch]);
 /// ```
+#[doc(alias = "gettrace")]
 pub fn settrace(hook: Option<Rc<Tracer>>) -> Option<Rc<Tracer>> {
     let thread = thread();
     thread.trace_from_now_on(hook.is_some());

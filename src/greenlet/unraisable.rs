@@ -16,6 +16,7 @@ const DISCARDED_IN_A_ROW: usize = 16;
 /// An error that cannot reach any caller, as the hook of [`set_uncaught_hook`] gets it.
 ///
 /// Its `Display` is the line that the default hook prints.
+#[doc(alias = "ExceptHookArgs")]
 pub struct Uncaught<'a> {
     place: &'a str,
     payload: Option<&'a (dyn Any + Send)>,
@@ -126,6 +127,14 @@ pub(super) unsafe fn release_lock() {
 /// greenloop::yield_now();
 /// assert!(seen.lock().unwrap().ends_with("panicked: no one will know"));
 /// ```
+#[doc(alias(
+    "handle_error",
+    "handle_system_error",
+    "print_exception",
+    "NOT_ERROR",
+    "SYSTEM_ERROR",
+    "excepthook"
+))]
 pub fn set_uncaught_hook(hook: Option<Arc<UncaughtHook>>) {
     let former = mem::replace(&mut *HOOK.lock(), hook);
     drop(former);

@@ -13,6 +13,7 @@ thread_local! {
 }
 
 /// How a hub finds out that a descriptor is ready.
+#[doc(alias("supported_backends", "recommended_backends", "embeddable_backends"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Driver {

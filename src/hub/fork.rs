@@ -70,6 +70,7 @@ pub enum Fork {
 /// other.join().unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias("reinit", "fork_and_watch", "fork_gevent"))]
 pub unsafe fn fork() -> io::Result<Fork> {
     // SAFETY: the caller's promise.
     let child = unsafe { process::fork() }?;

@@ -29,6 +29,7 @@ impl Hub {
     /// # Panics
     ///
     /// If the OS thread ends, in a destructor of a thread-local that runs after the hub's end.
+    #[doc(alias("get_hub", "get_running_loop", "get_event_loop"))]
     pub fn current() -> Hub {
         Hub { state: hub() }
     }
@@ -82,6 +83,7 @@ impl Hub {
     }
 
     /// How many green threads of this hub have not ended, those that have not begun included.
+    #[doc(alias = "active_count")]
     pub fn alive(&self) -> usize {
         self.state().map_or(0, |hub| hub.alive.get())
     }

@@ -53,6 +53,7 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 ///
 /// Made by [`pipe`], or from any descriptor that can be read from, which is then in nonblocking mode until it is given back
 /// or dropped.
+#[doc(alias("make_nonblocking", "nb_read", "FileObject", "FileObjectPosix"))]
 pub struct PipeReader {
     end: End,
 }
@@ -65,6 +66,7 @@ pub struct PipeReader {
 ///
 /// Made by [`pipe`], or from any descriptor that can be written to, which is then in nonblocking mode until it is given back
 /// or dropped.
+#[doc(alias("make_nonblocking", "nb_write", "FileObject", "FileObjectPosix"))]
 pub struct PipeWriter {
     end: End,
 }

@@ -37,6 +37,7 @@ use crate::sys::{descriptor, poll};
 /// assert_eq!(waiter.join().unwrap()?, "hello");
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "wait_read")]
 pub fn wait_readable(fd: impl AsFd) -> io::Result<()> {
     wait_fd(fd, Interest::READABLE, None).map(drop)
 }
@@ -57,6 +58,7 @@ pub fn wait_readable(fd: impl AsFd) -> io::Result<()> {
 /// drop(reader);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "wait_write")]
 pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
     wait_fd(fd, Interest::WRITABLE, None).map(drop)
 }

@@ -16,6 +16,7 @@ use crate::sys::original;
 /// let coverage = greenloop::monkey::patch_all();
 /// assert!(coverage.is_complete(), "{coverage}");
 /// ```
+#[doc(alias = "MonkeyPatchWarning")]
 #[derive(Clone, Debug)]
 pub struct Coverage {
     parts: Parts,

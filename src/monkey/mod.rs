@@ -178,6 +178,7 @@ pub use coverage::Coverage;
 pub use parts::Parts;
 
 /// The C library's own functions, as they were before: what waits there stops its OS thread.
+#[doc(alias = "get_original")]
 pub mod original {
     pub use crate::sys::original::*;
 }
@@ -265,6 +266,7 @@ pub fn isolate(isolated: bool) {
 ///
 /// assert!(!is_patched(Parts::TIME)); // nothing is, before somebody does it
 /// ```
+#[doc(alias("is_module_patched", "is_object_patched"))]
 pub fn is_patched(parts: Parts) -> bool {
     parts::patched().contains(parts)
 }

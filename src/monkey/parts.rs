@@ -22,19 +22,25 @@ impl Parts {
     /// No part.
     pub const NONE: Parts = Parts(0);
     /// `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield`: `std::thread::sleep` and `yield_now`.
+    #[doc(alias = "patch_time")]
     pub const TIME: Parts = Parts(1);
     /// `connect`, `accept` and everything that sends and receives, `read` and `write` on pipes and terminals included.
+    #[doc(alias = "patch_socket")]
     pub const SOCKET: Parts = Parts(2);
     /// `poll`, `select`, `epoll_wait` and their siblings.
+    #[doc(alias = "patch_select")]
     pub const SELECT: Parts = Parts(4);
     /// `getaddrinfo`.
+    #[doc(alias = "patch_dns")]
     pub const DNS: Parts = Parts(8);
     /// `waitpid`, `waitid`: `std::process::Child::wait`.
+    #[doc(alias("patch_os", "patch_subprocess"))]
     pub const PROCESS: Parts = Parts(16);
     /// `flock`; `pread`, `fsync` and `fdatasync`, and with [`SOCKET`](Parts::SOCKET) `read` and `write` on regular files, on
     /// another OS thread.
     pub const FILES: Parts = Parts(32);
     /// `futex`, `pthread_join` and `pthread_mutex_lock`: the locks of std, the end of its threads, and the locks of C.
+    #[doc(alias = "patch_thread")]
     pub const THREADS: Parts = Parts(64);
     /// Every part.
     pub const ALL: Parts = Parts(127);

@@ -76,8 +76,7 @@ static RESOLVERS: ThreadPool = ThreadPool::new(LOOKUPS);
 /// assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[doc(alias = "getaddrinfo")]
-#[doc(alias = "gethostbyname")]
+#[doc(alias("getaddrinfo", "gethostbyname", "gethostbyname_ex", "gaierror", "herror"))]
 pub fn lookup_host(host: impl ToSocketAddrs) -> io::Result<impl Iterator<Item = SocketAddr>> {
     host.to_socket_addrs()
 }
@@ -137,6 +136,7 @@ pub fn system_lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// # set_lookup(None);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "resolver")]
 pub fn set_lookup(lookup: Option<Arc<Lookup>>) -> Option<Arc<Lookup>> {
     std::mem::replace(&mut *LOOKUP.write().unwrap_or_else(PoisonError::into_inner), lookup)
 }

@@ -174,6 +174,7 @@ macro_rules! common {
         /// assert!(socket.close().is_err());
         /// # Ok::<(), std::io::Error>(())
         /// ```
+        #[doc(alias = "cancel_wait")]
         pub fn close(&self) -> io::Result<()> {
             self.source.close()
         }
@@ -215,6 +216,7 @@ macro_rules! listener {
         /// assert_eq!(format!("{:?}", clone.local_addr()?), format!("{:?}", socket.local_addr()?));
         /// # Ok::<(), std::io::Error>(())
         /// ```
+        #[doc(alias = "dup")]
         pub fn try_clone(&self) -> io::Result<$socket> {
             let inner = self.source.get_ref().try_clone()?;
             Ok($socket { source: self.source.sibling(inner)?, listening: self.listening.clone() })
@@ -234,6 +236,7 @@ macro_rules! listener {
         /// assert_eq!(socket.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         /// # Ok::<(), std::io::Error>(())
         /// ```
+        #[doc(alias = "setblocking")]
         pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
             self.source.set_nonblocking(nonblocking);
             Ok(())
@@ -277,6 +280,7 @@ macro_rules! transfer {
         /// assert!(clone.take_error()?.is_none());
         /// # Ok::<(), std::io::Error>(())
         /// ```
+        #[doc(alias = "dup")]
         pub fn try_clone(&self) -> io::Result<$socket> {
             let inner = self.source.get_ref().try_clone()?;
             Ok($socket { source: self.source.sibling(inner)? })
@@ -295,6 +299,7 @@ macro_rules! transfer {
         /// socket.set_nonblocking(true)?;
         /// # Ok::<(), std::io::Error>(())
         /// ```
+        #[doc(alias = "setblocking")]
         pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
             // The transfers ask for no wait each time, so this is for whoever gets the descriptor.
             self.source.get_ref().set_nonblocking(nonblocking)?;
@@ -321,6 +326,7 @@ macro_rules! transfer {
         /// assert!(socket.set_read_timeout(Some(Duration::ZERO)).is_err());
         /// # Ok::<(), std::io::Error>(())
         /// ```
+        #[doc(alias = "settimeout")]
         pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
             self.source.get_ref().set_read_timeout(timeout)?;
             self.source.set_timeout(Direction::Read, timeout);
@@ -364,6 +370,7 @@ macro_rules! transfer {
         /// assert_eq!(socket.read_timeout()?, None);
         /// # Ok::<(), std::io::Error>(())
         /// ```
+        #[doc(alias = "gettimeout")]
         pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
             Ok(self.source.timeout(Direction::Read))
         }

@@ -31,6 +31,7 @@ use crate::io::socket::Accept;
 /// assert_eq!(peer, client.local_addr()?);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "socket")]
 pub struct TcpListener {
     source: Source<std::net::TcpListener>,
     listening: Listening,
@@ -56,6 +57,7 @@ impl TcpListener {
     /// assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias("create_server", "listen"))]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
         let addresses: Vec<_> = addr.to_socket_addrs()?.collect();
         let inner = std::net::TcpListener::bind(addresses.as_slice())?;
@@ -78,6 +80,7 @@ impl TcpListener {
     /// assert_ne!(listener.local_addr()?.port(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }

@@ -34,6 +34,7 @@ use crate::sys::socket::Taking;
 /// assert_eq!(&buffer, b"ping");
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias("socket", "recv_into", "sendall", "makefile", "StreamReader", "StreamWriter"))]
 pub struct TcpStream {
     source: Source<std::net::TcpStream>,
 }
@@ -66,6 +67,7 @@ impl TcpStream {
     /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias("create_connection", "open_connection"))]
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
         connect::any(addr)
     }
@@ -115,6 +117,7 @@ impl TcpStream {
     /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "settimeout")]
     pub fn connect_within<A: ToSocketAddrs>(addr: A, timeout: Duration) -> io::Result<TcpStream> {
         connect::within(addr, timeout)
     }
@@ -134,6 +137,7 @@ impl TcpStream {
     /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().peer_addr()
     }
@@ -154,6 +158,7 @@ impl TcpStream {
     /// assert_eq!(stream.local_addr()?, peer);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }

@@ -28,6 +28,7 @@ use crate::sys::socket::Taking;
 /// assert_eq!(other.recv_from(&mut buffer)?, (4, one.local_addr()?));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "socket")]
 pub struct UdpSocket {
     source: Source<std::net::UdpSocket>,
 }
@@ -75,6 +76,7 @@ impl UdpSocket {
     /// assert_eq!(socket.recv_from(&mut buffer)?, (10, sender.local_addr()?));
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias("recvfrom", "recvfrom_into"))]
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (count, address) = self.source.run(ReceiveFrom { buffer: buf, taking: Taking::Consume })?;
         Ok((count, address.to_ip()?))
@@ -122,6 +124,7 @@ impl UdpSocket {
     /// assert_eq!(socket.send_to(b"to myself", socket.local_addr()?)?, 9);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "sendto")]
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         let Some(address) = addr.to_socket_addrs()?.next() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"));
@@ -143,6 +146,7 @@ impl UdpSocket {
     /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().peer_addr()
     }
@@ -161,6 +165,7 @@ impl UdpSocket {
     /// assert!(socket.local_addr()?.ip().is_loopback());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }
@@ -233,6 +238,7 @@ impl UdpSocket {
     /// assert_eq!(&buffer, b"to m");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "recv_into")]
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.source.run(Receive { buffer: buf, taking: Taking::Consume, short: Short::Usual })
     }

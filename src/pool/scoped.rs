@@ -29,6 +29,7 @@ pub struct ScopedPool<'scope, 'env: 'scope> {
 /// let lengths = greenloop::pool::scope(2, |pool| pool.map(&words, |word| word.len()));
 /// assert_eq!(lengths.into_iter().flatten().sum::<usize>(), 15);
 /// ```
+#[doc(alias = "TaskGroup")]
 pub fn scope<'env, F, R>(size: usize, body: F) -> R
 where
     F: for<'scope> FnOnce(ScopedPool<'scope, 'env>) -> R,

@@ -165,7 +165,7 @@ impl Child {
     /// assert!(child.try_wait()?.is_some_and(|status| status.success()));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[doc(alias = "poll")]
+    #[doc(alias("poll", "returncode"))]
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = self.inner_mut().try_wait()?;
         self.waited_for |= status.is_some();

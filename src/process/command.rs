@@ -25,7 +25,7 @@ use crate::sys::clock::Time;
 /// assert_eq!(output.stdout, b"hello\n");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[doc(alias = "Popen")]
+#[doc(alias("Popen", "posix_spawn", "posix_spawnp", "create_subprocess_exec", "create_subprocess_shell"))]
 pub struct Command {
     inner: std::process::Command,
     /// Which of standard input, output and error have been set: [`output`](Command::output) leaves those.
@@ -127,6 +127,7 @@ impl Command {
 
     /// Sets standard output: this process's for [`spawn`](Command::spawn) and [`status`](Command::status), a pipe for
     /// [`output`](Command::output) unless it is set.
+    #[doc(alias("PIPE", "DEVNULL"))]
     pub fn stdout<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
         self.inner.stdout(cfg);
         self.set[1] = true;
@@ -195,7 +196,7 @@ impl Command {
     /// assert_eq!(greenloop::process::Command::new("false").status()?.code(), Some(1));
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[doc(alias = "call")]
+    #[doc(alias("call", "check_call"))]
     pub fn status(&mut self) -> io::Result<ExitStatus> {
         Child::new(self.inner.spawn()?, true).wait()
     }
@@ -216,7 +217,7 @@ impl Command {
     /// assert_eq!(output.stdout, b"hello\n");
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[doc(alias = "check_output")]
+    #[doc(alias("check_output", "run", "getoutput", "getstatusoutput", "CompletedProcess"))]
     pub fn output(&mut self) -> io::Result<Output> {
         self.output_until(None)
     }

@@ -63,6 +63,7 @@ pub use crate::error::{GetError, PutError};
 /// let queue: Queue<u32> = [3, 1, 2].into_iter().collect();
 /// assert_eq!(queue.try_iter().collect::<Vec<_>>(), [3, 1, 2]);
 /// ```
+#[doc(alias = "SimpleQueue")]
 pub type Queue<T> = Ordered<T, Fifo>;
 
 /// Last in, first out: a stack; see [`Ordered`] for what it does.

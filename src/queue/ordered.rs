@@ -736,6 +736,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// queue.shutdown();
     /// assert!(queue.is_shut_down());
     /// ```
+    #[doc(alias = "is_shutdown")]
     pub fn is_shut_down(&self) -> bool {
         self.lock().shut_down
     }
@@ -793,6 +794,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// assert_eq!(Queue::<u32>::bounded(5).capacity(), Some(5));
     /// assert_eq!(Queue::<u32>::unbounded().capacity(), None);
     /// ```
+    #[doc(alias = "maxsize")]
     pub fn capacity(&self) -> Option<usize> {
         (self.capacity != usize::MAX).then_some(self.capacity)
     }

@@ -46,7 +46,14 @@ use crate::sys::epoll::{Epoll, EpollSet};
 /// selector.unregister(&reader)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[doc(alias = "DefaultSelector")]
+#[doc(alias(
+    "DefaultSelector",
+    "GeventSelector",
+    "BaseSelector",
+    "EpollSelector",
+    "PollSelector",
+    "SelectSelector"
+))]
 pub struct Selector<D = ()> {
     /// Asked for one answer each: a file that is open after its number was closed cannot be taken out, and would answer for ever.
     epoll: RefCell<Epoll>,
@@ -65,6 +72,7 @@ struct Registered<D> {
 }
 
 /// A descriptor that is registered in a [`Selector`].
+#[doc(alias = "SelectorKey")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Key<D> {
     /// The descriptor's number.

@@ -112,6 +112,7 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
     /// let server = DatagramServer::new(socket).handle(|_socket, _datagram, _peer| Ok(()));
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "set_listener")]
     pub fn new(socket: D) -> DatagramServer<D> {
         DatagramServer { socket, limit: usize::MAX, hook: Rc::new(|_| ()) }
     }
@@ -125,7 +126,7 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
     /// let server = greenloop::server::DatagramServer::bind("127.0.0.1:0")?.limit(100);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[doc(alias = "pool")]
+    #[doc(alias("pool", "set_spawn"))]
     pub fn limit(mut self, datagrams: usize) -> DatagramServer<D> {
         self.limit = datagrams;
         self
@@ -150,6 +151,7 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
     /// # Examples
     ///
     /// See [`DatagramServer`].
+    #[doc(alias = "set_handle")]
     pub fn handle(
         self,
         handler: impl Fn(&D, Vec<u8>, D::Address) -> io::Result<()> + 'static,

@@ -45,6 +45,7 @@ pub(super) type Hook<A> = Rc<dyn Fn(ServerError<A>)>;
 /// # Examples
 ///
 /// See the [module](crate::server).
+#[doc(alias = "BaseServer")]
 pub struct Server<A> {
     shared: Rc<Shared<A>>,
 }
@@ -129,6 +130,7 @@ impl<A: Clone + 'static> Server<A> {
     /// # Examples
     ///
     /// See [`stop_accepting`](Server::stop_accepting).
+    #[doc(alias = "started")]
     pub fn is_accepting(&self) -> bool {
         self.shared.accepting.borrow().is_some()
     }
@@ -155,6 +157,7 @@ impl<A: Clone + 'static> Server<A> {
     /// # Examples
     ///
     /// See the [module](crate::server).
+    #[doc(alias("server_host", "server_port"))]
     pub fn local_addr(&self) -> io::Result<A> {
         self.shared.open_arrivals()?.local_addr()
     }
@@ -181,6 +184,7 @@ impl<A: Clone + 'static> Server<A> {
     /// assert!(server.start().is_err());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "stop_timeout")]
     pub fn stop(&self, grace: Duration) {
         let _over = Over(&self.shared.over);
         drop(self.shared.arrivals.take());

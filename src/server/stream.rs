@@ -96,6 +96,7 @@ impl StreamServer {
     /// assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "start_server")]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<StreamServer> {
         Ok(StreamServer::new(TcpListener::bind(addr)?).backlog(BACKLOG))
     }
@@ -119,6 +120,7 @@ impl StreamServer<UnixListener> {
     /// std::fs::remove_file(&path)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "start_unix_server")]
     pub fn bind_unix<P: AsRef<Path>>(path: P) -> io::Result<StreamServer<UnixListener>> {
         Ok(StreamServer::new(UnixListener::bind(path)?).backlog(BACKLOG))
     }
@@ -138,6 +140,7 @@ impl<L: Listener> StreamServer<L> {
     /// assert_eq!(server.local_addr()?, address);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "set_listener")]
     pub fn new(listener: L) -> StreamServer<L> {
         let hook: Hook<L::Address> = Rc::new(|_| ());
         StreamServer { listener, wrap: Box::new(Ok), backlog: None, limit: usize::MAX, hook }
@@ -164,7 +167,7 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
     /// # Examples
     ///
     /// See the [module](crate::server).
-    #[doc(alias = "pool")]
+    #[doc(alias("pool", "set_spawn"))]
     pub fn limit(mut self, connections: usize) -> StreamServer<L, S> {
         self.limit = connections;
         self
@@ -205,6 +208,7 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
     /// });
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias("wrap_socket", "wrap_socket_and_handle"))]
     pub fn wrap<W: 'static>(self, wrap: impl Fn(S) -> io::Result<W> + 'static) -> StreamServer<L, W> {
         let StreamServer { listener, wrap: inner, backlog, limit, hook } = self;
         StreamServer { listener, wrap: Box::new(move |stream| wrap(inner(stream)?)), backlog, limit, hook }
@@ -218,6 +222,7 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
     /// # Examples
     ///
     /// See the [module](crate::server).
+    #[doc(alias = "set_handle")]
     pub fn handle(self, handler: impl Fn(S, L::Address) -> io::Result<()> + 'static) -> Server<L::Address> {
         let StreamServer { listener, wrap, backlog, limit, hook } = self;
         let handle = move |stream, peer| handler(wrap(stream)?, peer);

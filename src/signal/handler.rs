@@ -86,7 +86,7 @@ impl Handler {
 /// assert!(signal::on(1000, || ()).is_err());
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[doc(alias = "signal_handler")]
+#[doc(alias("signal_handler", "signal"))]
 pub fn on(signal: i32, handler: impl Fn() + 'static) -> io::Result<Handler> {
     let handler = Rc::new(handler);
     let tell = move |_| {
@@ -132,7 +132,7 @@ fn run(handler: &dyn Fn()) {
 /// assert_eq!(served.unwrap_err().downcast_ref(), Some(&Interrupted { signal: SIGINT }));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[doc(alias = "KeyboardInterrupt")]
+#[doc(alias("KeyboardInterrupt", "interrupt_main"))]
 pub fn raise_in_main(signal: i32) -> io::Result<Handler> {
     let tell = |signal| hub().raise_in_main(Box::new(Interrupted { signal }));
     Ok(Handler { place: Place::take(&[signal], tell)? })

@@ -30,6 +30,7 @@ use crate::task::{Notice, Subscription, Waitable};
 /// assert_eq!(signals.next(), Some(SIGTERM));
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "sigwait")]
 pub struct Signals {
     received: Receiver<i32>,
     /// Those that are in the channel.

@@ -48,6 +48,7 @@ use crate::sys::lock::{Lock, LockGuard};
 /// assert!(*guard);
 /// # starter.join().unwrap();
 /// ```
+#[doc(alias = "Condition")]
 pub struct Condvar {
     /// Who is called has been notified, and has not locked the mutex since.
     waiters: Lock<Line>,
@@ -153,6 +154,7 @@ impl Condvar {
     /// assert_eq!(*left, 0);
     /// # worker.join().unwrap();
     /// ```
+    #[doc(alias = "wait_for")]
     pub fn wait_while<'a, T: ?Sized>(
         &self,
         mut guard: MutexGuard<'a, T>,
@@ -265,6 +267,7 @@ impl Condvar {
     /// # Examples
     ///
     /// See [`wait_while`](Condvar::wait_while).
+    #[doc(alias = "notifyAll")]
     pub fn notify_all(&self) {
         let waiters = self.waiters.lock();
         let mut left = waiters.waiting();

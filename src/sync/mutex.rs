@@ -61,6 +61,7 @@ const WAIT: &str = "Mutex::lock";
 /// fn is_sync<T: Sync>() {}
 /// is_sync::<greenloop::sync::Mutex<std::rc::Rc<u32>>>();
 /// ```
+#[doc(alias("allocate_lock", "LockType", "Lock"))]
 pub struct Mutex<T: ?Sized> {
     raw: RawMutex,
     poison: Poison,
@@ -136,6 +137,7 @@ impl<T: ?Sized> Mutex<T> {
     /// words.lock().unwrap().push("loop");
     /// assert_eq!(*words.lock().unwrap(), ["green", "loop"]);
     /// ```
+    #[doc(alias = "acquire")]
     #[inline]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         if !self.raw.lock_at_once() {

@@ -49,6 +49,7 @@ const NOBODY: u64 = 0;
 /// fn is_sync<T: Sync>() {}
 /// is_sync::<greenloop::sync::ReentrantLock<std::rc::Rc<u32>>>();
 /// ```
+#[doc(alias = "RLock")]
 pub struct ReentrantLock<T: ?Sized> {
     raw: RawMutex,
     /// Written only by the holder, so that everybody can trust to find its own number there only while it is the holder.
@@ -108,6 +109,7 @@ impl<T: ?Sized> ReentrantLock<T> {
     /// # Examples
     ///
     /// See [`ReentrantLock`].
+    #[doc(alias = "acquire")]
     pub fn lock(&self) -> ReentrantLockGuard<'_, T> {
         self.lock_or(|| self.raw.lock_at_once() || self.raw.lock_contended(WAIT, None))
             .expect("a wait without a deadline ends with the lock")

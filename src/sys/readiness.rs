@@ -22,8 +22,10 @@ impl Interest {
     /// Nothing: not asked for by users, so that a wait always waits for something.
     pub(crate) const NONE: Interest = Interest(0);
     /// A read would not block: there are bytes, a connection to accept, the end of the stream, or an error.
+    #[doc(alias = "EVENT_READ")]
     pub const READABLE: Interest = Interest(1);
     /// A write would not block: there is room, or an error.
+    #[doc(alias = "EVENT_WRITE")]
     pub const WRITABLE: Interest = Interest(2);
     /// Either of the two.
     pub const BOTH: Interest = Interest(3);

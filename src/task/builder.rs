@@ -26,6 +26,14 @@ use crate::sys::clock::Time;
 /// let length = greenloop::spawn({ let name = name.clone(); move || name.len() });
 /// assert_eq!(length.join().unwrap(), 12);
 /// ```
+#[doc(alias(
+    "spawn_raw",
+    "start_new",
+    "start_new_thread",
+    "start_joinable_thread",
+    "create_task",
+    "ensure_future"
+))]
 #[inline]
 #[track_caller]
 pub fn spawn<F, T>(function: F) -> JoinHandle<T>
@@ -52,6 +60,7 @@ where
 /// let later = greenloop::spawn_later(Duration::from_millis(1), || "done");
 /// assert_eq!(later.join().unwrap(), "done");
 /// ```
+#[doc(alias = "Timer")]
 #[track_caller]
 pub fn spawn_later<F, T>(delay: Duration, function: F) -> JoinHandle<T>
 where
@@ -155,6 +164,7 @@ impl Builder {
     /// assert!(later.join().unwrap_err().is_killed());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "start_later")]
     pub fn delay(mut self, delay: Duration) -> Builder {
         self.delay = Some(delay);
         self
@@ -224,6 +234,7 @@ impl Builder {
     /// assert_eq!(impossible.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "start")]
     #[track_caller]
     pub fn spawn<F, T>(self, function: F) -> io::Result<JoinHandle<T>>
     where

@@ -22,6 +22,7 @@ use crate::sys::lock::Lock;
 /// let sum = block_on(async { spawn(|| 1).await.unwrap() + spawn(|| 2).await.unwrap() });
 /// assert_eq!(sum, 3);
 /// ```
+#[doc(alias("run", "wrap_future"))]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let signal = Arc::new(Signal::default());

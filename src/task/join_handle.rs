@@ -51,6 +51,7 @@ pub enum Outcome {
 /// let (first, second) = (spawn(|| ()), spawn(|| ()));
 /// assert_ne!(first.id(), second.id());
 /// ```
+#[doc(alias = "get_ident")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub(super) u64);
 
@@ -84,6 +85,7 @@ impl fmt::Display for TaskId {
 /// greenloop::idle(); // let it run
 /// assert_eq!(elsewhere.join().unwrap(), "done");
 /// ```
+#[doc(alias("Thread", "Future", "Task"))]
 pub struct JoinHandle<T> {
     task: Shared<dyn Join<T>>,
 }
@@ -121,6 +123,7 @@ impl<T> JoinHandle<T> {
     /// let answer = greenloop::spawn(|| 6 * 7);
     /// assert_eq!(answer.join().unwrap(), 42);
     /// ```
+    #[doc(alias("successful", "value", "exception", "exc_info", "get", "result"))]
     #[inline]
     pub fn join(self) -> Result<T, JoinError> {
         self.wait_until(None);
@@ -211,6 +214,7 @@ impl<T> JoinHandle<T> {
     /// task.wait();
     /// assert!(task.is_finished());
     /// ```
+    #[doc(alias("dead", "ready", "is_alive", "done"))]
     pub fn is_finished(&self) -> bool {
         self.task.core().has_ended()
     }
@@ -320,6 +324,7 @@ impl<T> JoinHandle<T> {
     /// task.link(move |outcome| sender.send(outcome).unwrap());
     /// assert_eq!(receiver.recv(), Ok(Outcome::Returned));
     /// ```
+    #[doc(alias("rawlink", "add_done_callback"))]
     pub fn link(&self, function: impl FnOnce(Outcome) + Send + 'static) -> Link {
         let (core, function) = (self.task.core(), Linked::new(self.id().0, function));
         let ticket = core.link(function.clone());
@@ -416,6 +421,7 @@ impl<T> JoinHandle<T> {
     /// let (first, second) = (spawn(|| ()), spawn(|| ()));
     /// assert_ne!(first.id(), second.id());
     /// ```
+    #[doc(alias("minimal_ident", "ident"))]
     pub fn id(&self) -> TaskId {
         TaskId(self.task.core().id)
     }
@@ -428,6 +434,7 @@ impl<T> JoinHandle<T> {
     /// let task = greenloop::spawn(|| ());
     /// assert_eq!(task.spawned_at().file(), file!());
     /// ```
+    #[doc(alias = "spawning_stack")]
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.task.core().place
     }

@@ -56,6 +56,7 @@ static INHERITED: AtomicBool = AtomicBool::new(false);
 /// let inner = || greenloop::spawn(|| REQUEST.with_borrow(|request| format!("{request} {}", DEPTH.get()))).join().unwrap();
 /// assert_eq!(greenloop::spawn(inner).join().unwrap(), "GET / 2");
 /// ```
+#[doc(alias("spawn_tree_locals", "local", "ContextVar"))]
 #[macro_export]
 macro_rules! greenlet_local {
     () => {};

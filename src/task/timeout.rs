@@ -34,6 +34,7 @@ use crate::sys::clock::Time;
 /// let late = with_timeout(Duration::from_millis(1), || sleep(Duration::from_secs(60)));
 /// assert_eq!(late.unwrap_err().limit(), Duration::from_millis(1));
 /// ```
+#[doc(alias("timeout", "wait_for", "timeout_at"))]
 pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<R, Elapsed> {
     let mut timeout = Timeout::new(limit);
     timeout.arm();
@@ -120,6 +121,7 @@ impl Timeout {
     /// assert_eq!(timeout.start(), Ok(()));
     /// assert_eq!(timeout.start(), Err(AlreadyStarted));
     /// ```
+    #[doc(alias = "start_new")]
     pub fn start(&mut self) -> Result<(), AlreadyStarted> {
         if self.is_started() {
             return Err(AlreadyStarted);
@@ -153,6 +155,7 @@ impl Timeout {
     /// sleep(Duration::from_millis(2)); // not ended by the timeout
     /// assert!(!timeout.is_started());
     /// ```
+    #[doc(alias = "close")]
     pub fn cancel(&mut self) {
         if let Some(armed) = self.armed.take() {
             disarm_timeout(armed);
@@ -173,6 +176,7 @@ impl Timeout {
     /// timeout.cancel();
     /// assert!(!timeout.is_started());
     /// ```
+    #[doc(alias = "pending")]
     pub fn is_started(&self) -> bool {
         self.armed.is_some()
     }

@@ -445,6 +445,7 @@ impl<W: Waitable + ?Sized> fmt::Debug for IterWait<'_, W> {
 /// let order: Vec<_> = iwait([&slow, &fast]).map(|task| task.id()).collect();
 /// assert_eq!(order, [fast.id(), slow.id()]);
 /// ```
+#[doc(alias = "as_completed")]
 pub fn iwait<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item = &'a W>) -> IterWait<'a, W> {
     IterWait::new(objects, None)
 }
@@ -508,6 +509,7 @@ pub fn wait_timeout<'a, W: Waitable + ?Sized + 'a>(
 /// assert!(wait_any([&unset, &set]).is_some_and(Event::is_set));
 /// assert!(wait_any::<Event>([]).is_none());
 /// ```
+#[doc(alias = "FIRST_COMPLETED")]
 pub fn wait_any<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item = &'a W>) -> Option<&'a W> {
     iwait(objects).next()
 }
@@ -524,6 +526,7 @@ pub fn wait_any<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item =
 /// let squares: Vec<u32> = squares.into_iter().map(|task| task.join().unwrap()).collect();
 /// assert_eq!(squares, [1, 4, 9]);
 /// ```
+#[doc(alias = "ALL_COMPLETED")]
 pub fn joinall<'a, T: 'a>(tasks: impl IntoIterator<Item = &'a JoinHandle<T>>) -> Vec<&'a JoinHandle<T>> {
     wait(tasks)
 }
@@ -568,6 +571,7 @@ pub fn joinall_timeout<'a, T: 'a>(
 /// let failing = [spawn(|| 1), spawn(|| std::panic::resume_unwind(Box::new("broken")))];
 /// assert!(try_joinall(failing).unwrap_err().is_panic());
 /// ```
+#[doc(alias("FIRST_EXCEPTION", "gather"))]
 pub fn try_joinall<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Result<Vec<T>, JoinError> {
     let tasks: Vec<_> = tasks.into_iter().collect();
     let failed = iwait(&tasks).find(|task| task.has_failed()).map(|task| task.id());

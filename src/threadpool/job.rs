@@ -28,6 +28,7 @@ use crate::task::{Notice, Subscription, Waitable};
 /// let failing = pool.spawn(|| -> u32 { std::panic::resume_unwind(Box::new("no")) });
 /// assert!(failing.join().unwrap_err().is_panic());
 /// ```
+#[doc(alias("ThreadResult", "Future"))]
 pub struct Job<T> {
     slot: Arc<Lock<Slot<T>>>,
     /// Whether nobody wants the job done once this is dropped.
@@ -88,6 +89,7 @@ impl<T: Send + 'static> Job<T> {
     /// let pool = greenloop::threadpool::ThreadPool::new(1);
     /// assert_eq!(pool.spawn(|| 40 + 2).join().unwrap(), 42);
     /// ```
+    #[doc(alias = "result")]
     pub fn join(self) -> Result<T, JoinError> {
         self.take().map_err(JoinError::Panicked)
     }
@@ -168,6 +170,7 @@ impl<T> Job<T> {
     /// let pool = greenloop::threadpool::ThreadPool::new(0);
     /// assert!(!pool.spawn(|| ()).is_finished());
     /// ```
+    #[doc(alias = "done")]
     pub fn is_finished(&self) -> bool {
         self.slot.lock().is_finished()
     }

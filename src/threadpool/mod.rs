@@ -84,6 +84,7 @@ static APART: ThreadPool = ThreadPool::new(usize::MAX);
 /// let text = spawn(|| unblock(|| std::fs::read_to_string("/proc/self/comm"))).join().unwrap();
 /// assert!(!text.unwrap().is_empty());
 /// ```
+#[doc(alias("to_thread", "run_in_executor"))]
 pub fn unblock<F, T>(f: F) -> T
 where
     F: FnOnce() -> T + Send + 'static,
@@ -137,6 +138,7 @@ where
 /// let job = HASHING.spawn(|| "password".len());
 /// assert_eq!(job.join().unwrap(), 8);
 /// ```
+#[doc(alias("Pool", "ThreadPoolExecutor", "Executor"))]
 pub struct ThreadPool {
     size: AtomicUsize,
     patience: Duration,
@@ -206,6 +208,7 @@ impl ThreadPool {
     /// pool.set_size(1);
     /// assert_eq!(job.join().unwrap(), 5);
     /// ```
+    #[doc(alias("maxsize", "adjust"))]
     pub fn set_size(&self, size: usize) {
         self.size.store(size, Ordering::SeqCst);
         self.crew().resize(size);
@@ -283,6 +286,7 @@ impl ThreadPool {
     /// let squares: Vec<_> = jobs.into_iter().map(|job| job.join().unwrap()).collect();
     /// assert_eq!(squares, [0, 1, 4, 9]);
     /// ```
+    #[doc(alias = "submit")]
     pub fn spawn<F, T>(&self, f: F) -> Job<T>
     where
         F: FnOnce() -> T + Send + 'static,

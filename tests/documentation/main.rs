@@ -1,6 +1,8 @@
-//! Holds the documentation to what it promises: an example for each function.
+//! Holds the documentation to what it promises: an example for each function, a way from each of Python's names to what it is here.
 
 /// Every public function has an example that asserts.
 mod examples;
+/// Each of Python's names is found by rustdoc's search.
+mod names;
 /// The public items, read from the source as text.
 mod source;

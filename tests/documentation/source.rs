@@ -18,6 +18,8 @@ pub(crate) struct Item {
     pub(crate) name: String,
     /// The lines of its documentation, as written.
     pub(crate) documentation: Vec<String>,
+    /// What else it is found by.
+    pub(crate) aliases: Vec<String>,
 }
 
 impl Item {
@@ -73,6 +75,7 @@ pub(crate) fn items(file: &str, text: &str) -> Vec<Item> {
     let mut items = Vec::new();
     let mut blocks: Vec<Block> = Vec::new();
     let mut documentation = Vec::new();
+    let mut aliases = Vec::new();
     let mut hidden = false;
     let mut exported = false;
     let mut lines = text.lines().enumerate();
@@ -92,7 +95,9 @@ pub(crate) fn items(file: &str, text: &str) -> Vec<Item> {
                 let Some((_, line)) = lines.next() else { break };
                 attribute.push_str(line.trim());
             }
-            if attribute.starts_with("#[doc(hidden") {
+            if let Some(names) = attribute.strip_prefix("#[doc(alias") {
+                aliases.extend(names.split('"').skip(1).step_by(2).map(str::to_owned));
+            } else if attribute.starts_with("#[doc(hidden") {
                 hidden = true;
             } else if attribute == "#[macro_export]" {
                 exported = true;
@@ -117,6 +122,7 @@ pub(crate) fn items(file: &str, text: &str) -> Vec<Item> {
                     owner: blocks.last().map(|block| block.owner.clone()).filter(|owner| !owner.is_empty()),
                     name,
                     documentation: std::mem::take(&mut documentation),
+                    aliases: std::mem::take(&mut aliases),
                 });
             }
             let has_items =
@@ -126,6 +132,7 @@ pub(crate) fn items(file: &str, text: &str) -> Vec<Item> {
             }
         }
         documentation.clear();
+        aliases.clear();
         hidden = false;
         exported = false;
     }

@@ -31,6 +31,7 @@ use crate::sys::socket::{Address, Taking};
 /// assert_eq!(other.recv(&mut buffer)?, 4);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "socket")]
 pub struct UnixDatagram {
     source: Source<std::os::unix::net::UnixDatagram>,
 }
@@ -113,6 +114,7 @@ impl UnixDatagram {
     /// assert_eq!(other.recv(&mut [0; 8])?, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let (one, other) = std::os::unix::net::UnixDatagram::pair()?;
         Ok((UnixDatagram::new(one), UnixDatagram::new(other)))
@@ -214,6 +216,7 @@ impl UnixDatagram {
     /// assert!(address.is_unnamed());
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias("recvfrom", "recvfrom_into"))]
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (count, address) =
             self.source.run(UntilShutDown(ReceiveFrom { buffer: buf, taking: Taking::Consume }))?;
@@ -259,6 +262,7 @@ impl UnixDatagram {
     /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "sendto")]
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
         self.send_to_addr(buf, &SocketAddr::from_pathname(path)?)
     }

@@ -34,6 +34,7 @@ use crate::net::socket::{Listening, adopt};
 /// assert!(peer.is_unnamed());
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "socket")]
 pub struct UnixListener {
     source: Source<std::os::unix::net::UnixListener>,
     listening: Listening,
@@ -59,6 +60,7 @@ impl UnixListener {
     /// # drop(listener);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "listen")]
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
         UnixListener::listening(std::os::unix::net::UnixListener::bind(path)?)
     }

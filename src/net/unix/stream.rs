@@ -38,6 +38,7 @@ use crate::sys::socket::{self, Address, Taking};
 /// echo.join().unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias("socket", "recv_into", "sendall", "makefile"))]
 pub struct UnixStream {
     source: Source<std::os::unix::net::UnixStream>,
 }
@@ -64,6 +65,7 @@ impl UnixStream {
     /// let error = greenloop::net::unix::UnixStream::connect("/no/such/socket").unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     /// ```
+    #[doc(alias = "open_unix_connection")]
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
         UnixStream::connect_addr(&SocketAddr::from_pathname(path)?)
     }
@@ -119,6 +121,7 @@ impl UnixStream {
     /// assert_eq!(other.read(&mut [0; 8])?, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, other) = std::os::unix::net::UnixStream::pair()?;
         Ok((UnixStream::connected(Source::new(one)), UnixStream::connected(Source::new(other))))
