@@ -20,8 +20,8 @@ mod sys {
 mod hub {
     #[path = "../../src/hub/doorbell.rs"]
     pub(crate) mod doorbell;
-    #[path = "../../src/hub/line.rs"]
-    pub(crate) mod line;
+    #[path = "../../src/hub/handover.rs"]
+    pub(crate) mod handover;
     pub(crate) mod waiter;
     #[path = "../../src/hub/waitlist.rs"]
     pub(crate) mod waitlist;

@@ -88,6 +88,8 @@ pub mod channel;
 pub mod design {}
 pub mod error;
 pub mod event;
+#[expect(unsafe_code, reason = "stacks and the switch between them")]
+mod fiber;
 pub mod fs;
 pub mod greenlet;
 pub mod guide;

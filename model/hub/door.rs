@@ -1,4 +1,4 @@
-//! A door's letters and its bell: as in `src/hub/remote.rs`, but for what rings.
+//! A door's letters and its bell: as in `src/hub/door.rs`, but for what rings.
 
 use loom::sync::{Condvar, Mutex};
 

@@ -18,7 +18,7 @@ use std::time::Instant;
 use super::core::{Core, Offer, State};
 use super::{Receiver, Sender};
 use crate::error::{RecvError, SendError};
-use crate::greenlet::may_wait;
+use crate::fiber::may_wait;
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake, departures};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::lock::LockGuard;

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::choosers::Choosers;
 use super::clock::Clock;
 use crate::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::hub::line::{self, Ended, Line};
+use crate::hub::handover::{self, Ended, Line};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake, Wakeup};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::clock::Time;
@@ -474,7 +474,7 @@ impl<T> Core<T> {
         }
         let mut state = self.state.lock();
         state.has_senders = false;
-        line::notify_all(&self.state, state, |state| {
+        handover::notify_all(&self.state, state, |state| {
             let Some(receiver) = state.receivers.call() else {
                 return state.choosers.as_mut()?.next_receiver_to_look();
             };

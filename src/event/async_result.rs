@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::link::Origin;
 use crate::error::TimedOut;
-use crate::hub::line::{self, Ended};
+use crate::hub::handover::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -100,7 +100,7 @@ impl<T> AsyncResult<T> {
         let mut state = self.state.lock();
         let replaced = state.value.replace(value);
         let mut left = state.waiters.len();
-        line::notify_all(&self.state, state, |state| {
+        handover::notify_all(&self.state, state, |state| {
             left = left.checked_sub(1)?;
             state.waiters.pop()
         });

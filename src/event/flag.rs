@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::link::Origin;
-use crate::hub::line::{self, Ended};
+use crate::hub::handover::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -96,7 +96,7 @@ impl Event {
         self.set.store(true, Ordering::Release);
         // Only those: somebody may clear the event and wait again while we notify.
         let mut left = waiters.len();
-        line::notify_all(&self.waiters, waiters, |waiters| {
+        handover::notify_all(&self.waiters, waiters, |waiters| {
             left = left.checked_sub(1)?;
             waiters.pop()
         });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Wake;
 
-use crate::hub::remote::{Door, Letter};
+use crate::hub::door::{Door, Letter};
 use crate::hub::waiter::Notify;
 use crate::hub::{hub, local_hub};
 use crate::task::{Link, Linked, Notice, Subscription, spawn};

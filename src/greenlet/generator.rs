@@ -6,12 +6,13 @@ use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use super::callback::assert_may_switch;
-use super::fiber::{FiberRef, thread};
-use super::plain::Greenlet;
+use super::current;
 use super::switching;
-use super::{current, unraisable};
+use super::typed::Greenlet;
 use crate::error::{GreenletExit, SwitchError};
+use crate::fiber;
+use crate::fiber::assert_may_switch;
+use crate::fiber::{FiberRef, thread};
 
 /// A coroutine that gives a value each time it is asked, and may be sent one each time.
 ///
@@ -284,8 +285,8 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
     /// Nobody will pull any more.
     fn report_failure(&self) {
         if let Some(payload) = self.failure.take() {
-            unraisable::report("a generator that was dropped", &*payload);
-            unraisable::discard(payload);
+            fiber::report("a generator that was dropped", &*payload);
+            fiber::discard(payload);
         }
     }
 }

@@ -16,67 +16,22 @@
 //! assert!(greeter.is_dead());
 //! ```
 
-#![expect(unsafe_code, reason = "stacks, the switch between them, and values that cross it")]
+#![expect(unsafe_code, reason = "values that cross a switch")]
 
-mod callback;
-mod fiber;
+pub(crate) mod any;
 mod generator;
-mod handle;
-mod header;
-#[cfg(feature = "monkey")]
-pub(crate) mod identity;
-#[cfg(feature = "monkey")]
-pub(crate) mod isolation;
-mod overflow;
-mod panics;
-mod plain;
-mod stack;
-mod switching;
-mod trace;
-mod unraisable;
+pub(crate) mod record;
+pub(crate) mod switching;
+pub(crate) mod trace;
+mod typed;
 
+pub use any::AnyGreenlet;
 pub use generator::{Generator, Yielder};
-pub use handle::AnyGreenlet;
-pub use plain::Greenlet;
-pub use stack::set_default_stack_size;
 pub use trace::{Event, Trace, Tracer, settrace};
+pub use typed::Greenlet;
 
-pub(crate) use callback::{CALLBACK, UNDER_LOCK, assert_not_under_lock, callback, guarded, may_wait};
-pub(crate) use fiber::{
-    Arrival, Describe, FiberRef, Interrupt, Local, State, Stopped, Thread, abort_if_parked, is_ending, thread,
-};
-pub(crate) use panics::in_panic_hook;
-pub(crate) use stack::{SizeClass, cool_stacks};
-pub use unraisable::{Uncaught, UncaughtHook, set_uncaught_hook};
-pub(crate) use unraisable::{catch, discard, report, report_text};
-
-/// Holds the locks that a fork must find free.
-pub(crate) fn hold_locks() {
-    stack::hold_locks();
-    unraisable::hold_lock();
-}
-
-/// Ends [`hold_locks`].
-///
-/// # Safety
-///
-/// This thread, or in the child of a fork the one that it is a copy of, has called that.
-pub(crate) unsafe fn release_locks() {
-    // SAFETY: the caller's promise.
-    unsafe { unraisable::release_lock() };
-    // SAFETY: as above.
-    unsafe { stack::release_locks() };
-}
-
-/// Runs `function`, which neither yields nor unwinds, with the thread-local variables that the greenlets of this OS thread have
-/// in common, even in a green thread that has its own.
-#[inline]
-pub(crate) fn in_common<R>(function: impl FnOnce() -> R) -> R {
-    #[cfg(feature = "monkey")]
-    return isolation::in_common(function);
-    #[cfg(not(feature = "monkey"))]
-    function()
-}
+use crate::fiber::thread;
+pub use crate::fiber::{set_default_stack_size, stack_high_water};
 
 /// Returns the greenlet that is running: one made by hand, a green thread, or the thread's own stack.
 ///
@@ -110,20 +65,4 @@ pub fn current() -> AnyGreenlet {
 pub fn main() -> AnyGreenlet {
     let thread = thread();
     AnyGreenlet::of_fiber(thread.main(), &thread)
-}
-
-/// Returns how many bytes of the current greenlet's stack are backed by memory.
-///
-/// The number is exact to the page. It is the most that this greenlet, or an earlier one on the same stack, has used. On the
-/// thread's own stack it is `None`. The call asks the kernel about each page.
-///
-/// # Examples
-///
-/// ```
-/// let used = greenloop::spawn(|| greenloop::greenlet::stack_high_water().unwrap());
-/// assert!(used.join().unwrap() >= 4096 - 3072);
-/// assert_eq!(greenloop::greenlet::stack_high_water(), None);
-/// ```
-pub fn stack_high_water() -> Option<usize> {
-    thread().current().stack_high_water()
 }

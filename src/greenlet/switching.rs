@@ -5,14 +5,15 @@ use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use super::callback::{assert_may_switch, callback};
-use super::fiber::{
+use super::any::AnyGreenlet;
+use super::record::{Kind, Life, Parent, Record};
+use super::trace;
+use crate::error::{GreenletExit, InvalidSwitch, StackError, SwitchError};
+use crate::fiber;
+use crate::fiber::{
     Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, is_ending, thread, try_thread,
 };
-use super::handle::AnyGreenlet;
-use super::header::{Header, Kind, Life, Parent};
-use super::{trace, unraisable};
-use crate::error::{GreenletExit, InvalidSwitch, StackError, SwitchError};
+use crate::fiber::{assert_may_switch, callback};
 
 /// How often dropping the last handle of a parked greenlet raises in it before it gives up.
 const DROP_ATTEMPTS: usize = 8;
@@ -89,8 +90,8 @@ pub(super) fn deliver_result<T: 'static>(
     // A green thread's place: nobody is there to take it.
     match parcel {
         Parcel::Thrown(payload) => {
-            unraisable::report("a greenlet without a parent", &*payload);
-            unraisable::discard(payload);
+            fiber::report("a greenlet without a parent", &*payload);
+            fiber::discard(payload);
         }
         value => callback(UNTAKEN, || drop(value)),
     }
@@ -291,7 +292,7 @@ fn leave_for_good(thread: &Thread, current: FiberRef, target: Option<FiberRef>) 
 }
 
 /// Whether the greenlet of this record is an ancestor of what runs on `fiber`. No handle comes or goes.
-fn is_heir_of(heir: &Rc<Header>, fiber: FiberRef) -> bool {
+fn is_heir_of(heir: &Rc<Record>, fiber: FiberRef) -> bool {
     let mut descendant = fiber.greenlet.borrow().clone();
     while let Some(greenlet) = descendant {
         descendant = greenlet.parent_record();
@@ -426,9 +427,7 @@ impl AnyGreenlet {
                 return;
             }
         }
-        unraisable::report_text(
-            "a greenlet whose last handle is gone goes on in spite of GreenletExit: it leaks",
-        );
+        fiber::report_text("a greenlet whose last handle is gone goes on in spite of GreenletExit: it leaks");
     }
 
     fn throw_exit(&self, thread: Local<Thread>, fiber: FiberRef) {
@@ -438,8 +437,8 @@ impl AnyGreenlet {
             wait_for_parcel::<Discarded>(thread, thread.current(), Some(fiber))
         }));
         if let Err(payload) = outcome {
-            unraisable::report("a greenlet that was dropped", &*payload);
-            unraisable::discard(payload);
+            fiber::report("a greenlet that was dropped", &*payload);
+            fiber::discard(payload);
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::callback::callback;
-use super::fiber::{FiberRef, State, Thread, thread};
-use super::handle::AnyGreenlet;
+use super::any::AnyGreenlet;
+use crate::fiber::callback;
+use crate::fiber::{FiberRef, State, Thread, thread};
 
 /// How control passed from one greenlet to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn settrace(hook: Option<Rc<Tracer>>) -> Option<Rc<Tracer>> {
 
 /// Control passes from the current fiber to `target`, which is the current one from now on.
 #[cold]
-pub(super) fn emit(thread: &Thread, target: FiberRef) {
+pub(crate) fn emit(thread: &Thread, target: FiberRef) {
     let origin = thread.current();
     thread.set_current(target);
     if origin == target {
@@ -76,7 +76,7 @@ pub(super) fn emit(thread: &Thread, target: FiberRef) {
 }
 
 #[cold]
-pub(super) fn emit_bounce(thread: &Thread, throws: bool) {
+pub(crate) fn emit_bounce(thread: &Thread, throws: bool) {
     let event = if throws { Event::Throw } else { Event::Switch };
     call(thread, event, thread.current(), thread.current());
 }

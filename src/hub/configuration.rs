@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::local_hub;
-use crate::greenlet::abort_if_parked;
+use crate::fiber::abort_if_parked;
 use crate::sys::epoll::Epoll;
 use crate::sys::uring::Uring;
 

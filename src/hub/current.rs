@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use super::HubState;
-use crate::greenlet::{self, Local};
+use crate::fiber::{self, Local};
 
 /// The hub, from anywhere in its thread.
 pub(crate) type HubRef = Local<HubState>;
@@ -47,9 +47,9 @@ pub(crate) fn lend_hub(hub: HubRef, function: impl FnOnce()) {
 #[cold]
 fn make_hub() -> HubRef {
     super::fork::look_after_forks();
-    let thread = greenlet::thread();
+    let thread = fiber::thread();
     // Between the end of its hub and that of its record a thread has no hub.
-    assert!(!greenlet::is_ending(), "this OS thread ends: it has no hub any more");
+    assert!(!fiber::is_ending(), "this OS thread ends: it has no hub any more");
     thread.wait_in_hub.set(Some(|| hub().run()));
     thread.withdraw.set(Some(|fiber| {
         hub().ready.borrow_mut().withdraw(&fiber);
@@ -70,8 +70,8 @@ fn end_hub() {
     hub.abandon_all();
     HUB.set(ptr::null());
     // What is left of letters, and of who waited for descriptors, has destructors of others, which find no hub.
-    greenlet::catch("what is left at the end of a hub", || hub.shut_door());
+    fiber::catch("what is left at the end of a hub", || hub.shut_door());
     // SAFETY: made by `Box::into_raw` in `make_hub`; HUB no longer leads to it, so this is the last use.
     let state = unsafe { Box::from_raw(hub.as_ptr()) };
-    greenlet::catch("what is left at the end of a hub", || drop(state));
+    fiber::catch("what is left at the end of a hub", || drop(state));
 }

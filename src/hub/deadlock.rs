@@ -1,10 +1,10 @@
 //! When nothing is ready: who waited for that, and whether anything can ever be ready again.
 
 use super::HubState;
-use super::remote::BYSTANDERS;
+use super::door::BYSTANDERS;
 use super::waiter::Wake;
 use crate::error::{LoopExit, Parked};
-use crate::greenlet::{self, FiberRef, State};
+use crate::fiber::{self, FiberRef, State};
 use crate::sys::process;
 
 impl HubState {
@@ -36,7 +36,7 @@ impl HubState {
             return joiner.wake();
         }
         let exit = LoopExit { parked: self.parked() };
-        greenlet::report_text(&exit.to_string());
+        fiber::report_text(&exit.to_string());
         main.throw(Box::new(exit));
         main.state.set(State::Ready);
         self.ready.borrow_mut().push_woken(main);

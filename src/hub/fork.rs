@@ -11,7 +11,8 @@ use std::io;
 use std::mem;
 use std::sync::Once;
 
-use super::{BUDGET, HubState, Ready, local_hub, remote};
+use super::{BUDGET, HubState, Ready, door, local_hub};
+use crate::fiber;
 use crate::greenlet;
 use crate::sys::process;
 
@@ -85,15 +86,15 @@ pub(super) fn look_after_forks() {
 }
 
 extern "C" fn before() {
-    greenlet::hold_locks();
-    remote::hold_locks(local_hub().map(|hub| hub.door()));
+    fiber::hold_locks();
+    door::hold_locks(local_hub().map(|hub| hub.door()));
 }
 
 fn release_locks() {
     // SAFETY: held by `before`, which this thread ran.
-    unsafe { remote::release_locks(local_hub().map(|hub| hub.door())) };
+    unsafe { door::release_locks(local_hub().map(|hub| hub.door())) };
     // SAFETY: as above.
-    unsafe { greenlet::release_locks() };
+    unsafe { fiber::release_locks() };
 }
 
 extern "C" fn in_parent() {
@@ -128,14 +129,14 @@ impl HubState {
             reactor.begin_anew(self.door().bell());
         }
         // What the parent's frames have lent to other OS threads, these are not here to use.
-        greenlet::abort_if_parked(false);
+        fiber::abort_if_parked(false);
         if !is_of_main() {
             self.heir.set(Some(self.thread.current()));
         }
     }
 
     /// The greenlet that stands for the thread: the main one, or in the child of a fork the one that forked.
-    pub(super) fn main(&self) -> crate::greenlet::FiberRef {
+    pub(super) fn main(&self) -> crate::fiber::FiberRef {
         self.heir.get().unwrap_or_else(|| self.thread.main())
     }
 }

@@ -29,16 +29,16 @@
 mod configuration;
 mod current;
 mod deadlock;
+pub(crate) mod door;
 mod doorbell;
-#[cfg(feature = "monkey")]
-pub(crate) mod foreign;
 pub(crate) mod fork;
 mod handle;
-pub(crate) mod line;
+pub(crate) mod handover;
+#[cfg(feature = "monkey")]
+pub(crate) mod no_unwind;
 mod orphans;
 pub(crate) mod reactor;
 mod ready;
-pub(crate) mod remote;
 mod run;
 pub(crate) mod signals;
 pub(crate) mod timers;
@@ -55,15 +55,15 @@ pub use configuration::{AlreadyRunning, Config, Driver, configure};
 #[cfg(feature = "monkey")]
 pub(crate) use current::lend_hub;
 pub(crate) use current::{HubRef, hub, local_hub};
+use door::Door;
 pub use handle::Hub;
 use reactor::Reactor;
 use ready::Ready;
-use remote::Door;
 use timers::{TimerKey, Timers};
 use waiter::{Wait, Waiter, WaitingOn, Wake, Wakeup};
 
-use crate::greenlet::{self, FiberRef, Interrupt, Local, SizeClass, State, Thread};
-pub use crate::greenlet::{Uncaught, UncaughtHook, set_uncaught_hook};
+use crate::fiber::{self, FiberRef, Interrupt, Local, SizeClass, State, Thread};
+pub use crate::fiber::{Uncaught, UncaughtHook, set_uncaught_hook};
 use crate::sys::clock::Time;
 use crate::sys::shared::Shared;
 
@@ -332,7 +332,7 @@ impl HubState {
                 job.abandon();
             }
             for (_, letter) in letters {
-                greenlet::catch("the destructor of a callback", || drop(letter));
+                fiber::catch("the destructor of a callback", || drop(letter));
             }
         }
     }
@@ -343,7 +343,7 @@ impl HubState {
         let leaves_some_in_line = self.is_anybody_in_line();
         self.door().close(self.generation.get());
         if leaves_some_in_line {
-            remote::tell_departure();
+            door::tell_departure();
         }
     }
 }

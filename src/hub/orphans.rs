@@ -7,7 +7,8 @@ use std::mem;
 
 use super::{HubState, Job};
 use crate::error::StackError;
-use crate::greenlet::{self, AnyGreenlet, FiberRef, SizeClass};
+use crate::fiber::{self, FiberRef, SizeClass};
+use crate::greenlet::AnyGreenlet;
 use crate::sys::shared::Shared;
 
 struct Orphans(Cell<Vec<AnyGreenlet>>);
@@ -38,7 +39,7 @@ impl Job for Orphans {
 
     fn fail(&self, error: StackError) {
         let orphans = self.0.take();
-        greenlet::report_text(&format!("{} greenlets cannot be ended, and leak: {error}", orphans.len()));
+        fiber::report_text(&format!("{} greenlets cannot be ended, and leak: {error}", orphans.len()));
         mem::forget(orphans);
     }
 

@@ -6,8 +6,8 @@
 //!
 //! Any other descriptor is asked for by number, once per wait; see [`Reactor::watch`].
 
-mod entry;
-mod lent;
+mod completion;
+mod descriptor;
 mod poller;
 mod registration;
 mod turn;
@@ -25,15 +25,15 @@ use slab::Slab;
 
 use super::Driver;
 use super::waiter::Notify;
-use crate::sys::descriptor;
+use crate::sys::bell::Bell;
+use crate::sys::descriptor::{closed, opens_nothing};
 use crate::sys::epoll::EpollSet;
 use crate::sys::poll::Poll;
 use crate::sys::readiness::{Event, Interest};
 use crate::sys::replaceable::Replaceable;
-use crate::sys::wake::Wake as Bell;
 
-use entry::{Entry, Side};
-use lent::Operation;
+use completion::Operation;
+use descriptor::{Entry, Side};
 use poller::{BELL, Poller};
 pub(crate) use registration::Registration;
 pub(crate) use turn::Turn;
@@ -144,7 +144,7 @@ impl Reactor {
             waiting: Cell::new(0),
             woken: Cell::default(),
             deaf: Cell::new(None),
-            closed: Replaceable::new(descriptor::closed()?),
+            closed: Replaceable::new(closed()?),
         })
     }
 
@@ -203,8 +203,8 @@ impl Reactor {
     ///
     /// If somebody else has closed it and no other is left.
     pub(crate) fn closed(&self) -> io::Result<BorrowedFd<'_>> {
-        if !descriptor::opens_nothing(self.closed.as_fd()) {
-            self.closed.replace(descriptor::closed()?);
+        if !opens_nothing(self.closed.as_fd()) {
+            self.closed.replace(closed()?);
         }
         Ok(self.closed.as_fd())
     }

@@ -3,11 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use super::door::Letter;
 use super::reactor::Reactor;
-use super::remote::Letter;
 use super::{Alarm, BUDGET, Driver, HubState, configuration, hub};
 use crate::error::Elapsed;
-use crate::greenlet::{self, CALLBACK, FiberRef, Interrupt, State, Stopped, callback, report_text};
+use crate::fiber::{self, CALLBACK, FiberRef, Interrupt, State, Stopped, callback, report_text};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 
@@ -109,7 +109,7 @@ impl HubState {
     /// Nobody is ready: waits for a timer, a descriptor or a letter.
     #[inline(never)]
     fn block(&self) {
-        let cooling = greenlet::cool_stacks();
+        let cooling = fiber::cool_stacks();
         if cooling.is_some_and(|left| left.is_zero()) {
             // Whoever has become ready meanwhile goes first.
             return self.poll(Some(Duration::ZERO));

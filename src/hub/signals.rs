@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::HubState;
-use super::remote::Door;
-use crate::greenlet::Interrupt;
+use super::door::Door;
+use crate::fiber::Interrupt;
 use crate::sys::signal::listening;
 
 /// The doors of all hubs that have ever listened: a chain that only grows, so that a handler may walk it at any time.

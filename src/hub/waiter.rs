@@ -10,12 +10,12 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::remote::{DEPARTURES, Door, Letter};
+use super::door::{DEPARTURES, Door, Letter};
 use super::timers::TimerKey;
 use super::waitset::WaitSet;
 use super::{Alarm, HubRef, HubState, hub, local_hub};
 use crate::error::{InvalidSwitch, LoopExit, ThreadEnds, Unwinding};
-use crate::greenlet::{self, Arrival, FiberRef, Interrupt as Raised, State, callback, in_panic_hook};
+use crate::fiber::{self, Arrival, FiberRef, Interrupt as Raised, State, callback, in_panic_hook};
 use crate::sys::clock::Time;
 
 /// What a wait in a panic hook raises in place of the panic.
@@ -425,7 +425,7 @@ pub(crate) fn is_unwinding() -> bool {
 /// Whether the calling greenlet may wait: it neither unwinds nor ends with its OS thread.
 #[inline]
 pub(crate) fn may_wait() -> bool {
-    !is_unwinding() && !greenlet::is_ending()
+    !is_unwinding() && !fiber::is_ending()
 }
 
 /// [`may_wait`] for what can say why not.
@@ -438,7 +438,7 @@ pub(crate) fn check_may_wait() -> io::Result<()> {
     if is_unwinding() {
         return Err(Unwinding.into());
     }
-    if greenlet::is_ending() {
+    if fiber::is_ending() {
         return Err(ThreadEnds.into());
     }
     Ok(())

@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::Interest;
+use crate::hub::door::{Door, Letter};
 use crate::hub::reactor::Watch;
-use crate::hub::remote::{Door, Letter};
 use crate::hub::waitlist::WaitList;
 use crate::hub::{hub, local_hub};
 use crate::sys::descriptor;

@@ -12,7 +12,7 @@ use libc::{c_int, c_short, ssize_t};
 
 use super::parts::{Parts, patched};
 use crate::hub::HubRef;
-use crate::hub::foreign::{Hindrance, hub_of_greenlet};
+use crate::hub::no_unwind::{Hindrance, hub_of_greenlet};
 use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::io::Interest;
 use crate::sys::clock::Time;

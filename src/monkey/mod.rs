@@ -171,7 +171,7 @@ mod stream;
 mod threads;
 mod time;
 
-use crate::greenlet::identity;
+use crate::fiber::identity;
 use crate::task::isolation::isolate_all;
 
 pub use coverage::Coverage;

@@ -11,7 +11,7 @@ use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 use super::call::Call;
 use super::parts::{Parts, patched};
 use super::threads::{Waited, deadline, wait_at, wake};
-use crate::hub::foreign::is_at_work;
+use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
 use crate::sys::original;
 

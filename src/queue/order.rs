@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::greenlet::{UNDER_LOCK, guarded};
+use crate::fiber::{UNDER_LOCK, guarded};
 
 /// The order in which a queue gives its items out: [`Fifo`], [`Lifo`] or [`Priority`], and none but these.
 pub trait Order<T> {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::order::{Items, Order};
 use crate::error::{GetError, PutError};
-use crate::greenlet::{UNDER_LOCK, assert_not_under_lock, guarded};
-use crate::hub::line::{self, Ended, Line};
+use crate::fiber::{UNDER_LOCK, assert_not_under_lock, guarded};
+use crate::hub::handover::{self, Ended, Line};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -283,7 +283,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// Calls everybody for whom there is something that is promised to nobody.
     #[inline]
     fn call<'a>(&'a self, state: Locked<'a, T, O>) {
-        line::notify_all(&self.state, state, |state| {
+        handover::notify_all(&self.state, state, |state| {
             state.forget_gone();
             if state.items.len() > state.getters.called()
                 && let Some(getter) = state.getters.call()
@@ -668,7 +668,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     fn tell_joiners<'a>(&'a self, state: Locked<'a, T, O>) {
         let mut left = if state.unfinished == 0 { state.joiners.len() } else { 0 };
-        line::notify_all(&self.state, state, |state| {
+        handover::notify_all(&self.state, state, |state| {
             left = left.checked_sub(1)?;
             state.joiners.pop()
         });
@@ -719,7 +719,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     fn end<'a>(&'a self, mut state: Locked<'a, T, O>) {
         state.shut_down = true;
-        line::notify_all(&self.state, state, |state| {
+        handover::notify_all(&self.state, state, |state| {
             let next = state.getters.call().or_else(|| state.putters.call());
             next.map(Notify::Wake)
         });

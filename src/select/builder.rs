@@ -12,7 +12,7 @@ use crate::channel::{Arm, Choice, Grant, Receiver, Sender};
 use crate::error::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
-use crate::greenlet::may_wait;
+use crate::fiber::may_wait;
 use crate::hub::reactor::Watch;
 use crate::hub::waiter::{Interrupt, Waiter, WaitingOn, Wakeup, check_may_wait};
 use crate::hub::waitlist::Ticket;

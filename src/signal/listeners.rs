@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
-use crate::greenlet::in_common;
+use crate::fiber::in_common;
 use crate::hub::signals::{install_handler, set_of};
 use crate::hub::{HubId, hub, local_hub};
 

@@ -5,7 +5,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::TimedOut;
-use crate::hub::line::{Ended, Line};
+use crate::hub::handover::{Ended, Line};
 use crate::hub::waiter::{Waiter, WaitingOn, Wake};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;

@@ -7,7 +7,7 @@ use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
-use crate::hub::line::{self, Ended, Line};
+use crate::hub::handover::{self, Ended, Line};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
@@ -271,7 +271,7 @@ impl Condvar {
     pub fn notify_all(&self) {
         let waiters = self.waiters.lock();
         let mut left = waiters.waiting();
-        line::notify_all(&self.waiters, waiters, |waiters| {
+        handover::notify_all(&self.waiters, waiters, |waiters| {
             left = left.checked_sub(1)?;
             waiters.dismiss().map(|(_, waiter)| Notify::Wake(waiter))
         });
@@ -325,7 +325,7 @@ impl Condvar {
 
     /// Releases the lock, and notifies somebody else for each that was notified and never runs again.
     fn pass_on_from_gone<'a>(&'a self, waiters: LockGuard<'a, Line>) {
-        line::notify_all(&self.waiters, waiters, |waiters| {
+        handover::notify_all(&self.waiters, waiters, |waiters| {
             waiters.take_gone()?;
             waiters.call().map(Notify::Wake)
         });

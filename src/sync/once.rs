@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::hub::line::{self, Ended};
+use crate::hub::handover::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
 use crate::hub::waitlist::WaitList;
 use crate::sys::atomic::{AtomicU8, Ordering, constant};
@@ -265,7 +265,7 @@ impl Drop for Running<'_> {
         self.once.state.store(self.end, Ordering::Release);
         // Only those: after a failure some may wait again.
         let mut left = waiters.len();
-        line::notify_all(&self.once.waiters, waiters, |waiters| {
+        handover::notify_all(&self.once.waiters, waiters, |waiters| {
             left = left.checked_sub(1)?;
             waiters.pop().map(Notify::Wake)
         });

@@ -12,7 +12,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
 use super::poison::{Before, Poison};
-use crate::hub::line::{self, Ended, Line, Standing};
+use crate::hub::handover::{self, Ended, Line, Standing};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
@@ -402,7 +402,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Gives it to the first in line, as far as that goes.
     #[inline]
     fn call<'a>(&'a self, state: LockGuard<'a, State>) {
-        line::notify_all(&self.state, state, State::call);
+        handover::notify_all(&self.state, state, State::call);
     }
 }
 

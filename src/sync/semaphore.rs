@@ -6,7 +6,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::TimedOut;
-use crate::hub::line::{self, Ended, Line, Standing};
+use crate::hub::handover::{self, Ended, Line, Standing};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -354,7 +354,7 @@ impl Semaphore {
     /// Releases the lock, and calls as many as there are permits for.
     #[inline]
     fn call<'a>(&'a self, state: LockGuard<'a, State>) {
-        line::notify_all(&self.state, state, State::call);
+        handover::notify_all(&self.state, state, State::call);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The kernel: the only room that speaks to it, and with `monkey` the only user of `libc`.
 
 pub(crate) mod atomic;
+pub(crate) mod bell;
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod destructors;
@@ -21,7 +22,6 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod thread_local;
 pub(crate) mod uring;
-pub(crate) mod wake;
 
 use std::io;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::join_handle::JoinHandle;
 use super::packet::Task;
-use crate::greenlet::SizeClass;
+use crate::fiber::SizeClass;
 use crate::hub::{Alarm, hub};
 use crate::sys::clock::Time;
 

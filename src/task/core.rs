@@ -7,9 +7,9 @@ use std::mem;
 use std::panic::Location;
 use std::task::Waker;
 
-use crate::greenlet::{Describe, FiberRef, SizeClass};
+use crate::fiber::{Describe, FiberRef, SizeClass};
+use crate::hub::door::Door;
 use crate::hub::fork::end_of_heir;
-use crate::hub::remote::Door;
 use crate::hub::timers::TimerKey;
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::Ticket;

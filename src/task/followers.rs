@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::greenlet::callback;
+use crate::fiber::callback;
 use crate::hub::waiter::Notify;
 use crate::hub::waitlist::{Ticket, WaitList};
 

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::greenlet::isolation::Variables;
+use crate::fiber::isolation::Variables;
 
-use crate::hub::remote::BYSTANDERS;
+use crate::hub::door::BYSTANDERS;
 use crate::hub::{hub, lend_hub};
 
 /// Whether all that are spawned from now on are isolated.

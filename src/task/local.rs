@@ -8,7 +8,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::greenlet::{self, FiberRef};
+use crate::fiber::{self, FiberRef};
 use crate::hub::HubRef;
 
 /// Whether a value that is inherited was ever made in this process: until then, a spawn need not look for any.
@@ -140,7 +140,7 @@ pub(super) fn hand_down(hub: HubRef) -> u64 {
     if let Some(values) = values {
         // While the thread ends and the table has gone, it will not begin, and needs none.
         let table = || HANDED_DOWN.try_with(|table| table.borrow_mut().insert(id, values));
-        let _ = greenlet::in_common(table);
+        let _ = fiber::in_common(table);
     }
     id
 }
@@ -148,7 +148,7 @@ pub(super) fn hand_down(hub: HubRef) -> u64 {
 #[cold]
 fn derive_all() -> Option<Values> {
     // Copied out, since what derives is user code, which may use locals, or spawn.
-    let values = greenlet::thread().current().with_locals(|locals| values_of(locals).cloned())?;
+    let values = fiber::thread().current().with_locals(|locals| values_of(locals).cloned())?;
     let derived = |entry: Entry| Some(Entry { key: entry.key, value: entry.key.derive(&*entry.value)? });
     let derived: Values = values.into_iter().filter_map(derived).collect();
     (!derived.is_empty()).then_some(derived)
@@ -158,7 +158,7 @@ fn derive_all() -> Option<Values> {
 #[cold]
 pub(super) fn handed_down(id: u64) -> Option<Values> {
     // None while the thread ends and the table has gone.
-    greenlet::in_common(|| HANDED_DOWN.try_with(|table| table.borrow_mut().remove(&id)).ok())?
+    fiber::in_common(|| HANDED_DOWN.try_with(|table| table.borrow_mut().remove(&id)).ok())?
 }
 
 /// Lets the green thread `id`, which begins on `fiber`, have what it was handed down.
@@ -206,7 +206,7 @@ impl<T: 'static> LocalKey<T> {
 
     fn find(&'static self) -> Option<Rc<T>> {
         let is_this = |entry: &&Entry| ptr::addr_eq(entry.key, self);
-        let value = greenlet::thread()
+        let value = fiber::thread()
             .current()
             .with_locals(|locals| values_of(locals)?.iter().find(is_this).map(|entry| entry.value.clone()));
         value?.downcast().ok()
@@ -221,7 +221,7 @@ impl<T: 'static> LocalKey<T> {
             INHERITED.store(true, Ordering::Relaxed);
         }
         let entry = Entry { key: self, value: value.clone() };
-        greenlet::thread().current().with_locals(|locals| {
+        fiber::thread().current().with_locals(|locals| {
             let values = locals.get_or_insert_with(|| Box::new(Values::new())).downcast_mut::<Values>();
             values.expect("a greenlet's locals are `Values`").push(entry);
         });

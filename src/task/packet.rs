@@ -11,8 +11,8 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 
 use crate::error::{GreenletExit, JoinError, StackError};
-use crate::greenlet::{self, FiberRef, Interrupt, SizeClass, callback};
-use crate::hub::remote::Letter;
+use crate::fiber::{self, FiberRef, Interrupt, SizeClass, callback};
+use crate::hub::door::Letter;
 use crate::hub::{HubRef, Job};
 use crate::sys::clock::Time;
 use crate::sys::shared::Shared;
@@ -208,11 +208,11 @@ impl<F, T> Task<F, T> {
     fn report_failure(&mut self) {
         match mem::replace(self.work.get_mut(), Work::Nothing) {
             Work::Done(Err(JoinError::Panicked(payload))) => {
-                greenlet::report(&self.core.words(), &*payload);
-                greenlet::discard(payload);
+                fiber::report(&self.core.words(), &*payload);
+                fiber::discard(payload);
             }
             Work::Done(Err(JoinError::Stack(error))) => {
-                greenlet::report_text(&format!("{} could not begin: {error}", self.core.words()));
+                fiber::report_text(&format!("{} could not begin: {error}", self.core.words()));
             }
             _ => {}
         }
@@ -271,7 +271,7 @@ impl TaskRef {
     /// Whether it is the one that calls.
     pub(crate) fn is_current(&self) -> bool {
         let core = self.0.core();
-        core.home().is_some() && core.fiber.get() == Some(greenlet::thread().current())
+        core.home().is_some() && core.fiber.get() == Some(fiber::thread().current())
     }
 
     /// [`JoinHandle::try_kill`](crate::JoinHandle::try_kill).

@@ -12,7 +12,7 @@ use super::core::Core;
 use super::join_handle::Outcome;
 use super::packet::{Join, Kill, Task, as_kill, kill_at_home};
 use crate::error::{GreenletExit, JoinError};
-use crate::greenlet::{self, SizeClass};
+use crate::fiber::{self, SizeClass};
 use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::hub::{Job, hub};
 use crate::sys::process::abort_with;
@@ -174,8 +174,7 @@ impl<'scope> Scope<'scope, '_> {
     /// The end by unwinding: kills all, and waits whatever comes.
     fn end_children(&self) {
         let never_left = NeverLeft;
-        let let_go =
-            |child| greenlet::catch("the destructor of a scoped green thread's result", || drop(child));
+        let let_go = |child| fiber::catch("the destructor of a scoped green thread's result", || drop(child));
         let mut kills = 0;
         let mut kill_all = || {
             kills += 1;

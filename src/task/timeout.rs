@@ -183,7 +183,7 @@ impl Timeout {
 
     #[cfg(feature = "monkey")]
     fn was_told(&self) -> bool {
-        self.armed.as_ref().is_some_and(crate::hub::foreign::was_told)
+        self.armed.as_ref().is_some_and(crate::hub::no_unwind::was_told)
     }
 
     /// Returns `true` if `payload` is the one with which this timeout unwound.

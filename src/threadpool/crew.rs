@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::greenlet::catch;
-use crate::hub::remote::BYSTANDERS;
+use crate::fiber::catch;
+use crate::hub::door::BYSTANDERS;
 use crate::hub::waiter::{Notify, Waiter};
 use crate::hub::waitlist::{Ticket, WaitList};
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::super::Driver;
+use crate::sys::bell::Bell;
 use crate::sys::descriptor;
 use crate::sys::epoll::{Epoll, EpollSet};
 use crate::sys::poll::Poll;
 use crate::sys::readiness::{Event, Interest};
 use crate::sys::uring::Uring;
-use crate::sys::wake::Wake as Bell;
 
 /// The token of the bell that ends a wait; no key has this value.
 pub(super) const BELL: u64 = u64::MAX;

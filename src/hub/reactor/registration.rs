@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Weak;
 
-use super::super::remote::{Door, Letter};
+use super::super::door::{Door, Letter};
 use super::super::{hub, local_hub};
 use super::{Direction, Key, Reactor};
 use crate::sys::epoll::EpollSet;

@@ -5,6 +5,7 @@ use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use super::*;
+use crate::sys::descriptor::is_always_ready;
 
 /// Who writes its name into the log when it is woken.
 struct Told {
@@ -191,7 +192,7 @@ fn what_cannot_be_watched_leaves_no_trace() {
     let reactor = Reactor::new(Some(Driver::Epoll), &bell).unwrap();
     let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
     let result = reactor.watch(file.as_raw_fd(), Interest::READABLE, Notify::Task(Waker::noop().clone()));
-    assert!(descriptor::is_always_ready(&result.unwrap_err().0));
+    assert!(is_always_ready(&result.unwrap_err().0));
     assert!(reactor.register(file.as_raw_fd(), Direction::Read).is_err());
     assert_eq!((reactor.core.borrow().entries.len(), reactor.waiting()), (0, 0));
 }

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::super::waiter::{Notify, Waiter};
-use super::entry::{Place, Side};
-use super::lent::Lent;
+use super::completion::Lent;
+use super::descriptor::{Place, Side};
 use super::{Direction, Key, Reactor};
 use crate::sys::clock::Time;
 use crate::sys::uring::{Done, Entry};

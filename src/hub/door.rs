@@ -14,9 +14,9 @@ use std::time::Duration;
 use super::doorbell::Doorbell;
 use super::signals::Ear;
 use super::waiter::Wait;
+use crate::sys::bell::Bell;
 use crate::sys::futex;
 use crate::sys::lock::Lock;
-use crate::sys::wake::Wake as Bell;
 
 /// Threads of the process that never wake a hub of their own accord: the idle ones of the thread pools.
 pub(crate) static BYSTANDERS: Bystanders = Bystanders(AtomicU64::new(0));

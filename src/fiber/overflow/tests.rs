@@ -3,7 +3,7 @@ use std::hint;
 use corosensei::{Coroutine, Yielder};
 
 use super::*;
-use crate::greenlet::stack::{SizeClass, Stack};
+use crate::fiber::stack::{SizeClass, Stack};
 use crate::sys::signal::tests::{in_child, overflow};
 
 const SIGABRT: i32 = 6;
@@ -26,7 +26,7 @@ fn the_report_names_the_green_thread_its_size_and_its_place() {
     });
     ended.assert_signal(SIGABRT);
     let (place, report) = ended.stderr.split_once('\n').unwrap();
-    assert!(place.starts_with("src/greenlet/overflow/tests.rs:"));
+    assert!(place.starts_with("src/fiber/overflow/tests.rs:"));
     assert_eq!(
         report,
         format!(

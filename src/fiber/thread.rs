@@ -25,14 +25,14 @@ use std::rc::Rc;
 
 use corosensei::{CoroutineResult, Yielder};
 
-use super::super::handle::AnyGreenlet;
+use super::fiber::{Entry, Fiber, FiberRef, Local, State, Swap};
 #[cfg(feature = "monkey")]
-use super::super::identity;
-use super::super::stack::{CLASSES, SizeClass, Stack, cool_all_stacks};
-use super::super::trace::{self, Tracer};
-use super::super::{overflow, unraisable};
-use super::{Entry, Fiber, FiberRef, Local, State, Swap};
+use super::identity;
+use super::stack::{CLASSES, SizeClass, Stack, cool_all_stacks};
+use super::{overflow, uncaught};
 use crate::error::StackError;
+use crate::greenlet::any::AnyGreenlet;
+use crate::greenlet::trace::{self, Tracer};
 use crate::sys::destructors::List;
 #[cfg(feature = "monkey")]
 use crate::sys::thread_local::move_to;
@@ -80,8 +80,8 @@ pub(crate) struct Thread {
     pub(crate) withdraw: Cell<Option<fn(FiberRef)>>,
     /// Ends greenlets in an ordinary place.
     pub(crate) end_later: Cell<Option<EndAll>>,
-    /// The rule of the place that runs now, if that is a [callback](super::super::callback()); empty in an ordinary one.
-    pub(in crate::greenlet) rule: Cell<&'static str>,
+    /// The rule of the place that runs now, if that is a [callback](super::callback()); empty in an ordinary one.
+    pub(crate) rule: Cell<&'static str>,
     /// Suspended greenlets without a handle: the last one has gone in a callback, or while they ran.
     orphans: RefCell<Vec<AnyGreenlet>>,
     has_orphans: Cell<bool>,
@@ -89,10 +89,10 @@ pub(crate) struct Thread {
     away_unwinding: Cell<usize>,
     /// Puts a fiber that is about to be switched out into the hub's ready queue, for an interrupt that it has not had yet.
     pub(crate) recall: Cell<Option<fn(FiberRef)>>,
-    pub(in crate::greenlet) tracing: Cell<bool>,
-    pub(in crate::greenlet) tracer: RefCell<Option<Rc<Tracer>>>,
+    pub(crate) tracing: Cell<bool>,
+    pub(crate) tracer: RefCell<Option<Rc<Tracer>>>,
     /// The greenlet that has just ended, for the trace of its last switch.
-    pub(in crate::greenlet) departed: RefCell<Option<AnyGreenlet>>,
+    pub(crate) departed: RefCell<Option<AnyGreenlet>>,
     /// Of thread-locals.
     destructors: List,
     /// The newest destructor of a thread-local when somebody last went on: the one that begins the end. While there is a trace
@@ -102,7 +102,7 @@ pub(crate) struct Thread {
     own_destructor: Cell<usize>,
     /// Where the OS thread's own thread-local variables are, once a fiber has others.
     #[cfg(feature = "monkey")]
-    pub(in crate::greenlet) own_variables: Cell<usize>,
+    pub(crate) own_variables: Cell<usize>,
 }
 
 thread_local! {
@@ -121,7 +121,7 @@ struct Owner;
 const ENDING_REFUSES: &str = "this OS thread ends: it has no greenlets and no hub any more";
 
 /// What a wait says from then on: all code that is left runs in no place of its own.
-pub(in crate::greenlet) const ENDING_RULE: &str = "this OS thread ends: nothing may wait any more";
+pub(crate) const ENDING_RULE: &str = "this OS thread ends: nothing may wait any more";
 
 /// The record of the calling OS thread, made on first use.
 ///
@@ -160,7 +160,7 @@ pub(crate) fn is_ending() -> bool {
 
 /// Lets nothing be made on the calling OS thread, whose own code is over.
 #[cfg(feature = "monkey")]
-pub(in crate::greenlet) fn refuse_from_now_on() {
+pub(crate) fn refuse_from_now_on() {
     ENDING.set(true);
 }
 
@@ -214,7 +214,7 @@ fn make_thread() -> Option<Local<Thread>> {
 
 /// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.
 #[cfg(feature = "monkey")]
-pub(in crate::greenlet) fn lend_thread(thread: Local<Thread>, function: &mut dyn FnMut()) {
+pub(crate) fn lend_thread(thread: Local<Thread>, function: &mut dyn FnMut()) {
     THREAD.set(thread.as_ptr());
     function();
     THREAD.set(ptr::null());
@@ -265,7 +265,7 @@ fn end_thread() {
     }
     thread.tracing.set(false);
     let tracer = thread.tracer.take();
-    unraisable::catch("what is left at the end of an OS thread", || thread.main.end_run());
+    uncaught::catch("what is left at the end of an OS thread", || thread.main.end_run());
     if thread.current() == thread.main {
         thread.retire_idle();
         cool_all_stacks();
@@ -273,7 +273,7 @@ fn end_thread() {
     // From here on code of others finds no record, so that it keeps no reference to it.
     THREAD.set(ptr::null());
     let left = (tracer, thread.departed.take(), thread.orphans.take());
-    unraisable::catch("what is left at the end of an OS thread", || drop(left));
+    uncaught::catch("what is left at the end of an OS thread", || drop(left));
     let fibers = thread.fibers.take();
     let current = thread.current();
     let parked = fibers.iter().filter(|fiber| **fiber != current && fiber.has_stack()).count();
@@ -281,14 +281,14 @@ fn end_thread() {
         // Their destructors cannot run any more, now that thread-locals are going: they leak, as do their fibers.
         // At the end of `main` that is the common end of a program, and nothing is lost.
         if parked > 0 && cfg!(debug_assertions) && !process::on_main_thread() {
-            unraisable::report_text(&format!(
+            uncaught::report_text(&format!(
                 "an OS thread ended with {parked} parked green threads: they leak"
             ));
         }
         return;
     }
     // What has arrived at a fiber and was not looked at has destructors of others.
-    unraisable::catch("what is left at the end of an OS thread", || {
+    uncaught::catch("what is left at the end of an OS thread", || {
         fibers.iter().for_each(|fiber| drop(fiber.extras.take()));
     });
     for chunk in fibers[1..].chunks(CHUNK) {
@@ -316,12 +316,12 @@ impl Thread {
     }
 
     /// Who runs from now on, as far as it can be told.
-    pub(in crate::greenlet) fn set_current(&self, fiber: FiberRef) {
+    pub(crate) fn set_current(&self, fiber: FiberRef) {
         self.current.set(fiber);
     }
 
     /// Has a greenlet ended that is suspended, or about to be, in an ordinary place to come.
-    pub(in crate::greenlet) fn end_later(&self, orphan: AnyGreenlet) {
+    pub(crate) fn end_later(&self, orphan: AnyGreenlet) {
         self.orphans.borrow_mut().push(orphan);
         self.has_orphans.set(true);
     }
@@ -339,7 +339,7 @@ impl Thread {
 
     /// Ends those that were put off here and now, in an ordinary place.
     #[inline]
-    pub(in crate::greenlet) fn end_orphans_here(&self) {
+    pub(crate) fn end_orphans_here(&self) {
         if self.has_orphans.replace(false) {
             let orphans = self.orphans.take();
             drop(orphans);
@@ -487,7 +487,7 @@ impl Thread {
 
     /// [`leave`](Thread::leave) while somebody on this OS thread unwinds: the current one, or one that is away meanwhile.
     #[cold]
-    pub(in crate::greenlet) fn leave_amid_unwinding(&self, target: Option<FiberRef>) {
+    pub(crate) fn leave_amid_unwinding(&self, target: Option<FiberRef>) {
         let current = self.current();
         if self.is_unwinding(current) {
             self.away_while_unwinding(current, || self.leave(target));
@@ -547,7 +547,7 @@ impl Thread {
     }
 
     /// Whether [`tracing`](Thread::tracing) has changed.
-    pub(in crate::greenlet) fn trace_from_now_on(&self, tracing: bool) {
+    pub(crate) fn trace_from_now_on(&self, tracing: bool) {
         self.tracing.set(tracing);
         self.end_first();
     }
@@ -624,8 +624,8 @@ impl Thread {
 /// Something has escaped at the root of a stack.
 #[cold]
 fn end_of_failed_run(fiber: FiberRef, payload: Box<dyn Any + Send>) -> Option<FiberRef> {
-    unraisable::report("a destructor at the end of a green thread", &*payload);
-    unraisable::discard(payload);
+    uncaught::report("a destructor at the end of a green thread", &*payload);
+    uncaught::discard(payload);
     fiber.end_run();
     None
 }

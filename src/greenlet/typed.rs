@@ -8,12 +8,12 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::rc::Rc;
 
-use super::fiber::thread;
-use super::handle::AnyGreenlet;
-use super::header::{Header, Kind, Life, Parent, TypedBody, next_id};
-use super::stack::SizeClass;
+use super::any::AnyGreenlet;
+use super::record::{Kind, Life, Parent, Record, TypedBody, next_id};
 use super::switching::Parcel;
 use crate::error::SwitchError;
+use crate::fiber::SizeClass;
+use crate::fiber::thread;
 
 /// A coroutine with a stack of its own that you switch to by hand: greenlet's `greenlet`.
 ///
@@ -108,7 +108,7 @@ impl<T: 'static> Greenlet<T> {
         let thread = thread();
         let maker = AnyGreenlet::of_fiber(thread.current(), &thread);
         maker.header.forget_dead_parents();
-        let header = Rc::new(Header {
+        let header = Rc::new(Record {
             id: next_id(),
             place,
             class,

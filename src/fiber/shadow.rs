@@ -8,7 +8,8 @@ use std::ptr::NonNull;
 
 use corosensei::{CoroutineResult, Yielder};
 
-use super::{Coroutine, Stack};
+use super::fiber::Coroutine;
+use super::stack::Stack;
 
 type Fiber = Option<NonNull<c_void>>;
 

@@ -6,7 +6,7 @@
 use super::reactor::Reactor;
 use super::waiter::{ArmedTimeout, Waiter, Wakeup, is_unwinding};
 use super::{HubRef, HubState, State, local_hub, run};
-use crate::greenlet::{FiberRef, Interrupt};
+use crate::fiber::{FiberRef, Interrupt};
 use crate::sys::clock::Time;
 use crate::sys::section;
 

@@ -7,30 +7,30 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::callback::{CALLBACK, guarded};
-use super::fiber::{Describe, FiberRef, Thread};
-use super::handle::AnyGreenlet;
-use super::stack::SizeClass;
+use super::any::AnyGreenlet;
 use super::switching::{Parcel, deliver_result};
+use crate::fiber::SizeClass;
+use crate::fiber::{CALLBACK, guarded};
+use crate::fiber::{Describe, FiberRef, Thread};
 
 /// A greenlet's record.
-pub(super) struct Header {
-    pub(super) id: u64,
-    pub(super) place: &'static Location<'static>,
-    pub(super) class: SizeClass,
-    pub(super) kind: Kind,
+pub(crate) struct Record {
+    pub(crate) id: u64,
+    pub(crate) place: &'static Location<'static>,
+    pub(crate) class: SizeClass,
+    pub(crate) kind: Kind,
     /// Where it runs: from its start to its death.
-    pub(super) fiber: Cell<Option<FiberRef>>,
-    pub(super) life: Cell<Life>,
+    pub(crate) fiber: Cell<Option<FiberRef>>,
+    pub(crate) life: Cell<Life>,
     /// How many [`AnyGreenlet`]s there are. Its fiber and the children that it made refer to it beside those.
-    pub(super) handles: Cell<usize>,
-    pub(super) parent: RefCell<Parent>,
+    pub(crate) handles: Cell<usize>,
+    pub(crate) parent: RefCell<Parent>,
     /// What it will run; gone once it has started or died.
-    pub(super) body: RefCell<Option<Box<dyn Body>>>,
+    pub(crate) body: RefCell<Option<Box<dyn Body>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Made by `Greenlet::new`.
     Plain,
     /// The thread's own stack.
@@ -40,7 +40,7 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Life {
+pub(crate) enum Life {
     New,
     Active,
     Dead,
@@ -48,19 +48,19 @@ pub(super) enum Life {
 
 /// Where a greenlet's result goes.
 #[derive(Clone)]
-pub(super) enum Parent {
+pub(crate) enum Parent {
     /// To nobody: main's, and a green thread's.
     Hub,
     /// To the one that made it. This is no handle: a greenlet that has its children on its stack would keep itself alive.
-    Maker(Rc<Header>),
+    Maker(Rc<Record>),
     /// To the one that was chosen for it.
     Chosen(AnyGreenlet),
 }
 
-impl Header {
+impl Record {
     /// The record of something that runs without having been made as a greenlet; without a fiber, of something that did.
-    pub(super) fn begun(kind: Kind, fiber: Option<FiberRef>, class: SizeClass) -> Header {
-        Header {
+    pub(crate) fn begun(kind: Kind, fiber: Option<FiberRef>, class: SizeClass) -> Record {
+        Record {
             id: next_id(),
             place: Location::caller(),
             class,
@@ -73,12 +73,12 @@ impl Header {
         }
     }
 
-    pub(super) fn set_dead(&self) {
+    pub(crate) fn set_dead(&self) {
         self.life.set(Life::Dead);
         self.fiber.set(None);
     }
 
-    pub(super) fn parent(&self) -> Option<AnyGreenlet> {
+    pub(crate) fn parent(&self) -> Option<AnyGreenlet> {
         match &*self.parent.borrow() {
             Parent::Hub => None,
             Parent::Maker(maker) => Some(AnyGreenlet::of_header(maker.clone())),
@@ -87,7 +87,7 @@ impl Header {
     }
 
     /// Its parent's record, which is no handle.
-    pub(super) fn parent_record(&self) -> Option<Rc<Header>> {
+    pub(crate) fn parent_record(&self) -> Option<Rc<Record>> {
         match &*self.parent.borrow() {
             Parent::Hub => None,
             Parent::Maker(maker) => Some(maker.clone()),
@@ -95,13 +95,13 @@ impl Header {
         }
     }
 
-    pub(super) fn set_parent(&self, parent: Parent) {
+    pub(crate) fn set_parent(&self, parent: Parent) {
         let former = self.parent.replace(parent);
         drop(former);
     }
 
     /// Passes over parents that are dead, so that generations of greenlets that each made the next make no chain.
-    pub(super) fn forget_dead_parents(&self) {
+    pub(crate) fn forget_dead_parents(&self) {
         while let Some(parent) = self.parent().filter(AnyGreenlet::is_dead) {
             let next = parent.header.parent.borrow().clone();
             self.set_parent(next);
@@ -109,7 +109,7 @@ impl Header {
     }
 }
 
-impl Describe for Header {
+impl Describe for Record {
     fn name(&self) -> Option<&str> {
         None
     }
@@ -120,7 +120,7 @@ impl Describe for Header {
 }
 
 /// What an unstarted greenlet will run, its types hidden.
-pub(super) trait Body {
+pub(crate) trait Body {
     /// The type of the value that starts it.
     fn value_type(&self) -> TypeId;
     /// Where that value, an `Option<T>`, goes.
@@ -129,9 +129,9 @@ pub(super) trait Body {
     fn run(self: Box<Self>, fiber: FiberRef, thread: &Thread) -> Option<FiberRef>;
 }
 
-pub(super) struct TypedBody<T, F> {
-    pub(super) first: Option<T>,
-    pub(super) run: F,
+pub(crate) struct TypedBody<T, F> {
+    pub(crate) first: Option<T>,
+    pub(crate) run: F,
 }
 
 impl<T: 'static, F: FnOnce(T) -> T + 'static> Body for TypedBody<T, F> {
@@ -162,7 +162,7 @@ impl<T: 'static, F: FnOnce(T) -> T + 'static> Body for TypedBody<T, F> {
     }
 }
 
-pub(super) fn next_id() -> u64 {
+pub(crate) fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     // Relaxed: only uniqueness counts.
     NEXT.fetch_add(1, Ordering::Relaxed)

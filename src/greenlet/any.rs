@@ -4,13 +4,13 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::rc::Rc;
 
-use super::callback::assert_may_switch;
-use super::fiber::{FiberRef, Thread, existing_thread, is_ending};
-use super::header::{Header, Kind, Life, Parent};
-use super::plain::Greenlet;
-use super::stack::SizeClass;
+use super::record::{Kind, Life, Parent, Record};
 use super::switching::Parcel;
+use super::typed::Greenlet;
 use crate::error::{ParentError, SwitchError};
+use crate::fiber::SizeClass;
+use crate::fiber::assert_may_switch;
+use crate::fiber::{FiberRef, Thread, existing_thread, is_ending};
 
 /// A handle to a greenlet of any type.
 ///
@@ -48,30 +48,30 @@ use crate::error::{ParentError, SwitchError};
 pub struct AnyGreenlet {
     /// # Invariant
     /// Counted in the record's `handles`.
-    pub(super) header: Rc<Header>,
+    pub(crate) header: Rc<Record>,
 }
 
 impl AnyGreenlet {
-    pub(super) fn of_header(header: Rc<Header>) -> AnyGreenlet {
+    pub(crate) fn of_header(header: Rc<Record>) -> AnyGreenlet {
         header.handles.set(header.handles.get() + 1);
         AnyGreenlet { header }
     }
 
-    pub(super) fn of_fiber(fiber: FiberRef, thread: &Thread) -> AnyGreenlet {
+    pub(crate) fn of_fiber(fiber: FiberRef, thread: &Thread) -> AnyGreenlet {
         if let Some(header) = &*fiber.greenlet.borrow() {
             return AnyGreenlet::of_header(header.clone());
         }
         let kind = if fiber == thread.main() { Kind::Main } else { Kind::GreenThread };
         // Once the OS thread's end has begun, who is not running never goes on, also if nobody has had a handle before.
         let alive = fiber == thread.current() || !is_ending();
-        let header = Rc::new(Header::begun(kind, alive.then_some(fiber), fiber.class()));
+        let header = Rc::new(Record::begun(kind, alive.then_some(fiber), fiber.class()));
         *fiber.greenlet.borrow_mut() = Some(header.clone());
         AnyGreenlet::of_header(header)
     }
 
     /// A green thread that has ended before anybody asked for its handle.
-    pub(super) fn ended() -> AnyGreenlet {
-        AnyGreenlet::of_header(Rc::new(Header::begun(Kind::GreenThread, None, SizeClass::default_now())))
+    pub(crate) fn ended() -> AnyGreenlet {
+        AnyGreenlet::of_header(Rc::new(Record::begun(Kind::GreenThread, None, SizeClass::default_now())))
     }
 
     /// Returns a number that no other greenlet of the process has.
@@ -210,12 +210,12 @@ impl AnyGreenlet {
     }
 
     /// Whether it is suspended in a switch by hand.
-    pub(super) fn is_switched_out(&self) -> bool {
+    pub(crate) fn is_switched_out(&self) -> bool {
         self.header.fiber.get().is_some_and(|fiber| fiber.is_switched_out())
     }
 
     /// Makes `parent` its parent as if that had made it.
-    pub(super) fn set_maker(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
+    pub(crate) fn set_maker(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
         self.check_parent(parent)?;
         self.header.set_parent(Parent::Maker(parent.header.clone()));
         Ok(())

@@ -1,9 +1,5 @@
 //! Stacks that run, and what goes with each of them.
 
-#[cfg(thread_sanitizer)]
-mod shadow;
-mod thread;
-
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::fmt;
@@ -16,20 +12,17 @@ use std::rc::Rc;
 use corosensei::Yielder;
 
 use super::callback::{CALLBACK, callback, guarded};
-use super::handle::AnyGreenlet;
-use super::header::Header;
 #[cfg(feature = "monkey")]
 use super::identity::{self, Identity};
+#[cfg(thread_sanitizer)]
+use super::shadow::Swap;
 use super::stack::{Extent, SizeClass, Stack};
-use super::unraisable::{catch, discard, report_text};
+use super::thread::thread;
+use super::uncaught::{catch, discard, report_text};
+use crate::greenlet::any::AnyGreenlet;
+use crate::greenlet::record::Record;
 use crate::sys::memory;
 use crate::sys::section::Section;
-#[cfg(thread_sanitizer)]
-use shadow::Swap;
-pub(super) use thread::{ENDING_RULE, existing_thread, try_thread};
-pub(crate) use thread::{Stopped, Thread, abort_if_parked, is_ending, thread};
-#[cfg(feature = "monkey")]
-pub(super) use thread::{lend_thread, refuse_from_now_on};
 
 /// Bytes that a suspended fiber needs below `live`'s own frame.
 const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
@@ -98,9 +91,9 @@ pub(crate) type FiberRef = Local<Fiber>;
 /// `None` leaves the choice to the hub.
 pub(crate) type Entry = fn(FiberRef) -> Option<FiberRef>;
 
-type Coroutine = corosensei::Coroutine<(), (), (), Stack>;
+pub(super) type Coroutine = corosensei::Coroutine<(), (), (), Stack>;
 #[cfg(not(thread_sanitizer))]
-type Swap = Coroutine;
+pub(super) type Swap = Coroutine;
 
 /// Where a fiber stands between the hub and its own stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,9 +122,9 @@ pub(crate) enum Arrival {
 
 /// Where the value goes that is sent to a fiber suspended in a switch: an `Option<T>` in that switch's frame.
 #[derive(Clone, Copy)]
-pub(super) struct Inbox {
-    pub(super) value_type: TypeId,
-    pub(super) slot: NonNull<()>,
+pub(crate) struct Inbox {
+    pub(crate) value_type: TypeId,
+    pub(crate) slot: NonNull<()>,
 }
 
 /// Whether a fiber has to look about where it leaves its stack, and where it comes back to it.
@@ -156,15 +149,15 @@ impl Disturbance {
 
     /// Whether a switch has to look about before it leaves.
     #[inline]
-    pub(super) fn concerns_switches(&self) -> bool {
+    pub(crate) fn concerns_switches(&self) -> bool {
         self.0.get() != 0
     }
 
-    pub(super) fn is_orphaned(&self) -> bool {
+    pub(crate) fn is_orphaned(&self) -> bool {
         self.0.get() & Disturbance::ORPHANED != 0
     }
 
-    pub(super) fn set_orphaned(&self, orphaned: bool) {
+    pub(crate) fn set_orphaned(&self, orphaned: bool) {
         let others = self.0.get() & !Disturbance::ORPHANED;
         self.0.set(others | if orphaned { Disturbance::ORPHANED } else { 0 });
     }
@@ -181,11 +174,11 @@ impl Disturbance {
         self.0.get() & Disturbance::BROUGHT != 0
     }
 
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.0.set(self.0.get() | Disturbance::HELD);
     }
 
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.set(self.0.get() & !Disturbance::HELD);
     }
 }
@@ -225,7 +218,7 @@ impl Interrupt {
 
 /// What few fibers ever have.
 #[derive(Default)]
-struct Extras {
+pub(super) struct Extras {
     /// What came with the control.
     arrival: Arrival,
     /// What is to be raised, the oldest first.
@@ -243,9 +236,9 @@ pub(crate) struct Fiber {
     /// `None` for the main fiber, and for one whose stack was given back.
     /// # Invariant
     /// Only the relay, which runs on the thread's own stack, touches it, and it does so while the fiber is suspended.
-    swap: UnsafeCell<Option<Swap>>,
+    pub(super) swap: UnsafeCell<Option<Swap>>,
     /// The way back to the relay; valid while the fiber has a stack and has been resumed once.
-    yielder: Cell<*const Yielder<(), ()>>,
+    pub(super) yielder: Cell<*const Yielder<(), ()>>,
     /// The wait that may be woken; 0 when there is none. Never the same number twice.
     pub(crate) generation: Cell<u64>,
     pub(crate) state: Cell<State>,
@@ -256,36 +249,36 @@ pub(crate) struct Fiber {
     /// An interrupt was raised in it, or it parked while it unwound, and it has not parked since in the ordinary way.
     pub(crate) unwinding: Cell<bool>,
     /// How far below `yielder` it has left its stack, about.
-    depth: Cell<u32>,
+    pub(super) depth: Cell<u32>,
     /// What it waits on, for reports: words, and a number that belongs to them.
     pub(crate) waits_on: Cell<(&'static str, u64)>,
-    pub(super) inbox: Cell<Option<Inbox>>,
+    pub(crate) inbox: Cell<Option<Inbox>>,
     /// The greenlet that runs here, once somebody asked.
-    pub(super) greenlet: RefCell<Option<Rc<Header>>>,
+    pub(crate) greenlet: RefCell<Option<Rc<Record>>>,
     /// Whose record describes what runs here.
     /// # Invariant
     /// Valid while set: who sets it keeps the target alive until it is unset.
     description: Cell<Option<NonNull<dyn Describe>>>,
     /// Made when first needed, and kept then. Never borrowed while something of others is dropped.
-    extras: RefCell<Option<Box<Extras>>>,
+    pub(super) extras: RefCell<Option<Box<Extras>>>,
     /// How many things have run here: tells a time limit of a finished one from the current one's.
     pub(crate) runs: Cell<u64>,
     /// Its stack's bounds.
-    extent: Cell<Option<Extent>>,
+    pub(super) extent: Cell<Option<Extent>>,
     /// How many bytes below the base its frames reach while it is idle.
     resting: Cell<u32>,
     index: u32,
     /// While it is suspended: what std takes it for. While it runs: the same of the OS thread.
     #[cfg(feature = "monkey")]
-    identity: Cell<Identity>,
+    pub(super) identity: Cell<Identity>,
     /// Whether it runs with an identity of its own.
     #[cfg(feature = "monkey")]
-    has_identity: Cell<bool>,
+    pub(super) has_identity: Cell<bool>,
     /// Where its own thread-local variables are; 0 if it runs with those of the OS thread.
     #[cfg(feature = "monkey")]
-    pub(super) variables: Cell<usize>,
+    pub(crate) variables: Cell<usize>,
     /// What to run when a stack without work is given some.
-    entry: Cell<Entry>,
+    pub(super) entry: Cell<Entry>,
 }
 
 /// What is left of the cache line by corosensei's part, which takes 40 bytes (and more with its sanitizer support).
@@ -302,7 +295,7 @@ const _: () = assert!(
 );
 
 impl Fiber {
-    fn new(index: u32) -> Fiber {
+    pub(super) fn new(index: u32) -> Fiber {
         Fiber {
             swap: UnsafeCell::new(None),
             yielder: Cell::new(ptr::null()),
@@ -381,7 +374,7 @@ impl Fiber {
 
     /// Something to be looked at when the fiber goes on.
     #[cold]
-    pub(super) fn arrive(&self, arrival: Arrival) {
+    pub(crate) fn arrive(&self, arrival: Arrival) {
         let former = self.with_extras(|extras| mem::replace(&mut extras.arrival, arrival));
         self.disturbed.set(true);
         if let Arrival::Thrown(payload) = former {
@@ -390,7 +383,7 @@ impl Fiber {
     }
 
     /// Whether something to raise came with the control.
-    pub(super) fn is_thrown_at(&self) -> bool {
+    pub(crate) fn is_thrown_at(&self) -> bool {
         self.extras.borrow().as_ref().is_some_and(|extras| matches!(extras.arrival, Arrival::Thrown(_)))
     }
 
@@ -527,27 +520,27 @@ impl Fiber {
     }
 
     /// Keeps how far an idle fiber's frames reach, given an address in the lowest of its own.
-    fn measure_depth(&self, address: usize) {
+    pub(super) fn measure_depth(&self, address: usize) {
         if let Some(extent) = self.extent.get() {
             self.resting.set((extent.depth(address) + SUSPENDED_FRAMES) as u32);
         }
     }
 
     /// How deep its stack has been used; `None` for the main fiber.
-    pub(super) fn stack_high_water(&self) -> Option<usize> {
+    pub(crate) fn stack_high_water(&self) -> Option<usize> {
         self.extent.get().map(Extent::high_water)
     }
 
     /// Gives back what a deep call has left on the stack of a fiber that is idle.
     #[inline]
-    fn trim(&self) {
+    pub(super) fn trim(&self) {
         if let Some(extent) = self.extent.get() {
             // SAFETY: the fiber owns the stack, and is suspended in `live`, whose frames were measured.
             unsafe { extent.trim(self.resting.get() as usize) };
         }
     }
 
-    fn has_stack(&self) -> bool {
+    pub(super) fn has_stack(&self) -> bool {
         // SAFETY: a shared look, and nobody changes it meanwhile: the relay puts a stack in or takes one out on the thread's own
         // stack, in functions that do not call this. A caller on a greenlet's stack, which ends the process, has the relay suspended
         // in a resume of that one, which is not asked.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
-use super::fiber::{existing_thread, lend_thread, refuse_from_now_on, thread as local_thread};
+use super::thread::{existing_thread, lend_thread, refuse_from_now_on, thread as local_thread};
 use crate::sys::thread_local::{base, can_be_moved, move_to};
 use crate::sys::{futex, process as processes, signal};
 

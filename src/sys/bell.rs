@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::replaceable::Replaceable;
 use super::{SystemCall, original};
 
-/// An eventfd: readable from [`notify`](Wake::notify) until [`clear`](Wake::clear).
+/// An eventfd: readable from [`notify`](Bell::notify) until [`clear`](Bell::clear).
 #[derive(Debug)]
-pub(crate) struct Wake(Replaceable);
+pub(crate) struct Bell(Replaceable);
 
-impl Wake {
-    pub(crate) fn new() -> io::Result<Wake> {
-        open().map(|fd| Wake(Replaceable::new(fd)))
+impl Bell {
+    pub(crate) fn new() -> io::Result<Bell> {
+        open().map(|fd| Bell(Replaceable::new(fd)))
     }
 
     /// Rings. The only failure possible, a full counter, means that it rings already.
@@ -49,7 +49,7 @@ fn open() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-impl AsFd for Wake {
+impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -7,8 +7,9 @@
 
 use std::panic;
 
-use super::fiber::{ENDING_RULE, FiberRef, Thread, existing_thread, is_ending, try_thread};
-use super::unraisable;
+use super::fiber::FiberRef;
+use super::thread::{ENDING_RULE, Thread, existing_thread, is_ending, try_thread};
+use super::uncaught;
 
 /// What a wait or a switch says in a callback.
 pub(crate) const CALLBACK: &str =
@@ -20,7 +21,7 @@ pub(crate) const UNDER_LOCK: &str =
 
 /// Runs a callback, and reports what it raises.
 pub(crate) fn callback(place: &str, run: impl FnOnce()) {
-    guarded(CALLBACK, || unraisable::catch(place, run));
+    guarded(CALLBACK, || uncaught::catch(place, run));
 }
 
 /// [`Thread::guarded`] on the calling thread.
@@ -77,7 +78,7 @@ pub(crate) fn may_wait() -> bool {
 }
 
 /// The same for a switch. One in an OS thread that ends is an error, which is found later.
-pub(super) fn assert_may_switch() {
+pub(crate) fn assert_may_switch() {
     if let Some(thread) = existing_thread()
         && thread.in_callback()
         && !is_ending()

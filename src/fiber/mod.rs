@@ -1,0 +1,71 @@
+//! Stacks that run: the switch between them, and what goes with each and with the OS thread that they belong to.
+
+mod callback;
+#[expect(clippy::module_inception, reason = "named for the type in it")]
+mod fiber;
+#[cfg(feature = "monkey")]
+pub(crate) mod identity;
+#[cfg(feature = "monkey")]
+pub(crate) mod isolation;
+mod overflow;
+mod panics;
+#[cfg(thread_sanitizer)]
+mod shadow;
+mod stack;
+mod thread;
+mod uncaught;
+
+pub(crate) use callback::{
+    CALLBACK, UNDER_LOCK, assert_may_switch, assert_not_under_lock, callback, guarded, may_wait,
+};
+pub(crate) use fiber::{Arrival, Describe, FiberRef, Inbox, Interrupt, Local, State};
+pub(crate) use panics::in_panic_hook;
+pub use stack::set_default_stack_size;
+pub(crate) use stack::{SizeClass, cool_stacks};
+pub(crate) use thread::{Stopped, Thread, abort_if_parked, existing_thread, is_ending, thread, try_thread};
+pub use uncaught::{Uncaught, UncaughtHook, set_uncaught_hook};
+pub(crate) use uncaught::{catch, discard, report, report_text};
+
+/// Holds the locks that a fork must find free.
+pub(crate) fn hold_locks() {
+    stack::hold_locks();
+    uncaught::hold_lock();
+}
+
+/// Ends [`hold_locks`].
+///
+/// # Safety
+///
+/// This thread, or in the child of a fork the one that it is a copy of, has called that.
+pub(crate) unsafe fn release_locks() {
+    // SAFETY: the caller's promise.
+    unsafe { uncaught::release_lock() };
+    // SAFETY: as above.
+    unsafe { stack::release_locks() };
+}
+
+/// Runs `function`, which neither yields nor unwinds, with the thread-local variables that the fibers of this OS thread have in
+/// common, even in a green thread that has its own.
+#[inline]
+pub(crate) fn in_common<R>(function: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "monkey")]
+    return isolation::in_common(function);
+    #[cfg(not(feature = "monkey"))]
+    function()
+}
+
+/// Returns how many bytes of the current greenlet's stack are backed by memory.
+///
+/// The number is exact to the page. It is the most that this greenlet, or an earlier one on the same stack, has used. On the
+/// thread's own stack it is `None`. The call asks the kernel about each page.
+///
+/// # Examples
+///
+/// ```
+/// let used = greenloop::spawn(|| greenloop::greenlet::stack_high_water().unwrap());
+/// assert!(used.join().unwrap() >= 4096 - 3072);
+/// assert_eq!(greenloop::greenlet::stack_high_water(), None);
+/// ```
+pub fn stack_high_water() -> Option<usize> {
+    thread().current().stack_high_water()
+}
