@@ -10,11 +10,10 @@ use crate::hub::waiter::{Waiter, WaitingOn, Wake};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
-/// Lets a number of green threads, in one hub or in several, and plain OS threads begin something together:
-/// [`std::sync::Barrier`].
+/// Lets a number of green threads wait for one another: [`std::sync::Barrier`], but a wait parks the calling green thread alone.
 ///
-/// A green thread that is killed while it waits, or whose time is over, or whose OS thread ends, has not arrived: the others wait for one
-/// more.
+/// It works between green threads of one hub or of several, and with plain OS threads. If a green thread is killed while it
+/// waits, or its time is over, or its OS thread ends, it has not arrived: the others wait for one more.
 ///
 /// # Examples
 ///
@@ -42,7 +41,7 @@ pub struct Barrier {
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
 
-/// What [`Barrier::wait`] returns: [`std::sync::BarrierWaitResult`], which only std can make.
+/// The result of [`Barrier::wait`]. It is [`std::sync::BarrierWaitResult`], which only std can make.
 ///
 /// # Examples
 ///
@@ -52,11 +51,16 @@ impl RefUnwindSafe for Barrier {}
 pub struct BarrierWaitResult(bool);
 
 impl BarrierWaitResult {
-    /// Whether it was the last to arrive, on whom the others waited: one of them is.
+    /// Returns `true` if this was the last to arrive, for which the others waited. One of them is.
     ///
     /// # Examples
     ///
-    /// See [`Barrier`].
+    /// ```
+    /// use greenloop::sync::Barrier;
+    ///
+    /// let single = Barrier::new(1);
+    /// assert!(single.wait().is_leader());
+    /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.0
@@ -64,7 +68,7 @@ impl BarrierWaitResult {
 }
 
 impl Barrier {
-    /// Makes a barrier for that many. With 0 or 1 nobody waits.
+    /// Makes a barrier for `n`. With 0 or 1 nobody waits.
     ///
     /// # Examples
     ///
@@ -72,34 +76,45 @@ impl Barrier {
     /// use greenloop::sync::Barrier;
     ///
     /// static START: Barrier = Barrier::new(1);
-    /// START.wait();
+    /// assert!(START.wait().is_leader());
     /// ```
     #[must_use]
     pub const fn new(n: usize) -> Barrier {
         Barrier { waiters: Lock::new(Line::new()), count: n }
     }
 
-    /// Waits until all have arrived. Then the barrier serves again.
+    /// Waits until all have arrived. Afterwards the barrier can be used again.
     ///
-    /// The last to arrive does not yield: it is the leader, and makes the others ready, in order of arrival. A kill or an
+    /// The last to arrive does not yield: it is the leader, and wakes the others, in the order of their arrival. A kill or an
     /// enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; if all had arrived by then, that counts.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
-    /// See [`Barrier`].
+    /// ```
+    /// use greenloop::spawn;
+    /// use greenloop::sync::Barrier;
+    /// use std::sync::Arc;
+    ///
+    /// let barrier = Arc::new(Barrier::new(2));
+    /// let other = spawn({ let barrier = Arc::clone(&barrier); move || barrier.wait().is_leader() });
+    /// assert!(!barrier.wait().is_leader()); // yields, and the other arrives last
+    /// assert!(other.join().unwrap());
+    /// ```
     pub fn wait(&self) -> BarrierWaitResult {
         self.wait_until(None).expect("a wait without a deadline ends when all have arrived")
     }
 
-    /// Like [`wait`](Barrier::wait), but no longer than `timeout`.
+    /// Waits for at most `timeout` until all have arrived.
+    ///
+    /// In all else it is like [`wait`](Barrier::wait).
     ///
     /// # Errors
     ///
-    /// If the time is over; the others then wait for one more.
+    /// Returns [`TimedOut`] if the time is over. The others then wait for one more.
     ///
     /// # Panics
     ///
@@ -118,7 +133,9 @@ impl Barrier {
         self.wait_until(Some(Time::after(timeout)))
     }
 
-    /// Like [`wait`](Barrier::wait), but no longer than until `deadline`.
+    /// Waits until `deadline` at the latest until all have arrived.
+    ///
+    /// In all else it is like [`wait`](Barrier::wait).
     ///
     /// # Errors
     ///

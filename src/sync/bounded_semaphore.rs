@@ -6,11 +6,11 @@ use std::ops::Deref;
 use super::semaphore::Semaphore;
 use crate::task::{Notice, Subscription, Waitable};
 
-/// A [`Semaphore`] that never has more permits than it began with: gevent's `BoundedSemaphore`.
+/// A [`Semaphore`] that never has more permits than it began with. This is gevent's `BoundedSemaphore`.
 ///
-/// All that a semaphore does it does too, by [`Deref`]. Only [`release`](Semaphore::release) panics where it would make
-/// permits that there were not at first, since that is most often a mistake in the program. A
-/// [`SemaphorePermit`](super::SemaphorePermit) that is dropped never does: it comes back once.
+/// It has all methods of a semaphore, by [`Deref`]. The difference is that [`release`](Semaphore::release) panics if there would
+/// be more permits than at first, since that is most often a mistake in the program. Dropping a
+/// [`SemaphorePermit`](super::SemaphorePermit) never panics: it comes back once.
 ///
 /// # Examples
 ///
@@ -33,12 +33,17 @@ impl BoundedSemaphore {
     ///
     /// # Examples
     ///
-    /// See [`BoundedSemaphore`].
+    /// ```
+    /// use greenloop::sync::BoundedSemaphore;
+    ///
+    /// static SLOTS: BoundedSemaphore = BoundedSemaphore::new(2);
+    /// assert_eq!((SLOTS.available_permits(), SLOTS.bound()), (2, 2));
+    /// ```
     pub const fn new(permits: usize) -> BoundedSemaphore {
         BoundedSemaphore { semaphore: Semaphore::with_bound(permits, permits) }
     }
 
-    /// How many permits there are at most.
+    /// Returns how many permits there are at most.
     ///
     /// # Examples
     ///

@@ -13,17 +13,18 @@ use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 
-/// A condition variable for green threads, in one hub or in several, and for plain OS threads: [`std::sync::Condvar`].
+/// A condition variable for green threads: [`std::sync::Condvar`], but a wait parks the calling green thread alone.
 ///
-/// Who waits releases the [`Mutex`](super::Mutex) and parks alone. A notification wakes in order of arrival; there is no
-/// notification to come when nobody waits. As with std's, what was waited for may have passed when the mutex is locked
-/// again, so wait in a loop, or by [`wait_while`](Condvar::wait_while).
+/// It works between green threads of one hub or of several, and with plain OS threads. A wait releases the
+/// [`Mutex`](super::Mutex). A notification wakes waiters in the order of their arrival; if there is none, the notification has no
+/// effect. As with std's, the condition may be false again when the mutex is locked again, so wait in a loop, or with
+/// [`wait_while`](Condvar::wait_while).
 ///
 /// # Kill and time limit
 ///
-/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding, and does so *without* locking
-/// the mutex again: the guard was given to `wait`, so no frame that unwinds holds one, no wait for the mutex delays the
-/// end, and the mutex is not poisoned. A notification that was given to such a waiter goes to the next in line.
+/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding, *without* locking the mutex again. The
+/// guard was given to `wait`, so no frame that unwinds holds one: no wait for the mutex delays the end, and the mutex is not
+/// poisoned. If a notification was given to the waiter, it goes to the next one.
 ///
 /// # Examples
 ///
@@ -58,7 +59,7 @@ pub struct Condvar {
 impl UnwindSafe for Condvar {}
 impl RefUnwindSafe for Condvar {}
 
-/// Whether a wait ended because its time was over: [`std::sync::WaitTimeoutResult`], which only std can make.
+/// Tells whether a wait ended because its time was over. It is [`std::sync::WaitTimeoutResult`], which only std can make.
 ///
 /// # Examples
 ///
@@ -75,11 +76,18 @@ impl RefUnwindSafe for Condvar {}
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the time was over before a notification came.
+    /// Returns `true` if the time was over before a notification came.
     ///
     /// # Examples
     ///
-    /// See [`WaitTimeoutResult`].
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::sync::{Condvar, Mutex};
+    ///
+    /// let mutex = Mutex::new(());
+    /// let waited = Condvar::new().wait_timeout(mutex.lock().unwrap(), Duration::from_millis(1));
+    /// assert!(waited.unwrap().1.timed_out());
+    /// ```
     #[must_use]
     pub fn timed_out(&self) -> bool {
         self.0
@@ -87,15 +95,19 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
-    /// Makes a condition variable for which nobody waits.
+    /// Makes a condition variable without waiters.
     ///
     /// # Examples
     ///
     /// ```
-    /// use greenloop::sync::Condvar;
+    /// use greenloop::sync::{Condvar, Mutex};
+    /// use std::time::Duration;
     ///
     /// static CHANGED: Condvar = Condvar::new();
-    /// CHANGED.notify_all();
+    /// CHANGED.notify_all(); // nobody waits: it has no effect
+    /// let mutex = Mutex::new(());
+    /// let (_guard, result) = CHANGED.wait_timeout(mutex.lock().unwrap(), Duration::from_millis(1)).unwrap();
+    /// assert!(result.timed_out());
     /// ```
     pub const fn new() -> Condvar {
         Condvar { waiters: Lock::new(Line::new()) }
@@ -103,27 +115,46 @@ impl Condvar {
 
     /// Unlocks the mutex of `guard`, waits for a notification, and locks the mutex again.
     ///
-    /// Unlocking and beginning to wait are one step: no notification gets lost in between. The calling green thread
-    /// yields; [`notify_one`](Condvar::notify_one) or [`notify_all`](Condvar::notify_all) wakes it. On a kill or a time
-    /// limit see [the type](Condvar#kill-and-time-limit).
+    /// Unlocking and beginning to wait are one step, so no notification is lost in between. The calling green thread yields, and
+    /// [`notify_one`](Condvar::notify_one) or [`notify_all`](Condvar::notify_all) wakes it. [The type's
+    /// page](Condvar#kill-and-time-limit) tells what a kill and a time limit do.
     ///
     /// # Errors
     ///
-    /// If the mutex is poisoned when it is locked again; the error contains the guard.
+    /// Returns an error, with the guard in it, if the mutex is poisoned when it is locked again.
     ///
     /// # Panics
     ///
-    /// Panics inside a hub callback, where nothing may wait.
+    /// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
-    /// See [`Condvar`].
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::spawn;
+    /// use greenloop::sync::{Condvar, Mutex};
+    ///
+    /// let pair = Arc::new((Mutex::new(false), Condvar::new()));
+    /// let starter = spawn({
+    ///     let pair = Arc::clone(&pair);
+    ///     move || {
+    ///         *pair.0.lock().unwrap() = true;
+    ///         pair.1.notify_one();
+    ///     }
+    /// });
+    /// let mut started = pair.0.lock().unwrap();
+    /// while !*started {
+    ///     started = pair.1.wait(started).unwrap();
+    /// }
+    /// assert!(starter.is_finished());
+    /// ```
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         self.stand(guard, None).map(|(guard, _)| guard).map_err(without_result)
     }
 
-    /// Waits as long as `condition` is true, asked with the mutex locked: first before any wait, then after each
-    /// notification.
+    /// Waits as long as `condition` is true.
+    ///
+    /// `condition` is asked with the mutex locked: first before any wait, then after each notification.
     ///
     /// # Errors
     ///
@@ -166,8 +197,9 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// Like [`wait`](Condvar::wait), but waits for a notification no longer than `timeout`. Locking the mutex again may
-    /// take longer.
+    /// Like [`wait`](Condvar::wait), but waits for a notification for at most `timeout`.
+    ///
+    /// Locking the mutex again may take longer.
     ///
     /// # Errors
     ///
@@ -179,7 +211,15 @@ impl Condvar {
     ///
     /// # Examples
     ///
-    /// See [`WaitTimeoutResult`].
+    /// ```
+    /// use std::time::Duration;
+    /// use greenloop::sync::{Condvar, Mutex};
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let (guard, result) = Condvar::new().wait_timeout(mutex.lock().unwrap(), Duration::from_millis(1)).unwrap();
+    /// assert!(result.timed_out());
+    /// assert_eq!(*guard, 1); // locked again
+    /// ```
     pub fn wait_timeout<'a, T: ?Sized>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -188,8 +228,9 @@ impl Condvar {
         self.stand(guard, Some(Time::after(timeout)))
     }
 
-    /// Like [`wait_while`](Condvar::wait_while), but waits no longer than `timeout` in all. The time was over if
-    /// `condition` is still true.
+    /// Like [`wait_while`](Condvar::wait_while), but waits for at most `timeout` in all.
+    ///
+    /// The result has timed out if `condition` is still true.
     ///
     /// # Errors
     ///
@@ -221,7 +262,9 @@ impl Condvar {
         self.wait_while_until(guard, Time::after(timeout), condition)
     }
 
-    /// Like [`wait_timeout`](Condvar::wait_timeout), until `deadline`.
+    /// Like [`wait`](Condvar::wait), but waits for a notification until `deadline` at the latest.
+    ///
+    /// Locking the mutex again may take longer.
     ///
     /// # Errors
     ///
@@ -249,11 +292,25 @@ impl Condvar {
         self.stand(guard, Some(Time::from_instant(deadline)))
     }
 
-    /// Wakes the one that has waited longest. Never yields; does nothing if nobody waits.
+    /// Wakes the waiter that has waited longest, if there is one. Never yields.
     ///
     /// # Examples
     ///
-    /// See [`Condvar`].
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::sync::{Condvar, Mutex};
+    /// use greenloop::{spawn, yield_now};
+    ///
+    /// let pair = Arc::new((Mutex::new(()), Condvar::new()));
+    /// let waiters = [(); 2].map(|()| {
+    ///     let pair = Arc::clone(&pair);
+    ///     spawn(move || drop(pair.1.wait(pair.0.lock().unwrap())))
+    /// });
+    /// yield_now(); // both wait
+    /// pair.1.notify_one();
+    /// yield_now();
+    /// assert_eq!(waiters.each_ref().map(|waiter| waiter.is_finished()), [true, false]);
+    /// ```
     #[doc(alias = "notify")]
     pub fn notify_one(&self) {
         let first = self.waiters.lock().call();
@@ -262,11 +319,24 @@ impl Condvar {
         }
     }
 
-    /// Wakes all that wait now. Never yields; does nothing if nobody waits.
+    /// Wakes all that wait now. Never yields.
     ///
     /// # Examples
     ///
-    /// See [`wait_while`](Condvar::wait_while).
+    /// ```
+    /// use std::sync::Arc;
+    /// use greenloop::sync::{Condvar, Mutex};
+    /// use greenloop::{joinall, spawn, yield_now};
+    ///
+    /// let pair = Arc::new((Mutex::new(()), Condvar::new()));
+    /// let waiters = [(); 2].map(|()| {
+    ///     let pair = Arc::clone(&pair);
+    ///     spawn(move || drop(pair.1.wait(pair.0.lock().unwrap())))
+    /// });
+    /// yield_now(); // both wait
+    /// pair.1.notify_all();
+    /// assert_eq!(joinall(&waiters).len(), 2);
+    /// ```
     #[doc(alias = "notifyAll")]
     pub fn notify_all(&self) {
         let waiters = self.waiters.lock();

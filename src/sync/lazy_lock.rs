@@ -8,11 +8,10 @@ use std::sync::OnceLock as Cell;
 use super::once::Once;
 use crate::sys::lock::Lock;
 
-/// A value that is made on first use, by a closure that may wait: [`std::sync::LazyLock`], but who comes meanwhile parks
-/// alone, and the hub goes on with the others.
+/// A value that is made on first use: [`std::sync::LazyLock`], but a wait parks the calling green thread alone.
 ///
-/// If the closure unwinds, by a panic, a kill or a time limit, it is gone: the `LazyLock` is poisoned, and every later use
-/// panics, as with std's.
+/// The closure that makes the value may wait. Uses that come meanwhile wait until it has ended. If the closure unwinds, by a
+/// panic, a kill or a time limit, the `LazyLock` is poisoned, and every later use panics, as with std's.
 ///
 /// # Examples
 ///
@@ -40,24 +39,30 @@ impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T,
 impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for LazyLock<T, F> {}
 
 impl<T, F: FnOnce() -> T> LazyLock<T, F> {
-    /// Makes one whose value `f` will make.
+    /// Makes a `LazyLock` whose value `f` makes on first use.
     ///
     /// # Examples
     ///
-    /// See [`LazyLock`].
+    /// ```
+    /// use greenloop::sync::LazyLock;
+    ///
+    /// static GREETING: LazyLock<String> = LazyLock::new(|| "hello".to_owned());
+    /// assert_eq!(GREETING.len(), 5);
+    /// ```
     pub const fn new(f: F) -> LazyLock<T, F> {
         LazyLock { once: Once::new(), make: Lock::new(Some(f)), value: Cell::new() }
     }
 
-    /// The value, made now if it has not been used before; the same as by [`Deref`].
+    /// Returns a reference to the value, and makes it first if it has not been used before. [`Deref`] does the same.
     ///
-    /// If somebody is making it, the calling green thread yields until that one has ended. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding. Using it from within its own closure waits for
-    /// itself, for ever.
+    /// If another use is making it, the calling green thread yields until that has ended. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding. A use from within its own closure waits for itself, for
+    /// ever.
     ///
     /// # Panics
     ///
-    /// As the closure does; if it is poisoned; or if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if the closure panics, if the `LazyLock` is poisoned, or if it has to wait in a [hub
+    /// callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -75,7 +80,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         }
     }
 
-    /// The value, made now if it has not been used before, to be changed: `&mut` says that nobody else has it.
+    /// Returns a mutable reference to the value, and makes it first if it has not been used before.
     ///
     /// # Panics
     ///
@@ -107,7 +112,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
 }
 
 impl<T, F> LazyLock<T, F> {
-    /// The value, if it has been made. Never waits.
+    /// Returns a reference to the value, if it has been made. Never waits.
     ///
     /// # Examples
     ///
@@ -123,7 +128,7 @@ impl<T, F> LazyLock<T, F> {
         this.value.get()
     }
 
-    /// The value, if it has been made, to be changed.
+    /// Returns a mutable reference to the value, if it has been made. Never waits.
     ///
     /// # Examples
     ///

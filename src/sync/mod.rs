@@ -1,24 +1,29 @@
-//! Primitives that park the green thread that must wait, and let the hub go on with the others.
+//! Synchronization primitives. A wait parks the calling green thread alone, and the hub runs the others.
 //!
-//! - [`Mutex`]: mutual exclusion, std's face; its guard may be held across anything that yields.
-//! - [`ReentrantLock`]: the same, and its holder may lock it again. gevent's `RLock`.
-//! - [`RwLock`]: many readers or one writer, std's face; no writer waits for ever.
-//! - [`Condvar`]: waiting, with a mutex released meanwhile, until something has changed.
-//! - [`Semaphore`], [`BoundedSemaphore`]: a number of permits, gevent's face with a guard for each permit.
-//! - [`Barrier`]: a number of them wait for one another.
-//! - [`Once`], [`OnceLock`], [`LazyLock`]: what is done once, by who comes first, also if that takes a wait.
+//! - [`Mutex`]: mutual exclusion, with std's interface. You may hold its guard across anything that yields.
+//! - [`ReentrantLock`]: a lock that its holder may lock again. gevent's `RLock`.
+//! - [`RwLock`]: many readers or one writer, with std's interface. No writer waits for ever.
+//! - [`Condvar`]: waits until something has changed, and releases a mutex meanwhile.
+//! - [`Semaphore`], [`BoundedSemaphore`]: a number of permits. gevent's, with a guard for each permit.
+//! - [`Barrier`]: lets a number of green threads wait for one another.
+//! - [`Once`], [`OnceLock`], [`LazyLock`]: something that is done once, by the first that asks, even if it has to wait.
 //!
-//! They hold between green threads of one hub, between hubs on several OS threads, and with plain OS threads, which get a
-//! hub of their own when they first wait. Where nobody has to wait nothing yields; a mutex costs what std's does then,
-//! the others up to twice that.
+//! They work between green threads of one hub, between hubs on several OS threads, and with plain OS threads, which get a hub of
+//! their own when they first wait. If there is nothing to wait for, nothing yields. A mutex then costs what std's does, and the
+//! others cost up to twice that.
 //!
-//! All of them serve in order of arrival; only a [`Semaphore`] lets a newcomer overtake a waiter, once. A kill or a time limit loses
-//! nothing: if a green thread is killed after a lock, a permit or a notification was given to it but before it runs, that goes to
-//! the next waiter.
+//! # Order, kills and ends
 //!
-//! The end of an OS thread loses nothing either. Its green threads that still wait are passed over, and what was given to one of
-//! them that had not run yet goes to the next waiter. What a green thread already holds stays held: a mutex whose guard is in a
-//! green thread that was parked when its OS thread ended is never unlocked.
+//! All of them serve waiters in the order of their arrival. Only a [`Semaphore`] lets a newcomer overtake a waiter, once.
+//!
+//! A kill or a time limit loses nothing. If a green thread is killed after a lock, a permit or a notification was given to it but
+//! before it runs, that goes to the next waiter.
+//!
+//! The end of an OS thread loses nothing either. Its green threads that still wait are passed over. What was given to one of them
+//! that had not run yet goes to the next waiter. But what a green thread already holds stays held: if the guard of a mutex is in
+//! a green thread that is parked when its OS thread ends, the mutex is never unlocked.
+//!
+//! # Examples
 //!
 //! ```
 //! use std::sync::Arc;

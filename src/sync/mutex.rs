@@ -17,18 +17,19 @@ use crate::sys::clock::Time;
 /// What reports call a wait for a mutex.
 const WAIT: &str = "Mutex::lock";
 
-/// Mutual exclusion for green threads, in one hub or in several, and for plain OS threads: [`std::sync::Mutex`], but who
-/// must wait parks alone, and the hub goes on with the others.
+/// Mutual exclusion for green threads: [`std::sync::Mutex`], but a wait parks the calling green thread alone.
 ///
-/// The guard may be held across anything that yields. Locking is fair: an unlock hands the mutex to the one that has
-/// waited longest, and nobody gets in between. Locked and unlocked without a contender it costs what std's does, and
-/// never yields.
+/// It works between green threads of one hub or of several, and with plain OS threads. You may hold the guard across anything
+/// that yields.
+///
+/// Locking is fair: an unlock hands the mutex to the green thread that has waited longest, and no other gets it in between.
+/// Without contention a lock and an unlock cost what std's do, and never yield.
 ///
 /// # Poisoning
 ///
-/// As in std, a mutex is poisoned when a guard is dropped by unwinding, since what the guard protects may then be half
-/// changed. A kill and an elapsed [`with_timeout`](crate::with_timeout) unwind as a panic does, and at a place that the
-/// holder did not choose: they poison too. A mutex that nobody held while it unwound, but only waited for, is not poisoned.
+/// As in std, a mutex is poisoned when a guard is dropped by unwinding, since what the guard protects may then be half changed. A
+/// kill and an elapsed [`with_timeout`](crate::with_timeout) unwind as a panic does, and at a place that the holder did not
+/// choose: they poison too. If a green thread unwinds while it waits for a mutex, the mutex is not poisoned.
 ///
 /// # Examples
 ///
@@ -92,11 +93,11 @@ impl<T> Mutex<T> {
         Mutex { raw: RawMutex::new(), poison: Poison::new(), value: UnsafeCell::new(value) }
     }
 
-    /// Takes the value out. Never waits: nobody else has the mutex.
+    /// Consumes the mutex, and returns its value. Never waits.
     ///
     /// # Errors
     ///
-    /// If the mutex is poisoned; the error contains the value.
+    /// Returns an error, with the value in it, if the mutex is poisoned.
     ///
     /// # Examples
     ///
@@ -111,22 +112,21 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Locks, and waits for that if it must.
+    /// Locks the mutex, and waits until it is free.
     ///
-    /// If nobody holds the mutex, this does not yield. Otherwise the calling green thread yields, and the unlock whose
-    /// turn it is hands the mutex over, in order of arrival. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding; a mutex handed over at that moment goes to the
-    /// next in line.
+    /// If the mutex is free, the call does not yield. Otherwise the calling green thread yields, and an unlock hands the mutex to
+    /// it; waiters get it in the order of their arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the
+    /// wait by unwinding. If the mutex was handed over at that moment, it goes to the next waiter.
     ///
-    /// A green thread that holds the mutex and locks it again waits for itself, for ever.
+    /// If a green thread locks a mutex that it holds, it waits for itself, for ever.
     ///
     /// # Errors
     ///
-    /// If the mutex is poisoned; the error contains the guard.
+    /// Returns an error, with the guard in it, if the mutex is poisoned.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -146,11 +146,12 @@ impl<T: ?Sized> Mutex<T> {
         MutexGuard::new(self)
     }
 
-    /// Locks if nobody holds the mutex. Never waits.
+    /// Locks the mutex if it is free. Never waits.
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if somebody holds it; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    /// - [`TryLockError::WouldBlock`] if the mutex is locked.
+    /// - [`TryLockError::Poisoned`], with the guard, if it is poisoned.
     ///
     /// # Examples
     ///
@@ -168,11 +169,14 @@ impl<T: ?Sized> Mutex<T> {
         if self.raw.try_lock() { Ok(MutexGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Like [`lock`](Mutex::lock), but waits no longer than `timeout`.
+    /// Locks the mutex, and waits for at most `timeout` until it is free.
+    ///
+    /// In all else it is like [`lock`](Mutex::lock).
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if the time is over; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    /// - [`TryLockError::WouldBlock`] if the time is over.
+    /// - [`TryLockError::Poisoned`], with the guard, if the mutex is poisoned.
     ///
     /// # Panics
     ///
@@ -196,7 +200,9 @@ impl<T: ?Sized> Mutex<T> {
         self.lock_until(|| Time::after(timeout))
     }
 
-    /// Like [`lock`](Mutex::lock), but waits no longer than until `deadline`.
+    /// Locks the mutex, and waits until `deadline` at the latest until it is free.
+    ///
+    /// In all else it is like [`lock`](Mutex::lock).
     ///
     /// # Errors
     ///
@@ -228,7 +234,7 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// Whether a guard was dropped by unwinding.
+    /// Returns `true` if a guard was dropped by unwinding.
     ///
     /// # Examples
     ///
@@ -255,7 +261,7 @@ impl<T: ?Sized> Mutex<T> {
         self.poison.is_set()
     }
 
-    /// Declares the value right again.
+    /// Clears the poison: from now on the value counts as consistent.
     ///
     /// # Examples
     ///
@@ -278,11 +284,13 @@ impl<T: ?Sized> Mutex<T> {
         self.poison.clear();
     }
 
-    /// The value, without locking: `&mut self` says that nobody else has the mutex.
+    /// Returns a mutable reference to the value.
+    ///
+    /// The mutex need not be locked: `&mut self` proves that no other green thread has it.
     ///
     /// # Errors
     ///
-    /// If the mutex is poisoned; the error contains the reference.
+    /// Returns an error, with the reference in it, if the mutex is poisoned.
     ///
     /// # Examples
     ///
@@ -322,9 +330,9 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The right to a [`Mutex`]'s value; dropping it unlocks, and hands the mutex to the first in line.
+/// A guard that gives access to a [`Mutex`]'s value. Dropping it unlocks the mutex, and hands it to the first waiter.
 ///
-/// It stays in its OS thread, as std's does:
+/// The guard stays in its OS thread, as std's does:
 ///
 /// ```compile_fail
 /// fn is_send<T: Send>() {}

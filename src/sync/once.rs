@@ -18,14 +18,14 @@ const RUNNING: u8 = 2;
 /// It is done, for good.
 const DONE: u8 = 3;
 
-/// Runs a closure once, whoever asks first: [`std::sync::Once`], but the closure may wait, and who comes meanwhile parks
-/// alone, and the hub goes on with the others.
+/// Runs a closure once: [`std::sync::Once`], but a wait parks the calling green thread alone.
+///
+/// The first call runs its closure, which may wait. Calls that come meanwhile wait until it has ended.
 ///
 /// # Poisoning
 ///
-/// As in std: when the closure unwinds, by a panic, or because its green thread is killed or a time limit around it is
-/// over, the `Once` is poisoned, and every later [`call_once`](Once::call_once) panics.
-/// [`call_once_force`](Once::call_once_force) tries again.
+/// As in std, the `Once` is poisoned if the closure unwinds: by a panic, by a kill of its green thread, or by a time limit around
+/// it. Every later [`call_once`](Once::call_once) panics then. [`call_once_force`](Once::call_once_force) tries again.
 ///
 /// # Examples
 ///
@@ -51,7 +51,7 @@ pub struct Once {
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
-/// What the closure of [`Once::call_once_force`] is told: [`std::sync::OnceState`], which only std can make.
+/// The state that the closure of [`Once::call_once_force`] gets. It is [`std::sync::OnceState`], which only std can make.
 ///
 /// # Examples
 ///
@@ -66,11 +66,17 @@ pub struct OnceState {
 }
 
 impl OnceState {
-    /// Whether an earlier closure unwound.
+    /// Returns `true` if an earlier closure unwound.
     ///
     /// # Examples
     ///
-    /// See [`Once::call_once_force`].
+    /// ```
+    /// use greenloop::sync::Once;
+    ///
+    /// let once = Once::new();
+    /// once.call_once_force(|state| assert!(!state.is_poisoned()));
+    /// assert!(once.is_completed());
+    /// ```
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
     }
@@ -78,30 +84,44 @@ impl OnceState {
 
 impl Once {
     constant! {
-        /// Makes one that nobody has called.
+        /// Makes a `Once` that has not been called.
         ///
         /// # Examples
         ///
-        /// See [`Once`].
+        /// ```
+        /// use greenloop::sync::Once;
+        ///
+        /// static START: Once = Once::new();
+        /// assert!(!START.is_completed());
+        /// ```
         #[must_use]
         pub fn new() -> Once {
             Once { state: AtomicU8::new(NEW), waiters: Lock::new(WaitList::new()) }
         }
     }
 
-    /// Runs `f`, if this is the first call; when it returns, some closure has run to its end.
+    /// Runs `f` if this is the first call. When it returns, a closure has run to its end.
     ///
-    /// If somebody is at it, the calling green thread yields until that one has ended. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and harms nobody else. Calling it again from
-    /// within `f` waits for itself, for ever.
+    /// If another call's closure is running, the calling green thread yields until it has ended. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and harms no other call. A call from within `f` waits
+    /// for itself, for ever.
     ///
     /// # Panics
     ///
-    /// Panics if it is poisoned, as `f` does, or if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if the `Once` is poisoned, if `f` panics, or if it has to wait in a [hub callback](crate::hub#callbacks), which may
+    /// not wait.
     ///
     /// # Examples
     ///
-    /// See [`Once`].
+    /// ```
+    /// use greenloop::sync::Once;
+    ///
+    /// static START: Once = Once::new();
+    /// let mut runs = 0;
+    /// START.call_once(|| runs += 1);
+    /// START.call_once(|| runs += 1);
+    /// assert_eq!(runs, 1);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn call_once<F: FnOnce()>(&self, f: F) {
@@ -115,7 +135,7 @@ impl Once {
     ///
     /// # Panics
     ///
-    /// As `f` does, or if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if `f` panics, or if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -136,24 +156,32 @@ impl Once {
         }
     }
 
-    /// Whether some closure has run to its end. Never waits.
+    /// Returns `true` if a closure has run to its end. Never waits.
     ///
     /// # Examples
     ///
-    /// See [`Once`].
+    /// ```
+    /// use greenloop::sync::Once;
+    ///
+    /// let once = Once::new();
+    /// assert!(!once.is_completed());
+    /// once.call_once(|| assert!(!once.is_completed()));
+    /// assert!(once.is_completed());
+    /// ```
     #[inline]
     pub fn is_completed(&self) -> bool {
         // Acquire: who sees it done sees what was done.
         self.state.load(Ordering::Acquire) == DONE
     }
 
-    /// Waits until some closure has run to its end, without running one.
+    /// Waits until a closure has run to its end, and runs none itself.
     ///
-    /// It waits as [`call_once`](Once::call_once) does, also while nobody has begun.
+    /// The call waits as [`call_once`](Once::call_once) does, even if no closure has begun.
     ///
     /// # Panics
     ///
-    /// Panics if it is poisoned, or is so in the end; or if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if the `Once` is poisoned, or becomes so meanwhile, or if it has to wait in a [hub callback](crate::hub#callbacks),
+    /// which may not wait.
     ///
     /// # Examples
     ///
@@ -165,6 +193,7 @@ impl Once {
     /// let once = Arc::new(Once::new());
     /// let caller = spawn({ let once = Arc::clone(&once); move || once.call_once(|| ()) });
     /// once.wait();
+    /// assert!(once.is_completed());
     /// # caller.join().unwrap();
     /// ```
     #[track_caller]
@@ -182,12 +211,12 @@ impl Once {
         }
     }
 
-    /// Like [`wait`](Once::wait), but goes on waiting when it is poisoned, for a
-    /// [`call_once_force`](Once::call_once_force) that succeeds.
+    /// Like [`wait`](Once::wait), but when the `Once` is poisoned it waits for a [`call_once_force`](Once::call_once_force) that
+    /// succeeds.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -195,6 +224,7 @@ impl Once {
     /// let once = greenloop::sync::Once::new();
     /// once.call_once(|| ());
     /// once.wait_force();
+    /// assert!(once.is_completed());
     /// ```
     pub fn wait_force(&self) {
         while !self.is_completed() {

@@ -6,10 +6,11 @@ use std::sync::OnceLock as Cell;
 
 use super::once::Once;
 
-/// A place for a value that is set once, and then read without locking: [`std::sync::OnceLock`], but the closure that makes
-/// the value may wait, and who comes meanwhile parks alone, and the hub goes on with the others.
+/// A value that is set once, and then read without locking: [`std::sync::OnceLock`], but a wait parks the calling green thread
+/// alone.
 ///
-/// A closure that unwinds, by a panic, a kill or a time limit, leaves it without a value: the next one tries again.
+/// The closure that makes the value may wait. Callers that come meanwhile wait until it has ended. If the closure unwinds, by a
+/// panic, a kill or a time limit, there is no value, and the next call tries again.
 ///
 /// # Examples
 ///
@@ -40,17 +41,22 @@ impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
 impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
 
 impl<T> OnceLock<T> {
-    /// Makes a place without a value.
+    /// Makes a `OnceLock` without a value.
     ///
     /// # Examples
     ///
-    /// See [`OnceLock`].
+    /// ```
+    /// use greenloop::sync::OnceLock;
+    ///
+    /// static NAME: OnceLock<String> = OnceLock::new();
+    /// assert_eq!(NAME.get(), None);
+    /// ```
     #[must_use]
     pub const fn new() -> OnceLock<T> {
         OnceLock { once: Once::new(), value: Cell::new() }
     }
 
-    /// The value, if there is one. Never waits.
+    /// Returns a reference to the value, if there is one. Never waits.
     ///
     /// # Examples
     ///
@@ -62,7 +68,7 @@ impl<T> OnceLock<T> {
         self.value.get()
     }
 
-    /// The value, to be changed, if there is one: `&mut self` says that nobody else has the place.
+    /// Returns a mutable reference to the value, if there is one. Never waits.
     ///
     /// # Examples
     ///
@@ -75,14 +81,14 @@ impl<T> OnceLock<T> {
         self.value.get_mut()
     }
 
-    /// Waits until there is a value.
+    /// Waits until there is a value, and returns a reference to it.
     ///
-    /// The calling green thread yields, and who sets the value wakes it. A kill or an enclosing
+    /// The calling green thread yields, and the call that sets the value wakes it. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -101,11 +107,11 @@ impl<T> OnceLock<T> {
         self.get().expect("set by who completed it")
     }
 
-    /// Sets the value, if there is none. Waits if somebody is making one.
+    /// Sets the value, if there is none. Waits if another call is making one.
     ///
     /// # Errors
     ///
-    /// If there is a value; `value` comes back.
+    /// Returns `value` if there is a value already.
     ///
     /// # Panics
     ///
@@ -124,18 +130,24 @@ impl<T> OnceLock<T> {
         value.map_or(Ok(()), Err)
     }
 
-    /// The value; made by `f` if there is none.
+    /// Returns a reference to the value, and makes it with `f` first if there is none.
     ///
-    /// If somebody is making one, the calling green thread yields until that one has ended, as
-    /// [`wait`](OnceLock::wait) does. Calling it again from within `f` waits for itself, for ever.
+    /// If another call is making one, the calling green thread yields until that call has ended, as [`wait`](OnceLock::wait)
+    /// does. A call from within `f` waits for itself, for ever.
     ///
     /// # Panics
     ///
-    /// As `f` does, or as [`wait`](OnceLock::wait).
+    /// Panics if `f` panics, and as [`wait`](OnceLock::wait).
     ///
     /// # Examples
     ///
-    /// See [`OnceLock`].
+    /// ```
+    /// use greenloop::sync::OnceLock;
+    ///
+    /// let lock = OnceLock::new();
+    /// assert_eq!(*lock.get_or_init(|| 1), 1);
+    /// assert_eq!(*lock.get_or_init(|| 2), 1); // it has a value
+    /// ```
     #[inline]
     pub fn get_or_init<F: FnOnce() -> T>(&self, f: F) -> &T {
         if let Some(value) = self.get() {
@@ -147,7 +159,7 @@ impl<T> OnceLock<T> {
         self.get().expect("set by who completed it")
     }
 
-    /// Takes the value out. Never waits: nobody else has the place.
+    /// Consumes the `OnceLock`, and returns its value, if there is one. Never waits.
     ///
     /// # Examples
     ///
@@ -158,7 +170,7 @@ impl<T> OnceLock<T> {
         self.value.into_inner()
     }
 
-    /// Takes the value out, and leaves the place without one: `&mut self` says that nobody else has it.
+    /// Takes the value out, if there is one, and leaves none. Never waits.
     ///
     /// # Examples
     ///

@@ -19,12 +19,14 @@ const WAIT: &str = "ReentrantLock::lock";
 /// The number of no greenlet.
 const NOBODY: u64 = 0;
 
-/// Mutual exclusion that the green thread which holds it may lock again, for green threads, in one hub or in several, and for
-/// plain OS threads: gevent's `RLock`, with the face of `std::sync::ReentrantLock`.
+/// Mutual exclusion that its holder may lock again. This is gevent's `RLock`, with the interface of `std::sync::ReentrantLock`.
 ///
-/// It is unlocked when all guards of its holder are dropped. Since there may be several, they give `&T` only; for more put
-/// a [`Cell`](std::cell::Cell) or a [`RefCell`](std::cell::RefCell) inside. As in std, there is no poisoning: a guard gives
-/// no `&mut`, so what it unwinds through is no half of a change that the lock knows of.
+/// It works between green threads of one hub or of several, and with plain OS threads. It is unlocked when all guards of its
+/// holder have been dropped. Since there may be several guards, they give `&T` only. For more, put a [`Cell`](std::cell::Cell) or
+/// a [`RefCell`](std::cell::RefCell) inside.
+///
+/// As in std, there is no poisoning: a guard gives no `&mut`, so the lock knows of no change that unwinding could leave half
+/// done.
 ///
 /// # Examples
 ///
@@ -74,15 +76,15 @@ impl<T> ReentrantLock<T> {
     /// ```
     /// use greenloop::sync::ReentrantLock;
     ///
-    /// static TURN: ReentrantLock<()> = ReentrantLock::new(());
-    /// let _turn = TURN.lock();
+    /// static TURN: ReentrantLock<u32> = ReentrantLock::new(7);
+    /// assert_eq!(*TURN.lock(), 7);
     /// ```
     pub const fn new(value: T) -> ReentrantLock<T> {
         let (owner, depth) = (AtomicU64::new(NOBODY), AtomicUsize::new(0));
         ReentrantLock { raw: RawMutex::new(), owner, depth, value }
     }
 
-    /// Takes the value out. Never waits: nobody else has the lock.
+    /// Consumes the lock, and returns its value. Never waits.
     ///
     /// # Examples
     ///
@@ -95,27 +97,34 @@ impl<T> ReentrantLock<T> {
 }
 
 impl<T: ?Sized> ReentrantLock<T> {
-    /// Locks, and waits for that if it must.
+    /// Locks, and waits until no other green thread holds the lock.
     ///
-    /// If nobody holds it, or the calling green thread does, this does not yield. Otherwise that one yields, and the unlock
-    /// whose turn it is hands the lock over, in order of arrival. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding; a lock handed over at that moment goes to the next
-    /// in line.
+    /// If the lock is free, or the calling green thread holds it, the call does not yield. Otherwise the calling green thread
+    /// yields, and an unlock hands the lock to it; waiters get it in the order of their arrival. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding. If the lock was handed over at that moment, it goes to
+    /// the next waiter.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
-    /// See [`ReentrantLock`].
+    /// ```
+    /// use greenloop::sync::ReentrantLock;
+    ///
+    /// let lock = ReentrantLock::new(1);
+    /// let outer = lock.lock();
+    /// let inner = lock.lock(); // does not wait for itself
+    /// assert_eq!(*outer + *inner, 2);
+    /// ```
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> ReentrantLockGuard<'_, T> {
         self.lock_or(|| self.raw.lock_at_once() || self.raw.lock_contended(WAIT, None))
             .expect("a wait without a deadline ends with the lock")
     }
 
-    /// Locks if nobody else holds it. Never waits.
+    /// Locks if no other green thread holds the lock. Never waits.
     ///
     /// # Examples
     ///
@@ -134,11 +143,13 @@ impl<T: ?Sized> ReentrantLock<T> {
         self.lock_or(|| self.raw.try_lock())
     }
 
-    /// Like [`lock`](ReentrantLock::lock), but waits no longer than `timeout`.
+    /// Locks, and waits for at most `timeout` until no other green thread holds the lock.
+    ///
+    /// In all else it is like [`lock`](ReentrantLock::lock).
     ///
     /// # Errors
     ///
-    /// If the time is over.
+    /// Returns [`TimedOut`] if the time is over.
     ///
     /// # Panics
     ///
@@ -155,11 +166,13 @@ impl<T: ?Sized> ReentrantLock<T> {
         self.lock_until(|| Time::after(timeout))
     }
 
-    /// Like [`lock`](ReentrantLock::lock), but waits no longer than until `deadline`.
+    /// Locks, and waits until `deadline` at the latest until no other green thread holds the lock.
+    ///
+    /// In all else it is like [`lock`](ReentrantLock::lock).
     ///
     /// # Errors
     ///
-    /// If the time is over.
+    /// Returns [`TimedOut`] if the time is over.
     ///
     /// # Panics
     ///
@@ -181,7 +194,9 @@ impl<T: ?Sized> ReentrantLock<T> {
             .ok_or(TimedOut)
     }
 
-    /// The value, without locking: `&mut self` says that nobody else has the lock.
+    /// Returns a mutable reference to the value.
+    ///
+    /// Nothing need be locked: `&mut self` proves that no other green thread has the lock.
     ///
     /// # Examples
     ///
@@ -234,9 +249,9 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for ReentrantLock<T> {
     }
 }
 
-/// The right to share a [`ReentrantLock`]'s value; dropping the last one of its green thread unlocks.
+/// A guard that gives shared access to a [`ReentrantLock`]'s value. Dropping the last one of its green thread unlocks.
 ///
-/// It stays in its OS thread:
+/// The guard stays in its OS thread:
 ///
 /// ```compile_fail
 /// fn is_send<T: Send>() {}

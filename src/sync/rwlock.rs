@@ -17,17 +17,19 @@ use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 
-/// A lock that many may hold to read or one to write, for green threads, in one hub or in several, and for plain OS threads:
-/// [`std::sync::RwLock`], but who must wait parks alone, and the hub goes on with the others.
+/// A lock that many may hold to read, or one to write: [`std::sync::RwLock`], but a wait parks the calling green thread alone.
 ///
-/// The guards may be held across anything that yields. Readers and writers wait in one line, in order of arrival, and who
-/// comes while somebody waits stands behind: so no stream of readers keeps a writer waiting for ever. Hence also a green
-/// thread that reads twice at a time may wait for itself, behind a writer, as with std's.
+/// It works between green threads of one hub or of several, and with plain OS threads. You may hold the guards across anything
+/// that yields.
+///
+/// Readers and writers wait in one queue, in the order of their arrival, and a newcomer goes to its end. So a stream of readers
+/// does not keep a writer waiting for ever. It also means that a green thread that takes a second read guard while it holds one
+/// may wait for ever, behind a writer, as with std's.
 ///
 /// # Poisoning
 ///
-/// As in std, it is poisoned when a [`RwLockWriteGuard`] is dropped by unwinding, and not by a reader's. A kill and an
-/// elapsed [`with_timeout`](crate::with_timeout) unwind as a panic does, and poison too; see
+/// As in std, the lock is poisoned when a [`RwLockWriteGuard`] is dropped by unwinding, and not when a read guard is. A kill and
+/// an elapsed [`with_timeout`](crate::with_timeout) unwind as a panic does, and poison too: see
 /// [`Mutex`](super::Mutex#poisoning).
 ///
 /// # Examples
@@ -101,11 +103,11 @@ impl<T> RwLock<T> {
         RwLock { state: Lock::new(state), poison: Poison::new(), value: UnsafeCell::new(value) }
     }
 
-    /// Takes the value out. Never waits: nobody else has the lock.
+    /// Consumes the lock, and returns its value. Never waits.
     ///
     /// # Errors
     ///
-    /// If the lock is poisoned; the error contains the value.
+    /// Returns an error, with the value in it, if the lock is poisoned.
     ///
     /// # Examples
     ///
@@ -118,34 +120,41 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Locks to read, together with other readers, and waits for that if it must.
+    /// Locks to read, together with other readers, and waits until that is possible.
     ///
-    /// If nobody writes or waits, this does not yield. Otherwise the calling green thread yields, until all before it in
-    /// line have had their turn. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; a
-    /// lock that was given to it at that moment goes to the next in line.
+    /// If there is neither a writer nor a waiter, the call does not yield. Otherwise the calling green thread yields until all
+    /// that came before it have had their turn. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
+    /// unwinding. If the lock was given to it at that moment, the lock goes to the next waiter.
     ///
     /// # Errors
     ///
-    /// If the lock is poisoned; the error contains the guard.
+    /// Returns an error, with the guard in it, if the lock is poisoned.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
-    /// See [`RwLock`].
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(5);
+    /// let (one, two) = (lock.read().unwrap(), lock.read().unwrap());
+    /// assert_eq!(*one + *two, 10);
+    /// ```
     #[inline]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.lock(Access::Read, || None);
         RwLockReadGuard::new(self)
     }
 
-    /// Locks to read if nobody writes or waits. Never waits.
+    /// Locks to read if there is neither a writer nor a waiter. Never waits.
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if somebody does; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    /// - [`TryLockError::WouldBlock`] if there is a writer or a waiter.
+    /// - [`TryLockError::Poisoned`], with the guard, if the lock is poisoned.
     ///
     /// # Examples
     ///
@@ -163,11 +172,14 @@ impl<T: ?Sized> RwLock<T> {
         if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Like [`read`](RwLock::read), but waits no longer than `timeout`.
+    /// Locks to read, and waits for at most `timeout` until that is possible.
+    ///
+    /// In all else it is like [`read`](RwLock::read).
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if the time is over; [`TryLockError::Poisoned`], with the guard, if it is poisoned.
+    /// - [`TryLockError::WouldBlock`] if the time is over.
+    /// - [`TryLockError::Poisoned`], with the guard, if the lock is poisoned.
     ///
     /// # Panics
     ///
@@ -187,7 +199,9 @@ impl<T: ?Sized> RwLock<T> {
         self.read_until(|| Some(Time::after(timeout)))
     }
 
-    /// Like [`read`](RwLock::read), but waits no longer than until `deadline`.
+    /// Locks to read, and waits until `deadline` at the latest until that is possible.
+    ///
+    /// In all else it is like [`read`](RwLock::read).
     ///
     /// # Errors
     ///
@@ -213,13 +227,14 @@ impl<T: ?Sized> RwLock<T> {
         if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Locks to write, alone, and waits for that if it must.
+    /// Locks to write, alone, and waits until that is possible.
     ///
-    /// If nobody reads, writes or waits, this does not yield. Otherwise it waits as [`read`](RwLock::read) does.
+    /// If there is no reader, no writer and no waiter, the call does not yield. Otherwise it waits as [`read`](RwLock::read)
+    /// does.
     ///
     /// # Errors
     ///
-    /// If the lock is poisoned; the error contains the guard.
+    /// Returns an error, with the guard in it, if the lock is poisoned.
     ///
     /// # Panics
     ///
@@ -227,14 +242,20 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     ///
-    /// See [`RwLock`].
+    /// ```
+    /// use greenloop::sync::RwLock;
+    ///
+    /// let lock = RwLock::new(5);
+    /// *lock.write().unwrap() += 1;
+    /// assert_eq!(*lock.read().unwrap(), 6);
+    /// ```
     #[inline]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         self.lock(Access::Write, || None);
         RwLockWriteGuard::new(self)
     }
 
-    /// Locks to write if nobody reads, writes or waits. Never waits.
+    /// Locks to write if there is no reader, no writer and no waiter. Never waits.
     ///
     /// # Errors
     ///
@@ -254,7 +275,9 @@ impl<T: ?Sized> RwLock<T> {
         if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Like [`write`](RwLock::write), but waits no longer than `timeout`.
+    /// Locks to write, and waits for at most `timeout` until that is possible.
+    ///
+    /// In all else it is like [`write`](RwLock::write).
     ///
     /// # Errors
     ///
@@ -278,7 +301,9 @@ impl<T: ?Sized> RwLock<T> {
         self.write_until(|| Some(Time::after(timeout)))
     }
 
-    /// Like [`write`](RwLock::write), but waits no longer than until `deadline`.
+    /// Locks to write, and waits until `deadline` at the latest until that is possible.
+    ///
+    /// In all else it is like [`write`](RwLock::write).
     ///
     /// # Errors
     ///
@@ -304,7 +329,7 @@ impl<T: ?Sized> RwLock<T> {
         if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// Whether a write guard was dropped by unwinding.
+    /// Returns `true` if a write guard was dropped by unwinding.
     ///
     /// # Examples
     ///
@@ -315,7 +340,7 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.is_set()
     }
 
-    /// Declares the value right again.
+    /// Clears the poison: from now on the value counts as consistent.
     ///
     /// # Examples
     ///
@@ -336,11 +361,13 @@ impl<T: ?Sized> RwLock<T> {
         self.poison.clear();
     }
 
-    /// The value, without locking: `&mut self` says that nobody else has the lock.
+    /// Returns a mutable reference to the value.
+    ///
+    /// Nothing need be locked: `&mut self` proves that no other green thread has the lock.
     ///
     /// # Errors
     ///
-    /// If the lock is poisoned; the error contains the reference.
+    /// Returns an error, with the reference in it, if the lock is poisoned.
     ///
     /// # Examples
     ///
@@ -482,9 +509,9 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     }
 }
 
-/// The right to read a [`RwLock`]'s value; dropping it unlocks.
+/// A guard that gives shared access to a [`RwLock`]'s value. Dropping it unlocks.
 ///
-/// It stays in its OS thread, as std's does:
+/// The guard stays in its OS thread, as std's does:
 ///
 /// ```compile_fail
 /// fn is_send<T: Send>() {}
@@ -500,9 +527,9 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
     not_send: PhantomData<*const ()>,
 }
 
-/// The right to read and write a [`RwLock`]'s value; dropping it unlocks.
+/// A guard that gives exclusive access to a [`RwLock`]'s value. Dropping it unlocks.
 ///
-/// It stays in its OS thread, as std's does:
+/// The guard stays in its OS thread, as std's does:
 ///
 /// ```compile_fail
 /// fn is_send<T: Send>() {}
@@ -539,7 +566,9 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
         lock.poison.wrap(RwLockWriteGuard { lock, before: Before::now(), not_send: PhantomData })
     }
 
-    /// Goes on as a reader, and lets readers in that wait in front of the next writer. Nobody writes in between.
+    /// Turns the write guard into a read guard, and lets in the readers that wait before the next writer.
+    ///
+    /// No other green thread writes in between.
     ///
     /// # Examples
     ///

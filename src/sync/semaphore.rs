@@ -13,15 +13,16 @@ use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 use crate::task::{Notice, Subscription, Waitable};
 
-/// Permits that green threads, in one hub or in several, and plain OS threads take and give back: gevent's `Semaphore`.
+/// A number of permits, which are taken and given back. This is gevent's `Semaphore`.
 ///
-/// Taking a permit when one is free never yields. Otherwise the caller waits, and permits go to those who wait in order of arrival.
+/// It works between green threads of one hub or of several, and with plain OS threads. Taking a permit when one is free never
+/// yields. Otherwise the caller waits, and permits go to the waiters in the order of their arrival.
 ///
-/// A permit that is given back wakes the first waiter, and stays free until that one runs: somebody else, for instance the one that
-/// has just given it back, may take it first. That happens to each waiter at most once. It keeps its place in front, and the next
-/// permit is kept for it alone, so that newcomers cannot hold up a waiter for ever.
+/// A permit that is given back wakes the first waiter, and stays free until that waiter runs. Another caller, for instance the
+/// one that has just given the permit back, may take it first. That happens to each waiter at most once: it keeps its place in
+/// front, and the next permit is kept for it alone. So newcomers cannot hold up a waiter for ever.
 ///
-/// A permit that was kept for a green thread whose OS thread ends goes to the next one that waits. A permit that such a green thread
+/// If a permit was kept for a green thread whose OS thread ends, it goes to the next waiter. A permit that such a green thread
 /// has taken is not given back.
 ///
 /// # Examples
@@ -87,7 +88,7 @@ impl UnwindSafe for Semaphore {}
 impl RefUnwindSafe for Semaphore {}
 
 impl Semaphore {
-    /// Makes a semaphore with that many permits; none is as good a number as any.
+    /// Makes a semaphore with that many permits, which may be 0.
     ///
     /// # Examples
     ///
@@ -111,15 +112,15 @@ impl Semaphore {
         self.state.lock().bound
     }
 
-    /// Takes a permit, and waits for one if it must.
+    /// Takes a permit, and waits until one is free.
     ///
-    /// If one is free, this does not yield. Otherwise the calling green thread yields, and [`release`](Semaphore::release)
-    /// or the end of a [`SemaphorePermit`] wakes it, in order of arrival. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding and takes no permit.
+    /// If one is free, the call does not yield. Otherwise the calling green thread yields, and [`release`](Semaphore::release) or
+    /// the end of a [`SemaphorePermit`] wakes it; waiters are woken in the order of their arrival. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and takes no permit.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -159,11 +160,13 @@ impl Semaphore {
         taken.then(|| SemaphorePermit { semaphore: self })
     }
 
-    /// Like [`acquire`](Semaphore::acquire), but waits no longer than `timeout`.
+    /// Takes a permit, and waits for at most `timeout` until one is free.
+    ///
+    /// In all else it is like [`acquire`](Semaphore::acquire).
     ///
     /// # Errors
     ///
-    /// If the time is over; no permit is taken then.
+    /// Returns [`TimedOut`] if the time is over. No permit is taken then.
     ///
     /// # Panics
     ///
@@ -182,7 +185,9 @@ impl Semaphore {
         self.acquire_until(|| Time::after(timeout))
     }
 
-    /// Like [`acquire`](Semaphore::acquire), but waits no longer than until `deadline`.
+    /// Takes a permit, and waits until `deadline` at the latest until one is free.
+    ///
+    /// In all else it is like [`acquire`](Semaphore::acquire).
     ///
     /// # Errors
     ///
@@ -210,14 +215,15 @@ impl Semaphore {
         if self.pass(deadline, State::take) { Ok(SemaphorePermit { semaphore: self }) } else { Err(TimedOut) }
     }
 
-    /// Gives that many permits, more than there were at first if need be, and calls as many of those who wait. Never yields.
+    /// Gives `permits` permits, and wakes as many waiters. Never yields.
     ///
-    /// A [`SemaphorePermit`] gives its own back when it is dropped; this is for others.
+    /// There may be more permits afterwards than there were at first. You need not call this for a [`SemaphorePermit`], which
+    /// gives its permit back when it is dropped.
     ///
     /// # Panics
     ///
-    /// Panics if there would be more than `usize::MAX` permits, or more than a
-    /// [`BoundedSemaphore`](super::BoundedSemaphore) began with; none is given then.
+    /// Panics if there would be more than `usize::MAX` permits, or more than a [`BoundedSemaphore`](super::BoundedSemaphore)
+    /// began with. No permit is given then.
     ///
     /// # Examples
     ///
@@ -245,21 +251,30 @@ impl Semaphore {
         self.call(state);
     }
 
-    /// The permits that are free at this moment: none, if gevent would call it `locked`. One that is kept for a waiter is not free.
+    /// Returns how many permits are free at this moment.
+    ///
+    /// If it is 0, gevent would call the semaphore `locked`. A permit that is kept for a waiter is not free.
     ///
     /// # Examples
     ///
-    /// See [`acquire`](Semaphore::acquire).
+    /// ```
+    /// use greenloop::sync::Semaphore;
+    ///
+    /// let semaphore = Semaphore::new(2);
+    /// let _permit = semaphore.acquire();
+    /// assert_eq!(semaphore.available_permits(), 1);
+    /// ```
     #[doc(alias = "counter")]
     #[doc(alias = "locked")]
     pub fn available_permits(&self) -> usize {
         self.state.lock().free()
     }
 
-    /// Waits until a permit is free, and leaves it. Somebody may have taken it when the caller goes on.
+    /// Waits until a permit is free, and does not take it.
     ///
-    /// If one is free now, this does not yield. Otherwise it waits in the line of [`acquire`](Semaphore::acquire); a kill
-    /// or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
+    /// When the caller goes on, the permit may have been taken. If one is free now, the call does not yield. Otherwise it waits
+    /// in the same queue as [`acquire`](Semaphore::acquire). A kill or an enclosing [`with_timeout`](crate::with_timeout) ends
+    /// the wait by unwinding.
     ///
     /// # Panics
     ///
@@ -281,7 +296,9 @@ impl Semaphore {
         }
     }
 
-    /// Like [`wait`](Semaphore::wait), but no longer than `timeout`. Returns whether a permit was free.
+    /// Waits for at most `timeout` until a permit is free. Returns `true` if one was.
+    ///
+    /// In all else it is like [`wait`](Semaphore::wait).
     ///
     /// # Panics
     ///
@@ -299,7 +316,9 @@ impl Semaphore {
         self.pass(|| Time::after(timeout), State::look)
     }
 
-    /// Like [`wait`](Semaphore::wait), but no longer than until `deadline`. Returns whether a permit was free.
+    /// Waits until `deadline` at the latest until a permit is free. Returns `true` if one was.
+    ///
+    /// In all else it is like [`wait`](Semaphore::wait).
     ///
     /// # Panics
     ///
@@ -440,7 +459,7 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// A permit of a [`Semaphore`], given back when dropped.
+/// A permit of a [`Semaphore`]. Dropping it gives it back.
 ///
 /// # Examples
 ///
@@ -461,7 +480,7 @@ pub struct SemaphorePermit<'a> {
 }
 
 impl SemaphorePermit<'_> {
-    /// Keeps the permit from the semaphore for good; [`release`](Semaphore::release) may make up for it.
+    /// Keeps the permit from the semaphore for good. [`release`](Semaphore::release) can make up for it.
     ///
     /// # Examples
     ///
