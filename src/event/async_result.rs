@@ -14,14 +14,14 @@ use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::task::{Link, Notice, Subscription, Waitable};
 
-/// A place for a value that any number of green threads and plain OS threads can wait for: gevent's `AsyncResult`.
+/// A value that any number of green threads and plain OS threads can wait for. This is gevent's `AsyncResult`.
 ///
-/// [`set`](AsyncResult::set) stores the value and wakes all who wait, in order of arrival; each of them, and who comes
-/// later, gets a clone. Setting it again replaces the value.
+/// [`set`](AsyncResult::set) stores the value and wakes all waiters, in the order of their arrival. Each of them gets a clone,
+/// and so does every later caller. Setting it again replaces the value.
 ///
-/// gevent keeps a value or an exception, which `get` raises. In Rust a result that may fail is an
-/// `AsyncResult<Result<V, E>>`: gevent's `set_exception(error)` is [`set_error`](AsyncResult::set_error), and every
-/// [`get`](AsyncResult::get) returns that same error. An `E` that is no `Clone` goes in as `Arc<E>`.
+/// gevent keeps a value or an exception, which `get` raises. In Rust a result that may fail is an `AsyncResult<Result<V, E>>`.
+/// gevent's `set_exception(error)` is [`set_error`](AsyncResult::set_error), and every [`get`](AsyncResult::get) returns that
+/// same error. If your error is not `Clone`, put it in as `Arc<E>`.
 ///
 /// # Examples
 ///
@@ -66,7 +66,7 @@ impl<T: RefUnwindSafe> UnwindSafe for AsyncResult<T> {}
 impl<T: RefUnwindSafe> RefUnwindSafe for AsyncResult<T> {}
 
 impl<T> AsyncResult<T> {
-    /// Makes a place without a value.
+    /// Makes a result without a value.
     ///
     /// # Examples
     ///
@@ -82,7 +82,9 @@ impl<T> AsyncResult<T> {
         }
     }
 
-    /// Stores the value, in place of an earlier one, and wakes all who wait. Never yields: they run when the caller yields.
+    /// Stores the value, in place of an earlier one, and wakes all waiters.
+    ///
+    /// The call never yields: the waiters run when the caller yields.
     ///
     /// # Examples
     ///
@@ -107,7 +109,7 @@ impl<T> AsyncResult<T> {
         drop(replaced);
     }
 
-    /// Whether there is a value.
+    /// Returns `true` if there is a value.
     ///
     /// # Examples
     ///
@@ -125,13 +127,13 @@ impl<T> AsyncResult<T> {
 
     /// Waits until there is a value.
     ///
-    /// Returns at once if there is one. Otherwise the calling green thread yields, and [`set`](AsyncResult::set) makes it
-    /// ready, in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding
-    /// and leaves the result unchanged.
+    /// If there is one, the call returns at once. Otherwise the calling green thread yields, and [`set`](AsyncResult::set) wakes
+    /// it; waiters are woken in the order of their arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the
+    /// wait by unwinding, and leaves the result unchanged.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -150,7 +152,9 @@ impl<T> AsyncResult<T> {
         self.stand(None);
     }
 
-    /// Like [`wait`](AsyncResult::wait), but no longer than `timeout`. Returns whether there is a value.
+    /// Waits for at most `timeout` until there is a value. Returns `true` if there is one.
+    ///
+    /// In all else it is like [`wait`](AsyncResult::wait).
     ///
     /// # Panics
     ///
@@ -168,7 +172,9 @@ impl<T> AsyncResult<T> {
         self.stand(Some(Time::after(timeout))).is_some()
     }
 
-    /// Like [`wait`](AsyncResult::wait), but no longer than until `deadline`. Returns whether there is a value.
+    /// Waits until `deadline` at the latest until there is a value. Returns `true` if there is one.
+    ///
+    /// In all else it is like [`wait`](AsyncResult::wait).
     ///
     /// # Panics
     ///
@@ -186,10 +192,11 @@ impl<T> AsyncResult<T> {
         self.stand(Some(Time::from_instant(deadline))).is_some()
     }
 
-    /// Has `function` called once there is a value, in a green thread of its own; at the caller's next yield, if there is one already.
+    /// Calls `function` once there is a value, in a green thread of its own.
     ///
-    /// It is called once, for one set, and runs in the hub of the thread that linked it, whichever thread sets the value; not
-    /// at all, if that thread has ended. Several are called in the order in which they were linked.
+    /// If there is a value already, the call is due at the caller's next yield. `function` is called once, for one `set`. It runs
+    /// in the hub of the OS thread that linked it, whichever OS thread sets the value; if that thread has ended, it is not
+    /// called. Several functions are called in the order in which they were linked.
     ///
     /// # Examples
     ///
@@ -207,8 +214,11 @@ impl<T> AsyncResult<T> {
         self.origin.link(false, function, |notice| self.subscribe(notice))
     }
 
-    /// Like [`link`](AsyncResult::link), but the hub itself runs the function, as a [callback](crate::hub#callbacks): a wait or a switch
-    /// in it panics, which is reported as any panic that nobody can receive. It costs no green thread.
+    /// Calls `function` once there is a value, in the hub itself.
+    ///
+    /// This costs no green thread. `function` runs as a [hub callback](crate::hub#callbacks): a wait or a switch in it panics,
+    /// and the panic goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook). In all else it is like
+    /// [`link`](AsyncResult::link).
     ///
     /// # Examples
     ///
@@ -225,7 +235,9 @@ impl<T> AsyncResult<T> {
         self.origin.link(true, function, |notice| self.subscribe(notice))
     }
 
-    /// Takes a function back that has not been called yet, also while others are being called. Returns whether that was in time.
+    /// Takes a linked function back. Returns `true` if it will not be called any more.
+    ///
+    /// This works until the function is called, also while others are being called.
     ///
     /// # Examples
     ///
@@ -242,7 +254,7 @@ impl<T> AsyncResult<T> {
         link.take_back(self.origin.number(), |ticket| self.state.lock().waiters.remove(ticket))
     }
 
-    /// The value, if it was set. Never waits: nobody else has the result.
+    /// Consumes the result, and returns its value, if it was set. Never waits.
     ///
     /// # Examples
     ///
@@ -290,7 +302,7 @@ impl<T> AsyncResult<T> {
 }
 
 impl<V, E> AsyncResult<Result<V, E>> {
-    /// Stores an error: [`set`](AsyncResult::set)`(Err(error))`.
+    /// Stores an error. It is short for [`set`](AsyncResult::set)`(Err(error))`.
     ///
     /// # Examples
     ///
@@ -306,29 +318,37 @@ impl<V, E> AsyncResult<Result<V, E>> {
 }
 
 impl<T: Clone> AsyncResult<T> {
-    /// Waits for the value.
+    /// Waits until there is a value, and returns a clone of it.
     ///
-    /// It waits as [`wait`](AsyncResult::wait) does, and returns a clone of the value that is there when it goes on: the
-    /// last one, if it was set more than once meanwhile.
+    /// The call waits as [`wait`](AsyncResult::wait) does. If the value was set more than once meanwhile, it returns the one that
+    /// is there when the caller goes on, which is the last.
     ///
     /// # Panics
     ///
-    /// As [`wait`](AsyncResult::wait), or if cloning the value does.
+    /// As [`wait`](AsyncResult::wait), and if cloning the value panics.
     ///
     /// # Examples
     ///
-    /// See [`AsyncResult`].
+    /// ```
+    /// use greenloop::event::AsyncResult;
+    ///
+    /// let result = AsyncResult::new();
+    /// result.set("ready");
+    /// assert_eq!((result.get(), result.get()), ("ready", "ready"));
+    /// ```
     #[doc(alias = "result")]
     pub fn get(&self) -> T {
         let value = self.stand(None).expect("a wait without a deadline ends with a value");
         T::clone(&value)
     }
 
-    /// Like [`get`](AsyncResult::get), but waits no longer than `timeout`.
+    /// Waits for at most `timeout` until there is a value, and returns a clone of it.
+    ///
+    /// In all else it is like [`get`](AsyncResult::get).
     ///
     /// # Errors
     ///
-    /// If the time is over.
+    /// Returns [`TimedOut`] if the time is over.
     ///
     /// # Panics
     ///
@@ -349,11 +369,13 @@ impl<T: Clone> AsyncResult<T> {
         self.stand(Some(Time::after(timeout))).map(|value| T::clone(&value)).ok_or(TimedOut)
     }
 
-    /// Like [`get`](AsyncResult::get), but waits no longer than until `deadline`.
+    /// Waits until `deadline` at the latest until there is a value, and returns a clone of it.
+    ///
+    /// In all else it is like [`get`](AsyncResult::get).
     ///
     /// # Errors
     ///
-    /// If the time is over.
+    /// Returns [`TimedOut`] if the time is over.
     ///
     /// # Panics
     ///
@@ -371,11 +393,11 @@ impl<T: Clone> AsyncResult<T> {
         self.stand(Some(Time::from_instant(deadline))).map(|value| T::clone(&value)).ok_or(TimedOut)
     }
 
-    /// The value, if there is one. Never waits.
+    /// Returns a clone of the value, if there is one. Never waits.
     ///
     /// # Panics
     ///
-    /// If cloning the value does.
+    /// Panics if cloning the value panics.
     ///
     /// # Examples
     ///

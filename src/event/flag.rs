@@ -13,10 +13,10 @@ use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::task::{Link, Notice, Subscription, Waitable};
 
-/// A flag that is set or not, and that any number of green threads and plain OS threads can wait for: gevent's `Event`.
+/// A flag that any number of green threads and plain OS threads can wait for. This is gevent's `Event`.
 ///
-/// [`set`](Event::set) wakes all who wait, in order of arrival, and lets everybody through until [`clear`](Event::clear).
-/// A set counts for all who were waiting, even if the event is cleared before they run.
+/// [`set`](Event::set) wakes all waiters, in the order of their arrival. From then on no wait blocks, until
+/// [`clear`](Event::clear). A `set` counts for all that were waiting, even if the event is cleared before they run.
 ///
 /// # Examples
 ///
@@ -67,7 +67,7 @@ impl Event {
         Event { set: AtomicBool::new(false), waiters: Lock::new(WaitList::new()), origin: Origin::new() }
     }
 
-    /// Whether it is set at this moment.
+    /// Returns `true` if the event is set at this moment.
     ///
     /// # Examples
     ///
@@ -85,11 +85,20 @@ impl Event {
         self.set.load(Ordering::Acquire)
     }
 
-    /// Sets it, and wakes all who wait. Never yields: they run when the caller yields. Setting it twice is as once.
+    /// Sets the event, and wakes all waiters.
+    ///
+    /// The call never yields: the waiters run when the caller yields. If the event is set already, nothing happens.
     ///
     /// # Examples
     ///
-    /// See [`Event`].
+    /// ```
+    /// use greenloop::event::Event;
+    ///
+    /// let event = Event::new();
+    /// event.set();
+    /// event.wait(); // returns at once
+    /// assert!(event.is_set());
+    /// ```
     pub fn set(&self) {
         let waiters = self.waiters.lock();
         // Release: pairs with the Acquire in `is_set`.
@@ -102,12 +111,20 @@ impl Event {
         });
     }
 
-    /// Takes the flag back: from now on [`wait`](Event::wait) waits. Who was woken by an earlier [`set`](Event::set) and has
-    /// not run stays woken. Never yields.
+    /// Clears the event: from now on [`wait`](Event::wait) waits. Never yields.
+    ///
+    /// A waiter that an earlier [`set`](Event::set) has woken stays woken, even if it has not run yet.
     ///
     /// # Examples
     ///
-    /// See [`Event`].
+    /// ```
+    /// use greenloop::event::Event;
+    ///
+    /// let event = Event::new();
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// ```
     pub fn clear(&self) {
         let waiters = self.waiters.lock();
         // Release: nothing is published by it; it is as strong as the other store so that the two can be read alike.
@@ -117,13 +134,13 @@ impl Event {
 
     /// Waits until the event is set.
     ///
-    /// Returns at once if it already is. Otherwise the calling green thread yields, and [`set`](Event::set) makes it ready,
-    /// in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding and
-    /// leaves the event unchanged.
+    /// If it is set, the call returns at once. Otherwise the calling green thread yields, and [`set`](Event::set) wakes it;
+    /// waiters are woken in the order of their arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the
+    /// wait by unwinding, and leaves the event unchanged.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -144,7 +161,9 @@ impl Event {
         }
     }
 
-    /// Like [`wait`](Event::wait), but no longer than `timeout`. Returns whether the event was set.
+    /// Waits for at most `timeout` until the event is set. Returns `true` if it was.
+    ///
+    /// In all else it is like [`wait`](Event::wait).
     ///
     /// # Panics
     ///
@@ -165,7 +184,9 @@ impl Event {
         self.is_set() || self.stand(Some(Time::after(timeout)))
     }
 
-    /// Like [`wait`](Event::wait), but no longer than until `deadline`. Returns whether the event was set.
+    /// Waits until `deadline` at the latest until the event is set. Returns `true` if it was.
+    ///
+    /// In all else it is like [`wait`](Event::wait).
     ///
     /// # Panics
     ///
@@ -183,10 +204,11 @@ impl Event {
         self.is_set() || self.stand(Some(Time::from_instant(deadline)))
     }
 
-    /// Has `function` called once it is set, in a green thread of its own; at the caller's next yield, if it is set already.
+    /// Calls `function` once the event is set, in a green thread of its own.
     ///
-    /// It is called once, for one set, and runs in the hub of the thread that linked it, whichever thread sets the event; not
-    /// at all, if that thread has ended. Several are called in the order in which they were linked.
+    /// If it is set already, the call is due at the caller's next yield. `function` is called once, for one `set`. It runs in the
+    /// hub of the OS thread that linked it, whichever OS thread sets the event; if that thread has ended, it is not called.
+    /// Several functions are called in the order in which they were linked.
     ///
     /// # Examples
     ///
@@ -203,8 +225,11 @@ impl Event {
         self.origin.link(false, function, |notice| self.subscribe(notice))
     }
 
-    /// Like [`link`](Event::link), but the hub itself runs the function, as a [callback](crate::hub#callbacks): a wait or a switch
-    /// in it panics, which is reported as any panic that nobody can receive. It costs no green thread.
+    /// Calls `function` once the event is set, in the hub itself.
+    ///
+    /// This costs no green thread. `function` runs as a [hub callback](crate::hub#callbacks): a wait or a switch in it panics,
+    /// and the panic goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook). In all else it is like
+    /// [`link`](Event::link).
     ///
     /// # Examples
     ///
@@ -221,7 +246,9 @@ impl Event {
         self.origin.link(true, function, |notice| self.subscribe(notice))
     }
 
-    /// Takes a function back that has not been called yet, also while others are being called. Returns whether that was in time.
+    /// Takes a linked function back. Returns `true` if it will not be called any more.
+    ///
+    /// This works until the function is called, also while others are being called.
     ///
     /// # Examples
     ///

@@ -1,11 +1,12 @@
-//! Events and results that many can wait for: gevent's `event`.
+//! Events and results that many can wait for. This is gevent's `event`.
 //!
-//! - [`Event`]: a flag. Who waits for it goes on when it is set.
-//! - [`AsyncResult`]: a place for one value that is set once or more, and read by any number.
+//! - [`Event`] is a flag. A wait for it ends when it is set.
+//! - [`AsyncResult`] holds one value, which is set once or more, and read by any number of waiters.
 //!
-//! Both can be waited for beside other things ([`wait`](crate::wait)), and linked to a function that is called once.
+//! You can wait for both beside other things with [`wait`](crate::wait), and link a function to them that is called once. Both
+//! work between green threads of one hub, between hubs on several OS threads, and with plain OS threads.
 //!
-//! Both hold between green threads of one hub, between hubs on several OS threads, and with plain OS threads.
+//! # Examples
 //!
 //! ```
 //! use std::sync::Arc;

@@ -9,10 +9,10 @@ use super::slots::Slots;
 use crate::error::PoolFull;
 use crate::task::JoinHandle;
 
-/// Green threads of which a number run at a time: gevent's `Pool`.
+/// Green threads of which a limited number run at a time. This is gevent's `Pool`.
 ///
-/// It is a [`Group`] with so many slots, and has all of its methods. Each member has a slot until it ends, however it ends;
-/// who finds no slot free waits in line.
+/// A pool is a [`Group`] with slots, and has all of its methods. Each member has a slot until it ends, however it ends. If no
+/// slot is free, [`spawn`](Group::spawn) waits for one, in the order of arrival.
 ///
 /// # Examples
 ///
@@ -30,7 +30,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool with `size` slots. With 0 it is always full.
+    /// Makes a pool with `size` slots. With 0 it is always full.
     ///
     /// # Examples
     ///
@@ -42,25 +42,33 @@ impl Pool {
         Pool { group: Group::with(Slots::new(size)) }
     }
 
-    /// How many slots there are.
+    /// Returns how many slots there are.
     ///
     /// # Examples
     ///
-    /// See [`new`](Pool::new).
+    /// ```
+    /// assert_eq!(greenloop::pool::Pool::new(2).size(), 2);
+    /// ```
     pub fn size(&self) -> usize {
         self.group.slots().size()
     }
 
-    /// How many slots are free.
+    /// Returns how many slots are free.
     ///
     /// # Examples
     ///
-    /// See [`new`](Pool::new).
+    /// ```
+    /// let pool = greenloop::pool::Pool::new(2);
+    /// let member = pool.spawn(|| ());
+    /// assert_eq!(pool.free_count(), 1);
+    /// member.join().unwrap();
+    /// assert_eq!(pool.free_count(), 2);
+    /// ```
     pub fn free_count(&self) -> usize {
         self.group.slots().free()
     }
 
-    /// Whether no slot is free.
+    /// Returns `true` if no slot is free.
     ///
     /// # Examples
     ///
@@ -76,9 +84,10 @@ impl Pool {
         self.free_count() == 0
     }
 
-    /// Waits until a slot is free, and leaves it: another may have taken it when the caller goes on.
+    /// Waits until a slot is free, and does not take it.
     ///
-    /// Yields if none is. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
+    /// When the caller goes on, the slot may have been taken. The call yields if none is free. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
     ///
     /// # Examples
     ///
@@ -92,7 +101,9 @@ impl Pool {
         self.group.slots().wait(None);
     }
 
-    /// Like [`wait_available`](Pool::wait_available), for at most `timeout`: whether a slot is free.
+    /// Waits for at most `timeout` until a slot is free. Returns `true` if one is.
+    ///
+    /// In all else it is like [`wait_available`](Pool::wait_available).
     ///
     /// # Examples
     ///
@@ -106,11 +117,13 @@ impl Pool {
         self.group.slots().wait(Instant::now().checked_add(timeout))
     }
 
-    /// Like [`spawn`](Group::spawn), but never waits.
+    /// Spawns a member if a slot is free. Never waits.
+    ///
+    /// In all else it is like [`spawn`](Group::spawn).
     ///
     /// # Errors
     ///
-    /// If no slot is free; `function` comes back.
+    /// Returns `function` in [`PoolFull`] if no slot is free.
     ///
     /// # Examples
     ///
@@ -132,11 +145,13 @@ impl Pool {
         }
     }
 
-    /// Like [`spawn`](Group::spawn), but waits for at most `timeout`.
+    /// Spawns a member, and waits for at most `timeout` until a slot is free.
+    ///
+    /// In all else it is like [`spawn`](Group::spawn).
     ///
     /// # Errors
     ///
-    /// If no slot was free until then; `function` comes back.
+    /// Returns `function` in [`PoolFull`] if no slot was free until then.
     ///
     /// # Examples
     ///
@@ -158,11 +173,13 @@ impl Pool {
         }
     }
 
-    /// Like [`add`](Group::add), but never waits.
+    /// Makes a green thread a member if a slot is free. Never waits.
+    ///
+    /// In all else it is like [`add`](Group::add).
     ///
     /// # Errors
     ///
-    /// If no slot is free.
+    /// Returns [`PoolFull`] if no slot is free.
     ///
     /// # Examples
     ///
@@ -178,11 +195,13 @@ impl Pool {
         Ok(())
     }
 
-    /// Like [`add`](Group::add), but waits for at most `timeout`.
+    /// Makes a green thread a member, and waits for at most `timeout` until a slot is free.
+    ///
+    /// In all else it is like [`add`](Group::add).
     ///
     /// # Errors
     ///
-    /// If no slot was free until then.
+    /// Returns [`PoolFull`] if no slot was free until then.
     ///
     /// # Examples
     ///

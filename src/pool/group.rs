@@ -11,13 +11,14 @@ use crate::error::JoinError;
 use crate::sys::clock::Time;
 use crate::task::{self, Element, Imap, JoinHandle, Order, TaskRef};
 
-/// Green threads that are waited for and killed together: gevent's `Group`.
+/// Green threads that are waited for and killed together. This is gevent's `Group`.
 ///
-/// A member is what was spawned by the group, or added to it, and has not ended. Dropping the group lets its members go on.
-/// A group belongs to one OS thread, as the green threads do that it spawns; members share it as `Rc<Group>`.
+/// A green thread is a member if the group has spawned it, or it was added to the group, and it has not ended. If you drop the
+/// group, its members go on. A group belongs to one OS thread, as the green threads do that it spawns. Members share it as
+/// `Rc<Group>`.
 ///
-/// A [`Pool`](crate::pool::Pool) is a group that has a limited number of slots: there, [`spawn`](Group::spawn) and the others
-/// wait for one.
+/// A [`Pool`](crate::pool::Pool) is a group with a limited number of slots. There [`spawn`](Group::spawn) and its siblings wait
+/// for a slot.
 ///
 /// # Examples
 ///
@@ -68,7 +69,13 @@ impl Drop for Membership {
 }
 
 impl Group {
-    /// A group without members.
+    /// Makes a group without members.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(greenloop::pool::Group::new().is_empty());
+    /// ```
     pub fn new() -> Group {
         Group::with(Slots::unlimited())
     }
@@ -82,10 +89,11 @@ impl Group {
         &self.shared.slots
     }
 
-    /// Makes a green thread that is a member: see [`spawn`](crate::spawn()).
+    /// Spawns a green thread that is a member. See [`spawn`](crate::spawn()).
     ///
-    /// In a [`Pool`](crate::pool::Pool) that is full, the calling green thread yields until a member ends, in order of arrival; a
-    /// kill or an enclosing [`with_timeout`](crate::with_timeout) ends that wait, and `function` is dropped.
+    /// In a [`Pool`](crate::pool::Pool) that is full, the calling green thread yields until a member ends; waiters get slots in
+    /// the order of their arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends that wait by unwinding, and
+    /// `function` is dropped.
     ///
     /// # Examples
     ///
@@ -114,9 +122,9 @@ impl Group {
 
     /// Calls `function` with each item, in a member of its own, and returns the results in the order of the items.
     ///
-    /// The calling green thread yields until all are there. An item whose call panics or is killed has an `Err` in its place;
-    /// to have the first of them instead of all, collect: `.into_iter().collect::<Result<Vec<_>, _>>()`. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait, and members that have begun go on.
+    /// The calling green thread yields until all results are there. If a call panics or is killed, its result is an `Err`. To get
+    /// the first error in place of all results, collect: `.into_iter().collect::<Result<Vec<_>, _>>()`. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and members that have begun go on.
     ///
     /// # Examples
     ///
@@ -134,11 +142,10 @@ impl Group {
         self.imap(items, function).maxsize(usize::MAX).collect()
     }
 
-    /// Like [`map`](Group::map), but returns the results one by one, each in its turn, while further members run: see
-    /// [`Imap`].
+    /// Calls `function` with each item, and returns an iterator over the results in the order of the items.
     ///
-    /// In a [`Pool`](crate::pool::Pool), [`maxsize`](Imap::maxsize) is twice the size at first. Here it has no limit, so that all
-    /// items begin at once.
+    /// Further members run while you take the results: see [`Imap`]. In a [`Pool`](crate::pool::Pool), [`maxsize`](Imap::maxsize)
+    /// is twice the size at first. In a group it has no limit, so all items begin at once.
     ///
     /// # Examples
     ///
@@ -164,12 +171,10 @@ impl Group {
     /// # Examples
     ///
     /// ```
-    /// use std::time::Duration;
-    ///
     /// let group = greenloop::pool::Group::new();
-    /// let sleep = |time| { greenloop::sleep(Duration::from_millis(time)); time };
-    /// let order: Vec<u64> = group.imap_unordered([60, 1, 30], sleep).flatten().collect();
-    /// assert_eq!(order, [1, 30, 60]);
+    /// let yields = |count| { (0..count).for_each(|_| greenloop::yield_now()); count };
+    /// let order: Vec<u32> = group.imap_unordered([6, 1, 3], yields).flatten().collect();
+    /// assert_eq!(order, [1, 3, 6]);
     /// ```
     pub fn imap_unordered<'a, I, F, T>(&self, items: I, function: F) -> Imap<'a, T>
     where
@@ -195,10 +200,11 @@ impl Group {
         })
     }
 
-    /// Runs `function` in a member and waits for its result: [`spawn`](Group::spawn) and [`join`](JoinHandle::join) in one.
+    /// Runs `function` in a member, and waits for its result. It is [`spawn`](Group::spawn) and [`join`](JoinHandle::join) in
+    /// one.
     ///
-    /// A member of a [`Pool`](crate::pool::Pool) that is full runs it itself, since it could wait for itself otherwise; a panic is
-    /// then its own.
+    /// If a member of a full [`Pool`](crate::pool::Pool) calls this, it runs `function` itself, since otherwise it could wait for
+    /// itself. A panic of `function` is then its own.
     ///
     /// # Errors
     ///
@@ -228,11 +234,10 @@ impl Group {
         self.shared.spawn(slot, function).join()
     }
 
-    /// Makes a member that runs `function`, and then `callback` with the value if there is one. Never yields: in a
-    /// [`Pool`](crate::pool::Pool) that is full it is the new member that waits for a slot.
+    /// Spawns a member that runs `function`, and then `callback` with the value. Never yields.
     ///
-    /// `callback` runs when the slot is free again, and has its effect before the end of the member. If `function` panics or is
-    /// killed, it is not called.
+    /// In a [`Pool`](crate::pool::Pool) that is full, it is the new member that waits for a slot. `callback` runs when the slot
+    /// is free again, and before the member ends. If `function` panics or is killed, `callback` is not called.
     ///
     /// # Examples
     ///
@@ -265,9 +270,9 @@ impl Group {
         })
     }
 
-    /// Makes a green thread that was spawned elsewhere a member; nothing happens if it is one.
+    /// Makes a green thread that was spawned elsewhere a member. Nothing happens if it is one.
     ///
-    /// In a [`Pool`](crate::pool::Pool) that is full this waits for a slot, as [`spawn`](Group::spawn) does.
+    /// In a [`Pool`](crate::pool::Pool) that is full, the call waits for a slot, as [`spawn`](Group::spawn) does.
     ///
     /// # Examples
     ///
@@ -296,7 +301,9 @@ impl Group {
         });
     }
 
-    /// Ends a membership, and whether there was one. The green thread goes on, and its slot is free.
+    /// Ends the membership of a green thread. Returns `true` if it was a member.
+    ///
+    /// The green thread goes on, and its slot is free.
     ///
     /// # Examples
     ///
@@ -310,7 +317,9 @@ impl Group {
         self.shared.number_of(handle).is_some_and(|number| self.shared.remove(number))
     }
 
-    /// Whether it is a member. This looks at one member after the other.
+    /// Returns `true` if the green thread is a member.
+    ///
+    /// The call looks at one member after the other.
     ///
     /// # Examples
     ///
@@ -323,37 +332,56 @@ impl Group {
         self.shared.number_of(handle).is_some()
     }
 
-    /// How many members there are.
+    /// Returns how many members there are.
     ///
     /// # Examples
     ///
-    /// See [`Group`].
+    /// ```
+    /// let group = greenloop::pool::Group::new();
+    /// let members = [1, 2].map(|number| group.spawn(move || number));
+    /// assert_eq!(group.len(), 2);
+    /// greenloop::joinall(&members);
+    /// assert_eq!(group.len(), 0);
+    /// ```
     pub fn len(&self) -> usize {
         self.shared.members.borrow().len()
     }
 
-    /// Whether there is no member.
+    /// Returns `true` if there is no member.
     ///
     /// # Examples
     ///
-    /// See [`Group`].
+    /// ```
+    /// let group = greenloop::pool::Group::new();
+    /// group.spawn(|| ());
+    /// assert!(!group.is_empty());
+    /// group.join();
+    /// assert!(group.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.shared.members.borrow().is_empty()
     }
 
-    /// Waits until there is no member. Those that come meanwhile are waited for as well.
+    /// Waits until there is no member. Members that come meanwhile are waited for as well.
     ///
-    /// Yields while there is one. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and
-    /// leaves the members alone. A member that calls this waits for itself.
+    /// The call yields while there is a member. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
+    /// unwinding, and leaves the members alone. A member that calls this waits for itself, for ever.
     ///
     /// # Examples
     ///
-    /// See [`Group`].
+    /// ```
+    /// let group = greenloop::pool::Group::new();
+    /// let members = [1, 2].map(|number| group.spawn(move || number));
+    /// group.join();
+    /// assert!(members.iter().all(|member| member.is_finished()));
+    /// ```
     pub fn join(&self) {
         self.shared.wait_until(None, |_| ());
     }
 
-    /// Like [`join`](Group::join), for at most `limit`: whether there is no member.
+    /// Waits for at most `limit` until there is no member. Returns `true` if there is none.
+    ///
+    /// In all else it is like [`join`](Group::join).
     ///
     /// # Examples
     ///
@@ -369,10 +397,11 @@ impl Group {
         self.shared.wait_until(Some(Time::after(limit)), |_| ())
     }
 
-    /// Kills all members, and waits until there is none: see [`JoinHandle::kill`].
+    /// Kills all members, and waits until there is none. See [`JoinHandle::kill`].
     ///
-    /// However often this is called, it raises once in each member: one that catches that and goes on is waited for. Members
-    /// that come meanwhile, from the cleanup of others, are killed as well. A member that calls this is the last to be killed.
+    /// However often you call this, it raises once in each member: if a member catches that and goes on, the call waits for it.
+    /// Members that come meanwhile, from the cleanup of others, are killed as well. A member that calls this is the last to be
+    /// killed.
     ///
     /// # Examples
     ///
@@ -386,7 +415,9 @@ impl Group {
         self.shared.wait_until(None, Shared::kill_all);
     }
 
-    /// Like [`kill`](Group::kill), but waits for at most `limit`: whether there is no member.
+    /// Kills all members, and waits for at most `limit` until there is none. Returns `true` if there is none.
+    ///
+    /// In all else it is like [`kill`](Group::kill).
     ///
     /// # Examples
     ///
@@ -401,7 +432,9 @@ impl Group {
         self.shared.wait_until(Some(Time::after(limit)), Shared::kill_all)
     }
 
-    /// Like [`kill`](Group::kill), but never waits: whether there is no member. gevent's `kill(block=False)`.
+    /// Kills all members, and does not wait. Returns `true` if there is none any more.
+    ///
+    /// In all else it is like [`kill`](Group::kill). This is gevent's `kill(block=False)`.
     ///
     /// # Examples
     ///
@@ -415,8 +448,9 @@ impl Group {
         self.is_empty()
     }
 
-    /// Kills one member, and waits until it has ended: see [`JoinHandle::kill`]. It is raised once in a member, by this or by
-    /// [`kill`](Group::kill). Nothing happens if it is no member.
+    /// Kills one member, and waits until it has ended. See [`JoinHandle::kill`].
+    ///
+    /// A member is raised in once, by this or by [`kill`](Group::kill). Nothing happens if the green thread is not a member.
     ///
     /// # Examples
     ///

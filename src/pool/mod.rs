@@ -1,12 +1,14 @@
-//! Green threads that belong together, and the limit of how many of them run at a time: gevent's `gevent.pool`.
+//! Green threads that belong together, and limits on how many of them run at a time. This is gevent's `gevent.pool`.
 //!
 //! - [`Group`]: green threads that are waited for and killed together.
-//! - [`Pool`]: a group with a number of slots, for instance so that no more than ten downloads run at a time.
-//! - [`scope`]: a pool whose members borrow from the frame of the caller.
+//! - [`Pool`]: a group with a number of slots, for instance so that at most ten downloads run at a time.
+//! - [`scope`]: a pool whose members borrow from the caller's frame.
 //!
-//! All of them map a function over many items, and give the results in the order of the items or as they come, each with its
-//! failure if it has one. For work that computes, or blocks in the kernel, on several processors, a
-//! [`ThreadPool`](crate::threadpool::ThreadPool) has the same.
+//! All of them can map a function over many items. The results come in the order of the items or as they are ready, and each may
+//! be a failure of its own. For work that computes or blocks in the kernel, on several processors, a
+//! [`ThreadPool`](crate::threadpool::ThreadPool) has the same methods.
+//!
+//! # Examples
 //!
 //! ```
 //! use greenloop::pool::Pool;

@@ -6,21 +6,21 @@ use super::slots::{Slot, Slots};
 use crate::error::{JoinError, PoolFull};
 use crate::task::{self, Element, Imap, Order, Scope, ScopedJoinHandle};
 
-/// A pool whose members may borrow what outlives it: see [`scope`].
+/// A pool whose members may borrow what outlives it. See [`scope`].
 #[derive(Clone)]
 pub struct ScopedPool<'scope, 'env: 'scope> {
     scope: &'scope Scope<'scope, 'env>,
     slots: Slots,
 }
 
-/// Runs `body` with a pool of `size` slots, whose members may borrow from the caller's frame; returns when `body` and all
-/// of them have ended. [`greenloop::scope`](crate::scope()) with a limit.
+/// Runs `body` with a pool of `size` slots, whose members may borrow from the caller's frame.
 ///
-/// If `body` unwinds (by a panic, a kill or a time limit), the members are killed and joined first.
+/// Returns when `body` and all members have ended. This is [`greenloop::scope`](crate::scope()) with a limit. If `body` unwinds
+/// (by a panic, a kill or a time limit), the members are killed and joined first.
 ///
 /// # Panics
 ///
-/// If a member panicked whose handle was not joined. The elements of a map panic into their results.
+/// Panics if a member panicked whose handle was not joined. A panic in an element of a map is in its result instead.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ where
 }
 
 impl<'scope> ScopedPool<'scope, '_> {
-    /// Makes a member, and waits for a slot first if it must: see [`Group::spawn`](crate::pool::Group::spawn).
+    /// Spawns a member, and waits until a slot is free. See [`Group::spawn`](crate::pool::Group::spawn).
     ///
     /// # Examples
     ///
@@ -56,11 +56,11 @@ impl<'scope> ScopedPool<'scope, '_> {
         spawn_in(self.scope, self.slots.take(), function)
     }
 
-    /// Like [`spawn`](ScopedPool::spawn), but never waits.
+    /// Spawns a member if a slot is free. Never waits.
     ///
     /// # Errors
     ///
-    /// If no slot is free; `function` comes back.
+    /// Returns `function` in [`PoolFull`] if no slot is free.
     ///
     /// # Examples
     ///
@@ -82,12 +82,16 @@ impl<'scope> ScopedPool<'scope, '_> {
         }
     }
 
-    /// Calls `function` with each item and returns the results in the order of the items: see
+    /// Calls `function` with each item, and returns the results in the order of the items. See
     /// [`Group::map`](crate::pool::Group::map).
     ///
     /// # Examples
     ///
-    /// See [`scope`].
+    /// ```
+    /// let words = ["one", "three"].map(String::from);
+    /// let lengths = greenloop::pool::scope(2, |pool| pool.map(&words, |word| word.len()));
+    /// assert_eq!(lengths.into_iter().flatten().collect::<Vec<_>>(), [3, 5]);
+    /// ```
     pub fn map<I, F, T>(&self, items: I, function: F) -> Vec<Result<T, JoinError>>
     where
         I: IntoIterator + 'scope,
@@ -97,7 +101,9 @@ impl<'scope> ScopedPool<'scope, '_> {
         self.imap(items, function).maxsize(usize::MAX).collect()
     }
 
-    /// Like [`map`](ScopedPool::map), but returns the results one by one: see [`Group::imap`](crate::pool::Group::imap).
+    /// Calls `function` with each item, and returns an iterator over the results in the order of the items.
+    ///
+    /// See [`Group::imap`](crate::pool::Group::imap).
     ///
     /// # Examples
     ///

@@ -1,15 +1,17 @@
-//! Queues that any number of green threads and OS threads put items into and get them from: gevent's `queue`.
+//! Queues between any number of green threads and OS threads. This is gevent's `queue`.
 //!
 //! - [`Queue`]: first in, first out.
 //! - [`LifoQueue`]: last in, first out.
 //! - [`PriorityQueue`]: the smallest first.
-//! - [`JoinableQueue`]: another name of `Queue`, since every one of them counts the items that were put and are not yet
+//! - [`JoinableQueue`]: another name for `Queue`. Every queue here counts the items that were put and are not yet
 //!   [done](Ordered::task_done), and can be [joined](Ordered::join).
 //!
-//! All are one type, [`Ordered`], whose parameter is the order. A queue is shared as it is, by reference or in an
-//! [`Arc`](std::sync::Arc): between green threads of one hub, between hubs on several OS threads, and with plain OS
-//! threads. It ends by [`shutdown`](Ordered::shutdown), not when an end of it is dropped; for that, and for a hand-over
-//! without room in between, see [`channel`](crate::channel).
+//! All are one type, [`Ordered`], whose parameter is the order. A queue is shared by reference or in an [`Arc`](std::sync::Arc):
+//! between green threads of one hub, between hubs on several OS threads, and with plain OS threads. A queue ends by
+//! [`shutdown`](Ordered::shutdown). If you want the end to come when all senders or all receivers are dropped, or each item to be
+//! handed over without a buffer, use a [`channel`](crate::channel).
+//!
+//! # Examples
 //!
 //! ```
 //! use std::sync::Arc;
@@ -33,16 +35,16 @@
 //!
 //! # Order of service
 //!
-//! Who waits to put and who waits to get are each served in order of arrival. An item that comes while somebody waits to
-//! get is promised to the first in line, and nobody gets it in between; so is room. What a promise stands for is chosen
-//! when the called one runs: from a [`PriorityQueue`] it gets what is the smallest then.
+//! Callers that wait to put and callers that wait to get are each served in the order of their arrival. If an item comes while a
+//! caller waits to get one, it is *reserved* for the first waiter, and no other gets it in between. So is room for a caller that
+//! waits to put. Which item a waiter gets is decided when it runs: from a [`PriorityQueue`] it gets the smallest at that time.
 //!
-//! If the OS thread of a called one ends before that one runs, the item, or the room, goes to the next in line.
+//! If the OS thread of such a waiter ends before the waiter runs, the item or the room goes to the next waiter.
 //!
 //! # Kill and time limit
 //!
-//! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding. What was promised to it at that
-//! moment goes to the next in line; an item that it waited to put is dropped, and was not put.
+//! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a wait by unwinding. If an item or room was reserved for the
+//! waiter at that moment, it goes to the next one. An item that it waited to put is dropped, and was not put.
 
 mod order;
 mod ordered;
@@ -53,7 +55,7 @@ pub use ordered::{Iter, Ordered, TryIter};
 #[doc(no_inline)]
 pub use crate::error::{GetError, PutError};
 
-/// First in, first out; see [`Ordered`] for what it does.
+/// A queue that gives items out in the order in which they were put: first in, first out. See [`Ordered`].
 ///
 /// # Examples
 ///
@@ -66,7 +68,7 @@ pub use crate::error::{GetError, PutError};
 #[doc(alias = "SimpleQueue")]
 pub type Queue<T> = Ordered<T, Fifo>;
 
-/// Last in, first out: a stack; see [`Ordered`] for what it does.
+/// A stack: last in, first out. See [`Ordered`].
 ///
 /// # Examples
 ///
@@ -78,13 +80,13 @@ pub type Queue<T> = Ordered<T, Fifo>;
 /// ```
 pub type LifoQueue<T> = Ordered<T, Lifo>;
 
-/// The smallest first, and of equal ones the oldest, as in Python; see [`Ordered`] for what it does.
+/// A queue that gives out the smallest item first, and of equal ones the oldest, as in Python. See [`Ordered`].
 ///
-/// An item often is a tuple of a number and something else, which must be [`Ord`] too. For the largest first, put
-/// [`Reverse`](std::cmp::Reverse)d ones.
+/// An item is often a tuple of a number and something else, which must be [`Ord`] too. To get the largest first, put
+/// [`Reverse`](std::cmp::Reverse)d items.
 ///
-/// Putting compares items under the queue's own lock: a comparison that waits panics, and so does one that uses the same queue, or
-/// another one while that is in use. One that panics leaves the queue as it was, without the new item.
+/// Items are compared under the queue's own lock when one is put. A comparison that waits panics, and so does one that uses the
+/// same queue, or another one while that is in use. If a comparison panics, the queue is as it was before, without the new item.
 ///
 /// # Examples
 ///
@@ -96,7 +98,8 @@ pub type LifoQueue<T> = Ordered<T, Lifo>;
 /// ```
 pub type PriorityQueue<T> = Ordered<T, Priority>;
 
-/// A [`Queue`] by the name that gevent has for one with `task_done` and `join`; here all have them.
+/// Another name for [`Queue`], for code that comes from gevent. There only this one has `task_done` and `join`; here all have
+/// them.
 ///
 /// # Examples
 ///

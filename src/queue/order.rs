@@ -7,7 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fiber::{UNDER_LOCK, guarded};
 
-/// The order in which a queue gives its items out: [`Fifo`], [`Lifo`] or [`Priority`], and none but these.
+/// The order in which a queue gives its items out: [`Fifo`], [`Lifo`] or [`Priority`].
+///
+/// There are no others: the trait cannot be implemented outside of this crate.
 pub trait Order<T> {
     /// What keeps the items.
     type Items: Items<T>;

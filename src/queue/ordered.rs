@@ -15,12 +15,13 @@ use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 
-/// What [`Queue`](super::Queue), [`LifoQueue`](super::LifoQueue) and [`PriorityQueue`](super::PriorityQueue) are: a queue
-/// of `T` that gives its items out in the order `O`.
+/// A queue of `T` that gives its items out in the order `O`.
 ///
-/// It holds any number of items, or up to a capacity; then who puts waits for room. It counts the items that were put and
-/// for which nobody has called [`task_done`](Ordered::task_done) yet, which who does not use [`join`](Ordered::join) need
-/// not care about.
+/// [`Queue`](super::Queue), [`LifoQueue`](super::LifoQueue) and [`PriorityQueue`](super::PriorityQueue) are this type. It holds
+/// any number of items, or up to a capacity: then [`put`](Ordered::put) waits for room.
+///
+/// The queue counts the items that were put but not yet marked done with [`task_done`](Ordered::task_done), and
+/// [`join`](Ordered::join) waits for that count to reach zero. If you do not use `join`, you can ignore it.
 ///
 /// # Examples
 ///
@@ -70,7 +71,7 @@ impl<T, O: Order<T>> UnwindSafe for Ordered<T, O> {}
 impl<T, O: Order<T>> RefUnwindSafe for Ordered<T, O> {}
 
 impl<T, O: Order<T>> Ordered<T, O> {
-    /// Makes a queue for any number of items: putting never waits.
+    /// Makes a queue for any number of items. Putting never waits.
     ///
     /// # Examples
     ///
@@ -85,15 +86,25 @@ impl<T, O: Order<T>> Ordered<T, O> {
         Ordered::bounded(usize::MAX)
     }
 
-    /// Makes a queue for up to `capacity` items. One that is promised to somebody who waits for it does not count.
+    /// Makes a queue for up to `capacity` items.
+    ///
+    /// An item that is reserved for a waiting caller does not count.
     ///
     /// # Panics
     ///
-    /// Panics if `capacity` is 0. A [`channel::bounded(0)`](crate::channel::bounded) hands over without room in between.
+    /// Panics if `capacity` is 0. A [`channel::bounded(0)`](crate::channel::bounded) hands items over without a buffer.
     ///
     /// # Examples
     ///
-    /// See [`Ordered`].
+    /// ```
+    /// use greenloop::queue::Queue;
+    ///
+    /// let queue = Queue::bounded(2);
+    /// queue.put(1).unwrap();
+    /// assert!(!queue.is_full());
+    /// queue.put(2).unwrap();
+    /// assert!(queue.is_full());
+    /// ```
     #[doc(alias = "maxsize")]
     pub const fn bounded(capacity: usize) -> Ordered<T, O> {
         assert!(capacity > 0, "a queue without room");
@@ -110,42 +121,58 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     // ---- putting ----
 
-    /// Puts an item in, and waits for room if it must.
+    /// Puts an item into the queue, and waits until there is room.
     ///
-    /// If there is room, this does not yield. Otherwise the calling green thread yields, and who gets an item wakes it, in
-    /// order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; the item
-    /// is dropped then.
+    /// If there is room, the call does not yield. Otherwise the calling green thread yields, and a caller that gets an item wakes
+    /// it; waiters are woken in the order of their arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the
+    /// wait by unwinding. The item is dropped then.
     ///
     /// # Errors
     ///
-    /// [`PutError::ShutDown`] if the queue is, or while it waits: the item comes back.
+    /// Returns the item in [`PutError::ShutDown`] if the queue is shut down, or becomes so during the wait.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait; or as a comparison of a
-    /// [`PriorityQueue`](super::PriorityQueue) does, and the item was not put then.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait, and if a comparison of a
+    /// [`PriorityQueue`](super::PriorityQueue) panics. The item was not put then.
     ///
     /// # Examples
     ///
-    /// See [`Ordered`].
+    /// ```
+    /// use greenloop::queue::Queue;
+    /// use greenloop::spawn;
+    /// use std::sync::Arc;
+    ///
+    /// let queue = Arc::new(Queue::bounded(1));
+    /// let reader = spawn({ let queue = Arc::clone(&queue); move || [queue.get(), queue.get()] });
+    /// queue.put("first").unwrap();
+    /// queue.put("second").unwrap(); // waits for the reader
+    /// assert_eq!(reader.join().unwrap(), [Ok("first"), Ok("second")]);
+    /// ```
     #[inline]
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
         self.put_until(item, || None)
     }
 
-    /// Puts an item in if there is room. Never waits.
+    /// Puts an item into the queue if there is room. Never waits.
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`] if there is no room, [`PutError::ShutDown`] if the queue is: the item comes back.
+    /// Returns the item in [`PutError::Full`] if there is no room, and in [`PutError::ShutDown`] if the queue is shut down.
     ///
     /// # Panics
     ///
-    /// As a comparison of a [`PriorityQueue`](super::PriorityQueue) does; the item was not put then.
+    /// Panics if a comparison of a [`PriorityQueue`](super::PriorityQueue) panics. The item was not put then.
     ///
     /// # Examples
     ///
-    /// See [`Ordered`].
+    /// ```
+    /// use greenloop::queue::{PutError, Queue};
+    ///
+    /// let queue = Queue::bounded(1);
+    /// assert_eq!(queue.try_put(1), Ok(()));
+    /// assert_eq!(queue.try_put(2), Err(PutError::Full(2)));
+    /// ```
     #[doc(alias = "put_nowait")]
     #[inline]
     pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
@@ -154,11 +181,13 @@ impl<T, O: Order<T>> Ordered<T, O> {
         })
     }
 
-    /// Like [`put`](Ordered::put), but waits no longer than `timeout`.
+    /// Puts an item into the queue, and waits for at most `timeout` until there is room.
+    ///
+    /// In all else it is like [`put`](Ordered::put).
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`] if the time is over, [`PutError::ShutDown`] if the queue is: the item comes back.
+    /// Returns the item in [`PutError::Full`] if the time is over, and in [`PutError::ShutDown`] if the queue is shut down.
     ///
     /// # Panics
     ///
@@ -178,7 +207,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.put_until(item, || Some(Time::after(timeout)))
     }
 
-    /// Like [`put`](Ordered::put), but waits no longer than until `deadline`.
+    /// Puts an item into the queue, and waits until `deadline` at the latest until there is room.
+    ///
+    /// In all else it is like [`put`](Ordered::put).
     ///
     /// # Errors
     ///
@@ -296,33 +327,41 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     // ---- getting ----
 
-    /// Takes the next item out, and waits for one if it must.
+    /// Takes the next item out of the queue, and waits until there is one.
     ///
-    /// If there is one that is promised to nobody, this does not yield. Otherwise the calling green thread yields, and who
-    /// puts an item wakes it, in order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the
-    /// wait by unwinding and takes nothing.
+    /// If there is an item that is not reserved for another caller, the call does not yield. Otherwise the calling green thread
+    /// yields, and a caller that puts an item wakes it; waiters are woken in the order of their arrival. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and takes nothing.
     ///
     /// # Errors
     ///
-    /// [`GetError::ShutDown`] if the queue is empty and shut down.
+    /// Returns [`GetError::ShutDown`] if the queue is empty and shut down.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
-    /// See [`Ordered`].
+    /// ```
+    /// use greenloop::queue::{GetError, Queue};
+    ///
+    /// let queue = Queue::unbounded();
+    /// queue.put("item").unwrap();
+    /// queue.shutdown();
+    /// assert_eq!(queue.get(), Ok("item"));
+    /// assert_eq!(queue.get(), Err(GetError::ShutDown));
+    /// ```
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
         self.get_until(|| None, O::Items::pop)
     }
 
-    /// Takes the next item out if there is one that is promised to nobody. Never waits.
+    /// Takes the next item out of the queue if there is one that is not reserved for another caller. Never waits.
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] if there is none, [`GetError::ShutDown`] if there will be none.
+    /// Returns [`GetError::Empty`] if there is no such item, and [`GetError::ShutDown`] if there will be none.
     ///
     /// # Examples
     ///
@@ -341,11 +380,13 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.get_at_once(O::Items::pop).map_err(|state| state.nothing())
     }
 
-    /// Like [`get`](Ordered::get), but waits no longer than `timeout`.
+    /// Takes the next item out of the queue, and waits for at most `timeout` until there is one.
+    ///
+    /// In all else it is like [`get`](Ordered::get).
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] if the time is over, [`GetError::ShutDown`] if the queue is empty and shut down.
+    /// Returns [`GetError::Empty`] if the time is over, and [`GetError::ShutDown`] if the queue is empty and shut down.
     ///
     /// # Panics
     ///
@@ -364,7 +405,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.get_until(|| Some(Time::after(timeout)), O::Items::pop)
     }
 
-    /// Like [`get`](Ordered::get), but waits no longer than until `deadline`.
+    /// Takes the next item out of the queue, and waits until `deadline` at the latest until there is one.
+    ///
+    /// In all else it is like [`get`](Ordered::get).
     ///
     /// # Errors
     ///
@@ -388,7 +431,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.get_until(|| Some(Time::from_instant(deadline)), O::Items::pop)
     }
 
-    /// A clone of the next item, which stays; waits for one if it must, in the line of [`get`](Ordered::get).
+    /// Returns a clone of the next item, which stays in the queue, and waits until there is one.
+    ///
+    /// It waits together with, and in the same order as, callers of [`get`](Ordered::get).
     ///
     /// # Errors
     ///
@@ -396,8 +441,8 @@ impl<T, O: Order<T>> Ordered<T, O> {
     ///
     /// # Panics
     ///
-    /// As [`get`](Ordered::get), or as the cloning does. It is done under the queue's own lock: one that waits panics, and
-    /// one that uses the same queue never ends.
+    /// As [`get`](Ordered::get), and if the cloning panics. Items are cloned under the queue's own lock: a `clone` that waits
+    /// panics, and one that uses the same queue never ends.
     ///
     /// # Examples
     ///
@@ -415,7 +460,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.get_until(|| None, look)
     }
 
-    /// Like [`peek`](Ordered::peek), but never waits.
+    /// Returns a clone of the next item, which stays in the queue, if there is one. Never waits.
     ///
     /// # Errors
     ///
@@ -423,7 +468,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     ///
     /// # Panics
     ///
-    /// As the cloning does; see [`peek`](Ordered::peek).
+    /// Panics if the cloning panics: see [`peek`](Ordered::peek).
     ///
     /// # Examples
     ///
@@ -438,7 +483,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.get_at_once(look).map_err(|state| state.nothing())
     }
 
-    /// Like [`peek`](Ordered::peek), but waits no longer than `timeout`.
+    /// Returns a clone of the next item, which stays in the queue, and waits for at most `timeout` until there is one.
+    ///
+    /// In all else it is like [`peek`](Ordered::peek).
     ///
     /// # Errors
     ///
@@ -463,7 +510,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.get_until(|| Some(Time::after(timeout)), look)
     }
 
-    /// Like [`peek`](Ordered::peek), but waits no longer than until `deadline`.
+    /// Returns a clone of the next item, which stays in the queue, and waits until `deadline` at the latest until there is one.
+    ///
+    /// In all else it is like [`peek`](Ordered::peek).
     ///
     /// # Errors
     ///
@@ -550,8 +599,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     // ---- finishing ----
 
-    /// Tells that the work for one item that was got is done; wakes who [`join`](Ordered::join)s with the last. Never
-    /// yields.
+    /// Marks one item that was got as done. Never yields.
+    ///
+    /// When this was the last, the callers of [`join`](Ordered::join) are woken.
     ///
     /// # Panics
     ///
@@ -559,31 +609,45 @@ impl<T, O: Order<T>> Ordered<T, O> {
     ///
     /// # Examples
     ///
-    /// See [`join`](Ordered::join).
+    /// ```
+    /// use greenloop::queue::Queue;
+    ///
+    /// let queue: Queue<u32> = [1].into_iter().collect();
+    /// queue.get().unwrap();
+    /// assert_eq!(queue.unfinished(), 1);
+    /// queue.task_done();
+    /// assert_eq!(queue.unfinished(), 0);
+    /// ```
     pub fn task_done(&self) {
         let mut state = self.lock();
         state.unfinished = state.unfinished.checked_sub(1).expect("more tasks done than items put");
         self.tell_joiners(state);
     }
 
-    /// How many items were put for which [`task_done`](Ordered::task_done) has not been called.
+    /// Returns how many items were put that are not yet marked done with [`task_done`](Ordered::task_done).
     ///
     /// # Examples
     ///
-    /// See [`join`](Ordered::join).
+    /// ```
+    /// use greenloop::queue::Queue;
+    ///
+    /// let queue: Queue<u32> = [1, 2].into_iter().collect();
+    /// queue.get().unwrap();
+    /// assert_eq!((queue.len(), queue.unfinished()), (1, 2)); // got, and not done
+    /// ```
     #[doc(alias = "unfinished_tasks")]
     pub fn unfinished(&self) -> usize {
         self.lock().unfinished
     }
 
-    /// Waits until every item that was put has been got and is [done](Ordered::task_done).
+    /// Waits until every item that was put has been got and is marked [done](Ordered::task_done).
     ///
-    /// If that is so, this does not yield. Otherwise the calling green thread yields, and the last `task_done` wakes it. A
+    /// If that is so, the call does not yield. Otherwise the calling green thread yields, and the last `task_done` wakes it. A
     /// kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
     ///
     /// # Panics
     ///
-    /// Panics if it must wait inside a hub callback, where nothing may wait.
+    /// Panics if it has to wait in a [hub callback](crate::hub#callbacks), which may not wait.
     ///
     /// # Examples
     ///
@@ -611,7 +675,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.join_until(None);
     }
 
-    /// Like [`join`](Ordered::join), but no longer than `timeout`. Returns whether all was done.
+    /// Waits for at most `timeout` until every item is done. Returns `true` if that is so.
+    ///
+    /// In all else it is like [`join`](Ordered::join).
     ///
     /// # Panics
     ///
@@ -630,7 +696,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.join_until(Some(Time::after(timeout)))
     }
 
-    /// Like [`join`](Ordered::join), but no longer than until `deadline`. Returns whether all was done.
+    /// Waits until `deadline` at the latest until every item is done. Returns `true` if that is so.
+    ///
+    /// In all else it is like [`join`](Ordered::join).
     ///
     /// # Panics
     ///
@@ -674,10 +742,10 @@ impl<T, O: Order<T>> Ordered<T, O> {
         });
     }
 
-    /// Ends the queue: from now on it takes nothing, and gives out what is in it. Never yields.
+    /// Ends the queue: from now on it takes no item, and gives out those that are left. Never yields.
     ///
-    /// Who waits to put gets its item back; who waits to get, and finds the queue empty, is told so, and iterations end
-    /// there.
+    /// Callers that wait to put get their items back. Callers that wait to get an item, and find the queue empty, get an error,
+    /// and iterations end.
     ///
     /// # Examples
     ///
@@ -694,18 +762,20 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.end(self.lock());
     }
 
-    /// Like [`shutdown`](Ordered::shutdown), and drops what is in the queue as if it were [done](Ordered::task_done): who
-    /// [`join`](Ordered::join)s waits only for those that were got. gevent's `shutdown(immediate=True)`.
+    /// Ends the queue, and drops the items that are left. This is gevent's `shutdown(immediate=True)`.
+    ///
+    /// The dropped items count as [done](Ordered::task_done), so callers of [`join`](Ordered::join) wait only for those that were
+    /// got. In all else it is like [`shutdown`](Ordered::shutdown).
     ///
     /// # Examples
     ///
     /// ```
-    /// use greenloop::queue::Queue;
+    /// use greenloop::queue::{GetError, Queue};
     ///
     /// let queue: Queue<u32> = [1, 2].into_iter().collect();
     /// queue.shutdown_now();
-    /// assert!(queue.get().is_err());
-    /// queue.join();
+    /// assert_eq!(queue.get(), Err(GetError::ShutDown));
+    /// queue.join(); // returns at once
     /// ```
     pub fn shutdown_now(&self) {
         let mut state = self.lock();
@@ -727,7 +797,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     // ---- looking ----
 
-    /// Whether it was shut down.
+    /// Returns `true` if the queue was shut down.
     ///
     /// # Examples
     ///
@@ -741,7 +811,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.lock().shut_down
     }
 
-    /// The items in it that are promised to nobody.
+    /// Returns how many items are in the queue, without those that are reserved for waiting callers.
     ///
     /// # Examples
     ///
@@ -756,7 +826,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         state.items.len().saturating_sub(state.getters.called())
     }
 
-    /// Whether there is no item that is promised to nobody.
+    /// Returns `true` if the queue has no item but those that are reserved for waiting callers.
     ///
     /// # Examples
     ///
@@ -768,7 +838,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         self.len() == 0
     }
 
-    /// Whether there is no room that is promised to nobody.
+    /// Returns `true` if the queue has no room but that which is reserved for waiting callers.
     ///
     /// # Examples
     ///
@@ -784,7 +854,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         !self.has_room(&state)
     }
 
-    /// For how many items it has room in all; `None` if for any number.
+    /// Returns how many items the queue has room for in all. `None` means any number.
     ///
     /// # Examples
     ///
@@ -799,7 +869,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         (self.capacity != usize::MAX).then_some(self.capacity)
     }
 
-    /// Gets items, waiting for each, until the queue is shut down and empty.
+    /// Returns an iterator that gets items, and waits for each, until the queue is shut down and empty.
     ///
     /// # Examples
     ///
@@ -812,7 +882,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         Iter { queue: self }
     }
 
-    /// Gets items for as long as there are some, without waiting.
+    /// Returns an iterator that gets the items that are there, and ends where it would have to wait.
     ///
     /// # Examples
     ///
@@ -870,12 +940,12 @@ impl<T, O: Order<T>> fmt::Debug for Ordered<T, O> {
     }
 }
 
-/// What [`Ordered::iter`] returns: the items, as they come.
+/// An iterator over the items of a queue, which waits for each. [`Ordered::iter`] returns it.
 pub struct Iter<'a, T, O: Order<T>> {
     queue: &'a Ordered<T, O>,
 }
 
-/// What [`Ordered::try_iter`] returns: the items that are there.
+/// An iterator over the items that are in a queue, which never waits. [`Ordered::try_iter`] returns it.
 pub struct TryIter<'a, T, O: Order<T>> {
     queue: &'a Ordered<T, O>,
 }

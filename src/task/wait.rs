@@ -437,11 +437,10 @@ impl<W: Waitable + ?Sized> fmt::Debug for IterWait<'_, W> {
 /// # Examples
 ///
 /// ```
-/// use greenloop::{iwait, sleep, spawn};
-/// use std::time::Duration;
+/// use greenloop::{iwait, spawn, yield_now};
 ///
-/// let slow = spawn(|| sleep(Duration::from_millis(20)));
-/// let fast = spawn(|| sleep(Duration::from_millis(1)));
+/// let slow = spawn(|| (0..5).for_each(|_| yield_now()));
+/// let fast = spawn(|| ());
 /// let order: Vec<_> = iwait([&slow, &fast]).map(|task| task.id()).collect();
 /// assert_eq!(order, [fast.id(), slow.id()]);
 /// ```
