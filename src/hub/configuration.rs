@@ -12,7 +12,18 @@ thread_local! {
     static SETTINGS: Cell<Config> = const { Cell::new(Config::new()) };
 }
 
-/// How a hub finds out that a descriptor is ready.
+/// The way in which a hub learns that a descriptor is ready.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::hub::{Config, Driver, configure};
+///
+/// configure(Config::new().driver(Driver::Poll))?;
+/// greenloop::sleep(std::time::Duration::from_millis(1));
+/// assert!(configure(Config::new()).is_err()); // the hub runs already
+/// # Ok::<(), greenloop::hub::AlreadyRunning>(())
+/// ```
 #[doc(alias("supported_backends", "recommended_backends", "embeddable_backends"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,10 +38,10 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// Whether the kernel has it and lets this process use it.
+    /// Returns `true` if the kernel has this driver and lets the process use it.
     ///
-    /// A hub that is told to use another panics when it first has nothing to run. (One that has it, but no descriptor left to open it
-    /// with, goes on without until there are some.)
+    /// If you configure a hub with a driver that is not available, the hub panics when it first has nothing to run. If the driver
+    /// is available, but the process has no descriptor left to open it with, the hub goes on without it until there are some.
     ///
     /// # Examples
     ///
@@ -69,6 +80,19 @@ impl Driver {
 }
 
 /// Settings of the calling thread's hub, for [`configure`].
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::hub::{Config, Hub, configure};
+/// use std::time::Duration;
+///
+/// configure(Config::new().spin(Duration::from_micros(50)).abort_if_parked(true))?;
+/// let task = greenloop::spawn(|| greenloop::yield_now());
+/// Hub::current().join();
+/// assert!(task.is_finished());
+/// # Ok::<(), greenloop::hub::AlreadyRunning>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub struct Config {
@@ -78,33 +102,73 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults: epoll, or poll(2) where the kernel has none, unless the environment variable `GREENLOOP_DRIVER` (`epoll`,
-    /// `poll`, `io_uring`) names one; no spin; and an OS thread that ends with parked green threads leaks them.
+    /// Makes the default settings.
+    ///
+    /// - The driver is the one that the environment variable `GREENLOOP_DRIVER` (`epoll`, `poll`, `io_uring`) names; without it
+    ///   epoll, or poll(2) where the kernel has no epoll.
+    /// - The hub does not spin.
+    /// - If an OS thread ends with parked green threads, they leak.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::Config;
+    ///
+    /// assert_eq!(Config::new(), Config::default());
+    /// ```
     pub const fn new() -> Config {
         Config { driver: None, spin: Duration::ZERO, abort_if_parked: false }
     }
 
     /// Uses this driver, whatever the environment says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::{Config, Driver, configure};
+    ///
+    /// configure(Config::new().driver(Driver::Poll))?;
+    /// assert!(greenloop::spawn(|| ()).join().is_ok());
+    /// # Ok::<(), greenloop::hub::AlreadyRunning>(())
+    /// ```
     pub const fn driver(mut self, driver: Driver) -> Config {
         self.driver = Some(driver);
         self
     }
 
-    /// Before it blocks, the hub looks for events for at most this long, as long as that pays: waking a processor that has
-    /// gone to sleep costs tens of microseconds. 50 µs is a good value for a server that must answer fast. An idle hub
-    /// blocks all the same: after a spin in vain it spins less and less often.
+    /// Sets how long the hub polls for events before it blocks.
+    ///
+    /// Polling avoids the cost of waking a sleeping processor, which is tens of microseconds. 50 µs is a good value for a server
+    /// that must answer fast. The hub polls less and less often while polling finds nothing, so an idle hub uses no processor
+    /// time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::{Config, configure};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// configure(Config::new().spin(Duration::from_micros(50)))?;
+    /// let start = Instant::now();
+    /// greenloop::sleep(Duration::from_millis(2));
+    /// assert!(start.elapsed() >= Duration::from_millis(2)); // polling ends no wait early
+    /// # Ok::<(), greenloop::hub::AlreadyRunning>(())
+    /// ```
     pub const fn spin(mut self, longest: Duration) -> Config {
         self.spin = longest;
         self
     }
 
-    /// Aborts the process, with one line, if the OS thread ends while a green thread is parked on it or a greenlet suspended.
+    /// Sets whether the process aborts, with one line, if the OS thread ends while a green thread is parked on it or a greenlet
+    /// is suspended.
     ///
-    /// By default their stacks leak, and nothing that they own is ever dropped. That is sound but for one case: a frame that leaks
-    /// inside [`std::thread::scope`] has lent what it borrows to another OS thread, and does not wait for that one any more. If it borrowed
-    /// from a thread-local variable of the thread that ends, inside [`LocalKey::with`](std::thread::LocalKey::with), the variable is
-    /// destroyed while the other thread uses it. A program that does such things joins its green threads, for
-    /// instance by [`Hub::join`](crate::hub::Hub::join), before an OS thread ends; with this setting it is told where it does not.
+    /// By default their stacks leak, and nothing that they own is ever dropped. That is sound, with one exception. If a frame
+    /// inside [`std::thread::scope`] leaks, another OS thread still uses what the frame has lent to it, and the frame does not
+    /// wait for that thread any more. If it has lent something borrowed from a thread-local variable of the ending thread, inside
+    /// [`LocalKey::with`](std::thread::LocalKey::with), the variable is destroyed while the other thread uses it.
+    ///
+    /// A program that does such things must join its green threads before an OS thread ends, for instance with
+    /// [`Hub::join`](crate::hub::Hub::join). This setting tells it where it does not.
     ///
     /// # Examples
     ///
@@ -130,16 +194,16 @@ impl Default for Config {
     }
 }
 
-/// The hub of the calling thread runs already, so its settings are fixed.
+/// The error of [`configure`] if the calling thread's hub runs already, so that its settings are fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hub of this thread runs already")]
 pub struct AlreadyRunning;
 
-/// Settles how the calling thread's hub will work; call it before the thread's first spawn or wait.
+/// Sets how the calling thread's hub works. Call it before the thread's first spawn or wait.
 ///
 /// # Errors
 ///
-/// [`AlreadyRunning`] if the hub exists; nothing is changed then.
+/// Returns [`AlreadyRunning`] if the hub exists. Nothing is changed then.
 ///
 /// # Examples
 ///

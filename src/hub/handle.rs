@@ -7,14 +7,27 @@ use super::waiter::{Waiter, WaitingOn, Wakeup};
 use super::{HubRef, hub, local_hub};
 use crate::sys::clock::Time;
 
-/// The calling OS thread's hub.
+/// A handle to the calling OS thread's hub.
 ///
-/// It is made on first use, so there is rarely a reason to name it. It ends with its OS thread. A handle that a thread-local keeps
-/// beyond that is harmless: no green thread is alive in that hub, and [`join`](Hub::join) panics.
+/// The hub is made on first use, so you rarely need this handle. The hub ends with its OS thread. If a thread-local keeps a
+/// handle longer than that, no harm is done: no green thread is alive in that hub, and [`join`](Hub::join) panics.
 ///
 /// ```compile_fail
 /// let hub = greenloop::hub::Hub::current();
 /// std::thread::spawn(move || hub.join()); // a hub stays on its thread
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::hub::Hub;
+///
+/// for number in 0..3 {
+///     greenloop::spawn(move || number);
+/// }
+/// assert_eq!(Hub::current().alive(), 3);
+/// Hub::current().join();
+/// assert_eq!(Hub::current().alive(), 0);
 /// ```
 #[derive(Clone, Copy)]
 pub struct Hub {
@@ -24,11 +37,19 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The hub of the calling thread.
+    /// Returns a handle to the hub of the calling thread, which is made if there is none.
     ///
     /// # Panics
     ///
-    /// If the OS thread ends, in a destructor of a thread-local that runs after the hub's end.
+    /// Panics in a destructor of a thread-local that runs after the end of the hub, while the OS thread ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::Hub;
+    ///
+    /// assert_eq!(Hub::current().alive(), 0);
+    /// ```
     #[doc(alias("get_hub", "get_running_loop", "get_event_loop"))]
     pub fn current() -> Hub {
         Hub { state: hub() }
@@ -39,12 +60,14 @@ impl Hub {
         local_hub().filter(|&hub| hub == self.state)
     }
 
-    /// Waits until all green threads of this hub have ended, or none that is left can ever be woken. For the main greenlet
-    /// alone; may be called again. gevent's `hub.join()`.
+    /// Waits until all green threads of this hub have ended, or none of those that are left can ever be woken. This is gevent's
+    /// `hub.join()`.
+    ///
+    /// Only the main greenlet may call it; it may do so more than once.
     ///
     /// # Panics
     ///
-    /// In a green thread, which would wait for itself, and when the OS thread ends.
+    /// Panics in a green thread, which would wait for itself, and while the OS thread ends.
     ///
     /// # Examples
     ///
@@ -59,7 +82,21 @@ impl Hub {
         self.join_until(None);
     }
 
-    /// Like [`join`](Hub::join), for at most `limit`; whether all have ended.
+    /// Waits for at most `limit` until all green threads of this hub have ended. Returns `true` if they have.
+    ///
+    /// In all else it is like [`join`](Hub::join).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::Hub;
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = greenloop::spawn(|| greenloop::sleep(Duration::from_secs(60)));
+    /// assert!(!Hub::current().join_timeout(Duration::from_millis(1)));
+    /// sleeper.kill();
+    /// assert!(Hub::current().join_timeout(Duration::from_secs(60)));
+    /// ```
     pub fn join_timeout(&self, limit: Duration) -> bool {
         self.join_until(Some(Time::after(limit)))
     }
@@ -82,7 +119,18 @@ impl Hub {
         true
     }
 
-    /// How many green threads of this hub have not ended, those that have not begun included.
+    /// Returns how many green threads of this hub have not ended, including those that have not begun.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::Hub;
+    ///
+    /// let task = greenloop::spawn(|| ());
+    /// assert_eq!(Hub::current().alive(), 1);
+    /// task.join().unwrap();
+    /// assert_eq!(Hub::current().alive(), 0);
+    /// ```
     #[doc(alias = "active_count")]
     pub fn alive(&self) -> usize {
         self.state().map_or(0, |hub| hub.alive.get())

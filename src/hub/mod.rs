@@ -1,30 +1,34 @@
 //! The hub: one run loop per OS thread, made on first use.
 //!
-//! A hub runs the green threads of its thread one after another, each until it waits; when nobody is ready it blocks in the
-//! kernel until a timer is due, a descriptor is ready, or another thread rings. There is no object to pass around:
+//! A hub runs the green threads of its OS thread one after another, each until it waits. If none is ready, the hub blocks in the
+//! kernel until a timer is due, a descriptor is ready, or another OS thread wakes it. There is no object to pass around:
 //! [`spawn`](crate::spawn), [`sleep`](crate::sleep) and all the rest use the calling thread's hub.
 //!
 //! # Callbacks
 //!
-//! Some code of yours runs in a place that is not its own: in the hub, between two greenlets, or in the middle of a call that does not
-//! yield. It is
+//! Some of your code runs outside of your green threads: in the hub, between two greenlets, or in the middle of a call that does
+//! not yield. Such code is a *hub callback*:
 //!
-//! - what was given to `rawlink`, the hook of [`settrace`](crate::greenlet::settrace), and that of [`set_uncaught_hook`];
+//! - functions given to `rawlink`, the hook of [`settrace`](crate::greenlet::settrace), and that of [`set_uncaught_hook`];
 //! - the wakers of futures other than greenloop's;
-//! - comparisons of a [`PriorityQueue`](crate::queue::PriorityQueue)'s items, and what clones an item for `peek`;
-//! - destructors of closures that never run, for they were killed first or there was no stack, and of values and payloads that
-//!   nobody takes.
+//! - comparisons of a [`PriorityQueue`](crate::queue::PriorityQueue)'s items, and the `clone` of an item for `peek`;
+//! - destructors of closures that never run, because they were killed first or there was no stack, and of values and payloads
+//!   that nobody takes.
 //!
-//! Wherever it runs, one rule holds: **in a callback nothing may wait, nor switch**. A sleep, a yield, a lock or a channel that would
-//! wait, [`Greenlet::switch`](crate::greenlet::Greenlet::switch) and `throw`, and a pull from a
-//! [`Generator`](crate::greenlet::Generator) panic there. To spawn, to wake, to kill without waiting, and what need not wait, is
-//! allowed. The last handle of a suspended greenlet may go there: it is ended soon after, in a green thread. What a callback panics
-//! with goes to the hook of [`set_uncaught_hook`], and a destructor of that payload which panics too; comparisons and clones panic in
-//! the call that made them.
+//! One rule holds for all of them: **a callback may neither wait nor switch**. A sleep, a yield, a lock or a channel that would
+//! have to wait, [`Greenlet::switch`](crate::greenlet::Greenlet::switch) and `throw`, and a pull from a
+//! [`Generator`](crate::greenlet::Generator) panic there. A callback may spawn, wake, kill without waiting, and do all that need
+//! not wait. If the last handle of a suspended greenlet goes in a callback, the greenlet is ended soon after, in a green thread.
 //!
-//! std's panic hook ([`std::panic::set_hook`]) runs in the green thread that panics, and may not wait either: std aborts the process
-//! when another one panics meanwhile. Sleeps and yields return at once in it, and IO that would wait fails. A lock, a channel or a join
-//! that would wait leaves the hook, and raises what says so in place of the panic. Use `try_lock` in there, or a queue without a limit.
+//! If a callback panics, the panic goes to the hook of [`set_uncaught_hook`], and so does a panic in the destructor of its
+//! payload. Comparisons and clones panic in the call that made them.
+//!
+//! # The panic hook
+//!
+//! std's panic hook ([`std::panic::set_hook`]) runs in the green thread that panics. It may not wait either, because std aborts
+//! the process if another green thread panics meanwhile. In the hook sleeps and yields return at once, and IO that would have to
+//! wait fails. A lock, a channel or a join that would have to wait leaves the hook, and raises an error that says so in place of
+//! the panic. Use `try_lock` in the hook, or a queue without a limit.
 
 mod configuration;
 mod current;

@@ -40,6 +40,7 @@ impl<T: Ord> Order<T> for Priority {
 }
 
 /// The items of a queue. It cannot be named outside, so that nobody adds an [`Order`].
+#[doc(hidden)]
 pub trait Items<T> {
     /// Without any.
     const EMPTY: Self;

@@ -14,10 +14,10 @@ use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::task::{Notice, Subscription, Waitable};
 
-/// A closure given to a [`ThreadPool`](super::ThreadPool), and in the end its value.
+/// A handle to a closure that was given to a [`ThreadPool`](super::ThreadPool), and to its value.
 ///
-/// Dropping it detaches the job, which runs all the same. It can be waited for together with other things, by
-/// [`wait`](crate::wait) and its siblings.
+/// If you drop it, the job is detached, and runs all the same. You can wait for it beside other things with [`wait`](crate::wait)
+/// and its siblings.
 ///
 /// # Examples
 ///
@@ -74,14 +74,14 @@ impl<T: Send + 'static> Job<T> {
         (job, Box::new(task))
     }
 
-    /// Waits for the end of the closure and returns its value.
+    /// Waits until the closure has ended, and returns its value.
     ///
-    /// The calling green thread yields unless it has ended. A kill or an enclosing [`with_timeout`](crate::with_timeout)
-    /// ends the wait, and the job runs on; to come back for its value, [`wait`](Job::wait) first.
+    /// The calling green thread yields unless the closure has ended. A kill or an enclosing [`with_timeout`](crate::with_timeout)
+    /// ends the wait by unwinding, and the job runs on. If you want to come back for its value, [`wait`](Job::wait) first.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] with the payload, if the closure panicked.
+    /// Returns a [`JoinError`] with the payload if the closure panicked.
     ///
     /// # Examples
     ///
@@ -102,10 +102,10 @@ impl<T: Send + 'static> Job<T> {
         }
     }
 
-    /// Waits for the end of the closure, and leaves its value to [`join`](Job::join).
+    /// Waits until the closure has ended, and leaves its value for [`join`](Job::join).
     ///
-    /// The calling green thread yields unless it has ended. A kill or an enclosing [`with_timeout`](crate::with_timeout)
-    /// ends the wait and leaves the job as it is.
+    /// The calling green thread yields unless the closure has ended. A kill or an enclosing [`with_timeout`](crate::with_timeout)
+    /// ends the wait by unwinding, and leaves the job as it is.
     ///
     /// # Examples
     ///
@@ -120,7 +120,9 @@ impl<T: Send + 'static> Job<T> {
         self.wait_until(None);
     }
 
-    /// Waits as [`wait`](Job::wait) does, `timeout` at most, and tells whether the closure has ended.
+    /// Waits for at most `timeout` until the closure has ended. Returns `true` if it has.
+    ///
+    /// In all else it is like [`wait`](Job::wait).
     ///
     /// # Examples
     ///
@@ -162,7 +164,7 @@ impl<T: Send + 'static> Job<T> {
 }
 
 impl<T> Job<T> {
-    /// Whether the closure has ended, by returning or by a panic.
+    /// Returns `true` if the closure has ended, by returning or by a panic.
     ///
     /// # Examples
     ///

@@ -8,14 +8,14 @@ use crate::task::{self, Element, Imap, JoinHandle, Order};
 impl ThreadPool {
     /// Calls `function` with each item on the threads of this pool, and returns the results in the order of the items.
     ///
-    /// The calling green thread yields until all are there. An item whose call panics has an `Err` in its place; to have the
-    /// first of them instead of all, collect: `.into_iter().collect::<Result<Vec<_>, _>>()`. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait, and the items run on. On a thread that belongs to a pool, the calls are
-    /// made there, one after another.
+    /// The calling green thread yields until all results are there. If a call panics, its result is an `Err`. To get the first
+    /// error in place of all results, collect: `.into_iter().collect::<Result<Vec<_>, _>>()`. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and the calls run on. On a thread that belongs to a
+    /// pool, the calls are made on that thread, one after another.
     ///
     /// # Panics
     ///
-    /// Panics if there is no thread and none can be made, or if the iterator of the items does.
+    /// Panics if there is no thread and none can be made, or if the iterator of the items panics.
     ///
     /// # Examples
     ///
@@ -34,10 +34,11 @@ impl ThreadPool {
         self.imap(items, function).maxsize(usize::MAX).collect()
     }
 
-    /// Like [`map`](ThreadPool::map), but returns the results one by one, each in its turn, while further items are under
-    /// way: see [`Imap`], whose [`maxsize`](Imap::maxsize) is twice the number of threads at first.
+    /// Calls `function` with each item, and returns an iterator over the results in the order of the items.
     ///
-    /// The items are taken on the calling thread, and need not be ready: an iterator over a file's lines does as well.
+    /// Further items run while you take the results: see [`Imap`], whose [`maxsize`](Imap::maxsize) is twice the number of
+    /// threads at first. The items are taken from their iterator on the calling thread, as they are needed: an iterator over a
+    /// file's lines will do.
     ///
     /// # Examples
     ///
@@ -95,14 +96,15 @@ impl ThreadPool {
         })
     }
 
-    /// Runs `function` on a thread of this pool and waits for its result: [`unblock`](ThreadPool::unblock), but what goes
-    /// wrong is an error, and a function that is waited for no longer runs all the same.
+    /// Runs `function` on a thread of this pool, and returns its result.
     ///
-    /// It is queued, however many are. On a thread that belongs to a pool it simply runs, and a panic goes on there.
+    /// It is like [`unblock`](ThreadPool::unblock), but a panic in `function` is returned as an error. If you stop waiting,
+    /// `function` still runs to its end. The job is queued, however many are. On a thread that belongs to a pool `function`
+    /// simply runs, and a panic goes on there.
     ///
     /// # Errors
     ///
-    /// [`JoinError::Panicked`] with the payload, if the function panicked.
+    /// Returns a [`JoinError`] with the payload if `function` panicked.
     ///
     /// # Panics
     ///
@@ -123,10 +125,11 @@ impl ThreadPool {
         if crew::is_worker() { Ok(function()) } else { self.submit(function).join() }
     }
 
-    /// Queues `function`, however many are queued, and has `callback` called with its value if there is one. Never yields.
+    /// Queues `function`, and calls `callback` with its value. Never yields.
     ///
-    /// `callback` runs in the green thread that is returned, of the calling thread's hub: it may use what is not `Send`. If
-    /// `function` panics, so does that green thread, and `callback` is not called. Killing it leaves the job running.
+    /// The job is queued, however many are. `callback` runs in the green thread that is returned, on the calling thread's hub, so
+    /// it may use what is not `Send`. If `function` panics, so does that green thread, and `callback` is not called. If you kill
+    /// the green thread, the job runs on.
     ///
     /// # Panics
     ///

@@ -1,9 +1,12 @@
-//! OS threads for work that would stop the hub: blocking calls that cannot be told not to, and long computations.
+//! OS threads for work that would stop the hub: calls that must block, and long computations.
 //!
-//! [`unblock`] runs a closure on a thread of the process-wide pool while the calling green thread waits; a [`ThreadPool`]
-//! is a pool of one's own, whose [`spawn`](ThreadPool::spawn) gives a [`Job`] to be waited for later, and whose
+//! [`unblock`] runs a closure on a thread of the process-wide pool, while the calling green thread waits. A [`ThreadPool`] is a
+//! pool of your own. Its [`spawn`](ThreadPool::spawn) returns a [`Job`] that you can wait for later, and its
 //! [`map`](ThreadPool::map) and [`imap`](ThreadPool::imap) take many items at a time. By [`default`](ThreadPool::default) it has
-//! a thread for each processor: what Python's multiprocessing.Pool and the executors of concurrent.futures are for.
+//! a thread for each processor: use it for what Python's `multiprocessing.Pool` and the executors of `concurrent.futures` are
+//! for.
+//!
+//! # Examples
 //!
 //! ```
 //! use greenloop::threadpool::unblock;
@@ -12,13 +15,16 @@
 //! assert_eq!(sum, 500_500);
 //! ```
 //!
-//! What the library itself sends off has threads of its own: whatever the jobs of [`unblock`] do, files are opened and read, names
-//! looked up, and children waited for. A process has up to 64 threads for `unblock`, 64 for [files](crate::fs), 64 for
+//! # Threads
+//!
+//! The library has threads of its own for opening and reading files, for looking up names, and for waiting for children, so jobs
+//! of [`unblock`] do not delay those. A process has up to 64 threads for `unblock`, 64 for [files](crate::fs), 64 for
 //! [names](crate::net::lookup_host), and one more for each [opening of a device](crate::fs::OpenOptions::open) that lasts.
 //!
-//! Threads are made when there is work for them, and end when there has been none for ten seconds, or for a pool's own
-//! [time](ThreadPool::idle_timeout). After a fork the child's
-//! pools begin anew, with threads of their own. Idle ones do not hide a deadlock:
+//! Threads are made when there is work for them. They end when there has been none for ten seconds, or for a pool's own
+//! [`idle_timeout`](ThreadPool::idle_timeout). In the child process of a fork the pools begin anew, with threads of their own.
+//!
+//! Idle threads do not hide a deadlock:
 //!
 //! ```
 //! use greenloop::{LoopExit, event::Event, threadpool::unblock};
@@ -62,19 +68,21 @@ static CALLS: ThreadPool = ThreadPool::new(SIZE);
 /// The pool of [`offload_apart`]: nobody waits there for another one's end.
 static APART: ThreadPool = ThreadPool::new(usize::MAX);
 
-/// Runs `f` on another OS thread and returns its value.
+/// Runs `f` on another OS thread, and returns its value.
 ///
-/// The calling green thread yields, and is ready again when `f` has returned. Up to 64 such closures of a process run at a
-/// time, further ones in order of arrival: if all of those never end, no other one begins. For work that may not end there is a
-/// [`ThreadPool`] of one's own. On a thread that belongs to a pool `f` simply runs: that thread may be blocked. So
-/// it does while the green thread unwinds, when it must not yield.
+/// The calling green thread yields, and is woken when `f` has returned. Up to 64 such closures of a process run at a time, and
+/// further ones wait in the order of their arrival. If all of the 64 never end, no other one begins: for work that may not end,
+/// make a [`ThreadPool`] of your own.
 ///
-/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait at once. If `f` has begun by then, it runs on
-/// and its value is dropped on the thread that it runs on; otherwise it is dropped without being run.
+/// In two cases `f` simply runs on the calling thread: if that belongs to a pool, and so may be blocked, and while the green
+/// thread unwinds, when it must not yield.
+///
+/// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait at once. If `f` has begun by then, it runs to its
+/// end, and its value is dropped on the thread that it runs on. Otherwise it is dropped without being run.
 ///
 /// # Panics
 ///
-/// Passes on a panic of `f`, with its payload. Panics if there is no thread and none can be made.
+/// Panics with the payload of `f` if `f` panics. Panics if there is no thread and none can be made.
 ///
 /// # Examples
 ///
@@ -124,9 +132,9 @@ where
     APART.try_unblock(f)?
 }
 
-/// A number of OS threads at most, and a queue of what they are to do.
+/// A limited number of OS threads, and a queue of jobs for them.
 ///
-/// It can be used from any thread, and made in a `static`. Dropping it lets the jobs that it has accepted run to their end.
+/// It can be used from any thread, and made in a `static`. If you drop it, the jobs that it has accepted run to their end.
 ///
 /// # Examples
 ///
@@ -154,7 +162,7 @@ struct Generation {
 }
 
 impl ThreadPool {
-    /// A pool of at most `size` threads; none is made before there is work.
+    /// Makes a pool of at most `size` threads. None is made before there is work.
     ///
     /// # Examples
     ///
@@ -166,7 +174,7 @@ impl ThreadPool {
         ThreadPool { size: AtomicUsize::new(size), patience: PATIENCE, crew: OnceLock::new() }
     }
 
-    /// Lets a thread end when it has had no work for `timeout`, in place of ten seconds.
+    /// Lets a thread end when it has had no work for `timeout`. The default is ten seconds.
     ///
     /// # Examples
     ///
@@ -183,7 +191,7 @@ impl ThreadPool {
         self
     }
 
-    /// How many threads it may have.
+    /// Returns how many threads the pool may have.
     ///
     /// # Examples
     ///
@@ -194,8 +202,10 @@ impl ThreadPool {
         self.size.load(Ordering::SeqCst)
     }
 
-    /// Changes how many threads it may have, at once: a larger pool takes up what is queued, a smaller one sends idle
-    /// threads away and busy ones when their job is done. With 0, jobs wait until it is larger again.
+    /// Sets how many threads the pool may have.
+    ///
+    /// This has effect at once. A larger pool begins jobs that are queued. A smaller one ends idle threads, and busy ones when
+    /// their job is done. With 0, jobs wait until the pool is larger again.
     ///
     /// # Examples
     ///
@@ -214,11 +224,11 @@ impl ThreadPool {
         self.crew().resize(size);
     }
 
-    /// Runs `f` on a thread of this pool and returns its value: [`unblock`] for a pool of one's own.
+    /// Runs `f` on a thread of this pool, and returns its value. It is [`unblock`] for a pool of your own.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of `f`, with its payload. Panics if there is no thread and none can be made.
+    /// Panics with the payload of `f` if `f` panics. Panics if there is no thread and none can be made.
     ///
     /// # Examples
     ///
@@ -268,11 +278,12 @@ impl ThreadPool {
         self.crew().submit(Box::new(f))
     }
 
-    /// Queues `f` for a thread of this pool.
+    /// Queues `f` for a thread of this pool, and returns a [`Job`] for its result.
     ///
-    /// Returns at once as long as a thread is free for it or nothing is queued: a pool of `n` threads takes `n` jobs and
-    /// one more. Otherwise the calling green thread yields until there is room, in order of arrival; a kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends that wait, and `f` is dropped without being run.
+    /// The call returns at once as long as a thread is free for `f` or nothing is queued: a pool of `n` threads takes `n` jobs
+    /// and one more. Otherwise the calling green thread yields until there is room; waiters go on in the order of their arrival.
+    /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends that wait by unwinding, and `f` is dropped without being
+    /// run.
     ///
     /// # Panics
     ///
@@ -319,8 +330,8 @@ impl ThreadPool {
 
     /// Waits until no job runs and none is queued.
     ///
-    /// The calling green thread yields if there is one; the thread that ends the last makes it ready. A kill or an
-    /// enclosing [`with_timeout`](crate::with_timeout) ends the wait and leaves the jobs alone.
+    /// The calling green thread yields if there is one, and the thread that ends the last job wakes it. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the jobs alone.
     ///
     /// # Examples
     ///
