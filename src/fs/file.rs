@@ -46,14 +46,32 @@ pub struct File {
     file: AnyFile<std::fs::File>,
 }
 
-/// One of std's operations on an open file, sent off.
+/// One of std's operations on an open file, sent off. What comes last is the example, with an open `file` at a `path`.
 macro_rules! operation {
-    ($(#[$documentation:meta])* $name:ident($($argument:ident: $Argument:ty)?) -> $Result:ty) => {
+    (
+        $(#[$documentation:meta])*
+        $name:ident($($argument:ident: $Argument:ty)?) -> $Result:ty,
+        $(#[$assertions:meta])+
+    ) => {
         $(#[$documentation])*
         #[doc = ""]
         #[doc = concat!(
             "This is [`std::fs::File::", stringify!($name), "`] on another OS thread; see [the module](crate::fs)."
         )]
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use greenloop::fs::{self, File};
+        ///
+        #[doc = concat!(
+            "let path = std::env::temp_dir().join(format!(\"greenloop-", stringify!($name), "-{}\", std::process::id()));"
+        )]
+        /// let file = File::create(&path)?;
+        $(#[$assertions])+
+        /// fs::remove_file(path)?;
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
         pub fn $name(&self $(, $argument: $Argument)?) -> io::Result<$Result> {
             self.file.offload(move |file| file.$name($($argument)?))
         }
@@ -66,91 +84,200 @@ impl File {
     /// # Errors
     ///
     /// As [`std::fs::File::open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::File;
+    /// use std::io::{BufRead, BufReader};
+    ///
+    /// let first = BufReader::new(File::open("/proc/self/status")?).lines().next().unwrap()?;
+    /// assert!(first.starts_with("Name:"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn open<P: AsRef<Path>>(path: P) -> io::Result<File> {
         File::options().read(true).open(path)
     }
 
-    /// Opens a file to write to, which is created if it is not there, and emptied if it is. See [`OpenOptions::open`].
+    /// Opens a file to write to. It is created if it is not there, and emptied if it is. See [`OpenOptions::open`].
     ///
     /// # Errors
     ///
     /// As [`std::fs::File::create`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File};
+    /// use std::io::Write;
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-create-{}", std::process::id()));
+    /// File::create(&path)?.write_all(b"one")?;
+    /// File::create(&path)?.write_all(b"two")?;
+    /// assert_eq!(fs::read(&path)?, b"two");
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn create<P: AsRef<Path>>(path: P) -> io::Result<File> {
         File::options().write(true).create(true).truncate(true).open(path)
     }
 
-    /// Creates a file to read from and write to, which must not be there. See [`OpenOptions::open`].
+    /// Creates a file to read from and write to. It must not be there. See [`OpenOptions::open`].
     ///
     /// # Errors
     ///
     /// As [`std::fs::File::create_new`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File};
+    /// use std::io::ErrorKind;
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-create-new-{}", std::process::id()));
+    /// File::create_new(&path)?;
+    /// assert_eq!(File::create_new(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn create_new<P: AsRef<Path>>(path: P) -> io::Result<File> {
         File::options().read(true).write(true).create_new(true).open(path)
     }
 
-    /// How a file is to be opened, with everything off.
+    /// Returns [`OpenOptions`] with everything off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let file = greenloop::fs::File::options().read(true).open("/dev/null")?;
+    /// assert_eq!(std::io::read_to_string(file)?, "");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn options() -> OpenOptions {
         OpenOptions::new()
     }
 
-    /// Waits until all that was written, and what is known of the file, is on its device.
+    /// Waits until the contents and the metadata of the file are on its device.
     ///
     /// This is [`std::fs::File::sync_all`]; see [the module](crate::fs) for how it waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File};
+    /// use std::io::Write;
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-sync-all-{}", std::process::id()));
+    /// let mut file = File::create(&path)?;
+    /// file.write_all(b"kept")?;
+    /// file.sync_all()?;
+    /// assert_eq!(fs::read(&path)?, b"kept");
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "fsync")]
     pub fn sync_all(&self) -> io::Result<()> {
         self.file.synchronize(false)
     }
 
-    /// Waits until all that was written is on its device.
+    /// Waits until the contents of the file are on its device.
     ///
     /// This is [`std::fs::File::sync_data`]; see [the module](crate::fs) for how it waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File};
+    /// use std::io::Write;
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-sync-data-{}", std::process::id()));
+    /// let mut file = File::create(&path)?;
+    /// file.write_all(b"kept")?;
+    /// file.sync_data()?;
+    /// assert_eq!(fs::read(&path)?, b"kept");
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "fdatasync")]
     pub fn sync_data(&self) -> io::Result<()> {
         self.file.synchronize(true)
     }
 
     operation! {
-        /// Cuts the file off, or fills it up with zeros.
+        /// Sets the length of the file: cuts it off, or fills it up with zeros.
         #[doc(alias = "ftruncate")]
-        set_len(size: u64) -> ()
+        set_len(size: u64) -> (),
+        /// file.set_len(3)?;
+        /// assert_eq!(fs::read(&path)?, [0, 0, 0]);
     }
     operation! {
-        /// What is known of the file.
+        /// Returns the metadata of the file.
         #[doc(alias = "fstat")]
-        metadata() -> Metadata
+        metadata() -> Metadata,
+        /// assert!(file.metadata()?.is_file());
     }
     operation! {
         /// Changes the permissions of the file.
         #[doc(alias = "fchmod")]
-        set_permissions(perm: Permissions) -> ()
+        set_permissions(perm: Permissions) -> (),
+        /// let mut permissions = file.metadata()?.permissions();
+        /// permissions.set_readonly(true);
+        /// file.set_permissions(permissions)?;
+        /// assert!(file.metadata()?.permissions().readonly());
     }
     operation! {
         /// Changes when the file was last read and written.
-        set_times(times: FileTimes) -> ()
+        set_times(times: FileTimes) -> (),
+        /// let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+        /// file.set_times(fs::FileTimes::new().set_accessed(yesterday).set_modified(yesterday))?;
+        /// assert_eq!(file.metadata()?.accessed()?, yesterday);
     }
     operation! {
         /// Changes when the file was last written.
-        set_modified(time: SystemTime) -> ()
+        set_modified(time: SystemTime) -> (),
+        /// let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+        /// file.set_modified(yesterday)?;
+        /// assert_eq!(file.metadata()?.modified()?, yesterday);
     }
     operation! {
         /// Releases the lock of [`lock`](File::lock) and its siblings.
-        unlock() -> ()
+        unlock() -> (),
+        /// file.lock()?;
+        /// assert!(File::open(&path)?.try_lock().is_err());
+        /// file.unlock()?;
+        /// assert!(File::open(&path)?.try_lock().is_ok());
     }
 
-    /// Makes a second handle on the open file, with which it has the position and locks in common. Does not yield.
+    /// Makes a second handle on the open file. Both share the position and the locks. Does not yield.
     ///
     /// # Errors
     ///
     /// Those of fcntl(2), for instance when no descriptor is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File};
+    /// use std::io::Write;
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-clone-{}", std::process::id()));
+    /// let mut file = File::create(&path)?;
+    /// let mut clone = file.try_clone()?;
+    /// file.write_all(b"one, ")?;
+    /// clone.write_all(b"two")?;
+    /// assert_eq!(fs::read(&path)?, b"one, two");
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_clone(&self) -> io::Result<File> {
         Ok(File { file: self.file.sibling(self.file.get_ref().try_clone()?) })
     }
 
     /// Locks the file for this handle and its clones alone: [`std::fs::File::lock`].
     ///
-    /// While others hold it, the calling green thread sleeps for 1 to 50 ms at a time and tries again: the kernel tells nobody
-    /// when it is free, but who waits for that in a system call. A kill or an enclosing [`with_timeout`](crate::with_timeout)
-    /// ends that by unwinding, and does not leave it locked.
+    /// While others hold the lock, the calling green thread sleeps for 1 to 50 ms at a time and tries again, since the kernel
+    /// announces a free lock only to those that block in a system call. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and does not leave the file locked.
     ///
     /// # Errors
     ///
@@ -176,30 +303,77 @@ impl File {
         self.lock_with(std::fs::File::try_lock)
     }
 
-    /// Locks the file against [`lock`](File::lock), for this handle and others that share it. Waits as that does.
+    /// Locks the file against [`lock`](File::lock). Any number of handles can hold the shared lock. Waits as [`lock`](File::lock)
+    /// does.
     ///
     /// # Errors
     ///
     /// As [`lock`](File::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-shared-{}", std::process::id()));
+    /// let (one, other) = (File::create(&path)?, File::open(&path)?);
+    /// one.lock_shared()?;
+    /// other.lock_shared()?;
+    /// assert!(File::open(&path)?.try_lock().is_err());
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn lock_shared(&self) -> io::Result<()> {
         self.lock_with(std::fs::File::try_lock_shared)
     }
 
-    /// Locks the file as [`lock`](File::lock) does, if nobody else has. See [the module](crate::fs) for how it waits for
-    /// the answer.
+    /// Locks the file as [`lock`](File::lock) does, if no other handle has locked it. See [the module](crate::fs) for how it waits
+    /// for the answer.
     ///
     /// # Errors
     ///
-    /// As [`std::fs::File::try_lock`]: [`WouldBlock`](TryLockError::WouldBlock) if somebody has.
+    /// As [`std::fs::File::try_lock`]: [`WouldBlock`](TryLockError::WouldBlock) if another handle has locked it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File, TryLockError};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-try-lock-{}", std::process::id()));
+    /// let (one, other) = (File::create(&path)?, File::create(&path)?);
+    /// one.try_lock()?;
+    /// assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+    /// drop(one); // with its last handle a lock is released
+    /// other.try_lock()?;
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         self.try_lock_with(std::fs::File::try_lock)
     }
 
-    /// Locks the file as [`lock_shared`](File::lock_shared) does, if nobody keeps it for himself.
+    /// Locks the file as [`lock_shared`](File::lock_shared) does, if no other handle has locked it for itself alone.
     ///
     /// # Errors
     ///
     /// As [`try_lock`](File::try_lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::{self, File};
+    ///
+    /// let path = std::env::temp_dir().join(format!("greenloop-try-shared-{}", std::process::id()));
+    /// let (one, other) = (File::create(&path)?, File::create(&path)?);
+    /// one.try_lock_shared()?;
+    /// other.try_lock_shared()?;
+    /// other.unlock()?;
+    /// one.unlock()?;
+    /// one.lock()?;
+    /// assert!(other.try_lock_shared().is_err());
+    /// fs::remove_file(path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
         self.try_lock_with(std::fs::File::try_lock_shared)
     }

@@ -1,10 +1,13 @@
 //! Files and folders, with std's names and signatures.
 //!
-//! No operation stops the hub. The calling green thread waits while one of up to 64 OS threads makes the system call, and others
-//! run; these threads are for files alone, and nothing that [`unblock`](crate::threadpool::unblock) runs keeps them. A [`File`] that is a
-//! pipe, a terminal or a device is waited for as [`io`](crate::io) does it, and so is the [other end](OpenOptions::open) of a named pipe.
-//! Only a file system that does not answer keeps the threads of those who use it, and from the 64th on all others wait. On [io_uring](crate::hub::Driver::IoUring) the kernel itself opens, reads,
-//! writes and synchronises a [`File`], without such a thread; what is cached is read twenty times as fast.
+//! No operation stops the hub. The calling green thread waits while one of up to 64 OS threads makes the system call, and other green
+//! threads run. These OS threads are for files alone: nothing that [`unblock`](crate::threadpool::unblock) runs can occupy them. If a
+//! [`File`] is a pipe, a terminal or a device, the green thread waits for it as in [`io`](crate::io), without an OS thread, and so it does
+//! for the [other end](OpenOptions::open) of a named pipe. Only a file system that does not answer occupies the threads of its users; once
+//! it has taken all 64, other operations wait.
+//!
+//! On [io_uring](crate::hub::Driver::IoUring) the kernel itself opens, reads, writes and synchronises a [`File`], without such a thread;
+//! cached contents are read twenty times as fast.
 //!
 //! ```
 //! use greenloop::fs;
@@ -21,10 +24,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! A kill or an enclosing [`with_timeout`](crate::with_timeout) frees the caller of any of these at once. What has not begun by
-//! then is not done; what has begun is done to its end. What the kernel itself does is given up then, and the caller waits
-//! until it has been; if it is too late for that, it is done, and the caller ends at its next wait. While a green thread unwinds,
-//! an operation runs on its own thread, and stops the hub, rather than not at all.
+//! A kill or an enclosing [`with_timeout`](crate::with_timeout) frees the caller of any of these at once. An operation that has not begun
+//! by then is not done; one that has begun is done to its end. On io_uring the operation is cancelled, and the caller waits until the
+//! kernel has confirmed that; if it is too late, the operation is done, and the caller ends at its next wait. While a green thread
+//! unwinds, an operation runs on the OS thread of the hub and stops it, rather than not being done at all.
 //!
 //! # Differences from std
 //!

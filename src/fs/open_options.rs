@@ -15,7 +15,7 @@ use crate::sys::descriptor;
 use crate::sys::uring::{Done, Entry, Opening};
 use crate::threadpool::{offload, offload_apart, stops};
 
-/// How a file is to be opened: [`std::fs::OpenOptions`], whose [`open`](OpenOptions::open) lets other green threads run.
+/// Options for opening a file: [`std::fs::OpenOptions`], whose [`open`](OpenOptions::open) lets other green threads run.
 ///
 /// What std has for Unix alone, the mode and further flags, is set through [`std::os::unix::fs::OpenOptionsExt`].
 ///
@@ -39,11 +39,26 @@ pub struct OpenOptions {
     opening: Opening,
 }
 
-/// One of std's switches.
+/// One of std's switches. What comes last is the example, with the `path` of a file that holds "one".
 macro_rules! switch {
-    ($(#[$documentation:meta])* $name:ident) => {
+    ($(#[$documentation:meta])* $name:ident, $(#[$assertions:meta])+) => {
         $(#[$documentation])*
         #[doc = concat!("See [`std::fs::OpenOptions::", stringify!($name), "`].")]
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use greenloop::fs::{self, OpenOptions};
+        /// use std::io::{ErrorKind, Write};
+        ///
+        #[doc = concat!(
+            "let path = std::env::temp_dir().join(format!(\"greenloop-option-", stringify!($name), "-{}\", std::process::id()));"
+        )]
+        /// fs::write(&path, "one")?;
+        $(#[$assertions])+
+        /// fs::remove_file(path)?;
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
         pub fn $name(&mut self, $name: bool) -> &mut OpenOptions {
             self.options.$name($name);
             self.opening.$name = $name;
@@ -53,43 +68,71 @@ macro_rules! switch {
 }
 
 impl OpenOptions {
-    /// With everything off: at least one of read, write and append is needed.
+    /// Starts with everything off. At least one of [`read`](Self::read), [`write`](Self::write) and [`append`](Self::append) is
+    /// needed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::fs::OpenOptions;
+    /// use std::io::ErrorKind;
+    ///
+    /// assert_eq!(OpenOptions::new().open("/dev/null").unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// assert!(OpenOptions::new().read(true).open("/dev/null").is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[expect(clippy::new_without_default, reason = "std's has no Default either")]
     pub fn new() -> OpenOptions {
         OpenOptions { options: std::fs::OpenOptions::new(), opening: Opening::new() }
     }
 
     switch! {
-        /// Whether it can be read from.
-        read
+        /// Sets whether the file can be read from.
+        read,
+        /// let file = OpenOptions::new().read(true).open(&path)?;
+        /// assert_eq!(std::io::read_to_string(&file)?, "one");
+        /// assert!((&file).write(b"two").is_err());
     }
     switch! {
-        /// Whether it can be written to.
-        write
+        /// Sets whether the file can be written to.
+        write,
+        /// OpenOptions::new().write(true).open(&path)?.write_all(b"t")?;
+        /// assert_eq!(fs::read(&path)?, b"tne");
     }
     switch! {
-        /// Whether each write goes to the end.
-        append
+        /// Sets whether each write goes to the end of the file.
+        append,
+        /// OpenOptions::new().append(true).open(&path)?.write_all(b", two")?;
+        /// assert_eq!(fs::read(&path)?, b"one, two");
     }
     switch! {
-        /// Whether it is emptied.
-        truncate
+        /// Sets whether the file is emptied.
+        truncate,
+        /// OpenOptions::new().write(true).truncate(true).open(&path)?;
+        /// assert_eq!(fs::read(&path)?, b"");
     }
     switch! {
-        /// Whether it is created if it is not there.
-        create
+        /// Sets whether the file is created if it is not there.
+        create,
+        /// fs::remove_file(&path)?;
+        /// let mut options = OpenOptions::new();
+        /// assert_eq!(options.write(true).open(&path).unwrap_err().kind(), ErrorKind::NotFound);
+        /// options.create(true).open(&path)?;
     }
     switch! {
-        /// Whether it is created, and must not be there.
-        create_new
+        /// Sets whether the file is created, and must not be there.
+        create_new,
+        /// let mut options = OpenOptions::new();
+        /// options.write(true).create_new(true);
+        /// assert_eq!(options.open(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
     }
 
     /// Opens the file at a path. See [the module](crate::fs) for how it waits.
     ///
-    /// A named pipe opens when somebody opens its other end. The kernel does not tell of that in all cases, so the calling green
-    /// thread looks every 1 to 50 ms. It takes no OS thread meanwhile, and if it is killed, nothing is open. Opening a device may have to
-    /// wait, for a carrier or a medium, and keeps an OS thread of its own as long, also if the caller is killed; on io_uring it does not
-    /// wait for those.
+    /// A named pipe opens when its other end is opened. The kernel does not announce that in all cases, so the calling green thread
+    /// looks every 1 to 50 ms. No OS thread waits meanwhile, and if the green thread is killed, nothing is open. Opening a device may
+    /// have to wait, for a carrier or a medium, and takes an OS thread of its own until then, even if the caller is killed; on
+    /// io_uring it does not wait for those.
     ///
     /// # Errors
     ///

@@ -12,9 +12,9 @@ use super::OpenOptions;
 use super::open_options::Attempt;
 use crate::threadpool::{offload, stops};
 
-/// A function of std's over one path or two, sent off.
+/// A function of std's over one path or two, sent off. What comes last is the example; one over two paths has a `folder`.
 macro_rules! of_path {
-    ($(#[$documentation:meta])* $name:ident($path:ident) -> $Result:ty, $example:literal) => {
+    ($(#[$documentation:meta])* $name:ident($path:ident) -> $Result:ty, $assertions:literal) => {
         $(#[$documentation])*
         #[doc = ""]
         #[doc = concat!("This is [`std::fs::", stringify!($name), "`] on another OS thread; see [the module](crate::fs).")]
@@ -24,7 +24,7 @@ macro_rules! of_path {
         /// ```
         #[doc = concat!("use greenloop::fs::", stringify!($name), ";")]
         ///
-        #[doc = $example]
+        #[doc = $assertions]
         /// # Ok::<(), std::io::Error>(())
         /// ```
         pub fn $name<P: AsRef<Path>>($path: P) -> io::Result<$Result> {
@@ -32,10 +32,24 @@ macro_rules! of_path {
             offload(move || std::fs::$name($path))
         }
     };
-    ($(#[$documentation:meta])* $name:ident($one:ident, $other:ident) -> $Result:ty) => {
+    ($(#[$documentation:meta])* $name:ident($one:ident, $other:ident) -> $Result:ty, $(#[$assertions:meta])+) => {
         $(#[$documentation])*
         #[doc = ""]
         #[doc = concat!("This is [`std::fs::", stringify!($name), "`] on another OS thread; see [the module](crate::fs).")]
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use greenloop::fs;
+        ///
+        #[doc = concat!(
+            "let folder = std::env::temp_dir().join(format!(\"greenloop-", stringify!($name), "-{}\", std::process::id()));"
+        )]
+        /// fs::create_dir(&folder)?;
+        $(#[$assertions])+
+        /// fs::remove_dir_all(folder)?;
+        /// # Ok::<(), std::io::Error>(())
+        /// ```
         pub fn $name<P: AsRef<Path>, Q: AsRef<Path>>($one: P, $other: Q) -> io::Result<$Result> {
             let ($one, $other) = ($one.as_ref().to_owned(), $other.as_ref().to_owned());
             offload(move || std::fs::$name($one, $other))
@@ -43,7 +57,7 @@ macro_rules! of_path {
     };
 }
 
-/// The whole contents of a file.
+/// Reads the whole contents of a file.
 ///
 /// This is [`std::fs::read`] on another OS thread; see [the module](crate::fs). A named pipe is [waited for](OpenOptions::open)
 /// and read to its end.
@@ -63,7 +77,7 @@ pub fn read<P: AsRef<Path>>(path: P) -> io::Result<Vec<u8>> {
     File::options().read(true).open_and(path.as_ref(), all, all)
 }
 
-/// The whole contents of a file that is UTF-8.
+/// Reads the whole contents of a file as UTF-8.
 ///
 /// This is [`std::fs::read_to_string`] on another OS thread; see [the module](crate::fs), and [`read`] for a named pipe.
 ///
@@ -78,32 +92,32 @@ pub fn read_to_string<P: AsRef<Path>>(path: P) -> io::Result<String> {
 }
 
 of_path! {
-    /// What is known of the file at a path, through symbolic links.
+    /// Returns the metadata of the file at a path. Follows symbolic links.
     metadata(path) -> Metadata,
     "assert!(metadata(\"/\")?.is_dir());"
 }
 of_path! {
-    /// What is known of the file at a path, or of the symbolic link that is there.
+    /// Returns the metadata of the file at a path, or of the symbolic link that is there.
     symlink_metadata(path) -> Metadata,
     "assert!(symlink_metadata(\"/proc/self\")?.is_symlink());"
 }
 of_path! {
-    /// The absolute path of an existing file, without symbolic links.
+    /// Returns the absolute path of an existing file, without symbolic links.
     canonicalize(path) -> PathBuf,
     "assert_eq!(canonicalize(\"/proc/..\")?, std::path::Path::new(\"/\"));"
 }
 of_path! {
-    /// Where a symbolic link leads.
+    /// Returns the path that a symbolic link leads to.
     read_link(path) -> PathBuf,
     "assert_eq!(read_link(\"/proc/self\")?.to_str(), Some(&*std::process::id().to_string()));"
 }
 of_path! {
-    /// Whether something is at a path. An error is one of finding out.
+    /// Returns `true` if a file of any kind is at the path. An error means that this could not be found out.
     exists(path) -> bool,
     "assert!(exists(\"/proc\")? && !exists(\"/no/such/path\")?);"
 }
 of_path! {
-    /// Removes a file's name, and the file with its last name.
+    /// Removes a name of a file, and with its last name the file.
     remove_file(path) -> (),
     "assert_eq!(remove_file(\"/no/such/path\").unwrap_err().kind(), std::io::ErrorKind::NotFound);"
 }
@@ -113,23 +127,45 @@ of_path! {
     "assert_eq!(remove_dir(\"/no/such/path\").unwrap_err().kind(), std::io::ErrorKind::NotFound);"
 }
 of_path! {
-    /// Removes a folder and all that is in it.
+    /// Removes a folder and everything in it.
     remove_dir_all(path) -> (),
     "assert_eq!(remove_dir_all(\"/no/such/path\").unwrap_err().kind(), std::io::ErrorKind::NotFound);"
 }
 of_path! {
-    /// Gives a file another name, in the place of whatever has that.
-    rename(from, to) -> ()
+    /// Gives a file another name. A file that has that name is replaced.
+    rename(from, to) -> (),
+    /// fs::write(folder.join("a"), "one")?;
+    /// fs::write(folder.join("b"), "two")?;
+    /// fs::rename(folder.join("a"), folder.join("b"))?;
+    /// assert_eq!(fs::read(folder.join("b"))?, b"one");
+    /// assert!(!fs::exists(folder.join("a"))?);
 }
 of_path! {
     /// Gives a file one more name.
-    hard_link(original, link) -> ()
+    hard_link(original, link) -> (),
+    /// fs::write(folder.join("a"), "one")?;
+    /// fs::hard_link(folder.join("a"), folder.join("b"))?;
+    /// fs::write(folder.join("a"), "two")?;
+    /// assert_eq!(fs::read(folder.join("b"))?, b"two");
 }
 
 /// Makes `contents` the whole contents of a file, which is created if it is not there.
 ///
 /// This is [`std::fs::write`] on another OS thread; see [the module](crate::fs). The bytes are copied for it. A named pipe is
 /// [waited for](OpenOptions::open).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::fs;
+///
+/// let path = std::env::temp_dir().join(format!("greenloop-write-{}", std::process::id()));
+/// fs::write(&path, "one")?;
+/// fs::write(&path, "two")?;
+/// assert_eq!(fs::read(&path)?, b"two");
+/// fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result<()> {
     let contents: Arc<[u8]> = contents.as_ref().into();
     let same = Arc::clone(&contents);
@@ -140,10 +176,24 @@ pub fn write<P: AsRef<Path>, C: AsRef<[u8]>>(path: P, contents: C) -> io::Result
     )
 }
 
-/// Copies a file's contents and permissions; how many bytes that were.
+/// Copies the contents and the permissions of a file. Returns the number of bytes.
 ///
 /// This is [`std::fs::copy`] on another OS thread; see [the module](crate::fs). A named pipe to copy to is
 /// [waited for](OpenOptions::open).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::fs;
+///
+/// let folder = std::env::temp_dir().join(format!("greenloop-copy-{}", std::process::id()));
+/// fs::create_dir(&folder)?;
+/// fs::write(folder.join("a"), "one")?;
+/// assert_eq!(fs::copy(folder.join("a"), folder.join("b"))?, 3);
+/// assert_eq!(fs::read(folder.join("b"))?, b"one");
+/// fs::remove_dir_all(folder)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn copy<P: AsRef<Path>, Q: AsRef<Path>>(from: P, to: Q) -> io::Result<u64> {
     let (from, to) = (from.as_ref().to_owned(), to.as_ref().to_owned());
     if stops() {
@@ -187,6 +237,20 @@ fn no_file() -> io::Error {
 /// Changes the permissions of a file.
 ///
 /// This is [`std::fs::set_permissions`] on another OS thread; see [the module](crate::fs).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::fs;
+/// use std::os::unix::fs::PermissionsExt;
+///
+/// let path = std::env::temp_dir().join(format!("greenloop-permissions-{}", std::process::id()));
+/// fs::write(&path, "")?;
+/// fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+/// assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+/// fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn set_permissions<P: AsRef<Path>>(path: P, perm: Permissions) -> io::Result<()> {
     let path = path.as_ref().to_owned();
     offload(move || std::fs::set_permissions(path, perm))
