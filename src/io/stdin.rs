@@ -13,18 +13,18 @@ static FILE: LazyLock<AnyFile<io::Stdin>> = LazyLock::new(|| AnyFile::new(io::st
 static SHARED: LazyLock<Mutex<BufReader<Descriptor>>> =
     LazyLock::new(|| Mutex::new(BufReader::new(Descriptor)));
 
-/// The standard input of the process: [`std::io::stdin`], whose reads let other green threads run while they wait.
+/// Returns the standard input of the process: [`std::io::stdin`], whose reads let other green threads run while they wait.
 ///
-/// Pipes and terminals are waited for as descriptors are, and a regular file is read on another OS thread. The open file stays
+/// A pipe or a terminal is waited for like any descriptor, and a regular file is read on another OS thread. The open file stays
 /// in the mode in which it came, since other processes may read from it too: a terminal still blocks for the shell.
 ///
-/// Its buffer is the process's, and not std's: what one has read in advance the other does not see.
+/// There is one buffer for the process. It is not std's: what one of the two has read ahead, the other does not see.
 ///
 /// # Examples
 ///
 /// ```
 /// for line in greenloop::io::stdin().lines() {
-///     println!("a line of {} bytes", line?.len());
+///     assert!(!line?.ends_with('\n'));
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -34,9 +34,9 @@ pub fn stdin() -> Stdin {
 
 /// A handle on the standard input: see [`stdin`].
 ///
-/// Each method locks the buffer for as long as it runs. Who finds it locked, whatever its hub, yields until it is free, in order
-/// of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait for the lock, or for input, by unwinding;
-/// of what was read by then, the caller has what it was handed, and the buffer the rest.
+/// Each method locks the buffer for as long as it runs. A green thread of any hub that finds it locked yields until it is free, in
+/// order of arrival. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait for the lock, or for input, by
+/// unwinding. Input that was read by then but not returned stays in the buffer.
 pub struct Stdin {
     shared: &'static Mutex<BufReader<Descriptor>>,
     file: &'static AnyFile<io::Stdin>,
@@ -79,11 +79,11 @@ impl Stdin {
         StdinLock { inner: self.shared.lock().unwrap_or_else(PoisonError::into_inner), file: self.file }
     }
 
-    /// Appends the next line to `buf`, with its line feed if it has one, and returns how many bytes that are: 0 at the end.
+    /// Appends the next line to `buf`, with its line feed if it has one. Returns the number of bytes, which is 0 at the end.
     ///
     /// # Errors
     ///
-    /// What read(2) says; `InvalidData` if the line is not UTF-8.
+    /// Those of read(2); `InvalidData` if the line is not UTF-8.
     ///
     /// # Examples
     ///
@@ -97,13 +97,14 @@ impl Stdin {
         self.lock().read_line(buf)
     }
 
-    /// The lines that are left, without their line feeds. Keeps the buffer locked.
+    /// Returns an iterator over the lines that are left, without their line feeds. It keeps the buffer locked.
     ///
     /// # Examples
     ///
     /// ```
-    /// let count = greenloop::io::stdin().lines().count();
-    /// println!("{count} lines");
+    /// let lines: Result<Vec<String>, _> = greenloop::io::stdin().lines().collect();
+    /// assert!(lines?.iter().all(|line| !line.ends_with('\n')));
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn lines(self) -> Lines<StdinLock<'static>> {
         self.lock().lines()

@@ -53,9 +53,11 @@ pub fn wait_readable(fd: impl AsFd) -> io::Result<()> {
 /// # Examples
 ///
 /// ```
-/// let (reader, writer) = std::io::pipe()?;
-/// greenloop::io::wait_writable(&writer)?; // an empty pipe has room
-/// drop(reader);
+/// use std::io::Write;
+///
+/// let (_reader, mut writer) = std::io::pipe()?;
+/// greenloop::io::wait_writable(&writer)?;
+/// assert_eq!(writer.write(b"hello")?, 5); // does not block
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[doc(alias = "wait_write")]
@@ -63,22 +65,21 @@ pub fn wait_writable(fd: impl AsFd) -> io::Result<()> {
     wait_fd(fd, Interest::WRITABLE, None).map(drop)
 }
 
-/// Waits until `fd` is ready for any of `interest`, and tells for which.
+/// Waits until `fd` is ready for any of `interest`, and returns for which.
 ///
-/// Returns at once if it is ready already; the end of a stream and an error count as ready. Otherwise the calling green
-/// thread yields, and the hub makes it ready when the descriptor is. Nothing is taken: of several that wait for one
-/// descriptor each goes on, and may find that another was faster, so reads and writes should be nonblocking ones.
+/// Returns at once if the descriptor is ready already; the end of a stream and an error count as ready. Otherwise the calling green
+/// thread yields, and the hub wakes it when the descriptor is ready. The wait consumes nothing: if several green threads wait for one
+/// descriptor, all of them go on, and one may find that another has read everything. So use nonblocking reads and writes.
 ///
 /// The descriptor may be of any kind, in any mode, and may belong to one of greenloop's own types. A regular file is always
-/// ready. If the number is closed under the wait, and not by greenloop on the same OS thread, nobody may ever tell, as with
-/// poll(2).
+/// ready. If other code, or another OS thread, closes the descriptor during the wait, the wait may never end, as with poll(2).
 ///
 /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
 ///
 /// # Errors
 ///
 /// An error of kind [`TimedOut`](io::ErrorKind::TimedOut) when `timeout` has passed. EBADF if the descriptor is not open.
-/// What epoll_ctl(2) says. [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait
+/// Those of epoll_ctl(2). [`Unwinding`](crate::error::Unwinding), in an error of kind `Other`, if it would have to wait
 /// while the green thread unwinds.
 ///
 /// # Panics

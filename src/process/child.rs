@@ -24,12 +24,12 @@ pub type ChildStdout = PipeReader;
 /// A child's standard error.
 pub type ChildStderr = PipeReader;
 
-/// A child process: [`std::process::Child`], but that waiting lets other green threads run.
+/// A child process: [`std::process::Child`], except that waiting lets other green threads run.
 ///
 /// It can be waited for together with other things, by [`wait`](crate::wait) and its siblings.
 ///
-/// Dropping it leaves the process running, and its exit status in the kernel when it ends, as std does; unless it was
-/// started with [`kill_on_drop`](super::Command::kill_on_drop).
+/// Dropping it leaves the process running, and its exit status in the kernel when it ends, as with std. If it was started with
+/// [`kill_on_drop`](super::Command::kill_on_drop), dropping it kills the process.
 ///
 /// # Examples
 ///
@@ -88,7 +88,7 @@ impl Child {
         self.inner.as_mut().expect("it is there until it is dropped")
     }
 
-    /// The process's number.
+    /// Returns the number of the process.
     ///
     /// # Examples
     ///
@@ -123,11 +123,11 @@ impl Child {
         self.inner_mut().kill()
     }
 
-    /// Sends any signal, unless the process has ended. Does not wait for what comes of it.
+    /// Sends a signal, unless the process has ended. Does not wait for its effect.
     ///
     /// # Errors
     ///
-    /// Those of kill(2): `InvalidInput` for a number that is no signal's.
+    /// Those of kill(2): `InvalidInput` if there is no such signal.
     ///
     /// # Examples
     ///
@@ -147,11 +147,11 @@ impl Child {
         }
     }
 
-    /// The exit status, if the process has ended. Does not yield.
+    /// Returns the exit status, if the process has ended. Does not yield.
     ///
     /// # Errors
     ///
-    /// ECHILD if the status went to somebody else who waited, or SIGCHLD is ignored.
+    /// ECHILD if other code has taken the status, or SIGCHLD is ignored.
     ///
     /// # Examples
     ///
@@ -172,10 +172,9 @@ impl Child {
         Ok(status)
     }
 
-    /// Waits until the process has ended, and returns its exit status; that stays, for later calls.
+    /// Waits until the process has ended, and returns its exit status. Later calls return it again.
     ///
-    /// Drops [`stdin`](Child::stdin) first, so that a child that reads to the end of it is not waited for in vain. The
-    /// calling green thread yields unless the process has ended. A kill or an enclosing
+    /// Drops [`stdin`](Child::stdin) first, so that a child that reads to the end of its input can end. The calling green thread yields unless the process has ended. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends the wait, and leaves the process alone.
     ///
     /// # Errors
@@ -196,7 +195,7 @@ impl Child {
         Ok(status.expect("without a deadline it waits for the end"))
     }
 
-    /// Waits as [`wait`](Child::wait) does, `timeout` at most; `None` if the process has not ended by then. Leaves
+    /// Like [`wait`](Child::wait), but waits at most `timeout`. Returns `None` if the process has not ended by then. Leaves
     /// [`stdin`](Child::stdin) open.
     ///
     /// # Errors
@@ -218,7 +217,7 @@ impl Child {
         self.wait_until(Some(Time::after(timeout)))
     }
 
-    /// Waits as [`wait_timeout`](Child::wait_timeout) does, until `deadline` at most.
+    /// Like [`wait_timeout`](Child::wait_timeout), but waits until `deadline` at most.
     ///
     /// # Errors
     ///
@@ -266,13 +265,13 @@ impl Child {
 
     /// Reads standard output and standard error to their ends, waits until the process has ended, and returns all of it.
     ///
-    /// Drops [`stdin`](Child::stdin) first; to feed the child meanwhile, take that out and write in another green thread.
+    /// Drops [`stdin`](Child::stdin) first. To feed the child meanwhile, take it out and write to it in another green thread.
     /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) loses what was read,
     /// and leaves the process alone.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Child::wait), and what reading from the pipes gives.
+    /// As [`wait`](Child::wait), and those of reading from the pipes.
     ///
     /// # Examples
     ///
@@ -292,15 +291,15 @@ impl Child {
         self.output_until(None)
     }
 
-    /// Does as [`wait_with_output`](Child::wait_with_output), for `timeout` at most.
+    /// Like [`wait_with_output`](Child::wait_with_output), but waits at most `timeout`.
     ///
-    /// When that has passed it returns at once, also if another process still holds a pipe open, and leaves the process
-    /// alone: [`kill`](Child::kill) it, or go on with it.
+    /// When the time is over it returns, even if another process still holds a pipe open. The process runs on: [`kill`](Child::kill)
+    /// it, or go on with it.
     ///
     /// # Errors
     ///
-    /// As [`wait_with_output`](Child::wait_with_output). When the time is over, an error of kind `TimedOut` with what came
-    /// by then: a [`PartialOutput`]. A later call returns what comes after that.
+    /// As [`wait_with_output`](Child::wait_with_output). When the time is over, an error of kind `TimedOut` that holds a
+    /// [`PartialOutput`]: what had come by then. A later call returns what comes after that.
     ///
     /// # Examples
     ///
@@ -324,7 +323,7 @@ impl Child {
         self.output_until(Some(Time::after(timeout)))
     }
 
-    /// Does as [`wait_with_output_timeout`](Child::wait_with_output_timeout), until `deadline` at most.
+    /// Like [`wait_with_output_timeout`](Child::wait_with_output_timeout), but waits until `deadline` at most.
     ///
     /// # Errors
     ///

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::Child;
 use crate::sys::clock::Time;
 
-/// A process to be started: [`std::process::Command`], but that waiting lets other green threads run.
+/// Starts processes: [`std::process::Command`], except that waiting lets other green threads run.
 ///
-/// What std has for Unix alone (user, process group, what to do before the exec) is set through
+/// Settings that std has for Unix alone (user, process group, what to do before the exec) are set through
 /// [`as_std_mut`](Command::as_std_mut).
 ///
 /// # Examples
@@ -34,8 +34,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command that runs `program`, searched for in `PATH` unless it is a path, with nothing but its name as argument, and
-    /// the environment, the working directory and the standard streams of this process.
+    /// Creates a command that runs `program`, which is searched for in `PATH` unless it is a path. It has no arguments, and the
+    /// environment, the working directory and the standard streams of this process.
     ///
     /// # Examples
     ///
@@ -48,12 +48,28 @@ impl Command {
     }
 
     /// Adds an argument. See [`std::process::Command::arg`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = greenloop::process::Command::new("echo").arg("-n").arg("two words").output()?;
+    /// assert_eq!(output.stdout, b"two words");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn arg<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
         self.inner.arg(arg);
         self
     }
 
     /// Adds several arguments. See [`std::process::Command::args`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = greenloop::process::Command::new("echo").args(["one", "two"]).output()?;
+    /// assert_eq!(output.stdout, b"one two\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn args<I, S>(&mut self, args: I) -> &mut Command
     where
         I: IntoIterator<Item = S>,
@@ -64,6 +80,15 @@ impl Command {
     }
 
     /// Sets an environment variable. See [`std::process::Command::env`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut shell = greenloop::process::Command::new("sh");
+    /// let output = shell.args(["-c", "echo $GREETING"]).env("GREETING", "hello").output()?;
+    /// assert_eq!(output.stdout, b"hello\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn env<K, V>(&mut self, key: K, val: V) -> &mut Command
     where
         K: AsRef<OsStr>,
@@ -74,6 +99,15 @@ impl Command {
     }
 
     /// Sets several environment variables. See [`std::process::Command::envs`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut shell = greenloop::process::Command::new("sh");
+    /// let output = shell.args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]).output()?;
+    /// assert_eq!(output.stdout, b"12\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn envs<I, K, V>(&mut self, vars: I) -> &mut Command
     where
         I: IntoIterator<Item = (K, V)>,
@@ -84,30 +118,55 @@ impl Command {
         self
     }
 
-    /// Takes an environment variable away. See [`std::process::Command::env_remove`].
+    /// Removes an environment variable. See [`std::process::Command::env_remove`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut shell = greenloop::process::Command::new("sh");
+    /// let output = shell.args(["-c", "echo ${HOME-none}"]).env_remove("HOME").output()?;
+    /// assert_eq!(output.stdout, b"none\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn env_remove<K: AsRef<OsStr>>(&mut self, key: K) -> &mut Command {
         self.inner.env_remove(key);
         self
     }
 
-    /// Takes all environment variables away. See [`std::process::Command::env_clear`].
+    /// Removes all environment variables. See [`std::process::Command::env_clear`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = greenloop::process::Command::new("env").env_clear().env("A", "1").output()?;
+    /// assert_eq!(output.stdout, b"A=1\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.inner.env_clear();
         self
     }
 
     /// Sets the working directory. See [`std::process::Command::current_dir`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let output = greenloop::process::Command::new("pwd").current_dir("/").output()?;
+    /// assert_eq!(output.stdout, b"/\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn current_dir<P: AsRef<Path>>(&mut self, dir: P) -> &mut Command {
         self.inner.current_dir(dir);
         self
     }
 
-    /// Sets standard input: this process's for [`spawn`](Command::spawn) and [`status`](Command::status), nothing for
-    /// [`output`](Command::output) unless it is set.
+    /// Sets the standard input of the child. If it is not set, [`spawn`](Command::spawn) and [`status`](Command::status) let the
+    /// child inherit that of this process, and [`output`](Command::output) gives it none.
     ///
     /// # Examples
     ///
-    /// A pipe of greenloop's, or a socket, blocks for the child:
+    /// A pipe of greenloop's, or a socket, is in blocking mode in the child:
     ///
     /// ```
     /// use greenloop::process::Command;
@@ -125,8 +184,22 @@ impl Command {
         self
     }
 
-    /// Sets standard output: this process's for [`spawn`](Command::spawn) and [`status`](Command::status), a pipe for
-    /// [`output`](Command::output) unless it is set.
+    /// Sets the standard output of the child. If it is not set, [`spawn`](Command::spawn) and [`status`](Command::status) let the
+    /// child inherit that of this process, and [`output`](Command::output) reads it from a pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::{Command, Stdio};
+    /// use std::io::Read;
+    ///
+    /// let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// let mut text = String::new();
+    /// child.stdout.take().unwrap().read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello\n");
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias("PIPE", "DEVNULL"))]
     pub fn stdout<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
         self.inner.stdout(cfg);
@@ -134,16 +207,32 @@ impl Command {
         self
     }
 
-    /// Sets standard error: this process's for [`spawn`](Command::spawn) and [`status`](Command::status), a pipe for
-    /// [`output`](Command::output) unless it is set.
+    /// Sets the standard error of the child. If it is not set, [`spawn`](Command::spawn) and [`status`](Command::status) let the
+    /// child inherit that of this process, and [`output`](Command::output) reads it from a pipe.
+    ///
+    /// # Examples
+    ///
+    /// Both streams into one pipe:
+    ///
+    /// ```
+    /// use greenloop::process::Command;
+    ///
+    /// let (reader, writer) = greenloop::io::pipe()?;
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo out; echo err >&2"]).stdout(writer.try_clone()?).stderr(writer);
+    /// assert!(command.status()?.success());
+    /// drop(command); // it holds the writers
+    /// assert_eq!(std::io::read_to_string(reader)?, "out\nerr\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stderr<T: Into<Stdio>>(&mut self, cfg: T) -> &mut Command {
         self.inner.stderr(cfg);
         self.set[2] = true;
         self
     }
 
-    /// Sets whether dropping the [`Child`] kills it; if not set, it does not. Unwinding drops it too: by a panic, a kill, or an
-    /// enclosing [`with_timeout`](crate::with_timeout).
+    /// Sets whether dropping the [`Child`] kills it. By default it does not. A panic, a kill and an enclosing
+    /// [`with_timeout`](crate::with_timeout) drop it too, by unwinding.
     ///
     /// # Examples
     ///
@@ -183,8 +272,8 @@ impl Command {
 
     /// Runs the process to its end and returns its exit status.
     ///
-    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) kills the process too,
-    /// which nobody could reach any more.
+    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) kills the process too, since
+    /// no handle on it is left.
     ///
     /// # Errors
     ///
@@ -203,8 +292,8 @@ impl Command {
 
     /// Runs the process to its end and returns its exit status and all that it wrote.
     ///
-    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) kills the process too,
-    /// which nobody could reach any more.
+    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) kills the process too, since
+    /// no handle on it is left.
     ///
     /// # Errors
     ///
@@ -222,13 +311,13 @@ impl Command {
         self.output_until(None)
     }
 
-    /// Does as [`output`](Command::output), for `timeout` at most: then it kills the process, and returns though others,
-    /// the process's own children perhaps, may still hold its pipes open.
+    /// Like [`output`](Command::output), but takes at most `timeout`. Then the process is killed, and the call returns even if
+    /// others, perhaps children of the process, still hold its pipes open.
     ///
     /// # Errors
     ///
-    /// As [`output`](Command::output). When the time is over, an error of kind `TimedOut` with what the process wrote by
-    /// then: a [`PartialOutput`](crate::error::PartialOutput).
+    /// As [`output`](Command::output). When the time is over, an error of kind `TimedOut` that holds a
+    /// [`PartialOutput`](crate::error::PartialOutput): what the process had written by then.
     ///
     /// # Examples
     ///
@@ -246,7 +335,7 @@ impl Command {
         self.output_until(Some(Time::after(timeout)))
     }
 
-    /// Does as [`output_timeout`](Command::output_timeout), until `deadline` at most.
+    /// Like [`output_timeout`](Command::output_timeout), but waits until `deadline` at most.
     ///
     /// # Errors
     ///
@@ -299,33 +388,75 @@ impl Command {
         Ok(Child::new(child?, true))
     }
 
-    /// The program. See [`std::process::Command::get_program`].
+    /// Returns the program. See [`std::process::Command::get_program`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::process::Command::new("echo").get_program(), "echo");
+    /// ```
     pub fn get_program(&self) -> &OsStr {
         self.inner.get_program()
     }
 
-    /// The arguments. See [`std::process::Command::get_args`].
+    /// Returns the arguments. See [`std::process::Command::get_args`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = greenloop::process::Command::new("echo");
+    /// command.args(["one", "two"]);
+    /// assert!(command.get_args().eq(["one", "two"]));
+    /// ```
     pub fn get_args(&self) -> CommandArgs<'_> {
         self.inner.get_args()
     }
 
-    /// The environment variables that were set or taken away. See [`std::process::Command::get_envs`].
+    /// Returns the environment variables that were set or removed. See [`std::process::Command::get_envs`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut command = greenloop::process::Command::new("env");
+    /// command.env("A", "1").env_remove("B");
+    /// let changes: Vec<_> = command.get_envs().collect();
+    /// assert_eq!(changes, [("A".as_ref(), Some("1".as_ref())), ("B".as_ref(), None)]);
+    /// ```
     pub fn get_envs(&self) -> CommandEnvs<'_> {
         self.inner.get_envs()
     }
 
-    /// The working directory, if it was set. See [`std::process::Command::get_current_dir`].
+    /// Returns the working directory, if it was set. See [`std::process::Command::get_current_dir`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// let mut command = greenloop::process::Command::new("pwd");
+    /// assert_eq!(command.get_current_dir(), None);
+    /// assert_eq!(command.current_dir("/").get_current_dir(), Some(Path::new("/")));
+    /// ```
     pub fn get_current_dir(&self) -> Option<&Path> {
         self.inner.get_current_dir()
     }
 
-    /// The command as std knows it.
+    /// Returns std's command.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let command = greenloop::process::Command::new("echo");
+    /// assert_eq!(command.as_std().get_program(), "echo");
+    /// ```
     pub fn as_std(&self) -> &std::process::Command {
         &self.inner
     }
 
-    /// The command as std knows it, to be changed, for instance by [`std::os::unix::process::CommandExt`]. Set the standard
-    /// streams here, on [`Command`] itself, or [`output`](Command::output) does not know of that.
+    /// Returns std's command for changes, for instance by [`std::os::unix::process::CommandExt`].
+    ///
+    /// Set the standard streams by the methods of this [`Command`]: [`output`](Command::output) replaces those that are set on
+    /// std's.
     ///
     /// # Examples
     ///

@@ -1,9 +1,9 @@
 //! Child processes, with std's names.
 //!
-//! [`Command`] and [`Child`] are [`std::process`]'s, but that waiting for a child, and for its pipes, lets other green threads
-//! run. The pipes are greenloop's [`PipeReader`](crate::io::PipeReader) and [`PipeWriter`](crate::io::PipeWriter); the
-//! child's ends of them block, as programs expect. What std has beside these is here under its own name, so that
-//! `use greenloop::process` does for `use std::process`.
+//! [`Command`] and [`Child`] have the methods of [`std::process`], except that waiting for a child, or for its pipes, lets other green
+//! threads run. The pipes are greenloop's [`PipeReader`](crate::io::PipeReader) and [`PipeWriter`](crate::io::PipeWriter); the ends that
+//! the child gets are in blocking mode, as programs expect. The other items of `std::process` are here too, so you can replace
+//! `use std::process` by `use greenloop::process`.
 //!
 //! ```
 //! use greenloop::process::Command;
@@ -17,9 +17,9 @@
 //!
 //! [`fork`] splits the process itself.
 //!
-//! That a child has ended is heard from a descriptor of its own (a pidfd). There is no handler for SIGCHLD, and nobody else's
-//! children are waited for. Starting a child blocks the OS thread until the program runs, for a millisecond or so: it stays on
-//! the thread of its caller, because PR_SET_PDEATHSIG and the like concern that.
+//! The end of a child is noticed by a descriptor of its own (a pidfd). There is no handler for SIGCHLD, and children that other code
+//! started are left to it. Starting a child blocks the OS thread until the program runs, for a millisecond or so. It happens on the
+//! thread of the caller, because settings such as PR_SET_PDEATHSIG concern that thread.
 
 mod child;
 mod command;

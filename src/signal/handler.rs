@@ -9,7 +9,9 @@ use crate::error::{GreenletExit, Interrupted};
 use crate::hub::hub;
 use crate::task::spawn;
 
-/// What [`on`] and [`raise_in_main`] return: the handler is there until this is dropped, on the thread where it was made.
+/// A handler of a signal, as [`on`] and [`raise_in_main`] return it. Dropping it removes the handler.
+///
+/// It belongs to the OS thread on which it was made.
 #[derive(Debug)]
 #[must_use = "a handler that is dropped is gone: keep it, or `detach` it"]
 pub struct Handler {
@@ -17,29 +19,39 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// Takes the handler away: the same as dropping it. What it has begun runs on.
+    /// Removes the handler, as dropping it does. Green threads that it has begun run on.
     ///
     /// # Examples
     ///
     /// ```
     /// use greenloop::signal::{self, SIGUSR1};
+    /// use std::rc::Rc;
     ///
-    /// let handler = signal::on(SIGUSR1, || ())?;
+    /// let data = Rc::new(5);
+    /// let handler = signal::on(SIGUSR1, { let data = Rc::clone(&data); move || println!("{data}") })?;
+    /// assert_eq!(Rc::strong_count(&data), 2);
     /// handler.cancel();
+    /// assert_eq!(Rc::strong_count(&data), 1); // the closure is gone
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn cancel(self) {
         drop(self);
     }
 
-    /// Leaves the handler there as long as its thread lives.
+    /// Keeps the handler for as long as its OS thread lives.
     ///
     /// # Examples
     ///
     /// ```
+    /// use greenloop::process::Command;
     /// use greenloop::signal::{self, SIGUSR1};
+    /// use std::rc::Rc;
     ///
-    /// signal::on(SIGUSR1, || println!("still here"))?.detach();
+    /// let told = Rc::new(greenloop::event::Event::new());
+    /// signal::on(SIGUSR1, { let told = Rc::clone(&told); move || told.set() })?.detach();
+    /// Command::new("kill").args(["-USR1", &std::process::id().to_string()]).status()?;
+    /// told.wait();
+    /// assert!(told.is_set());
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn detach(self) {
@@ -48,16 +60,16 @@ impl Handler {
     }
 }
 
-/// Runs `handler` in a fresh green thread whenever `signal` comes. gevent's `signal_handler`.
+/// Runs `handler` in a fresh green thread whenever `signal` comes. This is gevent's `signal_handler`.
 ///
-/// It may wait; if the signal comes again meanwhile, another one runs beside it. What it panics with is raised in the main
-/// greenlet of this OS thread, where it waits or at its next wait, and the handler stays. See [the module](crate::signal) for
-/// when it runs.
+/// The handler may wait. If the signal comes again meanwhile, another green thread runs it beside the first. A panic in the handler is
+/// raised in the main greenlet of this OS thread, where that waits or at its next wait, and the handler stays. See
+/// [the module](crate::signal) for when it runs.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for what is not the number of a signal, for SIGKILL and SIGSTOP, which nobody can listen to, and for those that
-/// the running instruction causes (SIGSEGV, SIGBUS, SIGFPE, SIGILL).
+/// `InvalidInput` if there is no such signal, for SIGKILL and SIGSTOP, which no process can handle, and for signals that the running
+/// instruction causes (SIGSEGV, SIGBUS, SIGFPE, SIGILL).
 ///
 /// # Examples
 ///

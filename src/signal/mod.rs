@@ -1,7 +1,7 @@
-//! Signals, heard by green threads.
+//! Signals, handled by green threads.
 //!
 //! [`on`] runs a closure in a fresh green thread whenever a signal comes; it may wait like any other. [`Signals`] is an iterator
-//! over signals as they come. [`raise_in_main`] ends what the main greenlet does, as Ctrl-C does in Python.
+//! over signals as they come. [`raise_in_main`] unwinds the main greenlet, as Ctrl-C does in Python.
 //!
 //! ```
 //! use greenloop::event::Event;
@@ -12,19 +12,20 @@
 //! let stop = Rc::new(Event::new());
 //! let _handler = signal::on(SIGTERM, { let stop = stop.clone(); move || stop.set() })?;
 //! Command::new("kill").arg(std::process::id().to_string()).status()?;
-//! stop.wait(); // and then the server ends in good order
+//! stop.wait(); // and then a server would end in good order
+//! assert!(stop.is_set());
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! What comes of a signal runs in the hub of the OS thread that asked for it, when that next looks: at once if it waits, and
-//! after the running green thread's turn if not. Several hubs may listen to one signal, and each may have several handlers: all of
-//! them are told. One that comes again before the hub has looked counts once, as it does for the kernel.
+//! A handler runs in the hub of the OS thread that installed it, when that hub next looks: at once if the hub waits, otherwise after the
+//! turn of the running green thread. Several hubs may listen to one signal, and each may have several handlers: all of them run. A
+//! signal that comes again before the hub has looked counts once, as it does for the kernel.
 //!
-//! As long as somebody listens, the signal's default action is not taken. An earlier handler of the program, or of another
-//! library, is still called. When nobody listens any more, everything is as it was.
+//! As long as there is a listener, the default action of the signal is not taken. A handler that the program or another library
+//! installed earlier is still called. After the last listener is gone, the signal does what it did before.
 //!
-//! A hub that listens may be woken at any time, so it never reports a deadlock ([`LoopExit`](crate::LoopExit)); but a handler keeps
-//! nobody from ending: [`Hub::join`](crate::hub::Hub::join) does not wait for it.
+//! A hub that listens may be woken at any time, so it never reports a deadlock ([`LoopExit`](crate::LoopExit)). A handler does not
+//! keep a hub from ending: [`Hub::join`](crate::hub::Hub::join) does not wait for it.
 
 mod handler;
 mod listeners;

@@ -11,11 +11,11 @@ use crate::channel::{Receiver, unbounded};
 use crate::hub::signals::set_of;
 use crate::task::{Notice, Subscription, Waitable};
 
-/// The signals that come, one by one; the iterator yields while none has, and never ends.
+/// An iterator over signals as they come. It yields to other green threads while none has come, and never ends.
 ///
-/// One that comes again before it was taken is one. It belongs to the thread where it was made, and can be waited for together with other
-/// things, by [`wait`](crate::wait) and its siblings. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends a
-/// wait by unwinding, and loses no signal.
+/// A signal that comes again before it was taken counts once. `Signals` belongs to the OS thread on which it was made, and can be waited
+/// for together with other things, by [`wait`](crate::wait) and its siblings. A kill or an enclosing
+/// [`with_timeout`](crate::with_timeout) ends a wait by unwinding, and loses no signal.
 ///
 /// # Examples
 ///
@@ -50,7 +50,8 @@ impl Signals {
     /// ```
     /// use greenloop::signal::{SIGUSR1, Signals};
     ///
-    /// assert!(Signals::new([SIGUSR1, 9]).is_err()); // nobody can listen to SIGKILL
+    /// assert!(Signals::new([SIGUSR1]).is_ok());
+    /// assert!(Signals::new([SIGUSR1, 9]).is_err()); // no process can handle SIGKILL
     /// ```
     pub fn new(signals: impl IntoIterator<Item = i32>) -> io::Result<Signals> {
         let (sender, received) = unbounded();
@@ -69,7 +70,7 @@ impl Signals {
         Ok(Signals { received, waiting, _place: Place::take(&signals, tell)? })
     }
 
-    /// The next signal, if one has come and the hub has looked. Does not yield.
+    /// Returns the next signal, if one has come and the hub has looked. Does not yield.
     ///
     /// # Examples
     ///
@@ -83,7 +84,7 @@ impl Signals {
         self.taken(self.received.try_recv().ok())
     }
 
-    /// The next signal, if one comes before `timeout` has passed.
+    /// Waits for the next signal, at most `timeout`. Returns `None` if none comes by then.
     ///
     /// # Examples
     ///
@@ -98,7 +99,7 @@ impl Signals {
         self.taken(self.received.recv_timeout(timeout).ok())
     }
 
-    /// The next signal, if one comes before `deadline`.
+    /// Waits for the next signal until `deadline`. Returns `None` if none comes by then.
     ///
     /// # Examples
     ///

@@ -30,13 +30,31 @@ impl Interest {
     /// Either of the two.
     pub const BOTH: Interest = Interest(3);
 
-    /// Whether [`READABLE`](Interest::READABLE) is part of it.
+    /// Returns `true` if [`READABLE`](Interest::READABLE) is part of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    ///
+    /// assert!(Interest::BOTH.is_readable());
+    /// assert!(!Interest::WRITABLE.is_readable());
+    /// ```
     #[inline]
     pub const fn is_readable(self) -> bool {
         self.0 & Interest::READABLE.0 != 0
     }
 
-    /// Whether [`WRITABLE`](Interest::WRITABLE) is part of it.
+    /// Returns `true` if [`WRITABLE`](Interest::WRITABLE) is part of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::io::Interest;
+    ///
+    /// assert!(Interest::BOTH.is_writable());
+    /// assert!(!Interest::READABLE.is_writable());
+    /// ```
     #[inline]
     pub const fn is_writable(self) -> bool {
         self.0 & Interest::WRITABLE.0 != 0
