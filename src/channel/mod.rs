@@ -47,18 +47,22 @@
 //! If a value was reserved for a receiver whose OS thread ends before it runs, the value goes to the next receiver. If the OS
 //! thread of a waiting sender ends, its value is received like any other.
 
+mod choice;
 mod choosers;
 mod clock;
-mod core;
+mod flow;
 mod receiver;
+mod selecting;
 mod sender;
+mod shared;
+mod times;
 
 use std::sync::Arc;
 
-pub(crate) use choosers::{Arm, Choice, Grant};
-pub use clock::{after, at, never, tick};
+pub(crate) use choice::{Arm, Choice, Grant};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
+pub use times::{after, at, never, tick};
 
 #[doc(no_inline)]
 pub use crate::error::{
@@ -114,6 +118,6 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 fn ends<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let core = Arc::new(core::Core::new(capacity));
-    (Sender::new(Arc::clone(&core)), Receiver::new(core))
+    let channel = Arc::new(shared::Channel::new(capacity));
+    (Sender::new(Arc::clone(&channel)), Receiver::new(channel))
 }

@@ -6,9 +6,12 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::choice::{Arm, Choice, Grant};
+use super::shared::Channel;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
+use crate::task::{Notice, Subscription, Waitable};
 
 /// The end of a channel that receives. When the last clone is dropped, the channel disconnects.
 ///
@@ -43,7 +46,7 @@ use crate::sys::clock::Time;
 /// is_send::<greenloop::channel::Receiver<std::rc::Rc<u32>>>();
 /// ```
 pub struct Receiver<T> {
-    pub(super) core: Arc<Core<T>>,
+    pub(super) channel: Arc<Channel<T>>,
 }
 
 // What is inside is seen only in whole steps, each under the lock.
@@ -51,8 +54,8 @@ impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
 
 impl<T> Receiver<T> {
-    pub(super) fn new(core: Arc<Core<T>>) -> Receiver<T> {
-        Receiver { core }
+    pub(super) fn new(channel: Arc<Channel<T>>) -> Receiver<T> {
+        Receiver { channel }
     }
 
     /// Receives the oldest value, and waits for one if there is none.
@@ -84,7 +87,7 @@ impl<T> Receiver<T> {
     #[doc(alias = "get")]
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.core.recv(None).map_err(|_| RecvError)
+        self.channel.recv(None).map_err(|_| RecvError)
     }
 
     /// Receives the oldest value that is not reserved for another receiver, if there is one. Does not wait for a value.
@@ -113,7 +116,7 @@ impl<T> Receiver<T> {
     #[doc(alias = "get_nowait")]
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.core.try_recv()
+        self.channel.try_recv()
     }
 
     /// Receives the oldest value, and waits for one for at most `timeout`.
@@ -139,7 +142,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(receiver.recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
     /// ```
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        self.core.recv(Some(Time::after(timeout)))
+        self.channel.recv(Some(Time::after(timeout)))
     }
 
     /// Receives the oldest value, and waits for one until `deadline` at the latest.
@@ -164,7 +167,7 @@ impl<T> Receiver<T> {
     /// assert!(receiver.recv_deadline(Instant::now()).unwrap_err().is_timeout());
     /// ```
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
-        self.core.recv(Some(Time::from_instant(deadline)))
+        self.channel.recv(Some(Time::from_instant(deadline)))
     }
 
     /// Returns an iterator that receives values, and waits for each, until the channel is empty and all senders have gone.
@@ -206,7 +209,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(receiver.len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        self.core.len()
+        self.channel.len()
     }
 
     /// Returns `true` if the channel has no value but those that are reserved for waiting receivers. A rendezvous is always
@@ -232,7 +235,7 @@ impl<T> Receiver<T> {
     /// assert!(!receiver.is_full());
     /// ```
     pub fn is_full(&self) -> bool {
-        self.core.is_full()
+        self.channel.is_full()
     }
 
     /// Returns how many values the channel can hold. `None` means any number.
@@ -243,7 +246,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(greenloop::channel::bounded::<u32>(5).1.capacity(), Some(5));
     /// ```
     pub fn capacity(&self) -> Option<usize> {
-        self.core.capacity()
+        self.channel.capacity()
     }
 
     /// Returns `true` if both receivers belong to the same channel.
@@ -258,20 +261,20 @@ impl<T> Receiver<T> {
     /// assert!(!receiver.same_channel(&unbounded().1));
     /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
-        Arc::ptr_eq(&self.core, &other.core)
+        Arc::ptr_eq(&self.channel, &other.channel)
     }
 }
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
-        self.core.add_receiver();
-        Receiver { core: Arc::clone(&self.core) }
+        self.channel.add_receiver();
+        Receiver { channel: Arc::clone(&self.channel) }
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.core.remove_receiver();
+        self.channel.remove_receiver();
     }
 }
 
@@ -363,5 +366,69 @@ impl<T> fmt::Debug for TryIter<'_, T> {
 impl<T> fmt::Debug for IntoIter<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("IntoIter { .. }")
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Carries out what was granted.
+    pub(crate) fn take_granted(&self, grant: Grant) -> Result<T, RecvError> {
+        self.channel.take_granted(grant)
+    }
+}
+
+impl<T> Arm for Receiver<T> {
+    fn attempt(&self) -> Option<Grant> {
+        self.channel.choose_value()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.channel.has_value()
+    }
+
+    fn register(&self, choice: &Arc<Choice>, arm: usize) -> Option<Ticket> {
+        self.channel.register_for_value(choice, arm)
+    }
+
+    fn unregister(&self, ticket: Ticket) {
+        self.channel.unregister_for_value(ticket);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.channel.due()
+    }
+
+    fn is_engaged(&self, choice: &Arc<Choice>) -> bool {
+        self.channel.is_engaged(choice)
+    }
+
+    fn accept(&self, choice: &Arc<Choice>) -> Option<Grant> {
+        self.channel.accept_value(choice)
+    }
+
+    fn refuse(&self, choice: &Arc<Choice>) {
+        self.channel.refuse_value(choice);
+    }
+
+    fn give_back(&self, grant: Grant) {
+        self.channel.give_value_back(grant);
+    }
+}
+
+/// Ready when there is a value that is promised to nobody, or the channel is disconnected. A wait receives nothing.
+impl<T> Waitable for Receiver<T> {
+    fn is_ready(&self) -> bool {
+        self.channel.has_value()
+    }
+
+    fn subscribe(&self, notice: Notice) -> Subscription {
+        self.channel.watch(notice)
+    }
+
+    fn unsubscribe(&self, subscription: Subscription) {
+        self.channel.unwatch(subscription);
+    }
+
+    fn ready_at(&self) -> Option<Instant> {
+        self.channel.due()
     }
 }

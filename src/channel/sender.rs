@@ -5,8 +5,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::choice::{Arm, Choice, Grant};
+use super::shared::Channel;
 use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
 
 /// The end of a channel that sends. When the last clone is dropped, the channel disconnects.
@@ -33,7 +35,7 @@ use crate::sys::clock::Time;
 /// is_send::<greenloop::channel::Sender<std::rc::Rc<u32>>>();
 /// ```
 pub struct Sender<T> {
-    pub(super) core: Arc<Core<T>>,
+    pub(super) channel: Arc<Channel<T>>,
 }
 
 // What is inside is seen only in whole steps, each under the lock.
@@ -41,8 +43,8 @@ impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 
 impl<T> Sender<T> {
-    pub(super) fn new(core: Arc<Core<T>>) -> Sender<T> {
-        Sender { core }
+    pub(super) fn new(channel: Arc<Channel<T>>) -> Sender<T> {
+        Sender { channel }
     }
 
     /// Sends a value, and waits for room if there is none.
@@ -75,7 +77,7 @@ impl<T> Sender<T> {
     #[doc(alias = "put")]
     #[inline]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.core.send(value, None).map_err(|error| SendError(error.into_inner()))
+        self.channel.send(value, None).map_err(|error| SendError(error.into_inner()))
     }
 
     /// Sends a value if there is room or a receiver waits. Never waits.
@@ -102,7 +104,7 @@ impl<T> Sender<T> {
     #[doc(alias = "put_nowait")]
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        self.core.try_send(value)
+        self.channel.try_send(value)
     }
 
     /// Sends a value, and waits for at most `timeout` if there is no room.
@@ -129,7 +131,7 @@ impl<T> Sender<T> {
     /// assert_eq!(late, Err(SendTimeoutError::Timeout(1)));
     /// ```
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.core.send(value, Some(Time::after(timeout)))
+        self.channel.send(value, Some(Time::after(timeout)))
     }
 
     /// Sends a value, and waits until `deadline` at the latest if there is no room.
@@ -154,7 +156,7 @@ impl<T> Sender<T> {
     /// assert!(sender.send_deadline(1, Instant::now()).unwrap_err().is_timeout());
     /// ```
     pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
-        self.core.send(value, Some(Time::from_instant(deadline)))
+        self.channel.send(value, Some(Time::from_instant(deadline)))
     }
 
     /// Returns how many values are in the channel, without those that are reserved for waiting receivers. A rendezvous has 0.
@@ -167,7 +169,7 @@ impl<T> Sender<T> {
     /// assert_eq!(sender.len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        self.core.len()
+        self.channel.len()
     }
 
     /// Returns `true` if the channel has no value but those that are reserved for waiting receivers. A rendezvous is always
@@ -196,7 +198,7 @@ impl<T> Sender<T> {
     /// assert!(sender.is_full());
     /// ```
     pub fn is_full(&self) -> bool {
-        self.core.is_full()
+        self.channel.is_full()
     }
 
     /// Returns how many values the channel can hold. `None` means any number.
@@ -210,7 +212,7 @@ impl<T> Sender<T> {
     /// assert_eq!(unbounded::<u32>().0.capacity(), None);
     /// ```
     pub fn capacity(&self) -> Option<usize> {
-        self.core.capacity()
+        self.channel.capacity()
     }
 
     /// Returns `true` if both senders belong to the same channel.
@@ -225,25 +227,66 @@ impl<T> Sender<T> {
     /// assert!(!sender.same_channel(&unbounded().0));
     /// ```
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
-        Arc::ptr_eq(&self.core, &other.core)
+        Arc::ptr_eq(&self.channel, &other.channel)
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.core.add_sender();
-        Sender { core: Arc::clone(&self.core) }
+        self.channel.add_sender();
+        Sender { channel: Arc::clone(&self.channel) }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        self.core.remove_sender();
+        self.channel.remove_sender();
     }
 }
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Sender").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T> Sender<T> {
+    /// Carries out what was granted.
+    pub(crate) fn send_granted(&self, grant: Grant, value: T) -> Result<(), SendError<T>> {
+        self.channel.send_granted(grant, value)
+    }
+}
+
+impl<T> Arm for Sender<T> {
+    fn attempt(&self) -> Option<Grant> {
+        self.channel.choose_room()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.channel.has_room()
+    }
+
+    fn register(&self, choice: &Arc<Choice>, arm: usize) -> Option<Ticket> {
+        self.channel.register_for_room(choice, arm)
+    }
+
+    fn unregister(&self, ticket: Ticket) {
+        self.channel.unregister_for_room(ticket);
+    }
+
+    fn is_engaged(&self, _: &Arc<Choice>) -> bool {
+        false
+    }
+
+    fn accept(&self, choice: &Arc<Choice>) -> Option<Grant> {
+        Some(self.channel.accept_room(choice))
+    }
+
+    fn refuse(&self, choice: &Arc<Choice>) {
+        self.channel.give_room_back(self.channel.accept_room(choice));
+    }
+
+    fn give_back(&self, grant: Grant) {
+        self.channel.give_room_back(grant);
     }
 }

@@ -588,7 +588,7 @@ impl<'a> Entry<'a> {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.arm()?.due()
+        self.arm()?.deadline()
     }
 }
 
