@@ -43,7 +43,7 @@ mod ending;
 #[path = "../src/io/home.rs"]
 mod home;
 
-use ending::{Ending, RETURNED};
+use ending::{End, Ending};
 use home::{Found, Home};
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
@@ -223,7 +223,7 @@ fn an_end_is_told() {
                 if follows {
                     *list += 1;
                 } else {
-                    assert_eq!((ending.get(), result.get()), (Some(RETURNED), 1));
+                    assert_eq!((ending.get(), result.get()), (Some(End::Returned), 1));
                 }
                 u32::from(follows)
             })
@@ -231,11 +231,11 @@ fn an_end_is_told() {
         .collect();
     result.add();
     let (ending, list) = &result.guard;
-    let told = if ending.end_unfollowed(RETURNED) {
+    let told = if ending.end_unfollowed(End::Returned) {
         0
     } else {
         let mut list = list.lock();
-        ending.end_followed(RETURNED);
+        ending.end_followed(End::Returned);
         std::mem::take(&mut *list)
     };
     let following: u32 = followers.into_iter().map(|follower| follower.join().unwrap()).sum();

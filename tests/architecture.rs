@@ -51,12 +51,6 @@ const IN_CIRCLES: &[&str] = &[
     "src/net/tcp_stream.rs",
     "src/process/child.rs",
     "src/process/output.rs",
-    "src/task/builder.rs",
-    "src/task/core.rs",
-    "src/task/followers.rs",
-    "src/task/join_handle.rs",
-    "src/task/packet.rs",
-    "src/task/wait.rs",
 ];
 
 /// A crate that only some rooms may name.

@@ -4,9 +4,9 @@ use std::io;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::core::Core;
+use super::body::{self, Task};
 use super::join_handle::JoinHandle;
-use super::packet::Task;
+use super::record::Record;
 use crate::fiber::SizeClass;
 use crate::hub::{Alarm, hub};
 use crate::sys::clock::Time;
@@ -41,11 +41,7 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    let hub = hub();
-    let place = Location::caller();
-    let (task, job) = Task::pair(|| Core::new(hub, None, place, SizeClass::default_now()), function);
-    hub.push_fresh(job);
-    JoinHandle::new(task)
+    JoinHandle::new(body::begin(Location::caller(), function))
 }
 
 /// Spawns a green thread that begins after `delay`.
@@ -256,15 +252,15 @@ impl Builder {
         T: 'static,
     {
         let hub = hub();
-        let core = Core::new(hub, self.name.map(String::into_boxed_str), Location::caller(), stack);
+        let record = Record::new(hub, self.name.map(String::into_boxed_str), Location::caller(), stack);
         #[cfg(feature = "monkey")]
         if let Some(isolated) = self.isolated {
-            core.isolate(isolated)?;
+            record.isolate(isolated)?;
         }
-        let (task, job) = Task::pair(|| core, function);
+        let (task, job) = Task::pair(|| record, function);
         match self.delay {
             None => hub.push_fresh(job),
-            Some(delay) => task.core().set_due(hub.arm(Time::after(delay), Alarm::Start(job))),
+            Some(delay) => task.record().set_due(hub.arm(Time::after(delay), Alarm::Start(job))),
         }
         Ok(JoinHandle::new(task))
     }

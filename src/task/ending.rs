@@ -4,13 +4,53 @@
 use crate::sys::atomic::{AtomicU8, Ordering, constant};
 
 /// How a green thread ended.
-pub(super) const RETURNED: u8 = 1;
-pub(super) const KILLED: u8 = 2;
-pub(super) const PANICKED: u8 = 3;
-/// With its OS thread, parked: as if killed, but it has left no result.
-pub(super) const LEAKED: u8 = 4;
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{Outcome, channel, spawn};
+///
+/// let (sender, receiver) = channel::unbounded();
+/// let killed = spawn(|| ());
+/// killed.link(move |outcome| sender.send(outcome).unwrap());
+/// killed.kill();
+/// assert_eq!(receiver.recv(), Ok(Outcome::Killed));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It returned a value.
+    Returned,
+    /// It was killed, or its OS thread ended while it was parked.
+    Killed,
+    /// A panic, an uncaught timeout or another payload ended it.
+    Panicked,
+}
+
+/// How a green thread ended, as its state has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum End {
+    Returned = 1,
+    Killed,
+    Panicked,
+    /// With its OS thread, parked: as if killed, but it has left no result.
+    Leaked,
+}
+
+impl End {
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            End::Returned => Outcome::Returned,
+            End::Killed | End::Leaked => Outcome::Killed,
+            End::Panicked => Outcome::Panicked,
+        }
+    }
+}
 
 const ALIVE: u8 = 0;
+const RETURNED: u8 = End::Returned as u8;
+const KILLED: u8 = End::Killed as u8;
+const PANICKED: u8 = End::Panicked as u8;
 /// Added to any of those once somebody stands in the list of followers, for good.
 const FOLLOWED: u8 = 1 << 7;
 
@@ -26,10 +66,15 @@ impl Ending {
 
     /// How it ended, if it has.
     #[inline]
-    pub(super) fn get(&self) -> Option<u8> {
+    pub(super) fn get(&self) -> Option<End> {
         // Acquire: sees what was written before the Release store of an end.
-        let ending = self.0.load(Ordering::Acquire) & !FOLLOWED;
-        (ending != ALIVE).then_some(ending)
+        match self.0.load(Ordering::Acquire) & !FOLLOWED {
+            ALIVE => None,
+            RETURNED => Some(End::Returned),
+            KILLED => Some(End::Killed),
+            PANICKED => Some(End::Panicked),
+            _ => Some(End::Leaked),
+        }
     }
 
     /// Whether [`follow`](Ending::follow) was called.
@@ -51,14 +96,14 @@ impl Ending {
 
     /// Tells the end if nobody stands in the list, and never will. Home thread only.
     #[inline]
-    pub(super) fn end_unfollowed(&self, how: u8) -> bool {
+    pub(super) fn end_unfollowed(&self, how: End) -> bool {
         // Release: publishes the result. Relaxed: nothing is seen.
-        self.0.compare_exchange(ALIVE, how, Ordering::Release, Ordering::Relaxed).is_ok()
+        self.0.compare_exchange(ALIVE, how as u8, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Tells the end, with the list of followers locked. Home thread only.
-    pub(super) fn end_followed(&self, how: u8) {
+    pub(super) fn end_followed(&self, how: End) {
         // Release: publishes the result.
-        self.0.store(how | FOLLOWED, Ordering::Release);
+        self.0.store(how as u8 | FOLLOWED, Ordering::Release);
     }
 }

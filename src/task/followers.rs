@@ -1,20 +1,18 @@
 //! Who is told of a green thread's end.
 
 use std::mem;
-use std::sync::Arc;
 use std::task::Waker;
 
 use crate::fiber::callback;
 use crate::hub::waiter::Notify;
 use crate::hub::waitlist::{Ticket, WaitList};
 
-use super::join_handle::Outcome;
-use super::link::Linked;
+use super::ending::Outcome;
 
-/// Called when a green thread has ended.
-pub(super) type LinkFunction = Arc<Linked<Outcome>>;
+/// Begins a green thread of its own for what is linked, when the one that it is linked to has ended.
+pub(super) type LinkFunction = Box<dyn FnOnce(Outcome) + Send>;
 
-/// A list under the core's lock. Most green threads have one follower, who joins.
+/// A list under the record's lock. Most green threads have one follower, who joins.
 #[derive(Default)]
 pub(super) enum Followers {
     #[default]
@@ -141,7 +139,7 @@ impl More {
             Notify::Task(poller).notify();
         }
         while let Some(link) = self.links.pop() {
-            callback("a link", || drop(super::spawn(move || link.call(outcome))));
+            callback("a link", || link(outcome));
         }
     }
 }

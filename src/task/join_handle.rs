@@ -10,56 +10,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::body::{self, Join, as_kill};
+use super::ending::Outcome;
+use super::kill::{TaskRef, kill};
 use super::link::{Link, Linked};
-use super::packet::{Join, TaskRef, as_kill, kill};
+use super::record::TaskId;
 use super::wait::{Notice, Subscription, Waitable};
 use crate::error::{GreenletExit, JoinError};
 use crate::hub::waitlist::Ticket;
 use crate::sys::clock::Time;
 use crate::sys::shared::Shared;
-
-/// How a green thread ended.
-///
-/// # Examples
-///
-/// ```
-/// use greenloop::{Outcome, channel, spawn};
-///
-/// let (sender, receiver) = channel::unbounded();
-/// let killed = spawn(|| ());
-/// killed.link(move |outcome| sender.send(outcome).unwrap());
-/// killed.kill();
-/// assert_eq!(receiver.recv(), Ok(Outcome::Killed));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It returned a value.
-    Returned,
-    /// It was killed, or its OS thread ended while it was parked.
-    Killed,
-    /// A panic, an uncaught timeout or another payload ended it.
-    Panicked,
-}
-
-/// A number that no other green thread of the process has.
-///
-/// # Examples
-///
-/// ```
-/// use greenloop::spawn;
-///
-/// let (first, second) = (spawn(|| ()), spawn(|| ()));
-/// assert_ne!(first.id(), second.id());
-/// ```
-#[doc(alias = "get_ident")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TaskId(pub(super) u64);
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
 
 /// A handle to a green thread: it waits for its end, takes its result, and kills it.
 ///
@@ -91,7 +51,7 @@ pub struct JoinHandle<T> {
 }
 
 // SAFETY: of what is behind the handle, other threads touch the state and the waiters, which are made for it, and the
-// result, which is `Send` and written before the state says so. The closure stays at home: see `packet`.
+// result, which is `Send` and written before the state says so. The closure stays at home: see `body`.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
 // SAFETY: as for `Send`; through `&JoinHandle` no result can be taken.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
@@ -195,8 +155,8 @@ impl<T> JoinHandle<T> {
     }
 
     #[inline]
-    fn wait_until(&self, deadline: Option<Time>) -> bool {
-        self.task.core().wait_until(deadline)
+    pub(super) fn wait_until(&self, deadline: Option<Time>) -> bool {
+        self.task.record().wait_until(deadline)
     }
 
     /// The green thread behind the handle.
@@ -216,7 +176,7 @@ impl<T> JoinHandle<T> {
     /// ```
     #[doc(alias("dead", "ready", "is_alive", "done"))]
     pub fn is_finished(&self) -> bool {
-        self.task.core().has_ended()
+        self.task.record().has_ended()
     }
 
     /// Ends the green thread, and waits until it has ended. This is gevent's `kill(block=True)`.
@@ -306,7 +266,7 @@ impl<T> JoinHandle<T> {
 
     /// Whether it has ended otherwise than by returning or by a kill.
     pub(super) fn has_failed(&self) -> bool {
-        self.task.core().outcome() == Some(Outcome::Panicked)
+        self.task.record().outcome() == Some(Outcome::Panicked)
     }
 
     /// Calls `function` in a green thread of its own when this one has ended.
@@ -325,14 +285,21 @@ impl<T> JoinHandle<T> {
     /// assert_eq!(receiver.recv(), Ok(Outcome::Returned));
     /// ```
     #[doc(alias("rawlink", "add_done_callback"))]
+    #[track_caller]
     pub fn link(&self, function: impl FnOnce(Outcome) + Send + 'static) -> Link {
-        let (core, function) = (self.task.core(), Linked::new(self.id().0, function));
-        let ticket = core.link(function.clone());
-        let link = Link::new(ticket.ok(), &function);
-        if let Err(outcome) = ticket {
-            drop(super::spawn(move || function.call(outcome)));
+        let function = Linked::new(self.id().0, function);
+        let place = Location::caller();
+        let begin = {
+            let function = function.clone();
+            move |outcome| drop(body::begin(place, move || function.call(outcome)))
+        };
+        match self.task.record().link(Box::new(begin)) {
+            Ok(ticket) => Link::new(Some(ticket), &function),
+            Err((begin, outcome)) => {
+                begin(outcome);
+                Link::new(None, &function)
+            }
         }
-        link
     }
 
     /// Calls `function` when the green thread has ended otherwise than by a panic.
@@ -349,6 +316,7 @@ impl<T> JoinHandle<T> {
     /// task.link_value(move || sender.send("ended well").unwrap());
     /// assert_eq!(receiver.recv(), Ok("ended well"));
     /// ```
+    #[track_caller]
     pub fn link_value(&self, function: impl FnOnce() + Send + 'static) -> Link {
         self.link(move |outcome| {
             if outcome != Outcome::Panicked {
@@ -371,6 +339,7 @@ impl<T> JoinHandle<T> {
     /// task.link_exception(move || sender.send("failed").unwrap());
     /// assert_eq!(receiver.recv(), Ok("failed"));
     /// ```
+    #[track_caller]
     pub fn link_exception(&self, function: impl FnOnce() + Send + 'static) -> Link {
         self.link(move |outcome| {
             if outcome == Outcome::Panicked {
@@ -393,7 +362,7 @@ impl<T> JoinHandle<T> {
     /// greenloop::yield_now();
     /// ```
     pub fn unlink(&self, link: Link) -> bool {
-        link.take_back(self.id().0, |ticket| self.task.core().unlink(ticket))
+        link.take_back(self.id().0, |ticket| self.task.record().unlink(ticket))
     }
 
     /// Returns the name given by [`Builder::name`](crate::Builder::name), if any.
@@ -408,7 +377,7 @@ impl<T> JoinHandle<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn name(&self) -> Option<&str> {
-        self.task.core().name()
+        self.task.record().name()
     }
 
     /// Returns the green thread's number, which no other green thread of the process has.
@@ -423,7 +392,7 @@ impl<T> JoinHandle<T> {
     /// ```
     #[doc(alias("minimal_ident", "ident"))]
     pub fn id(&self) -> TaskId {
-        TaskId(self.task.core().id)
+        TaskId(self.task.record().id)
     }
 
     /// Returns the place in the source where the green thread was spawned.
@@ -436,7 +405,7 @@ impl<T> JoinHandle<T> {
     /// ```
     #[doc(alias = "spawning_stack")]
     pub fn spawned_at(&self) -> &'static Location<'static> {
-        self.task.core().place
+        self.task.record().place
     }
 }
 
@@ -446,8 +415,8 @@ impl<T> Waitable for JoinHandle<T> {
     }
 
     fn subscribe(&self, notice: Notice) -> Subscription {
-        match self.task.core().subscribe_notice(notice.0) {
-            Ok(Ticket::BESIDE) => Subscription::beside(self.task.core().id),
+        match self.task.record().subscribe_notice(notice.0) {
+            Ok(Ticket::BESIDE) => Subscription::beside(self.task.record().id),
             Ok(ticket) => Subscription::new(ticket),
             Err(notice) => {
                 notice.notify();
@@ -457,10 +426,10 @@ impl<T> Waitable for JoinHandle<T> {
     }
 
     fn unsubscribe(&self, subscription: Subscription) {
-        let core = self.task.core();
-        let beside = subscription.is_beside(core.id).then_some(Ticket::BESIDE);
+        let record = self.task.record();
+        let beside = subscription.is_beside(record.id).then_some(Ticket::BESIDE);
         if let Some(ticket) = subscription.ticket().or(beside) {
-            core.leave_line(ticket);
+            record.leave_line(ticket);
         }
     }
 }
@@ -469,7 +438,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.task.core().poll(context.waker().clone()) {
+        if self.task.record().poll(context.waker().clone()) {
             return Poll::Pending;
         }
         // SAFETY: the green thread has ended, and this is its one handle.
@@ -486,48 +455,4 @@ impl<T> fmt::Debug for JoinHandle<T> {
             .field("is_finished", &self.is_finished())
             .finish_non_exhaustive()
     }
-}
-
-/// Kills all green threads, then waits until all have ended. This is gevent's `killall`.
-///
-/// See [`JoinHandle::kill`].
-///
-/// # Examples
-///
-/// ```
-/// let tasks: Vec<_> = (0..3).map(|_| greenloop::spawn(|| loop { greenloop::yield_now() })).collect();
-/// greenloop::killall(&tasks);
-/// assert!(tasks.iter().all(|task| task.is_finished()));
-/// ```
-pub fn killall<'a, T: 'a>(tasks: impl IntoIterator<Item = &'a JoinHandle<T>>) {
-    let tasks: Vec<_> = tasks.into_iter().collect();
-    for task in &tasks {
-        task.try_kill();
-    }
-    tasks.iter().for_each(|task| task.wait());
-}
-
-/// Kills all green threads, then waits for at most `limit` until all have ended. Returns `true` if all have.
-///
-/// `limit` counts for all together. See [`JoinHandle::kill`].
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-///
-/// let tasks: Vec<_> = (0..3).map(|_| greenloop::spawn(|| greenloop::sleep(Duration::from_secs(60)))).collect();
-/// greenloop::yield_now();
-/// assert!(greenloop::killall_timeout(&tasks, Duration::from_secs(60)));
-/// ```
-pub fn killall_timeout<'a, T: 'a>(
-    tasks: impl IntoIterator<Item = &'a JoinHandle<T>>,
-    limit: Duration,
-) -> bool {
-    let deadline = Some(Time::after(limit));
-    let tasks: Vec<_> = tasks.into_iter().collect();
-    for task in &tasks {
-        task.try_kill();
-    }
-    tasks.iter().all(|task| task.wait_until(deadline))
 }

@@ -2,8 +2,8 @@
 //!
 //! Everything here is at the crate's root: [`spawn`](crate::spawn), [`JoinHandle`](crate::JoinHandle) and so on.
 
+mod body;
 mod builder;
-mod core;
 mod ending;
 mod followers;
 mod future;
@@ -12,9 +12,11 @@ mod interval;
 #[cfg(feature = "monkey")]
 pub(crate) mod isolation;
 mod join_handle;
+mod joinall;
+mod kill;
 mod link;
 mod local;
-mod packet;
+mod record;
 mod scope;
 mod timeout;
 mod wait;
@@ -22,21 +24,21 @@ mod wait;
 use std::time::Duration;
 
 pub use builder::{Builder, spawn, spawn_later};
+pub use ending::Outcome;
 pub use future::block_on;
 pub use imap::Imap;
 pub(crate) use imap::{Element, Order};
 pub use interval::Interval;
-pub use join_handle::{JoinHandle, Outcome, TaskId, killall, killall_timeout};
+pub use join_handle::JoinHandle;
+pub use joinall::{joinall, joinall_timeout, killall, killall_timeout, try_joinall};
+pub(crate) use kill::TaskRef;
 pub use link::Link;
 pub(crate) use link::Linked;
 pub use local::LocalKey;
-pub(crate) use packet::TaskRef;
+pub use record::TaskId;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use timeout::{AlreadyStarted, Timeout, with_timeout};
-pub use wait::{
-    IterWait, Notice, Subscription, Waitable, iwait, joinall, joinall_timeout, try_joinall, wait, wait_any,
-    wait_timeout,
-};
+pub use wait::{IterWait, Notice, Subscription, Waitable, iwait, wait, wait_any, wait_timeout};
 
 use crate::hub;
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};

@@ -8,9 +8,10 @@ use std::marker::PhantomData;
 use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 
-use super::core::Core;
-use super::join_handle::Outcome;
-use super::packet::{Join, Kill, Task, as_kill, kill_at_home};
+use super::body::{Join, Task, as_kill};
+use super::ending::Outcome;
+use super::kill::{Kill, kill_at_home};
+use super::record::Record;
 use crate::error::{GreenletExit, JoinError};
 use crate::fiber::{self, SizeClass};
 use crate::hub::waiter::{Waiter, WaitingOn};
@@ -134,7 +135,7 @@ impl<'scope> Scope<'scope, '_> {
     {
         let hub = hub();
         let place = Location::caller();
-        let (task, job) = Task::pair(|| Core::new(hub, None, place, SizeClass::default_now()), function);
+        let (task, job) = Task::pair(|| Record::new(hub, None, place, SizeClass::default_now()), function);
         // SAFETY: `scope` neither returns nor unwinds before every child has ended: `wait_for_children` returns only when
         // `next_child` finds none, and if it or the body unwinds, `end_children` does so, out of which nothing unwinds, for
         // that aborts. One that is not of this process's hub, in the child of a fork, never runs. By its end closure and result
@@ -155,7 +156,7 @@ impl<'scope> Scope<'scope, '_> {
         let mut children = self.children.borrow_mut();
         let mut gone = Vec::new();
         if children.len() >= self.room.get() {
-            let ended = |child: &mut Shared<dyn Kill>| child.core().has_ended() && !has_failed(&**child);
+            let ended = |child: &mut Shared<dyn Kill>| child.record().has_ended() && !has_failed(&**child);
             gone.extend(children.extract_if(.., ended));
             self.room.set((2 * children.len()).max(FIRST_ROOM));
         }
@@ -166,7 +167,7 @@ impl<'scope> Scope<'scope, '_> {
     /// The ordinary end. A kill or a time limit unwinds out of it.
     fn wait_for_children(&self) {
         while let Some(child) = self.next_child(drop) {
-            child.core().wait_until(None);
+            child.record().wait_until(None);
             self.note(&*child);
         }
     }
@@ -190,7 +191,7 @@ impl<'scope> Scope<'scope, '_> {
         };
         kill_all();
         while let Some(child) = self.next_child(let_go) {
-            if !wait_whatever_comes(child.core()) {
+            if !wait_whatever_comes(child.record()) {
                 kill_all();
             }
         }
@@ -204,7 +205,7 @@ impl<'scope> Scope<'scope, '_> {
             let mut children = self.children.borrow_mut();
             let last = children.last()?;
             // In the child of a fork, those of the parent never run, so they have ended as far as this process knows.
-            if !last.core().has_ended() && last.core().home().is_some() {
+            if !last.record().has_ended() && last.record().home().is_some() {
                 return Some(last.clone());
             }
             self.note(&**last);
@@ -238,20 +239,20 @@ unsafe fn erase_lifetime<'scope>(
 
 /// Whether it has ended by a panic that nobody has taken.
 fn has_failed(child: &dyn Kill) -> bool {
-    child.core().outcome() == Some(Outcome::Panicked) && !child.core().is_taken()
+    child.record().outcome() == Some(Outcome::Panicked) && !child.record().is_taken()
 }
 
 /// Waits for the end of a green thread; `false` if nothing can wake who waits, or in a callback, where all that a scope has spawned is
 /// unstarted, so that a kill ends it.
-fn wait_whatever_comes(core: &Core) -> bool {
+fn wait_whatever_comes(record: &Record) -> bool {
     if hub().thread.in_callback() {
         return false;
     }
-    let waiter = Waiter::new(WaitingOn::Join(core.id));
+    let waiter = Waiter::new(WaitingOn::Join(record.id));
     let mut can_end = true;
-    while can_end && let Some(ticket) = core.subscribe(&waiter) {
+    while can_end && let Some(ticket) = record.subscribe(&waiter) {
         can_end = waiter.park_whatever_comes();
-        core.unsubscribe(ticket);
+        record.unsubscribe(ticket);
     }
     can_end
 }
@@ -271,8 +272,8 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// assert_eq!(length.unwrap(), 5);
     /// ```
     pub fn join(self) -> Result<T, JoinError> {
-        self.task.core().wait_until(None);
-        self.task.core().set_taken();
+        self.task.record().wait_until(None);
+        self.task.record().set_taken();
         // SAFETY: it has ended, and this is its one handle.
         unsafe { self.task.take_result() }.expect("a handle takes the result once")
     }
@@ -290,7 +291,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// });
     /// ```
     pub fn is_finished(&self) -> bool {
-        self.task.core().has_ended()
+        self.task.record().has_ended()
     }
 
     /// Ends the green thread, and waits until it has ended. See [`JoinHandle::kill`](crate::JoinHandle::kill).
@@ -306,7 +307,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// ```
     pub fn kill(&self) {
         kill_at_home(upcast(&*self.task), hub(), Box::new(GreenletExit));
-        self.task.core().wait_until(None);
+        self.task.record().wait_until(None);
     }
 }
 

@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::join_handle::JoinHandle;
-use crate::error::JoinError;
 use crate::hub::waiter::Notify;
 use crate::hub::waitlist::Ticket;
 use crate::hub::waitset::WaitSet;
@@ -13,9 +11,9 @@ use crate::sys::clock::Time;
 
 /// Something that [`wait`] and its siblings can wait for.
 ///
-/// A [`JoinHandle`], an event, a result, a semaphore and a receiver are such things, and a type of your own can be one. If your
-/// type contains one of those, pass the calls on. Otherwise keep the [`Notice`]s of those who wait, and give each notice once
-/// when your type is ready.
+/// A [`JoinHandle`](crate::JoinHandle), an event, a result, a semaphore and a receiver are such things, and a type of your own can be
+/// one. If your type contains one of those, pass the calls on. Otherwise keep the [`Notice`]s of those who wait, and give each notice
+/// once when your type is ready.
 ///
 /// # Examples
 ///
@@ -511,76 +509,4 @@ pub fn wait_timeout<'a, W: Waitable + ?Sized + 'a>(
 #[doc(alias = "FIRST_COMPLETED")]
 pub fn wait_any<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item = &'a W>) -> Option<&'a W> {
     iwait(objects).next()
-}
-
-/// Waits until all green threads have ended, and returns them in the order in which they did. This is gevent's `joinall`.
-///
-/// The results stay in the handles: [`join`](JoinHandle::join) then returns each at once. In all else it is like [`wait`].
-///
-/// # Examples
-///
-/// ```
-/// let squares: Vec<_> = (1..=3).map(|number| greenloop::spawn(move || number * number)).collect();
-/// assert_eq!(greenloop::joinall(&squares).len(), 3);
-/// let squares: Vec<u32> = squares.into_iter().map(|task| task.join().unwrap()).collect();
-/// assert_eq!(squares, [1, 4, 9]);
-/// ```
-#[doc(alias = "ALL_COMPLETED")]
-pub fn joinall<'a, T: 'a>(tasks: impl IntoIterator<Item = &'a JoinHandle<T>>) -> Vec<&'a JoinHandle<T>> {
-    wait(tasks)
-}
-
-/// Waits for at most `limit` until all green threads have ended, and returns those that have. The rest go on.
-///
-/// In all else it is like [`joinall`].
-///
-/// # Examples
-///
-/// ```
-/// use greenloop::{joinall_timeout, killall, sleep, spawn};
-/// use std::time::Duration;
-///
-/// let tasks = [spawn(|| ()), spawn(|| sleep(Duration::from_secs(60)))];
-/// let ended = joinall_timeout(&tasks, Duration::from_millis(1));
-/// assert_eq!(ended.len(), 1);
-/// killall(&tasks);
-/// ```
-pub fn joinall_timeout<'a, T: 'a>(
-    tasks: impl IntoIterator<Item = &'a JoinHandle<T>>,
-    limit: Duration,
-) -> Vec<&'a JoinHandle<T>> {
-    wait_timeout(tasks, limit)
-}
-
-/// Waits until all green threads have ended, and returns their values in the order given. This is gevent's
-/// `joinall(raise_error=True)`.
-///
-/// If one of them fails, the call returns as soon as that happens, and the rest go on, detached. In all else it is like [`wait`].
-///
-/// # Errors
-///
-/// Returns the [`JoinError`] of the first green thread that fails.
-///
-/// # Examples
-///
-/// ```
-/// use greenloop::{spawn, try_joinall};
-///
-/// assert_eq!(try_joinall([spawn(|| 1), spawn(|| 2)]).unwrap(), [1, 2]);
-/// let failing = [spawn(|| 1), spawn(|| std::panic::resume_unwind(Box::new("broken")))];
-/// assert!(try_joinall(failing).unwrap_err().is_panic());
-/// ```
-#[doc(alias("FIRST_EXCEPTION", "gather"))]
-pub fn try_joinall<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Result<Vec<T>, JoinError> {
-    let tasks: Vec<_> = tasks.into_iter().collect();
-    let failed = iwait(&tasks).find(|task| task.has_failed()).map(|task| task.id());
-    let mut values = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        match failed {
-            None => values.push(task.join()?),
-            Some(id) if id == task.id() => return task.join().map(|_| values),
-            Some(_) => {}
-        }
-    }
-    Ok(values)
 }

@@ -1,6 +1,7 @@
 //! The part of a green thread that does not depend on its types: who it is, where it belongs, and its end.
 
 use std::cell::{Cell, OnceCell};
+use std::fmt;
 #[cfg(feature = "monkey")]
 use std::io;
 use std::mem;
@@ -17,15 +18,34 @@ use crate::hub::{HubRef, local_hub};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
-use super::ending::{Ending, LEAKED, PANICKED, RETURNED};
+use super::ending::{End, Ending, Outcome};
 use super::followers::{Followers, LinkFunction};
 #[cfg(feature = "monkey")]
 use super::isolation::{Isolation, are_all_isolated};
-use super::join_handle::Outcome;
 use super::local;
 
+/// A number that no other green thread of the process has.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::spawn;
+///
+/// let (first, second) = (spawn(|| ()), spawn(|| ()));
+/// assert_ne!(first.id(), second.id());
+/// ```
+#[doc(alias = "get_ident")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub(super) u64);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
 /// The part of a green thread that does not depend on its types.
-pub(super) struct Core {
+pub(super) struct Record {
     pub(super) id: u64,
     /// Set before the handle is given out.
     rarities: OnceCell<Box<Rarities>>,
@@ -56,18 +76,18 @@ struct Rarities {
     due: Cell<Option<TimerKey>>,
 }
 
-impl Core {
+impl Record {
     #[inline]
     pub(super) fn new(
         hub: HubRef,
         name: Option<Box<str>>,
         place: &'static Location<'static>,
         stack: SizeClass,
-    ) -> Core {
+    ) -> Record {
         let id = if local::are_inherited() { local::hand_down(hub) } else { hub.count_spawned() };
-        Core {
+        Record {
             id,
-            rarities: name.map_or_else(OnceCell::new, Core::named),
+            rarities: name.map_or_else(OnceCell::new, Record::named),
             place,
             stack,
             door: hub.door(),
@@ -78,7 +98,7 @@ impl Core {
             follower: Cell::new(None),
             followers: Lock::new(Followers::None),
             #[cfg(feature = "monkey")]
-            isolation: Cell::new(Core::isolation_for_all()),
+            isolation: Cell::new(Record::isolation_for_all()),
         }
     }
 
@@ -127,7 +147,7 @@ impl Core {
     /// How it ended, if it has.
     #[inline]
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        self.ending.get().map(outcome_of)
+        self.ending.get().map(End::outcome)
     }
 
     /// Whether its scoped handle was joined, so that the scope need not care how it ended.
@@ -140,7 +160,7 @@ impl Core {
     }
 
     pub(super) fn is_leaked(&self) -> bool {
-        self.ending.get() == Some(LEAKED)
+        self.ending.get() == Some(End::Leaked)
     }
 
     /// The hub it belongs to, if that is the calling thread's.
@@ -233,13 +253,13 @@ impl Core {
         }
     }
 
-    /// Has `function` called at the end; says how it ended, if that has come.
-    pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, Outcome> {
+    /// Has `function` called at the end; it comes back, with how that was, if that has come.
+    pub(super) fn link(&self, function: LinkFunction) -> Result<Ticket, (LinkFunction, Outcome)> {
         let mut followers = self.followers.lock();
         if !self.ending.follow()
             && let Some(outcome) = self.outcome()
         {
-            return Err(outcome);
+            return Err((function, outcome));
         }
         Ok(followers.link(function))
     }
@@ -249,29 +269,29 @@ impl Core {
     }
 
     /// Publishes the end, once the result is in its place, and tells everybody.
-    pub(super) fn end(&self, how: u8) {
+    pub(super) fn end(&self, how: End) {
         let home = self.home();
         let followers = if self.ending.end_unfollowed(how) { None } else { Some(self.end_followed(how)) };
         if let (Some(hub), Some(follower)) = (home, self.follower.take()) {
             hub.make_ready(follower);
         }
         if let Some(followers) = followers {
-            followers.tell(outcome_of(how));
+            followers.tell(how.outcome());
         }
         match home {
             Some(hub) => hub.count_ended(),
-            None => end_of_heir(how == RETURNED),
+            None => end_of_heir(how == End::Returned),
         }
     }
 
     #[cold]
-    fn end_followed(&self, how: u8) -> Followers {
+    fn end_followed(&self, how: End) -> Followers {
         let mut followers = self.followers.lock();
         self.ending.end_followed(how);
         mem::take(&mut *followers)
     }
 
-    /// The core as a fiber's description, which outlives no borrow: the fiber's rules bound it, not a lifetime.
+    /// The record as a fiber's description, which outlives no borrow: the fiber's rules bound it, not a lifetime.
     pub(super) fn as_description(&self) -> &(dyn Describe + 'static) {
         self
     }
@@ -283,15 +303,7 @@ impl Core {
     }
 }
 
-fn outcome_of(ending: u8) -> Outcome {
-    match ending {
-        RETURNED => Outcome::Returned,
-        PANICKED => Outcome::Panicked,
-        _ => Outcome::Killed,
-    }
-}
-
-impl Describe for Core {
+impl Describe for Record {
     fn name(&self) -> Option<&str> {
         self.name()
     }
@@ -305,6 +317,6 @@ impl Describe for Core {
             // The parent's, in the child of a fork: whoever waits for it is not here.
             return;
         }
-        self.end(LEAKED);
+        self.end(End::Leaked);
     }
 }

@@ -1,0 +1,105 @@
+//! Ending a green thread from outside: a kill, from whatever OS thread.
+
+#![expect(
+    unsafe_code,
+    reason = "a kill goes to the home thread by letter, though the closure in it is not `Send`"
+)]
+
+use std::any::Any;
+
+use super::record::{Record, TaskId};
+use crate::error::{GreenletExit, JoinError};
+use crate::fiber::{self, Interrupt};
+use crate::hub::HubRef;
+use crate::hub::door::Letter;
+use crate::sys::clock::Time;
+use crate::sys::shared::Shared;
+
+/// A green thread, its types hidden, as a kill sees it.
+pub(super) trait Kill {
+    fn record(&self) -> &Record;
+    /// Ends it before it begins, if it has not begun; the payload comes back if it has. Home thread only.
+    fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError>;
+}
+
+impl JoinError {
+    pub(super) fn from_payload(payload: Box<dyn Any + Send>) -> JoinError {
+        if payload.is::<GreenletExit>() { JoinError::Killed } else { JoinError::Panicked(payload) }
+    }
+}
+
+/// Raises `payload` in a green thread, from any OS thread; an unstarted one ends without running. Nothing if it has ended.
+pub(super) fn kill(task: Shared<dyn Kill>, payload: Box<dyn Any + Send>) {
+    let record = task.record();
+    if record.has_ended() {
+        return;
+    }
+    if let Some(hub) = record.home() {
+        kill_at_home(&*task, hub, payload);
+        return;
+    }
+    let (door, epoch) = (record.door, record.epoch);
+    let errand = Errand { task, payload };
+    door.send(epoch, Letter::Run(Box::new(move || errand.run())));
+}
+
+pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + Send>) {
+    if task.record().home().is_none() {
+        // The parent's, in the child of a fork.
+        return;
+    }
+    if let Some(fiber) = task.record().fiber.get() {
+        hub.interrupt(fiber, Interrupt::new(payload, 0));
+    } else if !task.record().has_ended() {
+        // Neither running nor ended: it has not begun, or it is publishing its end, which comes first then.
+        let was_unstarted = task.end_unstarted(JoinError::from_payload(payload)).is_ok();
+        if was_unstarted && !task.record().take_due().is_some_and(|timer| hub.disarm(timer)) {
+            hub.count_dead_fresh();
+        }
+    }
+}
+
+/// A green thread for whoever looks after it and need not know the type of its result.
+#[derive(Clone)]
+pub(crate) struct TaskRef(pub(super) Shared<dyn Kill>);
+
+impl TaskRef {
+    pub(crate) fn id(&self) -> TaskId {
+        TaskId(self.0.record().id)
+    }
+
+    /// Whether it is the one that calls.
+    pub(crate) fn is_current(&self) -> bool {
+        let record = self.0.record();
+        record.home().is_some() && record.fiber.get() == Some(fiber::thread().current())
+    }
+
+    /// [`JoinHandle::try_kill`](crate::JoinHandle::try_kill).
+    pub(crate) fn try_kill(&self) {
+        kill(self.0.clone(), Box::new(GreenletExit));
+    }
+
+    /// Waits for its end until `deadline`; whether it has come.
+    pub(crate) fn wait_until(&self, deadline: Option<Time>) -> bool {
+        self.0.record().wait_until(deadline)
+    }
+}
+
+/// A kill on its way to the home thread.
+struct Errand {
+    task: Shared<dyn Kill>,
+    payload: Box<dyn Any + Send>,
+}
+
+// SAFETY: the sender, whose handle was `Send`, only passes it on; `Kill` is used by `run` alone, on the home thread. If the
+// letter is thrown away elsewhere, at most the last reference to the task is dropped there, whose closure is gone by then
+// (a hub that ends abandons what has not begun) and whose result is `Send`, for a handle that is not `Send` never leaves home.
+unsafe impl Send for Errand {}
+
+impl Errand {
+    fn run(self) {
+        if let Some(hub) = self.task.record().home() {
+            kill_at_home(&*self.task, hub, self.payload);
+        }
+    }
+}
