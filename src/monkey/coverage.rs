@@ -5,10 +5,9 @@ use std::fmt;
 use super::parts::{Parts, patched};
 use crate::sys::original;
 
-/// What [`patch_all`](super::patch_all) and [`patch`](super::patch) have found: which of the C library's functions lead to
-/// greenloop.
+/// Which of the C library's functions lead to greenloop, as [`patch_all`](super::patch_all) and [`patch`](super::patch) have found.
 ///
-/// Its [`Display`](fmt::Display) form tells it at a glance.
+/// Its [`Display`](fmt::Display) form is a report of five lines.
 ///
 /// # Examples
 ///
@@ -41,29 +40,72 @@ impl Coverage {
         Coverage { parts: patched(), names: names.collect(), identity }
     }
 
-    /// The parts that are patched.
+    /// Returns the parts that are patched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::monkey::{Parts, patch};
+    ///
+    /// assert_eq!(patch(Parts::TIME).parts(), Parts::TIME);
+    /// assert_eq!(patch(Parts::DNS).parts(), Parts::TIME | Parts::DNS);
+    /// ```
     pub fn parts(&self) -> Parts {
         self.parts
     }
 
-    /// Whether every name leads here, from the program's own code and from shared libraries.
+    /// Returns `true` if every name leads to greenloop, from the program's own code and from shared libraries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(greenloop::monkey::patch_all().is_complete());
+    /// ```
     pub fn is_complete(&self) -> bool {
         self.names.iter().all(|name| name.program && name.libraries)
     }
 
-    /// Whether each green thread has its own [`std::thread::current`] and its own [`std::thread::panicking`]: with
-    /// [`Parts::THREADS`], if std keeps these where they were looked for.
+    /// Returns `true` if each green thread has its own [`std::thread::current`] and its own [`std::thread::panicking`].
+    ///
+    /// This takes [`Parts::THREADS`], and a std that keeps these where greenloop looks for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::monkey::{Parts, patch};
+    /// use std::thread;
+    ///
+    /// assert!(!patch(Parts::SOCKET).has_identities());
+    /// assert!(patch(Parts::THREADS).has_identities());
+    /// let id = greenloop::spawn(|| thread::current().id()).join().unwrap();
+    /// assert_ne!(id, thread::current().id());
+    /// ```
     pub fn has_identities(&self) -> bool {
         self.identity
     }
 
-    /// The functions that the program's own code, std and C code that is compiled into it included, finds in the C library.
+    /// Returns the functions that the program's own code finds in the C library, not in greenloop. Its own code includes std, and C
+    /// code that is compiled into it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let coverage = greenloop::monkey::patch_all();
+    /// assert_eq!(coverage.missed_by_program().count(), 0);
+    /// ```
     pub fn missed_by_program(&self) -> impl Iterator<Item = &'static str> {
         self.names.iter().filter(|name| !name.program).map(|name| name.name)
     }
 
-    /// The functions that shared libraries find in the C library: all, where greenloop is itself in a library that was loaded
-    /// while the program ran.
+    /// Returns the functions that shared libraries find in the C library, not in greenloop. These are all functions if greenloop is
+    /// itself in a library that was loaded while the program ran.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let coverage = greenloop::monkey::patch_all();
+    /// assert_eq!(coverage.missed_by_libraries().count(), 0);
+    /// ```
     pub fn missed_by_libraries(&self) -> impl Iterator<Item = &'static str> {
         self.names.iter().filter(|name| !name.libraries).map(|name| name.name)
     }

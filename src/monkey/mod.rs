@@ -1,7 +1,7 @@
 //! Unmodified blocking code, made cooperative in one line.
 //!
-//! After [`patch_all`], std's sockets, sleeps, child processes, name lookups and locks, every blocking crate that is built on
-//! them, and C libraries yield to the hub instead of stopping the OS thread. gevent's `monkey.patch_all`.
+//! After [`patch_all`], std's sockets, sleeps, child processes, name lookups and locks yield to the hub instead of stopping the OS
+//! thread, and so do the blocking crates that are built on them, and C libraries. This is gevent's `monkey.patch_all`.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@
 //!
 //! # How
 //!
-//! With the cargo feature `monkey` the crate defines functions of the C library's names, `recv`, `poll` and so on, and the
-//! linker binds the program to these, and shared libraries too. Each does as the C library's own, until its part is patched;
-//! and then too for an OS thread that has no hub. A patched one tries the call without waiting; if it would have to wait, the
-//! green thread parks until the hub hears that the descriptor is ready.
+//! With the cargo feature `monkey` this crate defines functions with the names of the C library's: `recv`, `poll` and so on. The linker
+//! binds the program to these, and shared libraries too. Until its part is patched, and on an OS thread that has no hub, each function
+//! does what the C library's own does. A patched function tries the call without waiting. If the call would have to wait, the green
+//! thread parks until the kernel reports the descriptor as ready.
 //!
-//! There is no order of imports to mind: a patch is one flag that each call reads.
+//! The order of imports does not matter: a patch is one flag that each call reads.
 //!
 //! # What is covered
 //!
@@ -32,17 +32,18 @@
 //! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
 //! | [`PROCESS`](Parts::PROCESS) | `waitpid`, `waitid` | `Child::wait`, `Command::status` |
-//! | [`FILES`](Parts::FILES) | `flock`; `pread`, `pread64`, `preadv`, `preadv64`, `fsync`, `fdatasync`, and with `SOCKET` the four that read and write, on regular files: what memory has not at hand is left to another OS thread | `File`, `fs::read`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
+//! | [`FILES`](Parts::FILES) | `flock`; `pread`, `pread64`, `preadv`, `preadv64`, `fsync`, `fdatasync`, and with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
 //! | [`THREADS`](Parts::THREADS) | the private futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_unlock`, `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast` | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
-//! | any | `close`, `dup2`, `dup3`: who waits for the descriptor in this hub gets EBADF | dropping a socket |
+//! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
 //!
-//! Also the names that C code gets for some of these with `_FORTIFY_SOURCE`: `__read_chk`, `__pread_chk`, `__pread64_chk`,
+//! With `_FORTIFY_SOURCE`, C code calls some of these by other names, which are covered too: `__read_chk`, `__pread_chk`, `__pread64_chk`,
 //! `__recv_chk`, `__recvfrom_chk`, `__poll_chk`, `__ppoll_chk`.
 //!
 //! # How to see it
 //!
-//! What [`patch_all`] returns tells, in a line each, what is patched, how many of these names lead here from the program's own
-//! code and from shared libraries, and whether each green thread is a thread of its own to std. It looks at this very program:
+//! [`patch_all`] returns a [`Coverage`]. Its lines say which parts are patched, how many of these names lead to greenloop from the
+//! program's own code and from shared libraries, and whether each green thread is a thread of its own to std. It looks at the running
+//! program:
 //!
 //! ```
 //! let coverage = greenloop::monkey::patch_all();
@@ -57,61 +58,65 @@
 //!
 //! # What stays as it is
 //!
-//! - A descriptor's flags, and what its owner made of it: one that he set O_NONBLOCK gives EAGAIN at once, SO_RCVTIMEO and
-//!   SO_SNDTIMEO end a wait as they do unpatched, MSG_DONTWAIT does not wait, and a blocking write is finished before it returns.
-//! - Standard output and error: writes to descriptors 1 and 2 stop the OS thread as ever, since std holds a lock meanwhile
-//!   that knows OS threads only.
-//! - Threads without a hub.
+//! - The flags of a descriptor, and what they mean: a call on a descriptor that the program has set O_NONBLOCK gives EAGAIN at once,
+//!   SO_RCVTIMEO and SO_SNDTIMEO end a wait as they do unpatched, MSG_DONTWAIT does not wait, and a blocking write is finished before it
+//!   returns.
+//! - Standard output and error: a write to descriptor 1 or 2 stops the OS thread as before, since std holds a lock meanwhile that
+//!   knows only OS threads.
+//! - OS threads without a hub.
 //!
 //! # What changes
 //!
-//! - Other green threads run during a call that waits, and now and then during one that does not. What one of them changes meanwhile
-//!   is seen after the call, as with OS threads.
-//! - Who is in such a call holds what he holds: a `RefCell` that is borrowed meanwhile is borrowed for all of the hub.
+//! - Other green threads run during a call that waits, and sometimes during one that does not. After the call you see their changes,
+//!   as with OS threads.
+//! - A patched call may switch to other green threads. If you call one while a `RefCell` is borrowed, the others find it borrowed.
 //! - A signal does not interrupt a call that waits. `ppoll`, `pselect` and `epoll_pwait` with a signal mask are the C library's,
 //!   and stop the OS thread.
-//! - The handler of a signal is part of what it interrupts: a call of its own that need not wait, as `write` to a pipe with
-//!   room, is as safe as ever, and may yield now and then with that signal blocked; one that would wait must go by way of
-//!   [`original`].
-//! - While a `connect`, `accept`, `sendfile` or `splice` is tried, its descriptors are O_NONBLOCK for a moment, which other
-//!   processes see that share them.
-//! - What the kernel tells nobody of is looked for now and then: a free `flock` and the end of just any child after 20 ms at
-//!   the latest, room at a Unix listener that is full after 50 ms, urgent data for `poll` after 5 ms.
+//! - The handler of a signal runs inside the code that it interrupts. A call in a handler that does not have to wait, such as `write` to
+//!   a pipe with room, is as safe as without greenloop; it may sometimes yield with that signal blocked. A call that would wait must
+//!   use [`original`].
+//! - While a `connect`, `accept`, `sendfile` or `splice` is tried, its descriptors are O_NONBLOCK for a moment. Other processes that
+//!   share them see that.
+//! - The kernel does not announce some events, so greenloop polls for them: a free `flock`, and the end of any child when a call waits
+//!   for whichever ends first, at least every 20 ms; room at a Unix listener that is full, every 50 ms; urgent data for `poll`, every
+//!   5 ms.
 //!
 //! # What a kill or a time limit does
 //!
-//! Nothing may unwind through a call from C. So a [`kill`](crate::JoinHandle::kill) makes the call fail with ECANCELED, and a
-//! [`with_timeout`](crate::with_timeout) with ETIMEDOUT, and so every further call that could have to wait, until the green
-//! thread comes to a wait of greenloop's own, which unwinds, or to the end of the scope of the time limit, which then gives
-//! [`Elapsed`](crate::Elapsed). A sleep returns early. A wait for a lock of std's cannot be ended, for it has no error; nor can one
-//! for a disk or for the end of an OS thread, which still has memory of the caller's.
+//! Nothing may unwind through a call from C. So a [`kill`](crate::JoinHandle::kill) makes a patched call fail with ECANCELED, and the end
+//! of a [`with_timeout`](crate::with_timeout) with ETIMEDOUT. Every further call that could have to wait fails too, until the green thread
+//! comes to a wait of greenloop's own, which unwinds, or to the end of the scope of the time limit, which then gives
+//! [`Elapsed`](crate::Elapsed). A sleep returns early.
+//!
+//! Two kinds of waits cannot be interrupted: a wait for a std lock, because `lock` has no error to return; and a wait for a disk or for
+//! the end of an OS thread, because the kernel or that thread still writes into the caller's memory.
 //!
 //! # What is not covered
 //!
-//! - System calls without the C library (rustix's default backend, Go), calls inside it (stdio, its own resolver's), and
-//!   programs that are linked with it statically, which do not compile.
-//! - **What lies in thread-local variables**, unless a green thread has its own: those of one hub have them in common. So std's
-//!   `mpsc` between two green threads of one hub, parking_lot's locks with several of them in line, and crates that keep a
-//!   runtime per thread, such as postgres, need [`Builder::isolated`](crate::Builder::isolated), or [`isolate`] for all. A lock
-//!   that lies there stops the OS thread otherwise, and after a second the
-//!   [hook for what nobody can receive](crate::hub::set_uncaught_hook) is told so. What std itself keeps of a thread, its handle,
-//!   its id and whether it panics, each green thread has of its own in any case: so `std::thread::park` works, and
-//!   [`Coverage::has_identities`] tells if it does not.
-//! - Of C's locks, those that ask who holds them: to the C library all green threads of one hub that are not isolated are
-//!   one thread, which may take a recursive `pthread_mutex_t` again. `pthread_mutex_timedlock`, `pthread_rwlock_rdlock` and
+//! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, its own
+//!   resolver). A program that links the C library statically does not compile.
+//! - **Thread-local variables**: all green threads of a hub share them, unless they are isolated. So std's `mpsc` between two green
+//!   threads of one hub, parking_lot's locks with several waiters, and crates that keep a runtime per thread, such as postgres, need
+//!   [`Builder::isolated`](crate::Builder::isolated), or [`isolate`] for all. Without it, a lock in a thread-local variable stops the OS
+//!   thread, and after a second this is reported to the
+//!   [hook for what nobody can receive](crate::hub::set_uncaught_hook). Three thread-local variables of std itself are each green
+//!   thread's own in any case: its handle, its id and whether it panics. So `std::thread::park` works;
+//!   [`Coverage::has_identities`] returns `false` if it does not.
+//! - Locks of C that ask for their owner: to the C library, all green threads of one hub that are not isolated are one thread, so they
+//!   all can take a recursive `pthread_mutex_t` that one of them holds. `pthread_mutex_timedlock`, `pthread_rwlock_rdlock` and
 //!   `sem_wait` stop the OS thread.
 //! - Opening a FIFO. `pwrite`, which writes to memory that the kernel takes to the disk later: SQLite holds a lock of C's across
-//!   it. `copy_file_range`, `msync` and what else waits for a disk only. `recvmmsg` with a time limit.
+//!   it. `copy_file_range`, `msync` and other calls that wait only for a disk. `recvmmsg` with a time limit.
 //! - Locks on parts of files, by `fcntl` and `lockf`; `wait`, `wait3` and `wait4`; `gethostbyname` and `getnameinfo`; waiting for
 //!   signals, as `pause` and `sigwait` do; message queues and semaphores of System V and POSIX.
 //! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
-//!   [`Coverage`] tells.
+//!   [`Coverage`] reports.
 //! - Two crates that define these names cannot be linked into one program.
 //!
 //! # What it is shown on
 //!
-//! Green threads of one OS thread, and as many calls one after another without a hub, as `tests/clients` prints them; with
-//! optimisation, clients and servers on the same two processors:
+//! `tests/clients` measures these: the calls at once, in green threads of one OS thread, and one after another, without a hub. The build
+//! is an optimised one; clients and servers share two processors.
 //!
 //! | | at once | one after another |
 //! |---|---|---|
@@ -177,7 +182,7 @@ use crate::task::isolation::isolate_all;
 pub use coverage::Coverage;
 pub use parts::Parts;
 
-/// The C library's own functions, as they were before: what waits there stops its OS thread.
+/// The C library's own functions. One that waits stops its OS thread.
 #[doc(alias = "get_original")]
 pub mod original {
     pub use crate::sys::original::*;
@@ -190,17 +195,18 @@ pub mod original {
 /// ```
 /// use greenloop::monkey::{Parts, is_patched, patch_all};
 ///
-/// println!("{}", patch_all());
+/// let coverage = patch_all();
+/// assert!(coverage.is_complete(), "{coverage}");
 /// assert!(is_patched(Parts::ALL));
 /// ```
 pub fn patch_all() -> Coverage {
     patch(Parts::ALL)
 }
 
-/// Makes the C library's functions of `parts` yield from now on, on every OS thread that has a hub, and tells which names
-/// lead to greenloop in this program.
+/// Makes the C library's functions of `parts` yield from now on, on every OS thread that has a hub. Returns which names lead to
+/// greenloop in this program.
 ///
-/// It may be called at any time, from any thread, and again: it adds to what is patched. It makes no hub and does not yield.
+/// You can call it at any time, from any thread, and again: it adds to what is patched. It makes no hub and does not yield.
 ///
 /// # Examples
 ///
@@ -217,7 +223,7 @@ pub fn patch(parts: Parts) -> Coverage {
     Coverage::look(identity)
 }
 
-/// Takes a patch back: calls of `parts` stop their OS threads again. Those that wait already go on as they began.
+/// Takes a patch back: calls of `parts` stop their OS threads again. Calls that wait already go on as they began.
 ///
 /// # Examples
 ///
@@ -232,11 +238,11 @@ pub fn unpatch(parts: Parts) {
     parts::remove(parts);
 }
 
-/// Sets whether green threads that are spawned from now on, on any OS thread, have thread-local variables of their own where
-/// their [`Builder`](crate::Builder::isolated) does not say. At first they have not.
+/// Sets whether green threads that are spawned from now on, on any OS thread, have thread-local variables of their own.
 ///
-/// Those of a [`Pool`](crate::pool::Pool), a [`scope`](crate::scope) or a [server](crate::server) obey it too. A spawn panics
-/// then if there is no OS thread for it, or where isolation does not work.
+/// By default they have not. A [`Builder`](crate::Builder::isolated) can say otherwise for one green thread. Members of a
+/// [`Pool`](crate::pool::Pool), a [`scope`](crate::scope) or a [server](crate::server) obey this setting too. With it, a spawn panics if
+/// no OS thread is left for it, or where isolation does not work.
 ///
 /// # Examples
 ///
@@ -257,14 +263,14 @@ pub fn isolate(isolated: bool) {
     isolate_all(isolated);
 }
 
-/// Whether every one of `parts` is patched.
+/// Returns `true` if all of `parts` are patched.
 ///
 /// # Examples
 ///
 /// ```
 /// use greenloop::monkey::{Parts, is_patched};
 ///
-/// assert!(!is_patched(Parts::TIME)); // nothing is, before somebody does it
+/// assert!(!is_patched(Parts::TIME)); // nothing is, before `patch`
 /// ```
 #[doc(alias("is_module_patched", "is_object_patched"))]
 pub fn is_patched(parts: Parts) -> bool {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{BitOr, BitOrAssign, Sub};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Groups of the C library's functions, each of which can be patched or left alone: a set.
+/// A set of groups of the C library's functions. Each group can be patched or left alone.
 ///
 /// # Examples
 ///
@@ -55,13 +55,31 @@ impl Parts {
         (Parts::THREADS, "THREADS"),
     ];
 
-    /// Whether every part of `other` is in it.
+    /// Returns `true` if every part of `other` is in the set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::monkey::Parts;
+    ///
+    /// assert!(Parts::ALL.contains(Parts::DNS | Parts::TIME));
+    /// assert!(!Parts::TIME.contains(Parts::DNS | Parts::TIME));
+    /// ```
     #[inline]
     pub const fn contains(self, other: Parts) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether no part is in it.
+    /// Returns `true` if no part is in the set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::monkey::Parts;
+    ///
+    /// assert!(Parts::NONE.is_empty());
+    /// assert!(!Parts::TIME.is_empty());
+    /// ```
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

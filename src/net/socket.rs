@@ -244,9 +244,9 @@ macro_rules! listener {
     };
 }
 
-/// The methods that every socket type but the listeners has; `$example` is a line that makes a `socket`.
+/// The methods that every socket type but the listeners has; `$example` is a line that makes a `socket`, and `$read` reads from it.
 macro_rules! transfer {
-    ($socket:ident, $inner:ty, $example:literal) => {
+    ($socket:ident, $inner:ty, $example:literal, $read:literal) => {
         fn adopt(inner: $inner) -> $socket {
             let timeouts = [
                 (Direction::Read, inner.read_timeout().unwrap_or(None)),
@@ -297,6 +297,7 @@ macro_rules! transfer {
         /// ```
         #[doc = $example]
         /// socket.set_nonblocking(true)?;
+        #[doc = concat!("assert_eq!(", $read, ".unwrap_err().kind(), std::io::ErrorKind::WouldBlock);")]
         /// # Ok::<(), std::io::Error>(())
         /// ```
         #[doc(alias = "setblocking")]

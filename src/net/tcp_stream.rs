@@ -279,7 +279,8 @@ let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
         TcpStream,
         std::net::TcpStream,
         "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;
-let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
+let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;",
+        "socket.peek(&mut [0; 1])"
     );
     common!(
         "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;

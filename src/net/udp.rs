@@ -385,7 +385,8 @@ impl UdpSocket {
     transfer!(
         UdpSocket,
         std::net::UdpSocket,
-        "let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;"
+        "let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;",
+        "socket.recv(&mut [0; 1])"
     );
     common!("let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;");
 }

@@ -35,6 +35,19 @@ macro_rules! originals {
             /// # Safety
             ///
             /// As its manual page says.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// // The program's calls by this name lead to greenloop, this leads past it.
+            /// unsafe extern "C" {
+            #[doc = concat!("    fn ", stringify!($name), "();")]
+            /// }
+            #[doc = concat!("let patched = ", stringify!($name), " as *const ();")]
+            #[doc = concat!(
+                "assert_ne!(greenloop::monkey::original::", stringify!($name), " as *const (), patched);"
+            )]
+            /// ```
             #[inline]
             #[expect(clippy::disallowed_methods, reason = "a function of a name that is found while the program runs")]
             pub unsafe fn $name($($argument: $type),*) -> $result {

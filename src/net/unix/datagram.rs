@@ -352,7 +352,8 @@ impl UnixDatagram {
     transfer!(
         UnixDatagram,
         std::os::unix::net::UnixDatagram,
-        "let (socket, _peer) = greenloop::net::unix::UnixDatagram::pair()?;"
+        "let (socket, _peer) = greenloop::net::unix::UnixDatagram::pair()?;",
+        "socket.recv(&mut [0; 1])"
     );
     common!("let (socket, _peer) = greenloop::net::unix::UnixDatagram::pair()?;");
 }

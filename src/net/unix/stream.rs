@@ -187,7 +187,8 @@ impl UnixStream {
     transfer!(
         UnixStream,
         std::os::unix::net::UnixStream,
-        "let (socket, _peer) = greenloop::net::unix::UnixStream::pair()?;"
+        "let (socket, _peer) = greenloop::net::unix::UnixStream::pair()?;",
+        "std::io::Read::read(&mut &socket, &mut [0; 1])"
     );
     common!("let (socket, _peer) = greenloop::net::unix::UnixStream::pair()?;");
 }
