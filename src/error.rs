@@ -89,10 +89,11 @@ impl From<StackError> for io::Error {
     }
 }
 
-/// A wait that would have to leave the stack of a green thread that is unwinding.
+/// The error of a wait while the green thread unwinds.
 ///
-/// While a green thread unwinds, it must not yield: [`std::thread::panicking`] would be true for every other one. IO and
-/// sleeps in its destructors that would wait fail with this error instead, as an [`io::Error`] of kind `Other`.
+/// While a green thread unwinds, [`std::thread::panicking`] is true for every green thread of its OS thread, so others should not
+/// run. IO in its destructors that would have to wait fails with this error, as an [`io::Error`] of kind `Other`. A sleep returns
+/// at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a green thread that unwinds cannot wait")]
 pub struct Unwinding;
@@ -103,10 +104,11 @@ impl From<Unwinding> for io::Error {
     }
 }
 
-/// A wait in a destructor of a thread-local, or of a [greenlet-local](crate::greenlet_local) of main, while its OS thread ends.
+/// The error of a wait while the OS thread ends, in a destructor of a thread-local or of a
+/// [greenlet-local](crate::greenlet_local) of main.
 ///
-/// Nothing waits there any more. IO that would wait fails with this error, as an [`io::Error`] of kind `Other`; a wait that has
-/// no error to give panics.
+/// Nothing can wait there any more. IO that would have to wait fails with this error, as an [`io::Error`] of kind `Other`. A wait
+/// that has no error to return panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("this OS thread ends: nothing waits here any more")]
 pub struct ThreadEnds;
@@ -117,7 +119,7 @@ impl From<ThreadEnds> for io::Error {
     }
 }
 
-/// What [`signal::raise_in_main`](crate::signal::raise_in_main) raises in the main greenlet.
+/// The payload that [`signal::raise_in_main`](crate::signal::raise_in_main) raises in the main greenlet.
 #[doc(alias = "KeyboardInterrupt")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("signal {signal} came")]
@@ -126,9 +128,10 @@ pub struct Interrupted {
     pub signal: i32,
 }
 
-/// What a process had written when the time was over: in the [`io::Error`] of kind `TimedOut` of
-/// [`Command::output_timeout`](crate::process::Command::output_timeout) and its siblings, where
-/// [`io::Error::downcast`] finds it.
+/// The output of a process whose time was over.
+///
+/// It is in the [`io::Error`] of kind `TimedOut` of [`Command::output_timeout`](crate::process::Command::output_timeout) and its
+/// siblings; [`io::Error::downcast`] finds it there.
 #[doc(alias = "TimeoutExpired")]
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the process was not done in time")]
@@ -216,13 +219,33 @@ pub struct Elapsed {
 }
 
 impl Elapsed {
-    /// The limit that ran out.
+    /// Returns the limit that ran out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{sleep, with_timeout};
+    /// use std::time::Duration;
+    ///
+    /// let elapsed = with_timeout(Duration::from_millis(1), || sleep(Duration::from_secs(60))).unwrap_err();
+    /// assert_eq!(elapsed.limit(), Duration::from_millis(1));
+    /// ```
     pub fn limit(&self) -> std::time::Duration {
         self.limit
     }
 }
 
-/// A wait with a time limit of its own ended without what it waited for.
+/// The error of a wait whose own time limit ran out first.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::sync::{Semaphore, TimedOut};
+/// use std::time::Duration;
+///
+/// let semaphore = Semaphore::new(0);
+/// assert_eq!(semaphore.acquire_timeout(Duration::from_millis(1)).unwrap_err(), TimedOut);
+/// ```
 #[doc(alias = "TimeoutError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
 #[error("timed out")]
@@ -234,17 +257,37 @@ impl From<TimedOut> for io::Error {
     }
 }
 
-/// Nothing in the process can ever wake the main greenlet: a deadlock.
+/// A deadlock: nothing in the process can ever wake the main greenlet.
 ///
-/// The hub raises it in the main greenlet in place of sleeping for ever. The green threads that it names stay parked, and
-/// the hub stays usable.
+/// The hub raises it in the main greenlet, in place of sleeping for ever. The green threads that it names stay parked, and the
+/// hub stays usable.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{LoopExit, event::Event};
+///
+/// let deadlock = std::panic::catch_unwind(|| Event::new().wait()).unwrap_err();
+/// assert!(deadlock.is::<LoopExit>());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct LoopExit {
     pub(crate) parked: Vec<Parked>,
 }
 
 impl LoopExit {
-    /// Every parked green thread, the main greenlet first, and what it waits on.
+    /// Returns every parked green thread, with what it waits on. The main greenlet comes first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{LoopExit, event::Event};
+    ///
+    /// let deadlock = std::panic::catch_unwind(|| Event::new().wait()).unwrap_err();
+    /// let deadlock = deadlock.downcast::<LoopExit>().unwrap();
+    /// assert_eq!(deadlock.parked().len(), 1);
+    /// assert_eq!(deadlock.parked()[0].name(), "main");
+    /// ```
     pub fn parked(&self) -> &[Parked] {
         &self.parked
     }
@@ -266,17 +309,58 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// Its name, `main` for the main greenlet, `<unnamed>` where it has none.
+    /// Returns the green thread's name. It is `main` for the main greenlet, and `<unnamed>` if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, LoopExit, sync::Semaphore, yield_now};
+    /// use std::panic::catch_unwind;
+    ///
+    /// static NEVER: Semaphore = Semaphore::new(0);
+    /// let waiter = Builder::new().name("waiter").spawn(|| NEVER.wait())?;
+    /// yield_now();
+    /// let deadlock = catch_unwind(|| NEVER.wait()).unwrap_err().downcast::<LoopExit>().unwrap();
+    /// let names: Vec<_> = deadlock.parked().iter().map(|parked| parked.name()).collect();
+    /// assert_eq!(names, ["main", "waiter"]);
+    /// # waiter.kill();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it was spawned; `None` for the main greenlet.
+    /// Returns the place in the source where the green thread was spawned. It is `None` for the main greenlet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{LoopExit, spawn, sync::Semaphore, yield_now};
+    /// use std::panic::catch_unwind;
+    ///
+    /// static NEVER: Semaphore = Semaphore::new(0);
+    /// let waiter = spawn(|| NEVER.wait());
+    /// yield_now();
+    /// let deadlock = catch_unwind(|| NEVER.wait()).unwrap_err().downcast::<LoopExit>().unwrap();
+    /// assert_eq!(deadlock.parked()[0].spawned_at(), None);
+    /// assert_eq!(deadlock.parked()[1].spawned_at(), Some(waiter.spawned_at()));
+    /// # waiter.kill();
+    /// ```
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
         self.spawned_at
     }
 
-    /// What it waits on, for instance `Mutex::lock` or `fd 7 to be readable`.
+    /// Returns what the green thread waits on, for instance `Mutex::lock` or `fd 7 to be readable`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{LoopExit, event::Event};
+    ///
+    /// let deadlock = std::panic::catch_unwind(|| Event::new().wait()).unwrap_err();
+    /// let deadlock = deadlock.downcast::<LoopExit>().unwrap();
+    /// assert_eq!(deadlock.parked()[0].waits_on(), "Event::wait");
+    /// ```
     pub fn waits_on(&self) -> &str {
         &self.waits_on
     }
@@ -304,7 +388,8 @@ pub enum ServerError<A> {
     Handler(A, #[source] io::Error),
 }
 
-/// A [`Server`](crate::server::Server) was stopped, or has failed. Inside an [`io::Error`] of kind `NotConnected`.
+/// The error of a [`Server`](crate::server::Server) that was stopped or has failed. It comes in an [`io::Error`] of kind
+/// `NotConnected`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
 #[error("the server is closed")]
 pub struct ServerClosed;
@@ -315,13 +400,15 @@ impl From<ServerClosed> for io::Error {
     }
 }
 
-/// A [`Pool`](crate::pool::Pool) had no room, in the time allowed; what it was to run.
+/// The error of a [`Pool`](crate::pool::Pool) that had no room in the time allowed. It contains what was to run.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[error("the pool is full")]
 pub struct PoolFull<F = ()>(pub F);
 
 impl<F> PoolFull<F> {
-    /// What was to run.
+    /// Returns what was to run.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let pool = greenloop::pool::Pool::new(0);
@@ -339,13 +426,15 @@ impl<F> fmt::Debug for PoolFull<F> {
     }
 }
 
-/// [`Sender::send`](crate::channel::Sender::send) found that all receivers have gone; the value that was not sent.
+/// The error of [`Sender::send`](crate::channel::Sender::send) if all receivers have gone. It contains the value.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[error("sending on a disconnected channel")]
 pub struct SendError<T>(pub T);
 
 impl<T> SendError<T> {
-    /// The value that was not sent.
+    /// Returns the value that was not sent.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, receiver) = greenloop::channel::unbounded();
@@ -363,7 +452,7 @@ impl<T> fmt::Debug for SendError<T> {
     }
 }
 
-/// [`Sender::try_send`](crate::channel::Sender::try_send) sent nothing; the value that was not sent.
+/// The error of [`Sender::try_send`](crate::channel::Sender::try_send). It contains the value that was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 pub enum TrySendError<T> {
     /// There is no room, and no receiver waits.
@@ -375,7 +464,9 @@ pub enum TrySendError<T> {
 }
 
 impl<T> TrySendError<T> {
-    /// The value that was not sent.
+    /// Returns the value that was not sent.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, _receiver) = greenloop::channel::bounded(0);
@@ -387,7 +478,9 @@ impl<T> TrySendError<T> {
         }
     }
 
-    /// Whether there was no room.
+    /// Returns `true` if there was no room.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, _receiver) = greenloop::channel::bounded(0);
@@ -397,7 +490,9 @@ impl<T> TrySendError<T> {
         matches!(self, TrySendError::Full(_))
     }
 
-    /// Whether all receivers have gone.
+    /// Returns `true` if all receivers have gone.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, receiver) = greenloop::channel::bounded(0);
@@ -421,7 +516,7 @@ impl<T> From<SendError<T>> for TrySendError<T> {
     }
 }
 
-/// [`Sender::send_timeout`](crate::channel::Sender::send_timeout) sent nothing; the value that was not sent.
+/// The error of [`Sender::send_timeout`](crate::channel::Sender::send_timeout). It contains the value that was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 pub enum SendTimeoutError<T> {
     /// The time was over before there was room, or at a rendezvous a receiver.
@@ -433,7 +528,9 @@ pub enum SendTimeoutError<T> {
 }
 
 impl<T> SendTimeoutError<T> {
-    /// The value that was not sent.
+    /// Returns the value that was not sent.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, _receiver) = greenloop::channel::bounded(0);
@@ -446,7 +543,9 @@ impl<T> SendTimeoutError<T> {
         }
     }
 
-    /// Whether the time was over.
+    /// Returns `true` if the time was over.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, _receiver) = greenloop::channel::bounded(0);
@@ -457,7 +556,9 @@ impl<T> SendTimeoutError<T> {
         matches!(self, SendTimeoutError::Timeout(_))
     }
 
-    /// Whether all receivers have gone.
+    /// Returns `true` if all receivers have gone.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, receiver) = greenloop::channel::bounded(0);
@@ -482,15 +583,15 @@ impl<T> From<SendError<T>> for SendTimeoutError<T> {
     }
 }
 
-/// [`Receiver::recv`](crate::channel::Receiver::recv) found the channel empty and all senders gone.
+/// The error of [`Receiver::recv`](crate::channel::Receiver::recv) if the channel is empty and all senders have gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("receiving on an empty and disconnected channel")]
 pub struct RecvError;
 
-/// [`Receiver::try_recv`](crate::channel::Receiver::try_recv) received nothing.
+/// The error of [`Receiver::try_recv`](crate::channel::Receiver::try_recv).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TryRecvError {
-    /// There is no value that is not promised to another receiver.
+    /// There is no value but those that are reserved for other receivers.
     #[error("receiving on an empty channel")]
     Empty,
     /// The channel is empty, and all senders have gone.
@@ -499,7 +600,9 @@ pub enum TryRecvError {
 }
 
 impl TryRecvError {
-    /// Whether there was no value yet.
+    /// Returns `true` if there was no value yet.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (_sender, receiver) = greenloop::channel::unbounded::<u32>();
@@ -509,7 +612,9 @@ impl TryRecvError {
         matches!(self, TryRecvError::Empty)
     }
 
-    /// Whether all senders have gone.
+    /// Returns `true` if the channel was empty and all senders have gone.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, receiver) = greenloop::channel::unbounded::<u32>();
@@ -527,7 +632,7 @@ impl From<RecvError> for TryRecvError {
     }
 }
 
-/// [`Receiver::recv_timeout`](crate::channel::Receiver::recv_timeout) received nothing.
+/// The error of [`Receiver::recv_timeout`](crate::channel::Receiver::recv_timeout).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RecvTimeoutError {
     /// The time was over before a value came.
@@ -539,7 +644,9 @@ pub enum RecvTimeoutError {
 }
 
 impl RecvTimeoutError {
-    /// Whether the time was over.
+    /// Returns `true` if the time was over.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (_sender, receiver) = greenloop::channel::unbounded::<u32>();
@@ -550,7 +657,9 @@ impl RecvTimeoutError {
         matches!(self, RecvTimeoutError::Timeout)
     }
 
-    /// Whether all senders have gone.
+    /// Returns `true` if the channel was empty and all senders have gone.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let (sender, receiver) = greenloop::channel::unbounded::<u32>();
@@ -569,11 +678,12 @@ impl From<RecvError> for RecvTimeoutError {
     }
 }
 
-/// A queue did not take an item, as [`Ordered::put`](crate::queue::Ordered::put) and its forms tell; the item comes back.
+/// The error of [`Ordered::put`](crate::queue::Ordered::put) and its siblings: a queue did not take an item. It contains the
+/// item.
 #[doc(alias("Full", "QueueFull"))]
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 pub enum PutError<T> {
-    /// There was no room, or none before the time was over. Without a time limit `put` never says so.
+    /// There was no room, or none before the time was over. `put` without a time limit never returns it.
     #[error("putting into a full queue")]
     Full(T),
     /// The queue was shut down.
@@ -582,7 +692,9 @@ pub enum PutError<T> {
 }
 
 impl<T> PutError<T> {
-    /// The item that was not put.
+    /// Returns the item that was not put.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let queue = greenloop::queue::Queue::unbounded();
@@ -595,7 +707,9 @@ impl<T> PutError<T> {
         }
     }
 
-    /// Whether there was no room.
+    /// Returns `true` if there was no room.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let queue = greenloop::queue::Queue::bounded(1);
@@ -606,7 +720,9 @@ impl<T> PutError<T> {
         matches!(self, PutError::Full(_))
     }
 
-    /// Whether the queue was shut down.
+    /// Returns `true` if the queue was shut down.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let queue = greenloop::queue::Queue::unbounded();
@@ -624,13 +740,13 @@ impl<T> fmt::Debug for PutError<T> {
     }
 }
 
-/// A queue gave no item, as [`Ordered::get`](crate::queue::Ordered::get), [`Ordered::peek`](crate::queue::Ordered::peek) and
-/// their forms tell.
+/// The error of [`Ordered::get`](crate::queue::Ordered::get), [`Ordered::peek`](crate::queue::Ordered::peek) and their siblings:
+/// a queue gave no item.
 #[doc(alias("Empty", "QueueEmpty"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum GetError {
-    /// There was no item, or none before the time was over, that is not promised to another. Without a time limit `get` never
-    /// says so.
+    /// There was no item but those that are reserved for other callers, or none before the time was over. `get` without a time
+    /// limit never returns it.
     #[error("getting from an empty queue")]
     Empty,
     /// The queue is empty and was shut down.
@@ -639,7 +755,9 @@ pub enum GetError {
 }
 
 impl GetError {
-    /// Whether there was no item yet.
+    /// Returns `true` if there was no item yet.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let queue = greenloop::queue::Queue::<u32>::unbounded();
@@ -649,7 +767,9 @@ impl GetError {
         matches!(self, GetError::Empty)
     }
 
-    /// Whether the queue was shut down.
+    /// Returns `true` if the queue was empty and shut down.
+    ///
+    /// # Examples
     ///
     /// ```
     /// let queue = greenloop::queue::Queue::<u32>::unbounded();
@@ -661,22 +781,24 @@ impl GetError {
     }
 }
 
-/// [`Select::try_select`](crate::select::Select::try_select) found nothing that could be done.
+/// The error of [`Select::try_select`](crate::select::Select::try_select) if no operation could be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("all operations in select would block")]
 pub struct TrySelectError;
 
-/// The time of [`Select::select_timeout`](crate::select::Select::select_timeout) was over before anything could be done.
+/// The error of [`Select::select_timeout`](crate::select::Select::select_timeout) if the time was over before an operation could
+/// be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("timed out waiting on select")]
 pub struct SelectTimeoutError;
 
-/// [`Select::try_ready`](crate::select::Select::try_ready) found nothing that could be done.
+/// The error of [`Select::try_ready`](crate::select::Select::try_ready) if no operation could be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("all operations in ready would block")]
 pub struct TryReadyError;
 
-/// The time of [`Select::ready_timeout`](crate::select::Select::ready_timeout) was over before anything could be done.
+/// The error of [`Select::ready_timeout`](crate::select::Select::ready_timeout) if the time was over before an operation could be
+/// done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("timed out waiting on ready")]
 pub struct ReadyTimeoutError;
