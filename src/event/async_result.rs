@@ -43,7 +43,7 @@ use crate::task::{Link, Notice, Subscription, Waitable};
 /// }
 /// ```
 ///
-/// It is `Send` and `Sync` when `T` is both, since several threads may clone the value at once:
+/// It is `Send` and `Sync` if `T` is both, since several threads may clone the value at once:
 ///
 /// ```compile_fail
 /// fn is_sync<T: Sync>() {}
@@ -217,7 +217,7 @@ impl<T> AsyncResult<T> {
     /// Calls `function` once there is a value, in the hub itself.
     ///
     /// This costs no green thread. `function` runs as a [hub callback](crate::hub#callbacks): a wait or a switch in it panics,
-    /// and the panic goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook). In all else it is like
+    /// and the panic goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook). In all else it is like
     /// [`link`](AsyncResult::link).
     ///
     /// # Examples

@@ -228,7 +228,7 @@ impl Event {
     /// Calls `function` once the event is set, in the hub itself.
     ///
     /// This costs no green thread. `function` runs as a [hub callback](crate::hub#callbacks): a wait or a switch in it panics,
-    /// and the panic goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook). In all else it is like
+    /// and the panic goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook). In all else it is like
     /// [`link`](Event::link).
     ///
     /// # Examples

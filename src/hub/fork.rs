@@ -19,7 +19,7 @@ use crate::sys::process;
 /// What a process ends with whose main thread has panicked.
 const PANICKED: i32 = 101;
 
-/// On which side of a [`fork`] the caller is.
+/// The side of a [`fork`] on which the caller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fork {
     /// In the parent.
@@ -31,28 +31,35 @@ pub enum Fork {
     Child,
 }
 
-/// Splits the process in two, which both go on from here: fork(2).
+/// Splits the process in two, parent and child, which both go on from here. This is fork(2).
 ///
-/// The child has a hub that starts empty: none of the parent's other green threads runs in it, and neither do their destructors. It
-/// goes on in the greenlet that forked. If that is a green thread, it takes the place of the main greenlet, which never goes on: when
-/// it ends, the process does, with status 0, or 101 if it panicked; and a deadlock is raised in it. Its own time limits are gone. Pools
-/// and look-ups of names work in the child, with threads of their own, and handlers of [`signal`](crate::signal) are gone.
+/// The same happens at a plain `fork` of the C library.
 ///
-/// The parent notices nothing. Of what both have, descriptors refer to the same open files, so a socket that both read from serves
-/// whoever comes first. In the child, handles of the parent's green threads never become ready, and locks that those held stay
-/// locked.
+/// # The child
 ///
-/// The same goes for a plain `fork` of the C library.
+/// The child goes on in the greenlet that forked, with a hub that starts empty. None of the parent's other green threads runs in
+/// it, and their destructors do not run either.
+///
+/// - If a green thread forked, it takes the place of the main greenlet, which never goes on. When the green thread ends, the
+///   process ends, with status 0, or 101 if it panicked. A deadlock is raised in it.
+/// - The time limits of the greenlet that forked are gone, and so are the handlers of [`signal`](crate::signal).
+/// - Handles of the parent's green threads never become ready, and locks that those held stay locked.
+/// - Pools and look-ups of names work, with threads of their own.
+///
+/// # The parent
+///
+/// Nothing changes in the parent. Descriptors that both have refer to the same open files: a socket from which both read serves
+/// the one that comes first.
 ///
 /// # Errors
 ///
-/// Those of fork(2).
+/// Any error of fork(2).
 ///
 /// # Safety
 ///
-/// If the process has other OS threads (pools have some), what they held at that moment stays held in the child: it must not use
-/// what they may have been using. With glibc, memory can be allocated. The child must not rely on what threads that it does not
-/// have would do.
+/// The child has only the OS thread that forked. If the process has other OS threads (pools have some), whatever they held at
+/// that moment stays held in the child, which must not use what they may have been using. With glibc, the child can allocate
+/// memory. The child must not rely on anything that the missing OS threads would do.
 ///
 /// # Examples
 ///
@@ -68,7 +75,7 @@ pub enum Fork {
 ///     }
 ///     Fork::Parent { child } => assert_eq!(wait_pid(child)?.code(), Some(7)),
 /// }
-/// other.join().unwrap();
+/// # other.join().unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[doc(alias("reinit", "fork_and_watch", "fork_gevent"))]

@@ -39,7 +39,7 @@ use crate::sys::lock::{Lock, LockGuard};
 /// # producer.join().unwrap().unwrap();
 /// ```
 ///
-/// It is `Send` and `Sync` when `T` is `Send`:
+/// It is `Send` and `Sync` if `T` is `Send`:
 ///
 /// ```compile_fail
 /// fn is_sync<T: Sync>() {}

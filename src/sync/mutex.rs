@@ -56,7 +56,7 @@ const WAIT: &str = "Mutex::lock";
 /// assert_eq!(*count.lock().unwrap(), 10);
 /// ```
 ///
-/// It is `Send` and `Sync` when `T` is `Send`; what must stay in its thread stays there:
+/// It is `Send` and `Sync` if `T` is `Send`:
 ///
 /// ```compile_fail
 /// fn is_sync<T: Sync>() {}

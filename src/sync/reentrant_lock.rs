@@ -45,7 +45,7 @@ const NOBODY: u64 = 0;
 /// assert_eq!(all.get(), 3);
 /// ```
 ///
-/// It is `Send` and `Sync` when `T` is `Send`:
+/// It is `Send` and `Sync` if `T` is `Send`:
 ///
 /// ```compile_fail
 /// fn is_sync<T: Sync>() {}
@@ -260,7 +260,16 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for ReentrantLock<T> {
 ///
 /// # Examples
 ///
-/// See [`ReentrantLock`].
+/// ```
+/// use greenloop::{spawn, sync::ReentrantLock};
+///
+/// static LOCK: ReentrantLock<()> = ReentrantLock::new(());
+/// let (outer, inner) = (LOCK.lock(), LOCK.lock());
+/// drop(outer); // still locked, by the other guard
+/// assert!(!spawn(|| LOCK.try_lock().is_some()).join().unwrap());
+/// drop(inner);
+/// assert!(spawn(|| LOCK.try_lock().is_some()).join().unwrap());
+/// ```
 #[must_use = "if unused the ReentrantLock will immediately unlock"]
 pub struct ReentrantLockGuard<'a, T: ?Sized> {
     lock: &'a ReentrantLock<T>,

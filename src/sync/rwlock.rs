@@ -46,7 +46,7 @@ use crate::sys::lock::{Lock, LockGuard};
 /// assert_eq!(*lock.read().unwrap(), 6);
 /// ```
 ///
-/// It is `Send` when `T` is, and `Sync` when `T` is both, since several threads may read at once:
+/// It is `Send` if `T` is, and `Sync` if `T` is both, since several threads may read at once:
 ///
 /// ```compile_fail
 /// fn is_sync<T: Sync>() {}
@@ -520,7 +520,15 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 ///
 /// # Examples
 ///
-/// See [`RwLock`].
+/// ```
+/// use greenloop::sync::RwLock;
+///
+/// let lock = RwLock::new(1);
+/// let reader = lock.read().unwrap();
+/// assert!(lock.try_write().is_err());
+/// drop(reader);
+/// assert!(lock.try_write().is_ok());
+/// ```
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
@@ -538,7 +546,16 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 ///
 /// # Examples
 ///
-/// See [`RwLock`].
+/// ```
+/// use greenloop::sync::RwLock;
+///
+/// let lock = RwLock::new(1);
+/// let mut writer = lock.write().unwrap();
+/// *writer = 2;
+/// assert!(lock.try_read().is_err());
+/// drop(writer);
+/// assert_eq!(*lock.try_read().unwrap(), 2);
+/// ```
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,

@@ -80,7 +80,7 @@ impl Poll {
     }
 }
 
-/// What poll(2) is asked for and answers.
+/// A set of events that [`poll`](crate::select::poll) can be asked for, or has found.
 ///
 /// # Examples
 ///

@@ -53,7 +53,7 @@ pub struct ScopedJoinHandle<'scope, T> {
 /// No child outlives the scope, whatever is raised meanwhile:
 ///
 /// - Kills and time limits that come while the children are being joined are raised at the next wait after the scope.
-/// - What destructors of children raise goes to the [hook for what nobody can receive](crate::hub::set_uncaught_hook).
+/// - What destructors of children raise goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook).
 /// - A child that catches its kill and waits for what never comes is killed again, a few times.
 /// - In the child process of a [fork](crate::process::fork) the parent's children never run, and are not waited for.
 ///

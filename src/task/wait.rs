@@ -12,7 +12,7 @@ use crate::sys::clock::Time;
 /// Something that [`wait`] and its siblings can wait for.
 ///
 /// A [`JoinHandle`](crate::JoinHandle), an event, a result, a semaphore and a receiver are such things, and a type of your own can be
-/// one. If your type contains one of those, pass the calls on. Otherwise keep the [`Notice`]s of those who wait, and give each notice
+/// one. If your type contains one of those, pass the calls on. Otherwise keep the [`Notice`]s of the waiters, and give each notice
 /// once when your type is ready.
 ///
 /// # Examples
@@ -200,6 +200,10 @@ pub trait Waitable {
 /// A notice that wakes a waiting green thread or OS thread. A [`Waitable`] keeps it, and gives it when it is ready.
 ///
 /// It may be given from any OS thread.
+///
+/// # Examples
+///
+/// See [`Waitable`].
 #[derive(Debug)]
 pub struct Notice(pub(crate) Notify);
 
@@ -237,7 +241,11 @@ impl Notice {
 
 /// The place of a [`Notice`] at the [`Waitable`] that made the subscription.
 ///
-/// It means nothing to any other object, and so does a number that the object did not give.
+/// It means nothing to any other object, and neither does a number that the object did not give.
+///
+/// # Examples
+///
+/// See [`Waitable`].
 #[derive(Debug)]
 pub struct Subscription(Place);
 
@@ -324,6 +332,21 @@ impl Subscription {
 }
 
 /// An iterator over objects in the order in which they become ready. [`iwait`] returns it.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::event::Event;
+/// use greenloop::iwait;
+///
+/// let (first, second) = (Event::new(), Event::new());
+/// second.set();
+/// let mut events = iwait([&first, &second]);
+/// assert!(std::ptr::eq(events.next().unwrap(), &second));
+/// first.set();
+/// assert!(std::ptr::eq(events.next().unwrap(), &first));
+/// assert!(events.next().is_none());
+/// ```
 pub struct IterWait<'a, W: Waitable + ?Sized> {
     objects: Vec<&'a W>,
     /// `None` once it was given out.
