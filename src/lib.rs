@@ -1,74 +1,126 @@
-//! Green threads with their own stacks, and a hub that switches whenever one of them would block: plain blocking code, a
-//! hundred thousand of it at once on one OS thread, and no `async` anywhere.
+//! Green threads with their own stacks, and a hub that switches to the next one whenever one of them would block: plain blocking
+//! code, a hundred thousand of it at once on one OS thread, and no `async` anywhere.
 //!
 //! ```
-//! use greenloop::{joinall, sleep, spawn};
-//! use std::time::{Duration, Instant};
+//! use greenloop::net::{TcpListener, TcpStream};
+//! use std::io::{Read, Write};
 //!
-//! let start = Instant::now();
-//! let sleepers: Vec<_> = (0..10_000).map(|_| spawn(|| sleep(Duration::from_millis(100)))).collect();
-//! joinall(&sleepers);
-//! println!("10000 sleeps of 100 ms: {:?}", start.elapsed());
-//! assert!(start.elapsed() < Duration::from_secs(10)); // and not 1000 seconds
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//! greenloop::spawn(move || {
+//!     for mut stream in listener.incoming().flatten() {
+//!         greenloop::spawn(move || -> std::io::Result<()> {
+//!             let mut question = String::new();
+//!             stream.read_to_string(&mut question)?; // waits, while all others run
+//!             stream.write_all(question.to_uppercase().as_bytes())
+//!         });
+//!     }
+//! });
+//!
+//! let clients: Vec<_> = (0..100).map(|number| {
+//!     greenloop::spawn(move || -> std::io::Result<String> {
+//!         let mut stream = TcpStream::connect(address)?;
+//!         write!(stream, "client {number}")?;
+//!         stream.shutdown(std::net::Shutdown::Write)?;
+//!         std::io::read_to_string(stream)
+//!     })
+//! }).collect();
+//! for (number, client) in clients.into_iter().enumerate() {
+//!     assert_eq!(client.join().unwrap()?, format!("CLIENT {number}"));
+//! }
+//! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! It prints `10000 sleeps of 100 ms: 113.2ms`, or thereabouts.
+//! The server, its hundred connections and the hundred clients are one OS thread. The types of [`net`], [`io`], [`fs`] and [`process`]
+//! have std's names and signatures.
 //!
 //! # The model
 //!
-//! Each OS thread has one [hub], made when it is first needed. A green thread runs until it waits: on a socket, a lock,
-//! a channel, a timer, another green thread. Then the hub switches to the next that is ready, and when nobody is, it blocks
-//! in the kernel. A green thread that computes is never interrupted, and one that has started never changes its OS thread:
-//! so [`spawn`] takes closures that are not `Send`, and `Rc`, `RefCell` and thread-locals work as they do in one thread.
+//! Each OS thread has one [hub], which is made when it is first needed. A green thread runs until it waits: for a socket, a lock,
+//! a channel, a timer, another green thread. Then the hub switches to the next one that is ready. When none is ready, the hub blocks
+//! in the kernel. Stacks are guarded and pooled, and an overflow names its green thread.
 //!
-//! This is Python's gevent for Rust, and the names are gevent's where the thing is gevent's ([`spawn`], [`joinall`],
-//! [`killall`], [`iwait`]) and std's where it is std's ([`JoinHandle`], [`Builder`], [`scope`]).
+//! A green thread that computes is never interrupted. One that has started never changes its OS thread, so [`spawn`] takes closures
+//! that are not `Send`, and the green threads of one OS thread can share an `Rc<RefCell<T>>`. They share thread-local variables too,
+//! which is not always what you want: see [below](#what-can-go-wrong).
 //!
-//! # The rooms
+//! To use several processors, start several OS threads. Each has a hub of its own; locks, channels and queues work between them. Or
+//! give work that only computes to a [`ThreadPool`](threadpool::ThreadPool).
+//!
+//! This is Python's gevent for Rust. Names are gevent's where gevent has the thing ([`spawn`], [`joinall`], [`killall`], [`iwait`]) and
+//! std's where std has it ([`JoinHandle`], [`Builder`], [`scope`]).
+//!
+//! # Modules
 //!
 //! | module | holds |
 //! |---|---|
-//! | the root | green threads: [`spawn`], [`JoinHandle`], [`scope`], [`sleep`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
-//! | [`greenlet`] | explicit coroutines: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator) |
-//! | [`hub`] | the run loop's settings and its end |
-//! | [`sync`], [`event`], [`channel`], [`queue`] | locks, events, results, channels, queues: between green threads, hubs and plain OS threads |
+//! | the root | green threads: [`spawn`], [`JoinHandle`] (`join`, `kill`, `link`), [`joinall`], [`wait`], [`scope`], [`sleep`], [`Interval`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
+//! | [`greenlet`] | explicit coroutines, by the rules of Python's greenlet: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator), [`settrace`](greenlet::settrace) |
+//! | [`hub`] | settings of the run loop, its end, deadlock reports, the hook for panics that no one can receive |
+//! | [`sync`] | [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Barrier`](sync::Barrier), [`Once`](sync::Once) and others of std's; [`Semaphore`](sync::Semaphore) |
+//! | [`event`] | [`Event`](event::Event), [`AsyncResult`](event::AsyncResult) |
+//! | [`channel`] | channels with a limit, without one, and rendezvous |
+//! | [`queue`] | [`Queue`](queue::Queue), [`LifoQueue`](queue::LifoQueue), [`PriorityQueue`](queue::PriorityQueue), [`JoinableQueue`](queue::JoinableQueue) |
 //! | [`mod@select`] | the first of several: [`select!`] over channels, times and descriptors; `poll`, and a `Selector` as Python's |
-//! | [`io`] | waiting for any descriptor; pipes, the standard input |
+//! | [`io`] | waiting for any descriptor, on epoll, poll(2) or io_uring; pipes, the standard input |
 //! | [`fs`] | files and folders |
-//! | [`net`] | sockets of TCP, UDP and Unix, names |
-//! | [`pool`] | green threads that belong together, or of which a number run at a time |
-//! | [`process`] | child processes |
-//! | [`signal`] | signals |
-//! | [`server`] | servers of connections and of datagrams |
+//! | [`net`] | sockets of TCP, UDP and Unix; name look-ups |
+//! | [`pool`] | [`Group`](pool::Group) and [`Pool`](pool::Pool): green threads that belong together, or of which a number run at a time |
+//! | [`process`] | child processes; `fork` |
+//! | [`signal`] | signals, whose handlers are green threads; Ctrl-C in main |
+//! | [`server`] | servers of connections and of datagrams: a green thread each, a limit, a graceful stop, TLS by a wrapper |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
 //! | [`monkey`] | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
-//! | [`guide`] | for those who come from gevent, or from OS threads |
+//! | [`guide`] | for those who come from gevent, from other Python, or from OS threads |
 //! | [`design`] | how it works, and why |
+//!
+//! # Which one do I need
+//!
+//! | you want | use |
+//! |---|---|
+//! | the value of a green thread | [`JoinHandle::join`]; of the first of several, [`wait_any`]; of all, [`joinall`] or [`try_joinall`] |
+//! | to hand over values one by one, and to learn when the other side is gone | a [`channel`] |
+//! | the same, in an order of yours, with `peek`, or with a count of what is done | a [`Queue`](queue::Queue), [`PriorityQueue`](queue::PriorityQueue) or [`LifoQueue`](queue::LifoQueue) |
+//! | one value, once, for all that wait for it | an [`AsyncResult`](event::AsyncResult) |
+//! | to tell all that wait that something has happened | an [`Event`](event::Event) |
+//! | to wait until data under a lock is as you want it | a [`Condvar`](sync::Condvar) with a [`Mutex`](sync::Mutex) |
+//! | a limit on how many do something at a time | a [`Semaphore`](sync::Semaphore), or a [`Pool`](pool::Pool) of green threads |
+//! | the first of several events | [`select!`] for channels, times and descriptors, [`wait_any`] for everything else |
+//! | green threads that borrow from the caller | [`scope`]; with a limit, [`pool::scope`] |
+//! | a time limit | [`with_timeout`] around any code, or the `_timeout` form of one call |
+//! | to call code that blocks, or computes for long | [`unblock`](threadpool::unblock) |
+//! | values from a function that pauses after each | a [`Generator`](greenlet::Generator) |
 //!
 //! # What can go wrong
 //!
+//! - **Deadlock: a std guard held across a wait.** `std::sync::Mutex` blocks the whole OS thread. If a green thread waits while it
+//!   holds such a guard, and another green thread of the same hub locks the mutex, neither runs again. Use [`sync::Mutex`]. A
+//!   `RefCell` that is borrowed across a wait makes the next borrower panic.
 //! - **A blocking call that greenloop does not know**, in C or in `std::net`, stops every green thread of its OS thread until
-//!   it returns. The feature `monkey` makes most of them known.
-//! - **A stack is small**: 128 KiB by default, 512 KiB in debug builds. One that needs more ends the process with a line that
-//!   names it, also where C code does; give it more with [`Builder::stack_size`], or all with
+//!   it returns. Use the types of this crate, [`unblock`](threadpool::unblock), or the feature `monkey`, which makes most such calls
+//!   known.
+//! - **Scopes in thread-local variables.** All green threads of an OS thread share its thread-local variables. A crate that keeps a
+//!   *current* something there, such as the span of `tracing`, mixes them up if you wait inside of the scope: the log line of one
+//!   request carries the span of another. Leave the scope before each wait, keep the value in a [`greenlet_local!`], or, with the feature
+//!   `monkey` (on x86_64), give the green thread thread-local variables of its own by `Builder::isolated`.
+//! - **Small stacks**: 128 KiB by default, 512 KiB in debug builds. A green thread that needs more ends the process with a line that
+//!   names it, also if C code needs it. Give it more with [`Builder::stack_size`], or all with
 //!   [`set_default_stack_size`](greenlet::set_default_stack_size).
-//! - **A guard of std held across a wait**: `std::sync::Mutex` knows only OS threads. A second green thread that locks it
-//!   stops the OS thread, and the first with it, for ever. A `RefCell` borrowed across a wait panics in the next.
-//! - **Waiting in a destructor while unwinding**: IO that would have to wait fails with
-//!   [`Unwinding`](error::Unwinding), and a sleep returns at once, so that other green threads do not run while
-//!   `std::thread::panicking()` is true.
-//! - **Destructors of thread-locals**: while an OS thread ends, nothing waits on it, is spawned or switched to. IO that would have to wait
-//!   fails with [`ThreadEnds`](error::ThreadEnds), other waits panic, and green threads that are still parked leak: see
+//! - **Waiting in a destructor while unwinding.** IO that would have to wait fails with [`Unwinding`](error::Unwinding), and a sleep
+//!   returns at once, so that other green threads do not run while `std::thread::panicking()` is true.
+//! - **Destructors of thread-locals**: while an OS thread ends, nothing waits on it, is spawned or switched to. IO that would have to
+//!   wait fails with [`ThreadEnds`](error::ThreadEnds), other waits panic, and green threads that are still parked leak: see
 //!   [`Config::abort_if_parked`](hub::Config::abort_if_parked).
-//! - **`panic = "abort"`** makes every panic, every kill and every time limit end the process: greenloop needs unwinding, and does not
-//!   compile without. If your program has none of the three, set the environment variable `GREENLOOP_PANIC_ABORT=1` when you build it.
-//! - **The end of `main`** ends the process, whoever still runs: [`joinall`] or [`Hub::join`](hub::Hub::join) before.
+//! - **`panic = "abort"`** would make every panic, every kill and every time limit end the process. greenloop needs unwinding, and does
+//!   not compile without it. If your program has none of the three, set the environment variable `GREENLOOP_PANIC_ABORT=1` when you
+//!   build it.
+//! - **The end of `main`** ends the process, even if green threads still run. Call [`joinall`] or [`Hub::join`](hub::Hub::join) before.
 //!
 //! # Platforms
 //!
 //! Linux on x86_64 and the other processors of corosensei. From Linux 6.13 on, guarded stacks need no memory mappings of
-//! their own; before, `vm.max_map_count` bounds them.
+//! their own; on older kernels `vm.max_map_count` limits their number.
 //!
 #![cfg_attr(
     not(feature = "monkey"),
