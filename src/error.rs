@@ -49,12 +49,12 @@ pub enum ParentError {
     /// The new parent is the greenlet itself or one of its descendants.
     #[error("a greenlet cannot be its own ancestor")]
     Cycle,
-    /// The main greenlet has no parent.
-    #[error("the main greenlet has no parent")]
+    /// The main greenlet and green threads have no parent.
+    #[error("the main greenlet and green threads have no parent")]
     Main,
 }
 
-/// A green thread got no stack.
+/// The error of a green thread or a greenlet that got no stack.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StackError {
@@ -66,7 +66,7 @@ pub enum StackError {
         /// The bytes that the largest stack has.
         limit: usize,
     },
-    /// The kernel allows the process no more memory mappings, and this stack's guard would need two.
+    /// The kernel allows the process no more memory mappings, and the guard of this stack would need two.
     ///
     /// From Linux 6.13 on guards need none, unless the memory is locked.
     #[error(

@@ -190,18 +190,23 @@ impl AnyGreenlet {
     /// # Errors
     ///
     /// - [`ParentError::Cycle`] if this greenlet is an ancestor of `parent`, or `parent` itself.
-    /// - [`ParentError::Main`] for the main greenlet.
+    /// - [`ParentError::Main`] for the main greenlet and for green threads, which have no parent.
     ///
     /// After an error the parent is what it was.
     ///
     /// # Examples
     ///
     /// ```
-    /// use greenloop::greenlet::{Greenlet, current};
+    /// use greenloop::error::ParentError;
+    /// use greenloop::greenlet::{Greenlet, current, main};
     ///
-    /// let greenlet = Greenlet::new(|value: u32| value);
-    /// assert!(greenlet.set_parent(&greenlet).is_err());
-    /// assert!(greenlet.parent() == Some(current()));
+    /// let (greenlet, other) = (Greenlet::new(|value: u32| value), Greenlet::new(|value: u32| value));
+    /// assert_eq!(greenlet.parent(), Some(main()));
+    /// assert_eq!(greenlet.set_parent(&other), Ok(()));
+    /// assert_eq!(other.set_parent(&greenlet), Err(ParentError::Cycle));
+    ///
+    /// let in_green_thread = greenloop::spawn(|| current().set_parent(&main()));
+    /// assert_eq!(in_green_thread.join().unwrap(), Err(ParentError::Main));
     /// ```
     pub fn set_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
         self.check_parent(parent)?;

@@ -77,7 +77,7 @@ struct Registered<D> {
 pub struct Key<D> {
     /// The descriptor's number.
     pub fd: RawFd,
-    /// What it is watched for.
+    /// The events that it is watched for.
     pub events: Interest,
     /// The data that were registered with it.
     pub data: D,

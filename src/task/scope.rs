@@ -52,7 +52,7 @@ pub struct ScopedJoinHandle<'scope, T> {
 ///
 /// No child outlives the scope, whatever is raised meanwhile:
 ///
-/// - Kills and time limits that come while the children are being joined are raised at the next wait after the scope.
+/// - A kill or a time limit that comes while killed children are being joined is raised at the next wait after the scope.
 /// - What destructors of children raise goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook).
 /// - A child that catches its kill and waits for what never comes is killed again, a few times.
 /// - In the child process of a [fork](crate::process::fork) the parent's children never run, and are not waited for.
@@ -63,8 +63,8 @@ pub struct ScopedJoinHandle<'scope, T> {
 ///
 /// # Aborts
 ///
-/// If the scope would have to be left while a child lives, the process ends with a line that says so. This happens if a child
-/// waits for ever in spite of all kills, or if the caller unwinds.
+/// If the scope would have to be left while a child lives, the process ends with a line that says so. This happens if a child waits
+/// for ever in spite of all kills, or if something unwinds that the scope cannot hold back.
 ///
 /// # Examples
 ///
