@@ -229,7 +229,7 @@ impl<T: 'static> LocalKey<T> {
     }
 }
 
-/// As [`std::thread::LocalKey`] has them.
+/// The methods that [`std::thread::LocalKey`] has for a [`Cell`] too.
 impl<T: 'static> LocalKey<Cell<T>> {
     /// Returns a copy of the value.
     ///
@@ -307,7 +307,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
     }
 }
 
-/// As [`std::thread::LocalKey`] has them.
+/// The methods that [`std::thread::LocalKey`] has for a [`RefCell`] too.
 impl<T: 'static> LocalKey<RefCell<T>> {
     /// Calls `function` with a reference to the value.
     ///

@@ -375,13 +375,13 @@ impl<'a, W: Waitable + ?Sized> IterWait<'a, W> {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::{iwait, sleep, spawn};
+    /// use greenloop::event::Event;
+    /// use greenloop::iwait;
     /// use std::time::Duration;
     ///
-    /// let slow = spawn(|| sleep(Duration::from_secs(60)));
-    /// let fast = spawn(|| ());
-    /// let ended = iwait([&slow, &fast]).timeout(Duration::from_millis(5));
-    /// assert_eq!(ended.map(|task| task.id()).collect::<Vec<_>>(), [fast.id()]);
+    /// let (set, unset) = (Event::new(), Event::new());
+    /// set.set();
+    /// assert_eq!(iwait([&unset, &set]).timeout(Duration::from_millis(1)).count(), 1);
     /// ```
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.deadline = Some(Time::after(limit));
