@@ -1,11 +1,16 @@
 //! Every public error type: one small type per way of failing.
 //!
 //! Whatever works on a file descriptor returns [`std::io::Result`] with std's kinds instead, so that it drops in for std.
+//!
+//! Each is `Send`, `Sync` and `'static`, if the value that it brings back is, so `?` turns it into a
+//! `Box<dyn Error + Send + Sync>`, or into what other crates make of errors.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{Location, UnwindSafe};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 
@@ -26,13 +31,14 @@ pub struct InvalidSwitch;
 
 /// Why a [`switch`](crate::greenlet::Greenlet::switch) or a throw came back without a value.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum SwitchError {
     /// The greenlet whose result would have been the value ended by [`GreenletExit`].
     #[error("the greenlet exited")]
     Exit(GreenletExit),
     /// The target waits for a value of another type; the value comes back.
     #[error("the target greenlet waits for a value of another type")]
-    WrongType(Box<dyn Any>),
+    WrongType(Undelivered),
     /// The target has not started and there is no stack for it. It stays startable.
     #[error(transparent)]
     Stack(#[from] StackError),
@@ -40,6 +46,76 @@ pub enum SwitchError {
     /// [greenlet-local](crate::greenlet_local) of main. Nothing goes on there any more. What was sent is dropped.
     #[error("this OS thread ends: nothing is switched to any more")]
     Ending,
+}
+
+/// The value that was sent to a greenlet that waits for another type: in [`SwitchError::WrongType`].
+///
+/// The error may go to other OS threads, which the value need not stand: it stays on the OS thread where it was sent, and only that one
+/// takes it. If the error is dropped there, so is the value; if it is dropped elsewhere, the value is dropped when that OS thread next
+/// refuses one, or ends.
+///
+/// ```
+/// use greenloop::error::SwitchError;
+/// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+///
+/// let adds_one: AnyGreenlet = (*Greenlet::new(|number: u32| number + 1)).clone();
+/// let Err(SwitchError::WrongType(refused)) = adds_one.switch("text".to_owned()) else { unreachable!("it takes a number") };
+/// assert_eq!(*refused.into_inner().unwrap().downcast::<String>().unwrap(), "text");
+/// ```
+pub struct Undelivered(Arc<()>);
+
+/// A refused value, with what its [`Undelivered`] holds too.
+type Refused = (Arc<()>, Box<dyn Any>);
+
+thread_local! {
+    /// What was sent on this OS thread and refused.
+    static REFUSED: RefCell<Vec<Refused>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Undelivered {
+    #[cold]
+    pub(crate) fn new(value: Box<dyn Any>) -> Undelivered {
+        let key = Arc::new(());
+        let forsaken: Vec<_> = REFUSED.with_borrow_mut(|refused| {
+            let forsaken = refused.extract_if(.., |(key, _)| Arc::strong_count(key) == 1).collect();
+            refused.push((key.clone(), value));
+            forsaken
+        });
+        // With nothing borrowed: their destructors are others' code.
+        drop(forsaken);
+        Undelivered(key)
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    ///
+    /// Itself, on another OS thread than that on which the value was sent.
+    pub fn into_inner(self) -> Result<Box<dyn Any>, Undelivered> {
+        self.take().ok_or(self)
+    }
+
+    fn take(&self) -> Option<Box<dyn Any>> {
+        // Where the OS thread's variables are gone, so is the value.
+        let taken = REFUSED.try_with(|refused| {
+            let mut refused = refused.borrow_mut();
+            let place = refused.iter().position(|(key, _)| Arc::ptr_eq(key, &self.0))?;
+            Some(refused.swap_remove(place).1)
+        });
+        taken.ok().flatten()
+    }
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+impl fmt::Debug for Undelivered {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Undelivered(..)")
+    }
 }
 
 /// Why [`set_parent`](crate::greenlet::AnyGreenlet::set_parent) left the parent as it was.
@@ -79,13 +155,21 @@ pub enum StackError {
     OutOfMemory(#[source] io::Error),
 }
 
-impl From<StackError> for io::Error {
-    fn from(error: StackError) -> io::Error {
-        let kind = match error {
+// A value that nothing changes.
+impl UnwindSafe for StackError {}
+
+impl StackError {
+    fn kind(&self) -> io::ErrorKind {
+        match self {
             StackError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             StackError::MapLimit(_) | StackError::OutOfMemory(_) => io::ErrorKind::OutOfMemory,
-        };
-        io::Error::new(kind, error)
+        }
+    }
+}
+
+impl From<StackError> for io::Error {
+    fn from(error: StackError) -> io::Error {
+        io::Error::new(error.kind(), error)
     }
 }
 
@@ -148,64 +232,211 @@ impl From<PartialOutput> for io::Error {
     }
 }
 
-/// Why a green thread left no value to [`join`](crate::JoinHandle::join).
-#[derive(Error)]
-pub enum JoinError {
-    /// It ended by a kill, or with its OS thread while it was parked.
-    #[error("the green thread was killed")]
+/// Why a green thread, or a job of a pool, left no value to [`join`](crate::JoinHandle::join).
+///
+/// Its text names the green thread and where it was spawned. [`io::Error`] takes it too, so that `?` works in a function of IO.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::Builder;
+///
+/// let worker = Builder::new().name("worker").spawn(|| -> u32 { panic!("no ink") })?;
+/// let error = worker.join().unwrap_err();
+/// assert!(error.to_string().starts_with("green thread 'worker', spawned at src/error.rs:"));
+/// assert!(error.to_string().ends_with(", panicked: no ink"));
+/// assert_eq!(*error.into_panic().downcast::<&str>().unwrap(), "no ink");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct JoinError(Box<Unfinished>);
+
+/// Who left no value, and why.
+struct Unfinished {
+    name: Option<Arc<str>>,
+    /// `None` for a job of a pool of OS threads, and for an element of a pool's map that was killed.
+    place: Option<&'static Location<'static>>,
+    cause: Cause,
+}
+
+enum Cause {
     Killed,
-    /// It panicked, or an uncaught timeout or another payload ended it: the payload.
-    #[error("the green thread panicked: {}", payload_text(&**.0))]
-    Panicked(Box<dyn Any + Send + 'static>),
-    /// It was spawned and there was no stack to run it on.
-    #[error(transparent)]
+    Panicked {
+        text: String,
+        /// Never locked: it makes what is only `Send` be `Sync` too, as nobody sees it who does not own it.
+        payload: Mutex<Box<dyn Any + Send>>,
+    },
     Stack(StackError),
 }
 
+/// How a green thread ended that did not return, as it is kept until somebody asks.
+pub(crate) enum Failure {
+    Killed,
+    Panicked(Box<dyn Any + Send>),
+    Stack(StackError),
+}
+
+impl Failure {
+    pub(crate) fn from_payload(payload: Box<dyn Any + Send>) -> Failure {
+        if payload.is::<GreenletExit>() { Failure::Killed } else { Failure::Panicked(payload) }
+    }
+
+    /// The error, of the green thread of that name which was spawned there.
+    #[cold]
+    pub(crate) fn of(self, name: Option<&Arc<str>>, place: &'static Location<'static>) -> JoinError {
+        self.into_error(name.cloned(), Some(place))
+    }
+
+    /// The error, of a job that is no green thread.
+    #[cold]
+    pub(crate) fn of_job(self) -> JoinError {
+        self.into_error(None, None)
+    }
+
+    fn into_error(self, name: Option<Arc<str>>, place: Option<&'static Location<'static>>) -> JoinError {
+        let cause = match self {
+            Failure::Killed => Cause::Killed,
+            Failure::Panicked(payload) => {
+                Cause::Panicked { text: payload_text(&*payload), payload: Mutex::new(payload) }
+            }
+            Failure::Stack(error) => Cause::Stack(error),
+        };
+        JoinError(Box::new(Unfinished { name, place, cause }))
+    }
+}
+
+// A value that nothing changes.
+impl UnwindSafe for JoinError {}
+
 impl JoinError {
-    /// Whether a kill ended it.
+    /// Returns `true` if a kill ended it, or its OS thread did while it was parked.
     pub fn is_killed(&self) -> bool {
-        matches!(self, JoinError::Killed)
+        matches!(self.0.cause, Cause::Killed)
     }
 
-    /// Whether a panic ended it.
+    /// Returns `true` if a panic ended it, or an uncaught timeout or another payload.
     pub fn is_panic(&self) -> bool {
-        matches!(self, JoinError::Panicked(_))
+        matches!(self.0.cause, Cause::Panicked { .. })
     }
 
-    /// The payload, as [`std::thread::JoinHandle::join`] gives it: fit for [`std::panic::resume_unwind`].
+    /// Why there was no stack to run it on, if that is why.
+    pub fn stack_error(&self) -> Option<&StackError> {
+        match &self.0.cause {
+            Cause::Stack(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The green thread's name, if it had one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// Where it was spawned; `None` for what was no green thread, as a job of a [`ThreadPool`](crate::threadpool::ThreadPool).
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.0.place
+    }
+
+    /// What it panicked with.
+    ///
+    /// # Panics
+    ///
+    /// If it did not: see [`try_into_panic`](JoinError::try_into_panic).
+    #[track_caller]
+    pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
+        self.try_into_panic().unwrap_or_else(|error| panic!("there is no payload of a panic: {error}"))
+    }
+
+    /// What it panicked with.
+    ///
+    /// # Errors
+    ///
+    /// The error itself, if it did not panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let forever = greenloop::spawn(|| loop { greenloop::yield_now() });
+    /// forever.kill();
+    /// assert!(forever.join().unwrap_err().try_into_panic().unwrap_err().is_killed());
+    /// ```
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, JoinError> {
+        if self.is_panic() { Ok(self.into_payload()) } else { Err(self) }
+    }
+
+    /// The payload, as [`std::thread::JoinHandle::join`] gives it: fit for [`std::panic::resume_unwind`]. That of a kill is
+    /// [`GreenletExit`], and without a stack it is the [`StackError`].
     pub fn into_payload(self) -> Box<dyn Any + Send + 'static> {
-        match self {
-            JoinError::Killed => Box::new(GreenletExit),
-            JoinError::Panicked(payload) => payload,
-            JoinError::Stack(error) => Box::new(error),
+        match self.0.cause {
+            Cause::Killed => Box::new(GreenletExit),
+            Cause::Panicked { payload, .. } => payload.into_inner().unwrap_or_else(PoisonError::into_inner),
+            Cause::Stack(error) => Box::new(error),
+        }
+    }
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some(place) => GreenThread { name: self.name.as_deref(), place }.fmt(formatter),
+            None => formatter.write_str("a job"),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.cause {
+            Cause::Killed => write!(formatter, "{} was killed", self.0),
+            Cause::Panicked { text, .. } => write!(formatter, "{} panicked: {text}", self.0),
+            Cause::Stack(error) => write!(formatter, "{} could not begin: {error}", self.0),
         }
     }
 }
 
 impl fmt::Debug for JoinError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            JoinError::Killed => formatter.write_str("Killed"),
-            JoinError::Panicked(payload) => write!(formatter, "Panicked({:?})", payload_text(&**payload)),
-            JoinError::Stack(error) => write!(formatter, "Stack({error:?})"),
-        }
+        write!(formatter, "JoinError({self})")
     }
 }
 
-/// What a panic said, where its payload is text.
-pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else if let Some(elapsed) = payload.downcast_ref::<Elapsed>() {
-        elapsed.to_string()
-    } else if let Some(exit) = payload.downcast_ref::<LoopExit>() {
-        exit.to_string()
-    } else {
-        "Box<dyn Any>".to_owned()
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.stack_error()?.source()
     }
+}
+
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> io::Error {
+        let kind = error.stack_error().map_or(io::ErrorKind::Other, StackError::kind);
+        io::Error::new(kind, error)
+    }
+}
+
+/// The words for a green thread, up to what it does.
+pub(crate) struct GreenThread<'a> {
+    pub(crate) name: Option<&'a str>,
+    pub(crate) place: &'static Location<'static>,
+}
+
+impl fmt::Display for GreenThread<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.unwrap_or("<unnamed>");
+        write!(formatter, "green thread '{name}', spawned at {},", self.place)
+    }
+}
+
+/// What a panic said, where its payload is text or an error of the crate's.
+pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> String {
+    fn text<T: Any + fmt::Display>(payload: &(dyn Any + Send)) -> Option<String> {
+        payload.downcast_ref::<T>().map(T::to_string)
+    }
+    text::<&'static str>(payload)
+        .or_else(|| text::<String>(payload))
+        .or_else(|| text::<Elapsed>(payload))
+        .or_else(|| text::<LoopExit>(payload))
+        .or_else(|| text::<InvalidSwitch>(payload))
+        .or_else(|| text::<Interrupted>(payload))
+        .unwrap_or_else(|| "Box<dyn Any>".to_owned())
 }
 
 /// A [`with_timeout`](crate::with_timeout) or a [`Timeout`](crate::Timeout) ran out.
@@ -387,6 +618,9 @@ pub enum ServerError<A> {
     #[error("a handler failed: {1}")]
     Handler(A, #[source] io::Error),
 }
+
+// A value that nothing changes.
+impl<A: UnwindSafe> UnwindSafe for ServerError<A> {}
 
 /// The error of a [`Server`](crate::server::Server) that was stopped or has failed. It comes in an [`io::Error`] of kind
 /// `NotConnected`.

@@ -165,8 +165,8 @@ pub mod threadpool;
 
 pub use error::{Elapsed, GreenletExit, JoinError, LoopExit, TimedOut};
 pub use task::{
-    AlreadyStarted, Builder, Interval, IterWait, JoinHandle, Link, LocalKey, Notice, Outcome, Scope,
-    ScopedJoinHandle, Subscription, TaskId, Timeout, Waitable, block_on, idle, iwait, joinall,
+    AlreadyStarted, Builder, Current, Interval, IterWait, JoinHandle, Link, LocalKey, Notice, Outcome, Scope,
+    ScopedJoinHandle, Subscription, TaskId, Timeout, Waitable, block_on, current, idle, iwait, joinall,
     joinall_timeout, killall, killall_timeout, scope, sleep, spawn, spawn_later, try_joinall, wait, wait_any,
     wait_timeout, with_timeout, yield_now,
 };

@@ -65,6 +65,21 @@ const SAFE_FLOORS: &[u8] = &[0, 6];
 /// What the library depends on, no more and no less.
 const DEPENDENCIES: &[&str] = &["corosensei", "libc", "slab", "thiserror"];
 
+/// Public enums that are matched in full: what they can say is all that there is, or they have crossbeam's and std's names and do as
+/// those, or they are no values but parameters.
+const CLOSED_ENUMS: &[&str] = &[
+    "Fork",
+    "GetError",
+    "PutError",
+    "RecvTimeoutError",
+    "SendTimeoutError",
+    "TryRecvError",
+    "TrySendError",
+    "Fifo",
+    "Lifo",
+    "Priority",
+];
+
 /// Names that say nothing of what a file holds.
 const UNOWNED_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];
 
@@ -96,6 +111,17 @@ fn every_file_is_named_for_what_it_holds() {
 #[test]
 fn nothing_is_unfinished() {
     assert_none(unfinished(&files(&["src", "tests", "examples", "benches"])));
+}
+
+#[test]
+fn an_enum_that_may_grow_says_so() {
+    assert_none(closed_enums(&library()));
+}
+
+#[test]
+fn every_public_error_is_seen_to_go_anywhere() {
+    let asserted = fs::read_to_string(root().join("tests/front_door/errors.rs")).expect("the assertions");
+    assert_none(unasserted_errors(&library(), &asserted));
 }
 
 #[test]
@@ -322,6 +348,26 @@ fn unfinished(files: &[File]) -> Vec<String> {
     violations
 }
 
+fn closed_enums(files: &[File]) -> Vec<String> {
+    let closed = public_items(files, &["enum"]).into_iter().filter(|item| {
+        !item.attributes.contains("non_exhaustive") && !CLOSED_ENUMS.contains(&item.name.as_str())
+    });
+    closed.map(|item| format!("{}: `{}` is not `non_exhaustive`", item.path, item.name)).collect()
+}
+
+fn unasserted_errors(files: &[File], asserted: &str) -> Vec<String> {
+    let mut errors: Vec<_> = public_items(files, &["enum", "struct"])
+        .into_iter()
+        .filter(|item| {
+            let derived = words(&item.attributes).iter().any(|(_, word)| *word == "Error");
+            let by_hand = format!("Error for {}", item.name);
+            derived || files.iter().any(|(_, text)| text.contains(&by_hand))
+        })
+        .collect();
+    errors.retain(|item| !asserted.contains(&format!("goes_anywhere::<{}", item.name)));
+    errors.into_iter().map(|item| format!("{}: `{}` is not asserted", item.path, item.name)).collect()
+}
+
 fn dependencies(manifest: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut violations = Vec::new();
@@ -397,6 +443,36 @@ fn code(text: &str) -> String {
         rest = remaining;
     }
     code
+}
+
+/// An item that is declared `pub`.
+struct Item {
+    path: String,
+    name: String,
+    /// What stands before it, since the last line without an attribute.
+    attributes: String,
+}
+
+fn public_items(files: &[File], kinds: &[&str]) -> Vec<Item> {
+    let mut found = Vec::new();
+    for (path, text) in files {
+        let mut attributes = String::new();
+        for line in code(text).lines().map(str::trim) {
+            let declared = line.strip_prefix("pub ").and_then(|item| item.split_once(' '));
+            if let Some((_, rest)) = declared.filter(|(kind, _)| kinds.contains(kind)) {
+                let name = rest.chars().take_while(|character| character.is_alphanumeric()).collect();
+                found.push(Item { path: path.clone(), name, attributes: attributes.clone() });
+            }
+            // An attribute may take several lines, and ends with a bracket.
+            let attribute = line.starts_with("#[") || (!attributes.is_empty() && !attributes.ends_with(']'));
+            match attribute {
+                true => attributes.push_str(line),
+                false if line.is_empty() => {}
+                false => attributes.clear(),
+            }
+        }
+    }
+    found
 }
 
 /// The length of the comment, string or character literal that `rest` begins with.
@@ -763,6 +839,28 @@ mod seen_to_fail {
         assert_eq!(complaints(names, "src/hub/util.rs", "").len(), 1);
         assert_eq!(complaints(names, "tests/common/mod.rs", "").len(), 1);
         assert_eq!(complaints(names, "src/hub/utility_room.rs", "").len(), 0);
+    }
+
+    #[test]
+    fn an_enum_that_does_not_say_that_it_may_grow() {
+        let good = "#[derive(Debug)]\n#[non_exhaustive]\n/// A page.\npub enum Driver {\n}";
+        assert_eq!(complaints(closed_enums, "src/hub/mod.rs", good), [""; 0]);
+        for bad in
+            ["#[non_exhaustive]\nstruct Other;\npub enum Driver {", "#[derive(\nDebug\n)]\npub enum Driver {"]
+        {
+            assert_eq!(complaints(closed_enums, "src/hub/mod.rs", bad).len(), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_not_asserted() {
+        let rule =
+            |text: &str, asserted| unasserted_errors(&[("src/error.rs".into(), text.into())], asserted);
+        let derived = "#[derive(Debug, Error)]\n#[error(\"no\")]\npub struct Refused<T>(pub T);";
+        assert_eq!(rule(derived, "goes_anywhere::<Refused<u32>>();"), [""; 0]);
+        assert_eq!(rule(derived, "goes_anywhere::<Other>();").len(), 1);
+        assert_eq!(rule("pub struct Refused;\nimpl std::error::Error for Refused {}", "").len(), 1);
+        assert_eq!(rule("#[derive(Debug)]\npub struct Other;", ""), [""; 0]);
     }
 
     #[test]

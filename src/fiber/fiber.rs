@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use corosensei::Yielder;
 
@@ -187,8 +188,12 @@ impl Disturbance {
 pub(crate) trait Describe {
     /// The OS thread ends, and it will never go on: its stack leaks.
     fn leak(&self) {}
+    /// The number of a green thread.
+    fn id(&self) -> Option<u64> {
+        None
+    }
     /// The name given to it.
-    fn name(&self) -> Option<&str>;
+    fn name(&self) -> Option<&Arc<str>>;
     /// Where it was made.
     fn spawned_at(&self) -> &'static Location<'static>;
 }

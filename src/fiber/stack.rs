@@ -192,8 +192,9 @@ impl SizeClass {
 ///
 /// Stacks and guards take address space, and memory only where they are touched. A process has 128 TiB of address space; a
 /// million stacks of 128 KiB with their guards take 256 GiB. If the address space is limited (`ulimit -v`), fewer stacks fit, and
-/// a green thread that gets none ends with [`JoinError::Stack`](crate::JoinError::Stack). Where the kernel promises no more
-/// memory than there is (`vm.overcommit_memory=2`), it counts stacks and guards in full.
+/// a green thread that gets none ends with a [`JoinError`](crate::JoinError) that has a
+/// [`stack_error`](crate::JoinError::stack_error). Where the kernel promises no more memory than there is
+/// (`vm.overcommit_memory=2`), it counts stacks and guards in full.
 ///
 /// # Errors
 ///

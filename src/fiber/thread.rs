@@ -230,7 +230,7 @@ fn leak<T>(value: T) -> Local<T> {
 fn describe_current(report: &mut dyn FnMut(Option<&str>, &'static Location<'static>)) {
     let fiber = existing_thread().map(|thread| thread.current());
     if let Some(description) = fiber.as_ref().and_then(|fiber| fiber.description()) {
-        report(description.name(), description.spawned_at());
+        report(description.name().map(|name| &**name), description.spawned_at());
     }
 }
 

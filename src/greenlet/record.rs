@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::any::AnyGreenlet;
@@ -110,7 +111,7 @@ impl Record {
 }
 
 impl Describe for Record {
-    fn name(&self) -> Option<&str> {
+    fn name(&self) -> Option<&Arc<str>> {
         None
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::any::AnyGreenlet;
 use super::record::{Kind, Life, Parent, Record};
 use super::trace;
-use crate::error::{GreenletExit, InvalidSwitch, StackError, SwitchError};
+use crate::error::{GreenletExit, InvalidSwitch, StackError, SwitchError, Undelivered};
 use crate::fiber;
 use crate::fiber::{
     Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, is_ending, thread, try_thread,
@@ -46,7 +46,7 @@ impl<T: 'static> Refusal<T> {
     #[cold]
     fn into_error(self) -> SwitchError {
         match self {
-            Refusal::WrongType(value) => SwitchError::WrongType(Box::new(value)),
+            Refusal::WrongType(value) => SwitchError::WrongType(Undelivered::new(Box::new(value))),
             Refusal::Stack(value, error) => {
                 callback(UNTAKEN, || drop(value));
                 SwitchError::Stack(error)

@@ -8,6 +8,7 @@ use crate::fiber::{FiberRef, State, Thread, thread};
 
 /// How control passed from one greenlet to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// With a value, or by the hub.
     Switch,

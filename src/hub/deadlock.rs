@@ -59,7 +59,7 @@ impl HubState {
         let description = fiber.description();
         let name = match description.and_then(|description| description.name()) {
             _ if main => "main",
-            name => name.unwrap_or("<unnamed>"),
+            name => name.map_or("<unnamed>", |name| &**name),
         };
         let spawned_at = description.map(|description| description.spawned_at());
         Parked { name: name.to_owned(), spawned_at, waits_on }

@@ -41,6 +41,7 @@ pub(crate) mod handover;
 #[cfg(feature = "monkey")]
 pub(crate) mod no_unwind;
 mod orphans;
+mod panic_hook;
 pub(crate) mod reactor;
 mod ready;
 mod run;
@@ -61,6 +62,7 @@ pub(crate) use current::lend_hub;
 pub(crate) use current::{HubRef, hub, local_hub};
 use door::Door;
 pub use handle::Hub;
+pub use panic_hook::install_panic_hook;
 use reactor::Reactor;
 use ready::Ready;
 use timers::{TimerKey, Timers};

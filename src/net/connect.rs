@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::resolve::ToSocketAddrs;
 use super::tcp_stream::TcpStream;
-use crate::error::JoinError;
 use crate::hub::local_hub;
 use crate::hub::reactor::Reactor;
 use crate::hub::waiter::may_wait;
@@ -155,9 +154,9 @@ impl Running {
         let ended = iwait(handles).timeout(Time::now().until(until)).next()?.id();
         let index = self.0.iter().position(|(_, handle)| handle.id() == ended)?;
         let (place, handle) = self.0.remove(index);
-        let result = handle.join().unwrap_or_else(|error| match error {
-            JoinError::Stack(error) => Err(error.into()),
-            error => resume_unwind(error.into_payload()),
+        let result = handle.join().unwrap_or_else(|error| match error.stack_error() {
+            Some(_) => Err(error.into()),
+            None => resume_unwind(error.into_payload()),
         });
         Some((place, result))
     }

@@ -13,7 +13,7 @@ use super::ending::End;
 use super::kill::Kill;
 use super::local;
 use super::record::Record;
-use crate::error::{JoinError, StackError};
+use crate::error::{Failure, JoinError, StackError};
 use crate::fiber::{self, FiberRef, SizeClass, callback};
 use crate::hub::{Job, hub};
 use crate::sys::shared::Shared;
@@ -59,7 +59,7 @@ enum Work<F, T> {
     Due(F),
     /// Under way, or the result was taken.
     Nothing,
-    Done(Result<T, JoinError>),
+    Done(Result<T, Failure>),
 }
 
 impl<F, T> Task<F, T>
@@ -104,10 +104,10 @@ where
 
     /// Keeps the result and tells everybody. Home thread only, once.
     #[inline]
-    fn finish(&self, result: Result<T, JoinError>) {
+    fn finish(&self, result: Result<T, Failure>) {
         let how = match &result {
             Ok(_) => End::Returned,
-            Err(JoinError::Killed) => End::Killed,
+            Err(Failure::Killed) => End::Killed,
             Err(_) => End::Panicked,
         };
         // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it. It has begun, so what
@@ -125,17 +125,17 @@ where
         &self.record
     }
 
-    fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError> {
+    fn end_unstarted(&self, failure: Failure) -> Result<(), Failure> {
         match self.begin() {
             Some(closure) => {
                 let inherited = local::handed_down(self.record.id);
                 callback("the destructor of a closure that never ran", || drop((closure, inherited)));
                 #[cfg(feature = "monkey")]
                 drop(self.record.isolation.take());
-                self.finish(Err(error));
+                self.finish(Err(failure));
                 Ok(())
             }
-            None => Err(error),
+            None => Err(failure),
         }
     }
 }
@@ -146,10 +146,13 @@ where
 {
     unsafe fn take_result(&self) -> Option<Result<T, JoinError>> {
         // SAFETY: it has ended, and the one handle calls: by the invariant nobody else touches it.
-        match mem::replace(unsafe { &mut *self.work.get() }, Work::Nothing) {
-            Work::Done(result) => Some(result),
-            _ => self.record.is_leaked().then_some(Err(JoinError::Killed)),
-        }
+        let failure = match mem::replace(unsafe { &mut *self.work.get() }, Work::Nothing) {
+            Work::Done(Ok(value)) => return Some(Ok(value)),
+            Work::Done(Err(failure)) => failure,
+            _ if self.record.is_leaked() => Failure::Killed,
+            _ => return None,
+        };
+        Some(Err(failure.of(self.record.name(), self.record.place)))
     }
 }
 
@@ -180,7 +183,7 @@ where
         self.record.fiber.set(None);
         // SAFETY: nothing is described.
         unsafe { fiber.describe(None) };
-        self.finish(outcome.map_err(JoinError::from_payload));
+        self.finish(outcome.map_err(Failure::from_payload));
     }
 
     fn stack(&self) -> SizeClass {
@@ -192,11 +195,11 @@ where
     }
 
     fn fail(&self, error: StackError) {
-        let _ = self.end_unstarted(JoinError::Stack(error));
+        let _ = self.end_unstarted(Failure::Stack(error));
     }
 
     fn abandon(&self) {
-        let _ = self.end_unstarted(JoinError::Killed);
+        let _ = self.end_unstarted(Failure::Killed);
     }
 }
 
@@ -204,11 +207,11 @@ impl<F, T> Task<F, T> {
     #[cold]
     fn report_failure(&mut self) {
         match mem::replace(self.work.get_mut(), Work::Nothing) {
-            Work::Done(Err(JoinError::Panicked(payload))) => {
+            Work::Done(Err(Failure::Panicked(payload))) => {
                 fiber::report(&self.record.words(), &*payload);
                 fiber::discard(payload);
             }
-            Work::Done(Err(JoinError::Stack(error))) => {
+            Work::Done(Err(Failure::Stack(error))) => {
                 fiber::report_text(&format!("{} could not begin: {error}", self.record.words()));
             }
             _ => {}
@@ -219,7 +222,7 @@ impl<F, T> Task<F, T> {
 impl<F, T> Drop for Task<F, T> {
     fn drop(&mut self) {
         // Nobody has taken it, and nobody can any more.
-        if matches!(self.work.get_mut(), Work::Done(Err(JoinError::Panicked(_) | JoinError::Stack(_)))) {
+        if matches!(self.work.get_mut(), Work::Done(Err(Failure::Panicked(_) | Failure::Stack(_)))) {
             self.report_failure();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::body::{self, Task};
@@ -252,7 +253,7 @@ impl Builder {
         T: 'static,
     {
         let hub = hub();
-        let record = Record::new(hub, self.name.map(String::into_boxed_str), Location::caller(), stack);
+        let record = Record::new(hub, self.name.map(Arc::from), Location::caller(), stack);
         #[cfg(feature = "monkey")]
         if let Some(isolated) = self.isolated {
             record.isolate(isolated)?;

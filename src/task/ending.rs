@@ -17,6 +17,7 @@ use crate::sys::atomic::{AtomicU8, Ordering, constant};
 /// assert_eq!(receiver.recv(), Ok(Outcome::Killed));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It returned a value.
     Returned,

@@ -6,8 +6,10 @@ use std::iter::FusedIterator;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::error::JoinError;
+use crate::error::{Failure, JoinError};
 use crate::hub::waitset::WaitSet;
+
+use super::current::current;
 
 /// An iterator over the results of a pool's `imap` and `imap_unordered`.
 ///
@@ -194,7 +196,18 @@ impl<F: Fn(A) -> T, A, T> Element<F, A, T> {
         let Element { function, item, reply } = self;
         // What a panic leaves half done is the function's own, and the payload goes to whoever iterates.
         let result = catch_unwind(AssertUnwindSafe(|| function(item)));
-        reply.send(result.map_err(JoinError::from_payload));
+        reply.send(result.map_err(|payload| Failure::from_payload(payload).of_current()));
+    }
+}
+
+impl Failure {
+    /// The error, of the green thread that runs, or else of a job.
+    #[cold]
+    fn of_current(self) -> JoinError {
+        match current() {
+            Some(current) => self.of(current.shared_name(), current.spawned_at()),
+            None => self.of_job(),
+        }
     }
 }
 
@@ -218,6 +231,6 @@ impl<T> Reply<T> {
 
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
-        self.post(Err(JoinError::Killed));
+        self.post(Err(Failure::Killed.of_job()));
     }
 }

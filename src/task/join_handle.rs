@@ -70,8 +70,9 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// - [`JoinError::Killed`] if a kill ended it, or if its OS thread ended while it was parked.
-    /// - [`JoinError::Panicked`] with the payload if it panicked.
+    /// - One that [`is_killed`](JoinError::is_killed) if a kill ended it, or if its OS thread ended while it was parked.
+    /// - One that [`is_panic`](JoinError::is_panic), with the payload, if it panicked.
+    /// - One with a [`stack_error`](JoinError::stack_error) if there was no stack to run it on.
     ///
     /// # Panics
     ///
@@ -247,8 +248,8 @@ impl<T> JoinHandle<T> {
 
     /// Raises `payload` in the green thread where it is parked, and does not wait. Returns `true` if the green thread has ended.
     ///
-    /// If the green thread does not catch the payload, [`join`](JoinHandle::join) returns it in [`JoinError::Panicked`]. This is
-    /// gevent's `kill(exception)`.
+    /// If the green thread does not catch the payload, [`join`](JoinHandle::join) returns it in a [`JoinError`] that
+    /// [`is_panic`](JoinError::is_panic). This is gevent's `kill(exception)`.
     ///
     /// # Examples
     ///
@@ -377,7 +378,7 @@ impl<T> JoinHandle<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn name(&self) -> Option<&str> {
-        self.task.record().name()
+        self.task.record().name().map(|name| &**name)
     }
 
     /// Returns the green thread's number, which no other green thread of the process has.

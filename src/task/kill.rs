@@ -8,7 +8,7 @@
 use std::any::Any;
 
 use super::record::{Record, TaskId};
-use crate::error::{GreenletExit, JoinError};
+use crate::error::{Failure, GreenletExit};
 use crate::fiber::{self, Interrupt};
 use crate::hub::HubRef;
 use crate::hub::door::Letter;
@@ -19,13 +19,7 @@ use crate::sys::shared::Shared;
 pub(super) trait Kill {
     fn record(&self) -> &Record;
     /// Ends it before it begins, if it has not begun; the payload comes back if it has. Home thread only.
-    fn end_unstarted(&self, error: JoinError) -> Result<(), JoinError>;
-}
-
-impl JoinError {
-    pub(super) fn from_payload(payload: Box<dyn Any + Send>) -> JoinError {
-        if payload.is::<GreenletExit>() { JoinError::Killed } else { JoinError::Panicked(payload) }
-    }
+    fn end_unstarted(&self, failure: Failure) -> Result<(), Failure>;
 }
 
 /// Raises `payload` in a green thread, from any OS thread; an unstarted one ends without running. Nothing if it has ended.
@@ -52,7 +46,7 @@ pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + 
         hub.interrupt(fiber, Interrupt::new(payload, 0));
     } else if !task.record().has_ended() {
         // Neither running nor ended: it has not begun, or it is publishing its end, which comes first then.
-        let was_unstarted = task.end_unstarted(JoinError::from_payload(payload)).is_ok();
+        let was_unstarted = task.end_unstarted(Failure::from_payload(payload)).is_ok();
         if was_unstarted && !task.record().take_due().is_some_and(|timer| hub.disarm(timer)) {
             hub.count_dead_fresh();
         }

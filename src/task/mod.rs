@@ -4,6 +4,7 @@
 
 mod body;
 mod builder;
+mod current;
 mod ending;
 mod followers;
 mod future;
@@ -24,6 +25,7 @@ mod wait;
 use std::time::Duration;
 
 pub use builder::{Builder, spawn, spawn_later};
+pub use current::{Current, current};
 pub use ending::Outcome;
 pub use future::block_on;
 pub use imap::Imap;

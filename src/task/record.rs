@@ -6,8 +6,10 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::Location;
+use std::sync::Arc;
 use std::task::Waker;
 
+use crate::error::GreenThread;
 use crate::fiber::{Describe, FiberRef, SizeClass};
 use crate::hub::door::Door;
 use crate::hub::fork::end_of_heir;
@@ -71,7 +73,7 @@ pub(super) struct Record {
 /// What few have, elsewhere so that it takes all others a word.
 #[derive(Default)]
 struct Rarities {
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
     /// The timer that begins it, which may have rung. Home thread only.
     due: Cell<Option<TimerKey>>,
 }
@@ -80,7 +82,7 @@ impl Record {
     #[inline]
     pub(super) fn new(
         hub: HubRef,
-        name: Option<Box<str>>,
+        name: Option<Arc<str>>,
         place: &'static Location<'static>,
         stack: SizeClass,
     ) -> Record {
@@ -103,7 +105,7 @@ impl Record {
     }
 
     #[cold]
-    fn named(name: Box<str>) -> OnceCell<Box<Rarities>> {
+    fn named(name: Arc<str>) -> OnceCell<Box<Rarities>> {
         OnceCell::from(Box::new(Rarities { name: Some(name), due: Cell::new(None) }))
     }
 
@@ -120,13 +122,13 @@ impl Record {
     /// Lets it have thread-local variables of its own, or not. It has not begun.
     #[cfg(feature = "monkey")]
     pub(super) fn isolate(&self, isolated: bool) -> io::Result<()> {
-        let isolation = if isolated { Some(Isolation::new(self.name())?) } else { None };
+        let isolation = if isolated { Some(Isolation::new(self.name().map(|name| &**name))?) } else { None };
         self.isolation.set(isolation);
         Ok(())
     }
 
-    pub(super) fn name(&self) -> Option<&str> {
-        self.rarities.get()?.name.as_deref()
+    pub(super) fn name(&self) -> Option<&Arc<str>> {
+        self.rarities.get()?.name.as_ref()
     }
 
     /// Says which timer begins it, before the handle is given out.
@@ -299,12 +301,16 @@ impl Record {
     /// For reports.
     #[cold]
     pub(super) fn words(&self) -> String {
-        format!("green thread '{}', spawned at {},", self.name().unwrap_or("<unnamed>"), self.place)
+        GreenThread { name: self.name().map(|name| &**name), place: self.place }.to_string()
     }
 }
 
 impl Describe for Record {
-    fn name(&self) -> Option<&str> {
+    fn id(&self) -> Option<u64> {
+        Some(self.id)
+    }
+
+    fn name(&self) -> Option<&Arc<str>> {
         self.name()
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::crew::Task;
-use crate::error::JoinError;
+use crate::error::{Failure, JoinError};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
@@ -91,7 +91,7 @@ impl<T: Send + 'static> Job<T> {
     /// ```
     #[doc(alias = "result")]
     pub fn join(self) -> Result<T, JoinError> {
-        self.take().map_err(JoinError::Panicked)
+        self.take().map_err(|payload| Failure::Panicked(payload).of_job())
     }
 
     pub(super) fn take(self) -> Result<T, Box<dyn Any + Send>> {

@@ -97,7 +97,7 @@ fn a_value_of_the_wrong_type_comes_back() {
         let child = Greenlet::new(|value: u32| main().switch(value).unwrap());
         let any: AnyGreenlet = (*child).clone();
         let refused = |result: Result<String, SwitchError>| match result {
-            Err(SwitchError::WrongType(value)) => *value.downcast::<String>().unwrap(),
+            Err(SwitchError::WrongType(value)) => *value.into_inner().unwrap().downcast::<String>().unwrap(),
             other => panic!("{other:?}"),
         };
         assert_eq!(refused(any.switch("unstarted".to_owned())), "unstarted");

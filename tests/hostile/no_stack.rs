@@ -11,7 +11,7 @@ use greenloop::event::Event;
 use greenloop::greenlet::{Generator, Greenlet, current, main, set_default_stack_size};
 use greenloop::pool::Pool;
 use greenloop::sync::Mutex;
-use greenloop::{Builder, JoinError, idle, sleep, spawn, yield_now};
+use greenloop::{Builder, idle, sleep, spawn, yield_now};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::support::{collect_uncaught, run_child};
@@ -64,7 +64,7 @@ fn a_closure_for_which_there_is_none_is_dropped_as_in_a_callback() {
                 wait();
             });
             let large = Builder::new().stack_size(LARGE).spawn(move || drop(guard)).unwrap();
-            assert!(matches!(large.join(), Err(JoinError::Stack(_))));
+            assert!(large.join().unwrap_err().stack_error().is_some());
             assert!(dropped.get());
             assert_eq!(other.join().unwrap(), [5; 100]);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use greenloop::io::{PipeReader, pipe};
 use greenloop::process::Command;
-use greenloop::{JoinError, spawn, with_timeout, yield_now};
+use greenloop::{spawn, with_timeout, yield_now};
 
 use crate::support::{each_driver, within};
 use crate::{LIMIT, cat, exists, shell, until};
@@ -75,8 +75,7 @@ fn a_panic_takes_a_child_along_that_is_killed_on_drop() {
             let child = shell("exec sleep 1000").kill_on_drop(true).spawn().unwrap();
             std::panic::resume_unwind(Box::new(child.id()));
         });
-        let Err(JoinError::Panicked(payload)) = task.join() else { unreachable!("it panicked") };
-        let id = *payload.downcast::<u32>().unwrap();
+        let id = *task.join().unwrap_err().into_panic().downcast::<u32>().unwrap();
         until(|| !exists(id));
     });
 }
