@@ -5,8 +5,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::running::{Arrivals, Hook, Server, Work};
+use super::running::{Arrivals, Hook, Server, Work, uncaught};
+use super::stopper::{Stopper, Stopping};
 use crate::error::ServerError;
 use crate::net::unix::{self, UnixDatagram};
 use crate::net::{ToSocketAddrs, UdpSocket};
@@ -58,6 +60,25 @@ impl DatagramSocket for UnixDatagram {
     }
 }
 
+/// Passes the calls on.
+macro_rules! pass_on {
+    ($($pointer:ty),*) => {$(
+        impl<D: DatagramSocket + ?Sized> DatagramSocket for $pointer {
+            type Address = D::Address;
+
+            fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, D::Address)> {
+                (**self).recv_from(buffer)
+            }
+
+            fn local_addr(&self) -> io::Result<D::Address> {
+                (**self).local_addr()
+            }
+        }
+    )*};
+}
+
+pass_on!(&D, Arc<D>, Rc<D>, Box<D>);
+
 /// A server of datagrams, before it has its handler: where it receives, and its settings. gevent's `DatagramServer`.
 ///
 /// # Examples
@@ -83,6 +104,7 @@ pub struct DatagramServer<D: DatagramSocket = UdpSocket> {
     socket: D,
     limit: usize,
     hook: Hook<D::Address>,
+    stopping: Stopping,
 }
 
 impl DatagramServer {
@@ -114,7 +136,7 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
     /// ```
     #[doc(alias = "set_listener")]
     pub fn new(socket: D) -> DatagramServer<D> {
-        DatagramServer { socket, limit: usize::MAX, hook: Rc::new(|_| ()) }
+        DatagramServer { socket, limit: usize::MAX, hook: Rc::new(uncaught), stopping: Stopping::new() }
     }
 
     /// Lets at most `datagrams` be handled at a time; none is received meanwhile, and the kernel drops what its buffer
@@ -145,6 +167,11 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
         self
     }
 
+    /// What will stop the server from other OS threads, and tells handlers that it stops: see [`Stopper`].
+    pub fn stopper(&self) -> Stopper {
+        self.stopping.stopper()
+    }
+
     /// Makes the server: `handler` is called with the socket, for answers, with each datagram and its peer's address, in a
     /// green thread of its own.
     ///
@@ -156,10 +183,10 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
         self,
         handler: impl Fn(&D, Vec<u8>, D::Address) -> io::Result<()> + 'static,
     ) -> Server<D::Address> {
-        let DatagramServer { socket, limit, hook } = self;
+        let DatagramServer { socket, limit, hook, stopping } = self;
         let datagrams =
             Datagrams { socket: Rc::new(socket), handle: Rc::new(handler), buffer: Cell::default() };
-        Server::new(datagrams, limit, hook)
+        Server::new(datagrams, limit, hook, stopping)
     }
 }
 
@@ -199,6 +226,9 @@ where
 
 impl<D: DatagramSocket> fmt::Debug for DatagramServer<D> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("DatagramServer").field("limit", &self.limit).finish_non_exhaustive()
+        formatter
+            .debug_struct("DatagramServer")
+            .field("limit", &Some(self.limit).filter(|&limit| limit < usize::MAX))
+            .finish_non_exhaustive()
     }
 }

@@ -30,12 +30,20 @@
 //! kernel's [backlog](StreamServer::backlog), and then elsewhere. When accepting fails, for instance because the process has no
 //! descriptor left, the server tells its [hook](StreamServer::on_error) and tries again after 10 ms, then 20, up to a second.
 
+//!
+//! # The end
+//!
+//! [`Server::stop`] gives the handlers time, and kills those that need more. A [`Stopper`] does it from another OS thread, and tells a
+//! handler that the server stops: one that keeps a connection open while nothing comes ends then, and nobody waits for it.
+
 mod datagram;
 mod running;
+mod stopper;
 mod stream;
 
 pub use self::datagram::{DatagramServer, DatagramSocket};
 pub use self::running::Server;
+pub use self::stopper::Stopper;
 pub use self::stream::{Listener, StreamServer};
 #[doc(no_inline)]
 pub use crate::error::{ServerClosed, ServerError};

@@ -6,8 +6,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::stopper::{Stopper, Stopping};
 use crate::error::{ServerClosed, ServerError};
-use crate::event::Event;
+use crate::fiber::report_text;
 use crate::pool::Pool;
 use crate::sys::socket::is_unusable;
 use crate::task::{self, JoinHandle};
@@ -35,6 +36,11 @@ pub(super) trait Arrivals {
 /// What is told of errors.
 pub(super) type Hook<A> = Rc<dyn Fn(ServerError<A>)>;
 
+/// Where nobody has asked to be told.
+pub(super) fn uncaught<A>(error: ServerError<A>) {
+    report_text(&format!("a server: {error}"));
+}
+
 /// A server that is set up: it can be started, paused and stopped. Made by
 /// [`StreamServer::handle`](crate::server::StreamServer::handle) and
 /// [`DatagramServer::handle`](crate::server::DatagramServer::handle).
@@ -57,8 +63,9 @@ struct Shared<A> {
     hook: Hook<A>,
     /// The green thread that accepts.
     accepting: RefCell<Option<JoinHandle<()>>>,
-    /// Set when it is over: stopped, or failed.
-    over: Event,
+    /// Who waits for word from the [`Stopper`]s.
+    listening: RefCell<Option<JoinHandle<()>>>,
+    stopping: Stopping,
     /// Why, if it has failed.
     failure: RefCell<Option<io::Error>>,
 }
@@ -68,13 +75,15 @@ impl<A: Clone + 'static> Server<A> {
         arrivals: impl Arrivals<Address = A> + 'static,
         limit: usize,
         hook: Hook<A>,
+        stopping: Stopping,
     ) -> Server<A> {
         let shared = Shared {
             arrivals: RefCell::new(Some(Rc::new(arrivals))),
             handlers: Pool::new(limit),
             hook,
             accepting: RefCell::new(None),
-            over: Event::new(),
+            listening: RefCell::new(None),
+            stopping,
             failure: RefCell::new(None),
         };
         Server { shared: Rc::new(shared) }
@@ -96,11 +105,48 @@ impl<A: Clone + 'static> Server<A> {
         if self.is_accepting() {
             return Ok(());
         }
+        self.listen_to_stoppers()?;
         arrivals.open()?;
         let shared = self.shared.clone();
         let accepting = task::spawn(move || shared.accept(&*arrivals));
         self.shared.accepting.replace(Some(accepting));
         Ok(())
+    }
+
+    /// Has what the [`Stopper`]s say done from now on, if there are any, and that was not begun before.
+    fn listen_to_stoppers(&self) -> io::Result<()> {
+        if !self.shared.stopping.is_asked_for() || self.shared.listening.borrow().is_some() {
+            return Ok(());
+        }
+        let graces = self.shared.stopping.graces.clone();
+        if !graces.is_empty() {
+            drop(Ending::begin(&self.shared));
+            return Err(ServerClosed.into());
+        }
+        // Weak: it keeps nothing open that nobody else does.
+        let shared = Rc::downgrade(&self.shared);
+        let listening = task::spawn(move || {
+            for grace in graces {
+                let Some(shared) = shared.upgrade() else { return };
+                drop(task::spawn(move || Server { shared }.stop(grace)));
+            }
+        });
+        self.shared.listening.replace(Some(listening));
+        Ok(())
+    }
+
+    /// What stops it from other OS threads, and tells handlers that it stops.
+    ///
+    /// # Examples
+    ///
+    /// See [`Stopper`].
+    pub fn stopper(&self) -> Stopper {
+        let stopper = self.shared.stopping.stopper();
+        if self.is_accepting() {
+            // Nothing was asked yet, so it succeeds.
+            let _ = self.listen_to_stoppers();
+        }
+        stopper
     }
 
     /// Accepts no more until [`start`](Server::start). What comes meanwhile waits in the kernel; handlers go on.
@@ -163,7 +209,7 @@ impl<A: Clone + 'static> Server<A> {
     }
 
     /// Stops: closes the listening socket, so that connections are refused, gives handlers `grace` to end, and kills those that
-    /// still run then.
+    /// still run then. Those that ask a [`Stopper`] know, and need not use up that time.
     ///
     /// Yields until all have ended; [`serve_forever`](Server::serve_forever) returns when this does. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the handlers alone. A handler that calls this
@@ -186,8 +232,7 @@ impl<A: Clone + 'static> Server<A> {
     /// ```
     #[doc(alias = "stop_timeout")]
     pub fn stop(&self, grace: Duration) {
-        let _over = Over(&self.shared.over);
-        drop(self.shared.arrivals.take());
+        let _ending = Ending::begin(&self.shared);
         self.stop_accepting();
         if !self.shared.handlers.join_timeout(grace) {
             self.shared.handlers.kill();
@@ -218,18 +263,30 @@ impl<A: Clone + 'static> Server<A> {
     pub fn serve_forever(&self) -> io::Result<()> {
         self.start()?;
         let abandoned = Abandoned(&self.shared);
-        self.shared.over.wait();
+        self.shared.stopping.over().wait();
         std::mem::forget(abandoned);
         self.shared.failure.take().map_or(Ok(()), Err)
     }
 }
 
 /// Tells that it is over when dropped: a handler that stops its server is killed, and returns from nothing.
-struct Over<'a>(&'a Event);
+struct Ending<'a, A>(&'a Shared<A>);
 
-impl Drop for Over<'_> {
+impl<A> Ending<'_, A> {
+    /// Lets nothing come any more, and says so.
+    fn begin(shared: &Shared<A>) -> Ending<'_, A> {
+        drop(shared.arrivals.take());
+        shared.stopping.begin();
+        Ending(shared)
+    }
+}
+
+impl<A> Drop for Ending<'_, A> {
     fn drop(&mut self) {
-        self.0.set();
+        self.0.stopping.over().set();
+        if let Some(task) = self.0.listening.take() {
+            task.try_kill();
+        }
     }
 }
 
@@ -238,8 +295,7 @@ struct Abandoned<'a, A>(&'a Shared<A>);
 
 impl<A> Drop for Abandoned<'_, A> {
     fn drop(&mut self) {
-        let _over = Over(&self.0.over);
-        drop(self.0.arrivals.take());
+        let _ending = Ending::begin(self.0);
         if let Some(task) = self.0.accepting.take() {
             task.try_kill();
         }
@@ -286,11 +342,10 @@ impl<A: Clone + 'static> Shared<A> {
     }
 
     fn fail(&self, error: io::Error) {
-        drop(self.arrivals.take());
+        let _ending = Ending::begin(self);
         // The handle of the green thread that this is.
         drop(self.accepting.take());
         self.failure.replace(Some(error));
-        self.over.set();
     }
 }
 

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::running::{Arrivals, Hook, Server, Work};
+use super::running::{Arrivals, Hook, Server, Work, uncaught};
+use super::stopper::{Stopper, Stopping};
 use crate::error::ServerError;
 use crate::net::unix::{self, UnixListener, UnixStream};
 use crate::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -64,6 +66,26 @@ impl Listener for UnixListener {
     }
 }
 
+/// Passes the calls on: one listener for the servers of several OS threads, each with a hub, is an `Arc`.
+macro_rules! pass_on {
+    ($($pointer:ty),*) => {$(
+        impl<L: Listener + ?Sized> Listener for $pointer {
+            type Stream = L::Stream;
+            type Address = L::Address;
+
+            fn accept(&self) -> io::Result<(L::Stream, L::Address)> {
+                (**self).accept()
+            }
+
+            fn local_addr(&self) -> io::Result<L::Address> {
+                (**self).local_addr()
+            }
+        }
+    )*};
+}
+
+pass_on!(&L, Arc<L>, Rc<L>, Box<L>);
+
 /// A server of connections, before it has its handler: what it listens at, and its settings. gevent's `StreamServer`.
 ///
 /// # Examples
@@ -76,6 +98,7 @@ pub struct StreamServer<L: Listener = TcpListener, S = <L as Listener>::Stream> 
     backlog: Option<u32>,
     limit: usize,
     hook: Hook<L::Address>,
+    stopping: Stopping,
 }
 
 impl StreamServer {
@@ -142,8 +165,14 @@ impl<L: Listener> StreamServer<L> {
     /// ```
     #[doc(alias = "set_listener")]
     pub fn new(listener: L) -> StreamServer<L> {
-        let hook: Hook<L::Address> = Rc::new(|_| ());
-        StreamServer { listener, wrap: Box::new(Ok), backlog: None, limit: usize::MAX, hook }
+        StreamServer {
+            listener,
+            wrap: Box::new(Ok),
+            backlog: None,
+            limit: usize::MAX,
+            hook: Rc::new(uncaught),
+            stopping: Stopping::new(),
+        }
     }
 }
 
@@ -174,9 +203,10 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
     }
 
     /// Has `hook` told what goes wrong: that accepting has failed and is tried again, or that a handler or the wrapper has
-    /// returned an error. It may yield, and stop the server. Without it, nobody is told.
+    /// returned an error. It may yield, and stop the server. Without it, the [hook of the hub](crate::hub::set_uncaught_hook) is told, which
+    /// prints a line; `on_error(|_| ())` keeps silent.
     ///
-    /// A panic of a handler is for the [hook of the hub](crate::hub::set_uncaught_hook).
+    /// A panic of a handler is for the hook of the hub in any case.
     ///
     /// # Examples
     ///
@@ -210,8 +240,18 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
     /// ```
     #[doc(alias("wrap_socket", "wrap_socket_and_handle"))]
     pub fn wrap<W: 'static>(self, wrap: impl Fn(S) -> io::Result<W> + 'static) -> StreamServer<L, W> {
-        let StreamServer { listener, wrap: inner, backlog, limit, hook } = self;
-        StreamServer { listener, wrap: Box::new(move |stream| wrap(inner(stream)?)), backlog, limit, hook }
+        let StreamServer { listener, wrap: inner, backlog, limit, hook, stopping } = self;
+        let wrap = Box::new(move |stream| wrap(inner(stream)?));
+        StreamServer { listener, wrap, backlog, limit, hook, stopping }
+    }
+
+    /// What will stop the server from other OS threads, and tells handlers that it stops.
+    ///
+    /// # Examples
+    ///
+    /// See [`Stopper`].
+    pub fn stopper(&self) -> Stopper {
+        self.stopping.stopper()
     }
 
     /// Makes the server: `handler` is called with each connection and its peer's address, in a green thread of its own. The
@@ -224,9 +264,9 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
     /// See the [module](crate::server).
     #[doc(alias = "set_handle")]
     pub fn handle(self, handler: impl Fn(S, L::Address) -> io::Result<()> + 'static) -> Server<L::Address> {
-        let StreamServer { listener, wrap, backlog, limit, hook } = self;
+        let StreamServer { listener, wrap, backlog, limit, hook, stopping } = self;
         let handle = move |stream, peer| handler(wrap(stream)?, peer);
-        Server::new(Connections { listener, backlog, handle: Rc::new(handle) }, limit, hook)
+        Server::new(Connections { listener, backlog, handle: Rc::new(handle) }, limit, hook, stopping)
     }
 }
 
@@ -263,7 +303,7 @@ impl<L: Listener, S> fmt::Debug for StreamServer<L, S> {
         formatter
             .debug_struct("StreamServer")
             .field("backlog", &self.backlog)
-            .field("limit", &self.limit)
-            .finish()
+            .field("limit", &Some(self.limit).filter(|&limit| limit < usize::MAX))
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,5 @@
 //! A green thread knows who it is, and so does who reads of its panic.
 
-use std::process::Command;
 use std::time::Duration;
 
 use greenloop::greenlet::Greenlet;
@@ -8,10 +7,7 @@ use greenloop::hub::install_panic_hook;
 use greenloop::{Builder, current, sleep, spawn};
 
 use crate::LIMIT;
-use crate::support::{finish, within};
-
-/// Set for the child that panics.
-const CHILD: &str = "FRONT_DOOR_PANICS";
+use crate::support::{run_child, within};
 
 #[test]
 fn a_green_thread_asks_who_it_is() {
@@ -41,12 +37,14 @@ fn a_green_thread_asks_who_it_is() {
 
 #[test]
 fn a_panic_says_in_which_green_thread() {
-    if std::env::var_os(CHILD).is_some() {
-        return panic_here_and_there();
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "identity::a_panic_says_in_which_green_thread", "--nocapture"]);
-    let child = finish(command.env(CHILD, "1").env("RUST_BACKTRACE", "0"), LIMIT);
+    let scenario = || {
+        install_panic_hook();
+        install_panic_hook();
+        assert!(Builder::new().name("worker").spawn(|| panic!("the first")).unwrap().join().is_err());
+        assert!(spawn(|| panic!("the second")).join().is_err());
+        assert!(std::panic::catch_unwind(|| panic!("nobody's")).is_err());
+    };
+    let Some(child) = run_child(LIMIT, scenario) else { return };
     assert!(child.status.success(), "{child:?}");
     let lines: Vec<_> = child.stderr.lines().filter(|line| line.ends_with("panics:")).collect();
     let [named, unnamed] = lines[..] else { panic!("{child:?}") };
@@ -57,12 +55,4 @@ fn a_panic_says_in_which_green_thread() {
     }
     let (line, std) = (child.stderr.find(named).unwrap(), child.stderr.find("the first").unwrap());
     assert!(line < std, "{child:?}");
-}
-
-fn panic_here_and_there() {
-    install_panic_hook();
-    install_panic_hook();
-    assert!(Builder::new().name("worker").spawn(|| panic!("the first")).unwrap().join().is_err());
-    assert!(spawn(|| panic!("the second")).join().is_err());
-    assert!(std::panic::catch_unwind(|| panic!("nobody's")).is_err());
 }

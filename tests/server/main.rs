@@ -7,6 +7,8 @@ mod support;
 mod datagrams;
 /// No descriptor left.
 mod descriptors;
+/// Stopped from other OS threads, and handlers that know.
+mod stopping;
 /// Kills, stops from everywhere, settings, errors of binding.
 mod streams;
 
