@@ -121,7 +121,7 @@ impl<T> Receiver<T> {
 
     /// Receives the oldest value, and waits for one for at most `timeout`.
     ///
-    /// In all else it is like [`recv`](Receiver::recv).
+    /// Apart from that, it is like [`recv`](Receiver::recv).
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl<T> Receiver<T> {
 
     /// Receives the oldest value, and waits for one until `deadline` at the latest.
     ///
-    /// In all else it is like [`recv`](Receiver::recv).
+    /// Apart from that, it is like [`recv`](Receiver::recv).
     ///
     /// # Errors
     ///

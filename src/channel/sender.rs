@@ -109,7 +109,7 @@ impl<T> Sender<T> {
 
     /// Sends a value, and waits for at most `timeout` if there is no room.
     ///
-    /// In all else it is like [`send`](Sender::send).
+    /// Apart from that, it is like [`send`](Sender::send).
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl<T> Sender<T> {
 
     /// Sends a value, and waits until `deadline` at the latest if there is no room.
     ///
-    /// In all else it is like [`send`](Sender::send).
+    /// Apart from that, it is like [`send`](Sender::send).
     ///
     /// # Errors
     ///

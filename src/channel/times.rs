@@ -34,7 +34,7 @@ pub fn after(delay: Duration) -> Receiver<Instant> {
 
 /// Makes a channel that gives one value, `when`, at that time.
 ///
-/// In all else it is like [`after`].
+/// Apart from that, it is like [`after`].
 ///
 /// # Examples
 ///

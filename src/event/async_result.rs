@@ -154,7 +154,7 @@ impl<T> AsyncResult<T> {
 
     /// Waits for at most `timeout` until there is a value. Returns `true` if there is one.
     ///
-    /// In all else it is like [`wait`](AsyncResult::wait).
+    /// Apart from that, it is like [`wait`](AsyncResult::wait).
     ///
     /// # Panics
     ///
@@ -174,7 +174,7 @@ impl<T> AsyncResult<T> {
 
     /// Waits until `deadline` at the latest until there is a value. Returns `true` if there is one.
     ///
-    /// In all else it is like [`wait`](AsyncResult::wait).
+    /// Apart from that, it is like [`wait`](AsyncResult::wait).
     ///
     /// # Panics
     ///
@@ -217,7 +217,7 @@ impl<T> AsyncResult<T> {
     /// Calls `function` once there is a value, in the hub itself.
     ///
     /// This costs no green thread. `function` runs as a [hub callback](crate::hub#callbacks): a wait or a switch in it panics,
-    /// and the panic goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook). In all else it is like
+    /// and the panic goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook). Apart from that, it is like
     /// [`link`](AsyncResult::link).
     ///
     /// # Examples
@@ -344,7 +344,7 @@ impl<T: Clone> AsyncResult<T> {
 
     /// Waits for at most `timeout` until there is a value, and returns a clone of it.
     ///
-    /// In all else it is like [`get`](AsyncResult::get).
+    /// Apart from that, it is like [`get`](AsyncResult::get).
     ///
     /// # Errors
     ///
@@ -371,7 +371,7 @@ impl<T: Clone> AsyncResult<T> {
 
     /// Waits until `deadline` at the latest until there is a value, and returns a clone of it.
     ///
-    /// In all else it is like [`get`](AsyncResult::get).
+    /// Apart from that, it is like [`get`](AsyncResult::get).
     ///
     /// # Errors
     ///

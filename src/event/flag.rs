@@ -163,7 +163,7 @@ impl Event {
 
     /// Waits for at most `timeout` until the event is set. Returns `true` if it was.
     ///
-    /// In all else it is like [`wait`](Event::wait).
+    /// Apart from that, it is like [`wait`](Event::wait).
     ///
     /// # Panics
     ///
@@ -186,7 +186,7 @@ impl Event {
 
     /// Waits until `deadline` at the latest until the event is set. Returns `true` if it was.
     ///
-    /// In all else it is like [`wait`](Event::wait).
+    /// Apart from that, it is like [`wait`](Event::wait).
     ///
     /// # Panics
     ///
@@ -228,7 +228,7 @@ impl Event {
     /// Calls `function` once the event is set, in the hub itself.
     ///
     /// This costs no green thread. `function` runs as a [hub callback](crate::hub#callbacks): a wait or a switch in it panics,
-    /// and the panic goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook). In all else it is like
+    /// and the panic goes to the [hook for uncaught errors](crate::hub::set_uncaught_hook). Apart from that, it is like
     /// [`link`](Event::link).
     ///
     /// # Examples

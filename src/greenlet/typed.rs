@@ -71,7 +71,7 @@ impl<T: 'static> Greenlet<T> {
 
     /// Makes a greenlet whose stack has at least `bytes` usable bytes.
     ///
-    /// In all else it is like [`new`](Greenlet::new).
+    /// Apart from that, it is like [`new`](Greenlet::new).
     ///
     /// # Errors
     ///

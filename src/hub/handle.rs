@@ -84,7 +84,7 @@ impl Hub {
 
     /// Waits for at most `limit` until all green threads of this hub have ended. Returns `true` if they have.
     ///
-    /// In all else it is like [`join`](Hub::join).
+    /// Apart from that, it is like [`join`](Hub::join).
     ///
     /// # Examples
     ///

@@ -103,7 +103,7 @@ impl Pool {
 
     /// Waits for at most `timeout` until a slot is free. Returns `true` if one is.
     ///
-    /// In all else it is like [`wait_available`](Pool::wait_available).
+    /// Apart from that, it is like [`wait_available`](Pool::wait_available).
     ///
     /// # Examples
     ///
@@ -119,7 +119,7 @@ impl Pool {
 
     /// Spawns a member if a slot is free. Never waits.
     ///
-    /// In all else it is like [`spawn`](Group::spawn).
+    /// Apart from that, it is like [`spawn`](Group::spawn).
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl Pool {
 
     /// Spawns a member, and waits for at most `timeout` until a slot is free.
     ///
-    /// In all else it is like [`spawn`](Group::spawn).
+    /// Apart from that, it is like [`spawn`](Group::spawn).
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ impl Pool {
 
     /// Makes a green thread a member if a slot is free. Never waits.
     ///
-    /// In all else it is like [`add`](Group::add).
+    /// Apart from that, it is like [`add`](Group::add).
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl Pool {
 
     /// Makes a green thread a member, and waits for at most `timeout` until a slot is free.
     ///
-    /// In all else it is like [`add`](Group::add).
+    /// Apart from that, it is like [`add`](Group::add).
     ///
     /// # Errors
     ///

@@ -381,7 +381,7 @@ impl Group {
 
     /// Waits for at most `limit` until there is no member. Returns `true` if there is none.
     ///
-    /// In all else it is like [`join`](Group::join).
+    /// Apart from that, it is like [`join`](Group::join).
     ///
     /// # Examples
     ///
@@ -417,7 +417,7 @@ impl Group {
 
     /// Kills all members, and waits for at most `limit` until there is none. Returns `true` if there is none.
     ///
-    /// In all else it is like [`kill`](Group::kill).
+    /// Apart from that, it is like [`kill`](Group::kill).
     ///
     /// # Examples
     ///
@@ -434,7 +434,7 @@ impl Group {
 
     /// Kills all members, and does not wait. Returns `true` if there is none any more.
     ///
-    /// In all else it is like [`kill`](Group::kill). This is gevent's `kill(block=False)`.
+    /// Apart from that, it is like [`kill`](Group::kill). This is gevent's `kill(block=False)`.
     ///
     /// # Examples
     ///

@@ -183,7 +183,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Puts an item into the queue, and waits for at most `timeout` until there is room.
     ///
-    /// In all else it is like [`put`](Ordered::put).
+    /// Apart from that, it is like [`put`](Ordered::put).
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Puts an item into the queue, and waits until `deadline` at the latest until there is room.
     ///
-    /// In all else it is like [`put`](Ordered::put).
+    /// Apart from that, it is like [`put`](Ordered::put).
     ///
     /// # Errors
     ///
@@ -382,7 +382,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Takes the next item out of the queue, and waits for at most `timeout` until there is one.
     ///
-    /// In all else it is like [`get`](Ordered::get).
+    /// Apart from that, it is like [`get`](Ordered::get).
     ///
     /// # Errors
     ///
@@ -407,7 +407,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Takes the next item out of the queue, and waits until `deadline` at the latest until there is one.
     ///
-    /// In all else it is like [`get`](Ordered::get).
+    /// Apart from that, it is like [`get`](Ordered::get).
     ///
     /// # Errors
     ///
@@ -485,7 +485,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Returns a clone of the next item, which stays in the queue, and waits for at most `timeout` until there is one.
     ///
-    /// In all else it is like [`peek`](Ordered::peek).
+    /// Apart from that, it is like [`peek`](Ordered::peek).
     ///
     /// # Errors
     ///
@@ -512,7 +512,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Returns a clone of the next item, which stays in the queue, and waits until `deadline` at the latest until there is one.
     ///
-    /// In all else it is like [`peek`](Ordered::peek).
+    /// Apart from that, it is like [`peek`](Ordered::peek).
     ///
     /// # Errors
     ///
@@ -677,7 +677,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Waits for at most `timeout` until every item is done. Returns `true` if that is so.
     ///
-    /// In all else it is like [`join`](Ordered::join).
+    /// Apart from that, it is like [`join`](Ordered::join).
     ///
     /// # Panics
     ///
@@ -698,7 +698,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Waits until `deadline` at the latest until every item is done. Returns `true` if that is so.
     ///
-    /// In all else it is like [`join`](Ordered::join).
+    /// Apart from that, it is like [`join`](Ordered::join).
     ///
     /// # Panics
     ///
@@ -765,7 +765,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// Ends the queue, and drops the items that are left. This is gevent's `shutdown(immediate=True)`.
     ///
     /// The dropped items count as [done](Ordered::task_done), so callers of [`join`](Ordered::join) wait only for those that were
-    /// got. In all else it is like [`shutdown`](Ordered::shutdown).
+    /// got. Apart from that, it is like [`shutdown`](Ordered::shutdown).
     ///
     /// # Examples
     ///

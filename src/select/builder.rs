@@ -265,7 +265,7 @@ impl<'a> Select<'a> {
 
     /// Waits for at most `timeout` until an operation can be done, and chooses it.
     ///
-    /// In all else it is like [`select`](Select::select).
+    /// Apart from that, it is like [`select`](Select::select).
     ///
     /// # Errors
     ///
@@ -293,7 +293,7 @@ impl<'a> Select<'a> {
 
     /// Waits until `deadline` at the latest for an operation that can be done, and chooses it.
     ///
-    /// In all else it is like [`select`](Select::select).
+    /// Apart from that, it is like [`select`](Select::select).
     ///
     /// # Errors
     ///
@@ -382,7 +382,7 @@ impl<'a> Select<'a> {
 
     /// Waits for at most `timeout` until an operation can be done, and returns its index without doing it.
     ///
-    /// In all else it is like [`ready`](Select::ready).
+    /// Apart from that, it is like [`ready`](Select::ready).
     ///
     /// # Errors
     ///
@@ -410,7 +410,7 @@ impl<'a> Select<'a> {
 
     /// Waits until `deadline` at the latest for an operation that can be done, and returns its index without doing it.
     ///
-    /// In all else it is like [`ready`](Select::ready).
+    /// Apart from that, it is like [`ready`](Select::ready).
     ///
     /// # Errors
     ///

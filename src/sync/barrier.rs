@@ -110,7 +110,7 @@ impl Barrier {
 
     /// Waits for at most `timeout` until all have arrived.
     ///
-    /// In all else it is like [`wait`](Barrier::wait).
+    /// Apart from that, it is like [`wait`](Barrier::wait).
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Barrier {
 
     /// Waits until `deadline` at the latest until all have arrived.
     ///
-    /// In all else it is like [`wait`](Barrier::wait).
+    /// Apart from that, it is like [`wait`](Barrier::wait).
     ///
     /// # Errors
     ///

@@ -171,7 +171,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Locks the mutex, and waits for at most `timeout` until it is free.
     ///
-    /// In all else it is like [`lock`](Mutex::lock).
+    /// Apart from that, it is like [`lock`](Mutex::lock).
     ///
     /// # Errors
     ///
@@ -202,7 +202,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Locks the mutex, and waits until `deadline` at the latest until it is free.
     ///
-    /// In all else it is like [`lock`](Mutex::lock).
+    /// Apart from that, it is like [`lock`](Mutex::lock).
     ///
     /// # Errors
     ///

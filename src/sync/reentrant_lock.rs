@@ -145,7 +145,7 @@ impl<T: ?Sized> ReentrantLock<T> {
 
     /// Locks, and waits for at most `timeout` until no other green thread holds the lock.
     ///
-    /// In all else it is like [`lock`](ReentrantLock::lock).
+    /// Apart from that, it is like [`lock`](ReentrantLock::lock).
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl<T: ?Sized> ReentrantLock<T> {
 
     /// Locks, and waits until `deadline` at the latest until no other green thread holds the lock.
     ///
-    /// In all else it is like [`lock`](ReentrantLock::lock).
+    /// Apart from that, it is like [`lock`](ReentrantLock::lock).
     ///
     /// # Errors
     ///

@@ -174,7 +174,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Locks to read, and waits for at most `timeout` until that is possible.
     ///
-    /// In all else it is like [`read`](RwLock::read).
+    /// Apart from that, it is like [`read`](RwLock::read).
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Locks to read, and waits until `deadline` at the latest until that is possible.
     ///
-    /// In all else it is like [`read`](RwLock::read).
+    /// Apart from that, it is like [`read`](RwLock::read).
     ///
     /// # Errors
     ///
@@ -277,7 +277,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Locks to write, and waits for at most `timeout` until that is possible.
     ///
-    /// In all else it is like [`write`](RwLock::write).
+    /// Apart from that, it is like [`write`](RwLock::write).
     ///
     /// # Errors
     ///
@@ -303,7 +303,7 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Locks to write, and waits until `deadline` at the latest until that is possible.
     ///
-    /// In all else it is like [`write`](RwLock::write).
+    /// Apart from that, it is like [`write`](RwLock::write).
     ///
     /// # Errors
     ///

@@ -162,7 +162,7 @@ impl Semaphore {
 
     /// Takes a permit, and waits for at most `timeout` until one is free.
     ///
-    /// In all else it is like [`acquire`](Semaphore::acquire).
+    /// Apart from that, it is like [`acquire`](Semaphore::acquire).
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Semaphore {
 
     /// Takes a permit, and waits until `deadline` at the latest until one is free.
     ///
-    /// In all else it is like [`acquire`](Semaphore::acquire).
+    /// Apart from that, it is like [`acquire`](Semaphore::acquire).
     ///
     /// # Errors
     ///
@@ -298,7 +298,7 @@ impl Semaphore {
 
     /// Waits for at most `timeout` until a permit is free. Returns `true` if one was.
     ///
-    /// In all else it is like [`wait`](Semaphore::wait).
+    /// Apart from that, it is like [`wait`](Semaphore::wait).
     ///
     /// # Panics
     ///
@@ -318,7 +318,7 @@ impl Semaphore {
 
     /// Waits until `deadline` at the latest until a permit is free. Returns `true` if one was.
     ///
-    /// In all else it is like [`wait`](Semaphore::wait).
+    /// Apart from that, it is like [`wait`](Semaphore::wait).
     ///
     /// # Panics
     ///

@@ -47,7 +47,7 @@ where
 
 /// Spawns a green thread that begins after `delay`.
 ///
-/// In all else it is like [`spawn`]. If the green thread is killed before `delay` is over, it never runs.
+/// Apart from that, it is like [`spawn`]. If the green thread is killed before `delay` is over, it never runs.
 ///
 /// # Examples
 ///

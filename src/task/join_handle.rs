@@ -93,7 +93,7 @@ impl<T> JoinHandle<T> {
 
     /// Waits for at most `limit` until the green thread has ended, and returns its result.
     ///
-    /// In all else it is like [`join`](JoinHandle::join).
+    /// Apart from that, it is like [`join`](JoinHandle::join).
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl<T> JoinHandle<T> {
 
     /// Waits until the green thread has ended, and leaves its result in the handle.
     ///
-    /// In all else it is like [`join`](JoinHandle::join).
+    /// Apart from that, it is like [`join`](JoinHandle::join).
     ///
     /// # Examples
     ///
@@ -137,7 +137,7 @@ impl<T> JoinHandle<T> {
 
     /// Waits for at most `limit` until the green thread has ended. Returns `true` if it has.
     ///
-    /// In all else it is like [`wait`](JoinHandle::wait).
+    /// Apart from that, it is like [`wait`](JoinHandle::wait).
     ///
     /// # Examples
     ///
@@ -212,7 +212,7 @@ impl<T> JoinHandle<T> {
 
     /// Ends the green thread, and waits for at most `limit` until it has ended. Returns `true` if it has.
     ///
-    /// In all else it is like [`kill`](JoinHandle::kill).
+    /// Apart from that, it is like [`kill`](JoinHandle::kill).
     ///
     /// # Examples
     ///
@@ -230,7 +230,7 @@ impl<T> JoinHandle<T> {
 
     /// Raises [`GreenletExit`] in the green thread, and does not wait. Returns `true` if the green thread has ended.
     ///
-    /// The exit is raised when the green thread next runs. In all else it is like [`kill`](JoinHandle::kill). This is gevent's
+    /// The exit is raised when the green thread next runs. Apart from that, it is like [`kill`](JoinHandle::kill). This is gevent's
     /// `kill(block=False)`.
     ///
     /// # Examples

@@ -9,7 +9,7 @@ use crate::sys::clock::Time;
 
 /// Waits until all green threads have ended, and returns them in the order in which they did. This is gevent's `joinall`.
 ///
-/// The results stay in the handles: [`join`](JoinHandle::join) then returns each at once. In all else it is like [`wait`].
+/// The results stay in the handles: [`join`](JoinHandle::join) then returns each at once. Apart from that, it is like [`wait`].
 ///
 /// # Examples
 ///
@@ -26,7 +26,7 @@ pub fn joinall<'a, T: 'a>(tasks: impl IntoIterator<Item = &'a JoinHandle<T>>) ->
 
 /// Waits for at most `limit` until all green threads have ended, and returns those that have. The rest go on.
 ///
-/// In all else it is like [`joinall`].
+/// Apart from that, it is like [`joinall`].
 ///
 /// # Examples
 ///
@@ -49,7 +49,7 @@ pub fn joinall_timeout<'a, T: 'a>(
 /// Waits until all green threads have ended, and returns their values in the order given. This is gevent's
 /// `joinall(raise_error=True)`.
 ///
-/// If one of them fails, the call returns as soon as that happens, and the rest go on, detached. In all else it is like [`wait`].
+/// If one of them fails, the call returns as soon as that happens, and the rest go on, detached. Apart from that, it is like [`wait`].
 ///
 /// # Errors
 ///

@@ -493,7 +493,7 @@ pub fn wait<'a, W: Waitable + ?Sized + 'a>(objects: impl IntoIterator<Item = &'a
 
 /// Waits for at most `limit` until all objects are ready, and returns those that are.
 ///
-/// In all else it is like [`wait`].
+/// Apart from that, it is like [`wait`].
 ///
 /// # Examples
 ///
@@ -516,7 +516,7 @@ pub fn wait_timeout<'a, W: Waitable + ?Sized + 'a>(
 
 /// Waits until one of the objects is ready, and returns it. Returns `None` if there are no objects.
 ///
-/// In all else it is like [`wait`].
+/// Apart from that, it is like [`wait`].
 ///
 /// # Examples
 ///

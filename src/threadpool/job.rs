@@ -122,7 +122,7 @@ impl<T: Send + 'static> Job<T> {
 
     /// Waits for at most `timeout` until the closure has ended. Returns `true` if it has.
     ///
-    /// In all else it is like [`wait`](Job::wait).
+    /// Apart from that, it is like [`wait`](Job::wait).
     ///
     /// # Examples
     ///
