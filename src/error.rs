@@ -1,9 +1,11 @@
-//! Every public error type: one small type per way of failing.
+//! All public error types: one small type for each way to fail.
 //!
-//! Whatever works on a file descriptor returns [`std::io::Result`] with std's kinds instead, so that it drops in for std.
+//! Functions that work on a file descriptor return [`std::io::Result`] with std's kinds instead, so that they can take the place
+//! of std's.
 //!
-//! Each is `Send`, `Sync` and `'static`, if the value that it brings back is, so `?` turns it into a
-//! `Box<dyn Error + Send + Sync>`, or into what other crates make of errors.
+//! Each error is `Send`, `Sync` and `'static`, if the value that it brings back is.
+//!
+//! So `?` makes of it a `Box<dyn Error + Send + Sync>`, and the error types of other crates.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -14,45 +16,59 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 
-/// The payload with which a kill unwinds a green thread, and what an exiting greenlet leaves to its parent.
+/// The payload with which a kill unwinds a green thread. It is also what a greenlet that exits leaves to its parent.
 ///
-/// It travels by [`std::panic::resume_unwind`], so the panic hook never sees it. It can be caught with
-/// [`std::panic::catch_unwind`]; cleanup after that may wait.
+/// It travels by [`std::panic::resume_unwind`], so the panic hook never sees it. You can catch it with
+/// [`std::panic::catch_unwind`]. Cleanup after that may wait.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{GreenletExit, spawn, yield_now};
+/// use std::panic::catch_unwind;
+///
+/// let stubborn = spawn(|| catch_unwind(|| loop { yield_now() }).unwrap_err().is::<GreenletExit>());
+/// yield_now();
+/// stubborn.kill();
+/// assert!(stubborn.join().unwrap()); // it caught the exit, and returned
+/// ```
 #[doc(alias = "CancelledError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Error)]
 #[error("the green thread was killed")]
 pub struct GreenletExit;
 
-/// Raised in a greenlet that waits in the hub when somebody switches to it by hand.
+/// The payload that is raised in a greenlet that waits in the hub, if another one switches to it by hand.
 #[doc(alias = "InvalidSwitchError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("switched by hand into a greenlet that waits in the hub")]
 pub struct InvalidSwitch;
 
-/// Why a [`switch`](crate::greenlet::Greenlet::switch) or a throw came back without a value.
+/// The error of a [`switch`](crate::greenlet::Greenlet::switch) or a throw that brought no value back.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SwitchError {
-    /// The greenlet whose result would have been the value ended by [`GreenletExit`].
+    /// The greenlet whose result would have been the value was ended by a [`GreenletExit`].
     #[error("the greenlet exited")]
     Exit(GreenletExit),
-    /// The target waits for a value of another type; the value comes back.
+    /// The target waits for a value of another type. It contains the value that was sent.
     #[error("the target greenlet waits for a value of another type")]
     WrongType(Undelivered),
     /// The target has not started and there is no stack for it. It stays startable.
     #[error(transparent)]
     Stack(#[from] StackError),
-    /// The OS thread ends: a destructor of one of its thread-locals switches, or of a
-    /// [greenlet-local](crate::greenlet_local) of main. Nothing goes on there any more. What was sent is dropped.
+    /// The OS thread ends: the switch was in a destructor of one of its thread-locals, or of a
+    /// [greenlet-local](crate::greenlet_local) of main. No greenlet goes on there any more. The value that was sent is dropped.
     #[error("this OS thread ends: nothing is switched to any more")]
     Ending,
 }
 
-/// The value that was sent to a greenlet that waits for another type: in [`SwitchError::WrongType`].
+/// A value that was sent to a greenlet that waits for another type. It is in [`SwitchError::WrongType`].
 ///
-/// The error may go to other OS threads, which the value need not stand: it stays on the OS thread where it was sent, and only that one
-/// takes it. If the error is dropped there, so is the value; if it is dropped elsewhere, the value is dropped when that OS thread next
-/// refuses one, or ends.
+/// The error may go to other OS threads, but the value need not be `Send`: it stays on the OS thread where it was sent, and only
+/// that thread can take it. If you drop the error there, the value is dropped too. If you drop it elsewhere, the value is dropped
+/// when that OS thread next refuses one, or ends.
+///
+/// # Examples
 ///
 /// ```
 /// use greenloop::error::SwitchError;
@@ -86,11 +102,24 @@ impl Undelivered {
         Undelivered(key)
     }
 
-    /// The value.
+    /// Returns the value.
     ///
     /// # Errors
     ///
-    /// Itself, on another OS thread than that on which the value was sent.
+    /// Returns the error itself on an OS thread other than the one on which the value was sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::error::SwitchError;
+    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+    ///
+    /// let greenlet = Greenlet::new(|number: u32| number);
+    /// let any: &AnyGreenlet = &greenlet;
+    /// let Err(SwitchError::WrongType(refused)) = any.switch('a') else { unreachable!("it takes a number") };
+    /// let refused = std::thread::spawn(move || refused.into_inner().unwrap_err()).join().unwrap();
+    /// assert_eq!(*refused.into_inner().unwrap().downcast::<char>().unwrap(), 'a'); // here it was sent
+    /// ```
     pub fn into_inner(self) -> Result<Box<dyn Any>, Undelivered> {
         self.take().ok_or(self)
     }
@@ -118,7 +147,7 @@ impl fmt::Debug for Undelivered {
     }
 }
 
-/// Why [`set_parent`](crate::greenlet::AnyGreenlet::set_parent) left the parent as it was.
+/// The error of [`set_parent`](crate::greenlet::AnyGreenlet::set_parent). The parent is what it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ParentError {
@@ -232,18 +261,19 @@ impl From<PartialOutput> for io::Error {
     }
 }
 
-/// Why a green thread, or a job of a pool, left no value to [`join`](crate::JoinHandle::join).
+/// The error of [`join`](crate::JoinHandle::join): a green thread, or a job of a pool, left no value.
 ///
-/// Its text names the green thread and where it was spawned. [`io::Error`] takes it too, so that `?` works in a function of IO.
+/// Its text names the green thread and the place where it was spawned. An [`io::Error`] can be made of it, so `?` works in a
+/// function that returns [`io::Result`].
 ///
 /// # Examples
 ///
 /// ```
 /// use greenloop::Builder;
 ///
-/// let worker = Builder::new().name("worker").spawn(|| -> u32 { panic!("no ink") })?;
+/// let worker = Builder::new().name("worker").spawn(|| -> u32 { std::panic::resume_unwind(Box::new("no ink")) })?;
 /// let error = worker.join().unwrap_err();
-/// assert!(error.to_string().starts_with("green thread 'worker', spawned at src/error.rs:"));
+/// assert!(error.to_string().starts_with("green thread 'worker', spawned at "));
 /// assert!(error.to_string().ends_with(", panicked: no ink"));
 /// assert_eq!(*error.into_panic().downcast::<&str>().unwrap(), "no ink");
 /// # Ok::<(), std::io::Error>(())
@@ -308,17 +338,40 @@ impl Failure {
 impl UnwindSafe for JoinError {}
 
 impl JoinError {
-    /// Returns `true` if a kill ended it, or its OS thread did while it was parked.
+    /// Returns `true` if a kill ended the green thread, or if its OS thread ended while it was parked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| ());
+    /// task.kill();
+    /// assert!(task.join().unwrap_err().is_killed());
+    /// ```
     pub fn is_killed(&self) -> bool {
         matches!(self.0.cause, Cause::Killed)
     }
 
-    /// Returns `true` if a panic ended it, or an uncaught timeout or another payload.
+    /// Returns `true` if a panic, an uncaught timeout or another payload ended the green thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| std::panic::resume_unwind(Box::new("broken")));
+    /// assert!(task.join().unwrap_err().is_panic());
+    /// ```
     pub fn is_panic(&self) -> bool {
         matches!(self.0.cause, Cause::Panicked { .. })
     }
 
-    /// Why there was no stack to run it on, if that is why.
+    /// Returns the reason if there was no stack to run the green thread on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| ());
+    /// task.kill();
+    /// assert!(task.join().unwrap_err().stack_error().is_none()); // it was killed
+    /// ```
     pub fn stack_error(&self) -> Option<&StackError> {
         match &self.0.cause {
             Cause::Stack(error) => Some(error),
@@ -326,31 +379,61 @@ impl JoinError {
         }
     }
 
-    /// The green thread's name, if it had one.
+    /// Returns the green thread's name, if it had one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::Builder;
+    ///
+    /// let worker = Builder::new().name("worker").spawn(|| ())?;
+    /// worker.kill();
+    /// assert_eq!(worker.join().unwrap_err().name(), Some("worker"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }
 
-    /// Where it was spawned; `None` for what was no green thread, as a job of a [`ThreadPool`](crate::threadpool::ThreadPool).
+    /// Returns the place in the source where the green thread was spawned.
+    ///
+    /// It is `None` for what was not a green thread, such as a job of a [`ThreadPool`](crate::threadpool::ThreadPool).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| ());
+    /// let place = task.spawned_at();
+    /// task.kill();
+    /// assert_eq!(task.join().unwrap_err().spawned_at(), Some(place));
+    /// ```
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
         self.0.place
     }
 
-    /// What it panicked with.
+    /// Returns the payload of the panic.
     ///
     /// # Panics
     ///
-    /// If it did not: see [`try_into_panic`](JoinError::try_into_panic).
+    /// Panics if the green thread did not panic: see [`try_into_panic`](JoinError::try_into_panic).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let task = greenloop::spawn(|| std::panic::resume_unwind(Box::new("broken")));
+    /// let payload = task.join().unwrap_err().into_panic();
+    /// assert_eq!(payload.downcast_ref(), Some(&"broken"));
+    /// ```
     #[track_caller]
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
         self.try_into_panic().unwrap_or_else(|error| panic!("there is no payload of a panic: {error}"))
     }
 
-    /// What it panicked with.
+    /// Returns the payload of the panic, if there was one.
     ///
     /// # Errors
     ///
-    /// The error itself, if it did not panic.
+    /// Returns the error itself if the green thread did not panic.
     ///
     /// # Examples
     ///
@@ -363,8 +446,19 @@ impl JoinError {
         if self.is_panic() { Ok(self.into_payload()) } else { Err(self) }
     }
 
-    /// The payload, as [`std::thread::JoinHandle::join`] gives it: fit for [`std::panic::resume_unwind`]. That of a kill is
-    /// [`GreenletExit`], and without a stack it is the [`StackError`].
+    /// Returns the payload, as [`std::thread::JoinHandle::join`] gives it. You can give it to [`std::panic::resume_unwind`].
+    ///
+    /// The payload of a kill is [`GreenletExit`]. If there was no stack, it is the [`StackError`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{GreenletExit, spawn};
+    ///
+    /// let task = spawn(|| ());
+    /// task.kill();
+    /// assert!(task.join().unwrap_err().into_payload().is::<GreenletExit>());
+    /// ```
     pub fn into_payload(self) -> Box<dyn Any + Send + 'static> {
         match self.0.cause {
             Cause::Killed => Box::new(GreenletExit),
@@ -439,9 +533,22 @@ pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "Box<dyn Any>".to_owned())
 }
 
-/// A [`with_timeout`](crate::with_timeout) or a [`Timeout`](crate::Timeout) ran out.
+/// The error of a [`with_timeout`](crate::with_timeout) whose time ran out.
 ///
-/// It is also the payload with which the time limit unwinds what it interrupts.
+/// It is also the payload with which a time limit, this or a [`Timeout`](crate::Timeout), unwinds what it interrupts.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{Elapsed, Timeout, sleep};
+/// use std::panic::catch_unwind;
+/// use std::time::Duration;
+///
+/// let mut timeout = Timeout::new(Duration::from_millis(1));
+/// timeout.start().unwrap();
+/// let payload = catch_unwind(|| sleep(Duration::from_secs(60))).unwrap_err();
+/// assert!(payload.is::<Elapsed>());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the time limit of {limit:?} is over")]
 pub struct Elapsed {
@@ -607,7 +714,7 @@ impl fmt::Display for Parked {
     }
 }
 
-/// What a [server](crate::server) tells its hook; it goes on all the same.
+/// An error that a [server](crate::server) gives to its `on_error` hook. The server goes on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServerError<A> {

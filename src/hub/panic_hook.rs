@@ -7,25 +7,25 @@ use std::sync::Once;
 use crate::error::GreenThread;
 use crate::fiber::existing_thread;
 
-/// Lets each panic in a green thread say in which: a line before what the present panic hook prints, on standard error, with its name
-/// and the place where it was spawned.
+/// Lets the report of each panic name the green thread.
 ///
-/// std names the OS thread, which all green threads of a hub have in common: `thread 'main' panicked`. The line is
+/// std's report names the OS thread, which all green threads of a hub have in common: `thread 'main' panicked`. After this call,
+/// a line like this one comes before it on standard error, if the panic is in a green thread:
 ///
 /// ```text
 /// green thread 'worker', spawned at src/main.rs:7:5, panics:
 /// ```
 ///
-/// and then comes the hook that was installed before. It is for the whole process, and a second call does nothing. A hook that is
-/// set later by [`std::panic::set_hook`] takes its place; one that would write such a line itself asks [`current`](crate::current).
-/// Panics elsewhere are told as before.
+/// Then the panic hook runs that was installed before. Panics elsewhere are reported as before. The hook is for the whole
+/// process, and a second call does nothing. A hook that is set later by [`std::panic::set_hook`] takes its place; if you want
+/// such a line in a hook of your own, ask [`current`](crate::current).
 ///
-/// Without it a joined green thread's [`JoinError`](crate::JoinError) names it all the same, and so does the hook of
-/// [`set_uncaught_hook`](super::set_uncaught_hook) where nobody joins.
+/// You can do without it: a [`JoinError`](crate::JoinError) names the green thread that was joined, and the hook of
+/// [`set_uncaught_hook`](super::set_uncaught_hook) names one that was not.
 ///
 /// # Panics
 ///
-/// While the calling thread panics, as [`std::panic::set_hook`] does.
+/// Panics while the calling thread panics, as [`std::panic::set_hook`] does.
 ///
 /// # Examples
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::record::TaskId;
 use crate::fiber;
 
-/// A green thread as it sees itself: what [`current`] returns.
+/// A green thread as it sees itself. [`current`] returns it.
 #[derive(Debug, Clone)]
 pub struct Current {
     id: TaskId,
@@ -14,11 +14,11 @@ pub struct Current {
     place: &'static Location<'static>,
 }
 
-/// Returns the green thread that calls, and `None` in the main greenlet, on an OS thread that never used greenloop, and in a
-/// [greenlet](crate::greenlet) made by hand.
+/// Returns the green thread that is running.
 ///
-/// Never yields, and may be called anywhere, in a panic hook too. [`std::thread::current`] is the OS thread that all green threads of a
-/// hub have in common.
+/// It is `None` in the main greenlet, on an OS thread that never used greenloop, and in a [greenlet](crate::greenlet) made by
+/// hand. The call never yields, and may be made anywhere, in a panic hook too. [`std::thread::current`] returns the OS thread,
+/// which all green threads of a hub have in common.
 ///
 /// # Examples
 ///
@@ -43,17 +43,47 @@ pub fn current() -> Option<Current> {
 }
 
 impl Current {
-    /// Returns the number that its [`JoinHandle::id`](crate::JoinHandle::id) has too.
+    /// Returns the green thread's number, which its [`JoinHandle::id`](crate::JoinHandle::id) returns too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{current, spawn};
+    ///
+    /// let task = spawn(|| current().unwrap().id());
+    /// let id = task.id();
+    /// assert_eq!(task.join().unwrap(), id);
+    /// ```
     pub fn id(&self) -> TaskId {
         self.id
     }
 
-    /// Returns the name given by [`Builder::name`](crate::Builder::name).
+    /// Returns the name given by [`Builder::name`](crate::Builder::name), if any.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, current};
+    ///
+    /// let worker = Builder::new().name("worker").spawn(|| current().unwrap().name().map(str::to_owned))?;
+    /// assert_eq!(worker.join().unwrap().as_deref(), Some("worker"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Returns the place where it was spawned.
+    /// Returns the place in the source where the green thread was spawned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{current, spawn};
+    ///
+    /// let task = spawn(|| current().unwrap().spawned_at());
+    /// let place = task.spawned_at();
+    /// assert_eq!(task.join().unwrap(), place);
+    /// ```
     pub fn spawned_at(&self) -> &'static Location<'static> {
         self.place
     }

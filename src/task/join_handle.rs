@@ -70,9 +70,11 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// - One that [`is_killed`](JoinError::is_killed) if a kill ended it, or if its OS thread ended while it was parked.
-    /// - One that [`is_panic`](JoinError::is_panic), with the payload, if it panicked.
-    /// - One with a [`stack_error`](JoinError::stack_error) if there was no stack to run it on.
+    /// Returns a [`JoinError`] if the green thread left no value. These of its methods tell why:
+    ///
+    /// - [`is_killed`](JoinError::is_killed): a kill ended it, or its OS thread ended while it was parked.
+    /// - [`is_panic`](JoinError::is_panic): it panicked. The error contains the payload.
+    /// - [`stack_error`](JoinError::stack_error): there was no stack to run it on.
     ///
     /// # Panics
     ///
@@ -83,6 +85,10 @@ impl<T> JoinHandle<T> {
     /// ```
     /// let answer = greenloop::spawn(|| 6 * 7);
     /// assert_eq!(answer.join().unwrap(), 42);
+    ///
+    /// let killed = greenloop::spawn(|| 6 * 7);
+    /// killed.kill();
+    /// assert!(killed.join().unwrap_err().is_killed());
     /// ```
     #[doc(alias("successful", "value", "exception", "exc_info", "get", "result"))]
     #[inline]
@@ -248,8 +254,8 @@ impl<T> JoinHandle<T> {
 
     /// Raises `payload` in the green thread where it is parked, and does not wait. Returns `true` if the green thread has ended.
     ///
-    /// If the green thread does not catch the payload, [`join`](JoinHandle::join) returns it in a [`JoinError`] that
-    /// [`is_panic`](JoinError::is_panic). This is gevent's `kill(exception)`.
+    /// If the green thread does not catch the payload, it counts as panicked with it: [`join`](JoinHandle::join) returns it in a
+    /// [`JoinError`]. This is gevent's `kill(exception)`.
     ///
     /// # Examples
     ///
@@ -257,7 +263,7 @@ impl<T> JoinHandle<T> {
     /// let task = greenloop::spawn(|| loop { greenloop::yield_now() });
     /// greenloop::yield_now();
     /// task.kill_with(Box::new("too slow"));
-    /// let payload = task.join().unwrap_err().into_payload();
+    /// let payload = task.join().unwrap_err().into_panic();
     /// assert_eq!(payload.downcast_ref(), Some(&"too slow"));
     /// ```
     pub fn kill_with(&self, payload: Box<dyn Any + Send>) -> bool {
