@@ -18,12 +18,12 @@ use crate::sys::clock::Time;
 /// An open file: [`std::fs::File`], whose operations let other green threads run while they wait.
 ///
 /// It is shared by reference, and [`Read`], [`Write`], [`Seek`] and [`FileExt`] work on `&File` too. A pipe, a terminal or a
-/// device works as well; nobody waits for those on another OS thread, and they stay in the mode in which they came. See
-/// [the module](crate::fs) for what a kill does.
+/// device works as well: no OS thread waits for it, and it stays in the mode in which it came. See [the module](crate::fs) for what
+/// a kill does.
 ///
-/// Each read and write of a regular file is a trip to another OS thread, a hundred times as dear as the system call itself, or a
-/// turn of the hub with io_uring: [`BufReader`](io::BufReader) and [`BufWriter`](io::BufWriter) save as many as they save
-/// elsewhere, and more.
+/// Each read and write of a regular file is a trip to another OS thread, which costs a hundred times as much as the system call, or,
+/// with io_uring, a turn of the hub. So [`BufReader`](io::BufReader) and [`BufWriter`](io::BufWriter) pay even more than
+/// elsewhere.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! For those who come from elsewhere: what each call is called here, and what is different.
+//! For readers who come from elsewhere: the name of each call here, and what is different.
 //!
 //! - [From gevent](from_gevent), and from Python's greenlet.
 //! - [From other Python](from_python): threading, multiprocessing, concurrent.futures, asyncio, queue, selectors.

@@ -1,4 +1,4 @@
-//! Networking: std's types and std's words, with a green thread that waits where std's block the OS thread.
+//! Networking with std's types and names: where std's block the OS thread, these make only the green thread wait.
 //!
 //! [`TcpStream`], [`TcpListener`], [`UdpSocket`] and the types of [`unix`] have the methods, signatures and errors of the
 //! types of the same name in [`std::net`] and [`std::os::unix::net`]. They are shared by reference, convert from and into
@@ -25,18 +25,18 @@
 //! # Waiting
 //!
 //! A call that cannot go on parks its green thread until the socket is ready, the timeout of the socket is over, or the
-//! socket is closed by `close`. Several may wait for one socket: those that read take turns in order of arrival, as do
-//! those that write. A kill, or the end of an enclosing [`with_timeout`](crate::with_timeout), ends any wait by unwinding;
-//! what the call had not begun to transfer is still there for the next one.
+//! socket is closed by `close`. Several green threads may wait for one socket: readers take turns in order of arrival, and so do
+//! writers. A kill, or the end of an enclosing [`with_timeout`](crate::with_timeout), ends any wait by unwinding;
+//! bytes that the call had not begun to transfer are still there for the next call.
 //!
-//! On [io_uring](crate::hub::Driver::IoUring) the kernel itself does much of that: it receives, sends, accepts and connects. Then a kill
-//! or a time limit ends the wait as soon as the kernel has given that up. If it has been done by then, the call returns what it gave,
-//! and the kill or limit is raised by the next wait.
+//! On [io_uring](crate::hub::Driver::IoUring) the kernel itself receives, sends, accepts and connects in many cases. Then a kill or a time
+//! limit ends the wait as soon as the kernel has cancelled the operation. If the operation was done by then, the call returns its result,
+//! and the next wait raises the kill or the limit.
 //!
 //! # Names
 //!
 //! A numeric address is used as it is. Any other name is looked up by `getaddrinfo` on an OS thread of a pool, while the
-//! green thread waits: see [`ToSocketAddrs`], [`lookup_host`], and [`set_lookup`] for a cache or a resolver of one's own.
+//! green thread waits: see [`ToSocketAddrs`], [`lookup_host`], and [`set_lookup`] for a cache or a resolver of your own.
 //!
 //! # Differences from std
 //!

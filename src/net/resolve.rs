@@ -8,8 +8,8 @@ use std::{option, slice, vec};
 
 use crate::threadpool::ThreadPool;
 
-/// What stands for one or more socket addresses: [`std::net::ToSocketAddrs`], for the same types and with the same errors,
-/// but with a lookup that leaves the OS thread to others.
+/// Types that stand for one or more socket addresses: [`std::net::ToSocketAddrs`], for the same types and with the same errors,
+/// but with a lookup that does not block the OS thread.
 ///
 /// The impls for addresses, and for strings that are numeric addresses, never yield. The others [look the name
 /// up](lookup_host), for which the calling green thread yields.
@@ -35,7 +35,7 @@ pub trait ToSocketAddrs {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a string that is no address with a port; what the lookup says otherwise.
+    /// `InvalidInput` for a string that is no address with a port; otherwise those of the lookup.
     ///
     /// # Examples
     ///
@@ -49,7 +49,7 @@ pub trait ToSocketAddrs {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter>;
 }
 
-/// What [`set_lookup`] sets: from a host and a port to addresses.
+/// A function from a host and a port to addresses, for [`set_lookup`].
 pub type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 static LOOKUP: RwLock<Option<Arc<Lookup>>> = RwLock::new(None);
@@ -59,7 +59,7 @@ const LOOKUPS: usize = 64;
 
 static RESOLVERS: ThreadPool = ThreadPool::new(LOOKUPS);
 
-/// Looks a host up, with its port: `"localhost:80"`, `("localhost", 80)`, or whatever else [`ToSocketAddrs`] takes.
+/// Looks up a host with its port: `"localhost:80"`, `("localhost", 80)`, or anything else that [`ToSocketAddrs`] takes.
 ///
 /// The calling green thread yields unless the address is numeric, and is ready again when the answer is there. A kill or an
 /// enclosing [`with_timeout`](crate::with_timeout) ends the wait at once.
@@ -81,9 +81,10 @@ pub fn lookup_host(host: impl ToSocketAddrs) -> io::Result<impl Iterator<Item = 
     host.to_socket_addrs()
 }
 
-/// Looks `host` up by the system's `getaddrinfo`, whatever [`set_lookup`] has set.
+/// Looks up `host` by the system's `getaddrinfo`, even if [`set_lookup`] has set something else.
 ///
-/// It runs on an OS thread, up to 64 at a time and further ones in order of arrival, while the calling green thread yields.
+/// The lookup runs on an OS thread while the calling green thread yields. Up to 64 run at a time; further ones wait in order of
+/// arrival.
 /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait at once; the system's lookup runs on, and its
 /// answer is dropped.
 ///
@@ -104,10 +105,11 @@ pub fn system_lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     RESOLVERS.try_unblock(look_up)?
 }
 
-/// Has every name of the process looked up by `lookup`, or with `None` by [`system_lookup`] again; returns what was set
-/// before. It is the place for a cache, for names of one's own, and for a resolver that speaks DNS itself.
+/// Sets how every name of the process is looked up: by `lookup`, or with `None` by [`system_lookup`]. Returns the earlier setting.
 ///
-/// `lookup` runs on the green thread that needs the addresses, and may wait. It gets no numeric address.
+/// Use it for a cache, for names of your own, or for a resolver that speaks DNS itself.
+///
+/// `lookup` runs on the green thread that needs the addresses, and may wait. It is not called for numeric addresses.
 ///
 /// # Examples
 ///

@@ -159,7 +159,7 @@ macro_rules! common {
 
         /// Closes the socket while others may still hold it. Does not yield.
         ///
-        /// Whoever waits for it is made ready, and gets EBADF, as does every later call. The peer sees the end of the
+        /// Green threads that wait for it get EBADF, as does every later call. The peer sees the end of the
         /// connection unless there are clones of the socket.
         ///
         /// # Errors
@@ -358,7 +358,7 @@ macro_rules! transfer {
             Ok(())
         }
 
-        /// How long a call that reads waits at most. Does not yield.
+        /// Returns how long a call that reads waits at most. Does not yield.
         ///
         /// # Errors
         ///
@@ -376,7 +376,7 @@ macro_rules! transfer {
             Ok(self.source.timeout(Direction::Read))
         }
 
-        /// How long a call that writes waits at most. Does not yield.
+        /// Returns how long a call that writes waits at most. Does not yield.
         ///
         /// # Errors
         ///
@@ -416,7 +416,7 @@ macro_rules! option {
             self.source.get_ref().$set(value)
         }
 
-        #[doc = concat!("Tells ", $what, ". Does not yield.")]
+        #[doc = concat!("Returns ", $what, ". Does not yield.")]
         ///
         /// # Errors
         ///

@@ -15,10 +15,10 @@ use crate::io::socket::Accept;
 /// Takes connections of TCP: [`std::net::TcpListener`], whose [`accept`](TcpListener::accept) lets other green threads run.
 ///
 /// It stops listening when it is dropped. It may be shared by reference, by [clones](TcpListener::try_clone), and with other
-/// processes: whoever comes first takes a connection, and the others go on waiting.
+/// processes: each connection goes to one of those that wait, and the others go on waiting.
 ///
-/// Its descriptor is O_NONBLOCK while a `TcpListener` holds it, and is made what it was before by the conversion of the
-/// last one into something else.
+/// Its descriptor is O_NONBLOCK while a `TcpListener` holds it, and gets its
+/// earlier mode back when the last one is converted into something else.
 ///
 /// # Examples
 ///
@@ -65,7 +65,7 @@ impl TcpListener {
         Ok(TcpListener { source: Source::new(inner), listening: Listening::default() })
     }
 
-    /// The address at which it listens. Does not yield.
+    /// Returns the address at which it listens. Does not yield.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl TcpListener {
         self.source.get_ref().local_addr()
     }
 
-    /// Takes the next connection, and tells whom it is from.
+    /// Accepts the next connection. Returns it with the address of the peer.
     ///
     /// The calling green thread yields until there is one; several take turns in order of arrival. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends the wait, and no connection is lost by it: on io_uring one that comes at that moment

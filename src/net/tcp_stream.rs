@@ -47,11 +47,11 @@ impl TcpStream {
 
     /// Opens a connection.
     ///
-    /// If `addr` stands for several addresses, one after the other is tried until one connects, the families of IP by turns.
-    /// The next begins when one has failed, or after 250 ms beside it: the first that connects wins ("happy eyeballs").
+    /// If `addr` stands for several addresses, they are tried in turn, IPv4 and IPv6 alternating. The next attempt begins when one
+    /// has failed, or after 250 ms while it still runs. The first that connects wins ("happy eyeballs").
     ///
-    /// The calling green thread yields for the lookup of a name and until a connection stands. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) gives the attempts up.
+    /// The calling green thread yields during the lookup of a name and until a connection is made. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the attempts.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ impl TcpStream {
     /// Opens a connection to one address within `timeout`. For names, and for several addresses, there is
     /// [`connect_within`](TcpStream::connect_within).
     ///
-    /// The calling green thread yields until the connection stands. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) gives the attempt up.
+    /// The calling green thread yields until the connection is made. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the attempt.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl TcpStream {
         connect::within(addr, timeout)
     }
 
-    /// The address of the other end. Does not yield.
+    /// Returns the address of the other end. Does not yield.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl TcpStream {
         self.source.get_ref().peer_addr()
     }
 
-    /// The address of this end. Does not yield.
+    /// Returns the address of this end. Does not yield.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl TcpStream {
 
     /// Ends the reading half, the writing half, or both, for all handles on the connection. Does not yield.
     ///
-    /// Whoever waits for what is ended is made ready: a read gets 0 bytes, a write `BrokenPipe`.
+    /// Waits for the ended half end too: a read gets 0 bytes, a write `BrokenPipe`.
     ///
     /// # Errors
     ///
@@ -256,7 +256,7 @@ let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
         self.source.get_ref().set_quickack(quickack)
     }
 
-    /// Whether segments are acknowledged at once (TCP_QUICKACK). Does not yield.
+    /// Returns `true` if segments are acknowledged at once (TCP_QUICKACK). Does not yield.
     ///
     /// # Errors
     ///

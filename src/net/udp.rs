@@ -56,7 +56,7 @@ impl UdpSocket {
         Ok(UdpSocket { source: Source::new(inner) })
     }
 
-    /// Receives a datagram, and tells whom it is from. What does not fit into `buf` is lost.
+    /// Receives a datagram. Returns its length and the sender's address. Bytes that do not fit into `buf` are lost.
     ///
     /// The calling green thread yields until there is one. A kill or an enclosing [`with_timeout`](crate::with_timeout)
     /// ends the wait, and no datagram is lost by it.
@@ -132,7 +132,7 @@ impl UdpSocket {
         self.source.run(SendTo { buffer: buf, address: address.into() })
     }
 
-    /// The address to which the socket is [connected](UdpSocket::connect). Does not yield.
+    /// Returns the address to which the socket is [connected](UdpSocket::connect). Does not yield.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl UdpSocket {
         self.source.get_ref().peer_addr()
     }
 
-    /// The socket's own address. Does not yield.
+    /// Returns the socket's own address. Does not yield.
     ///
     /// # Errors
     ///

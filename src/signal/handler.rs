@@ -119,12 +119,12 @@ fn run(handler: &dyn Fn()) {
 /// Raises [`Interrupted`] in the main greenlet of this OS thread whenever `signal` comes: where it waits, or at its next wait.
 /// With SIGINT, this is the KeyboardInterrupt of Python and gevent.
 ///
-/// It unwinds, so destructors run, and [`catch_unwind`](std::panic::catch_unwind) tells what came. If nobody catches it, the program
-/// ends, with exit status 101.
+/// It unwinds, so destructors run, and [`catch_unwind`](std::panic::catch_unwind) returns the `Interrupted`. If nothing catches it, the
+/// program ends with exit status 101.
 ///
-/// Ask for it: without that, Ctrl-C ends the process at once, as it does for every program that is not in Python. A library that
-/// took the signal unasked would leave a main greenlet that computes, or is inside a C library, with no way to be stopped, and
-/// change the status that a shell sees.
+/// greenloop does not do this by itself: unless you ask for it, Ctrl-C ends the process at once, as it does for every program that is
+/// not written in Python. If the library took the signal unasked, a main greenlet that computes, or is inside a C library, could not be
+/// stopped, and a shell would see another exit status.
 ///
 /// # Errors
 ///

@@ -163,7 +163,7 @@ impl UnixDatagram {
         self.source.get_ref().connect_addr(socket_addr)
     }
 
-    /// The socket's own address. Does not yield.
+    /// Returns the socket's own address. Does not yield.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl UnixDatagram {
         self.source.get_ref().local_addr()
     }
 
-    /// The address to which the socket is [connected](UnixDatagram::connect). Does not yield.
+    /// Returns the address to which the socket is [connected](UnixDatagram::connect). Does not yield.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl UnixDatagram {
         self.source.get_ref().peer_addr()
     }
 
-    /// Receives a datagram, and tells whom it is from. What does not fit into `buf` is lost.
+    /// Receives a datagram. Returns its length and the sender's address. Bytes that do not fit into `buf` are lost.
     ///
     /// The calling green thread yields until there is one. A kill or an enclosing [`with_timeout`](crate::with_timeout)
     /// ends the wait, and no datagram is lost by it.
@@ -223,7 +223,7 @@ impl UnixDatagram {
         Ok((count, address.to_unix()?))
     }
 
-    /// Receives a datagram. What does not fit into `buf` is lost.
+    /// Receives a datagram. Returns its length. Bytes that do not fit into `buf` are lost.
     ///
     /// The calling green thread yields as in [`recv_from`](UnixDatagram::recv_from).
     ///
@@ -329,7 +329,7 @@ impl UnixDatagram {
 
     /// Ends receiving, sending, or both, for all handles on the socket. Does not yield.
     ///
-    /// Whoever waits for what is ended is made ready: receiving gets 0 bytes, sending `BrokenPipe`.
+    /// Waits for the ended half end too: receiving gets 0 bytes, sending `BrokenPipe`.
     ///
     /// # Errors
     ///

@@ -18,8 +18,8 @@ use crate::net::socket::{Listening, adopt};
 /// It stops listening when it is dropped, which leaves its path in place, as std does. It may be shared by reference, by
 /// [clones](UnixListener::try_clone), and with other processes.
 ///
-/// Its descriptor is O_NONBLOCK while a `UnixListener` holds it, and is made what it was before by the conversion of the
-/// last one into something else.
+/// Its descriptor is O_NONBLOCK while a `UnixListener` holds it, and gets its
+/// earlier mode back when the last one is converted into something else.
 ///
 /// # Examples
 ///
@@ -92,7 +92,7 @@ impl UnixListener {
         Ok(UnixListener { source: Source::new(inner), listening: Listening::default() })
     }
 
-    /// Takes the next connection, and tells whom it is from: mostly from an unnamed address.
+    /// Accepts the next connection. Returns it with the address of the peer, which is mostly unnamed.
     ///
     /// The calling green thread yields until there is one; several take turns in order of arrival. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends the wait, and no connection is lost by it: on io_uring one that comes at that moment
@@ -142,7 +142,7 @@ impl UnixListener {
         Incoming { listener: self }
     }
 
-    /// The address at which it listens. Does not yield.
+    /// Returns the address at which it listens. Does not yield.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Sockets of the Unix domain: [`std::os::unix::net`]'s types and words, with a green thread that waits where std's block
-//! the OS thread.
+//! Sockets of the Unix domain with the types and names of [`std::os::unix::net`]: where std's block the OS thread, these make only the
+//! green thread wait.
 //!
 //! ```
 //! use std::io::{Read, Write};

@@ -56,7 +56,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// `NotFound` if nothing is at the path, `ConnectionRefused` if nobody listens there, `InvalidInput` for a path that is
+    /// `NotFound` if nothing is at the path, `ConnectionRefused` if no listener is there, `InvalidInput` for a path that is
     /// too long.
     ///
     /// # Examples
@@ -127,7 +127,7 @@ impl UnixStream {
         Ok((UnixStream::connected(Source::new(one)), UnixStream::connected(Source::new(other))))
     }
 
-    /// The address of this end. Does not yield.
+    /// Returns the address of this end. Does not yield.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl UnixStream {
         self.source.get_ref().local_addr()
     }
 
-    /// The address of the other end. Does not yield.
+    /// Returns the address of the other end. Does not yield.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl UnixStream {
 
     /// Ends the reading half, the writing half, or both, for all handles on the connection. Does not yield.
     ///
-    /// Whoever waits for what is ended is made ready: a read gets 0 bytes, a write `BrokenPipe`.
+    /// Waits for the ended half end too: a read gets 0 bytes, a write `BrokenPipe`.
     ///
     /// # Errors
     ///
