@@ -16,23 +16,84 @@ use crate::net::{ToSocketAddrs, UdpSocket};
 /// The longest datagram that there is.
 const LONGEST: usize = 65_536;
 
-/// Where datagrams come in: [`UdpSocket`], [`UnixDatagram`], and types of one's own that pass the calls on.
+/// A source of datagrams: [`UdpSocket`], [`UnixDatagram`], and types of your own that pass the calls on.
+///
+/// # Examples
+///
+/// A socket that counts the bytes that come in:
+///
+/// ```
+/// use greenloop::net::UdpSocket;
+/// use greenloop::server::{DatagramServer, DatagramSocket};
+/// use std::net::SocketAddr;
+/// use std::{cell::Cell, io, rc::Rc};
+///
+/// struct Counted(UdpSocket, Rc<Cell<usize>>);
+///
+/// impl DatagramSocket for Counted {
+///     type Address = SocketAddr;
+///
+///     fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+///         let (length, peer) = self.0.recv_from(buffer)?;
+///         self.1.set(self.1.get() + length);
+///         Ok((length, peer))
+///     }
+///
+///     fn local_addr(&self) -> io::Result<SocketAddr> {
+///         self.0.local_addr()
+///     }
+/// }
+///
+/// let count = Rc::new(Cell::new(0));
+/// let socket = Counted(UdpSocket::bind("127.0.0.1:0")?, Rc::clone(&count));
+/// let server = DatagramServer::new(socket).handle(|socket, _datagram, peer| socket.0.send_to(b"ok", peer).map(drop));
+/// server.start()?;
+/// let client = UdpSocket::bind("127.0.0.1:0")?;
+/// client.send_to(b"hello", server.local_addr()?)?;
+/// client.recv_from(&mut [0; 2])?;
+/// assert_eq!(count.get(), 5);
+/// # Ok::<(), io::Error>(())
+/// ```
 pub trait DatagramSocket {
     /// The address of either end.
     type Address: Clone + 'static;
 
-    /// Waits for the next datagram.
+    /// Waits for the next datagram. Returns its length and the sender's address.
     ///
     /// # Errors
     ///
-    /// EBADF, EINVAL and ENOTSOCK end the server; after others it tries again.
+    /// EBADF, EINVAL and ENOTSOCK end the server; after other errors it tries again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::UdpSocket;
+    /// use greenloop::server::DatagramSocket;
+    ///
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// let address = DatagramSocket::local_addr(&socket)?;
+    /// socket.send_to(b"hello", address)?;
+    /// assert_eq!(DatagramSocket::recv_from(&socket, &mut [0; 64])?, (5, address));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Self::Address)>;
 
-    /// Where it receives.
+    /// Returns the address at which it receives.
     ///
     /// # Errors
     ///
     /// Those of `getsockname`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::UdpSocket;
+    /// use greenloop::server::DatagramSocket;
+    ///
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// assert!(DatagramSocket::local_addr(&socket)?.ip().is_loopback());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn local_addr(&self) -> io::Result<Self::Address>;
 }
 
@@ -79,7 +140,8 @@ macro_rules! pass_on {
 
 pass_on!(&D, Arc<D>, Rc<D>, Box<D>);
 
-/// A server of datagrams, before it has its handler: where it receives, and its settings. gevent's `DatagramServer`.
+/// A server of datagrams under construction: its socket and its settings. [`handle`](DatagramServer::handle) makes the [`Server`] of it.
+/// This is gevent's `DatagramServer`.
 ///
 /// # Examples
 ///
@@ -99,7 +161,7 @@ pass_on!(&D, Arc<D>, Rc<D>, Box<D>);
 /// server.stop(Duration::from_secs(1));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[must_use = "it serves nobody before `handle`"]
+#[must_use = "it serves only after `handle`"]
 pub struct DatagramServer<D: DatagramSocket = UdpSocket> {
     socket: D,
     limit: usize,
@@ -108,30 +170,40 @@ pub struct DatagramServer<D: DatagramSocket = UdpSocket> {
 }
 
 impl DatagramServer {
-    /// A server at an address of UDP; port 0 is a free one. See [`UdpSocket::bind`].
+    /// Creates a server at an address of UDP. Port 0 stands for a free port. See [`UdpSocket::bind`].
     ///
     /// # Errors
     ///
-    /// Of kind `AddrInUse` if another receives there, `InvalidInput` if `addr` is no address; those of the lookup of a name.
+    /// Of kind `AddrInUse` if another socket has the address, `InvalidInput` if `addr` is no address; those of the lookup of a name.
     ///
     /// # Examples
     ///
-    /// See [`DatagramServer`].
+    /// ```
+    /// use greenloop::server::DatagramServer;
+    ///
+    /// let server = DatagramServer::bind("127.0.0.1:0")?.handle(|_socket, _datagram, _peer| Ok(()));
+    /// let taken = DatagramServer::bind(server.local_addr()?).unwrap_err();
+    /// assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<DatagramServer> {
         Ok(DatagramServer::new(UdpSocket::bind(addr)?))
     }
 }
 
 impl<D: DatagramSocket + 'static> DatagramServer<D> {
-    /// A server of the datagrams of `socket`.
+    /// Creates a server of the datagrams of `socket`.
     ///
     /// # Examples
     ///
     /// ```
     /// use greenloop::{net::unix::UnixDatagram, server::DatagramServer};
     ///
-    /// let (_client, socket) = UnixDatagram::pair()?;
-    /// let server = DatagramServer::new(socket).handle(|_socket, _datagram, _peer| Ok(()));
+    /// let (client, socket) = UnixDatagram::pair()?;
+    /// let server = DatagramServer::new(socket).handle(|socket, datagram, _peer| socket.send(&datagram).map(drop));
+    /// server.start()?;
+    /// client.send(b"hello")?;
+    /// assert_eq!(client.recv(&mut [0; 64])?, 5);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "set_listener")]
@@ -139,13 +211,29 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
         DatagramServer { socket, limit: usize::MAX, hook: Rc::new(uncaught), stopping: Stopping::new() }
     }
 
-    /// Lets at most `datagrams` be handled at a time; none is received meanwhile, and the kernel drops what its buffer
-    /// cannot hold. Without it there is no limit.
+    /// Sets how many datagrams are handled at a time. By default there is no limit.
+    ///
+    /// While that many handlers run, no datagram is received, and the kernel drops those that its buffer cannot hold.
     ///
     /// # Examples
     ///
     /// ```
-    /// let server = greenloop::server::DatagramServer::bind("127.0.0.1:0")?.limit(100);
+    /// use greenloop::{net::UdpSocket, server::DatagramServer};
+    ///
+    /// let server = DatagramServer::bind("127.0.0.1:0")?.limit(1).handle(|socket, datagram, peer| {
+    ///     greenloop::yield_now(); // and still no other handler runs
+    ///     socket.send_to(&datagram, peer).map(drop)
+    /// });
+    /// server.start()?;
+    /// let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// for number in 0..3 {
+    ///     client.send_to(&[number], server.local_addr()?)?;
+    /// }
+    /// for number in 0..3 {
+    ///     let mut answer = [0];
+    ///     client.recv(&mut answer)?;
+    ///     assert_eq!(answer, [number]);
+    /// }
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias("pool", "set_spawn"))]
@@ -154,30 +242,71 @@ impl<D: DatagramSocket + 'static> DatagramServer<D> {
         self
     }
 
-    /// Has `hook` told what goes wrong: see [`StreamServer::on_error`](crate::server::StreamServer::on_error).
+    /// Sets a function that is called with each error: see [`StreamServer::on_error`](crate::server::StreamServer::on_error).
     ///
     /// # Examples
     ///
     /// ```
-    /// let server = greenloop::server::DatagramServer::bind("127.0.0.1:0")?.on_error(|error| eprintln!("{error}"));
-    /// # Ok::<(), std::io::Error>(())
+    /// use greenloop::{channel, net::UdpSocket, server::DatagramServer};
+    /// use std::io;
+    ///
+    /// let (sender, errors) = channel::unbounded();
+    /// let server = DatagramServer::bind("127.0.0.1:0")?
+    ///     .on_error(move |error| sender.send(error.to_string()).unwrap())
+    ///     .handle(|_socket, _datagram, _peer| Err(io::Error::other("the disk is full")));
+    /// server.start()?;
+    /// UdpSocket::bind("127.0.0.1:0")?.send_to(b"hello", server.local_addr()?)?;
+    /// assert!(errors.recv().unwrap().contains("the disk is full"));
+    /// # Ok::<(), io::Error>(())
     /// ```
     pub fn on_error(mut self, hook: impl Fn(ServerError<D::Address>) + 'static) -> DatagramServer<D> {
         self.hook = Rc::new(hook);
         self
     }
 
-    /// What will stop the server from other OS threads, and tells handlers that it stops: see [`Stopper`].
+    /// Returns a [`Stopper`], which stops the server from other OS threads and tells handlers that it stops.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::DatagramServer;
+    /// use std::time::Duration;
+    ///
+    /// let server = DatagramServer::bind("127.0.0.1:0")?;
+    /// let stopper = server.stopper();
+    /// let server = server.handle(|_socket, _datagram, _peer| Ok(()));
+    /// server.start()?;
+    /// std::thread::spawn({ let stopper = stopper.clone(); move || stopper.stop(Duration::from_secs(1)) });
+    /// stopper.wait();
+    /// assert!(server.start().is_err()); // it has been stopped
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stopper(&self) -> Stopper {
         self.stopping.stopper()
     }
 
-    /// Makes the server: `handler` is called with the socket, for answers, with each datagram and its peer's address, in a
-    /// green thread of its own.
+    /// Sets the handler, and returns the server.
+    ///
+    /// For each datagram, `handler` runs in a green thread of its own. It gets the socket, to answer, the datagram, and the sender's
+    /// address. Nothing is received before [`Server::start`] or [`Server::serve_forever`].
     ///
     /// # Examples
     ///
-    /// See [`DatagramServer`].
+    /// ```
+    /// use greenloop::{net::UdpSocket, server::DatagramServer};
+    ///
+    /// let server = DatagramServer::bind("127.0.0.1:0")?.handle(|socket, mut datagram, peer| {
+    ///     datagram.reverse();
+    ///     socket.send_to(&datagram, peer).map(drop)
+    /// });
+    /// server.start()?;
+    /// let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// client.send_to(b"abc", server.local_addr()?)?;
+    /// let mut answer = [0; 3];
+    /// client.recv(&mut answer)?;
+    /// assert_eq!(&answer, b"cba");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "set_handle")]
     pub fn handle(
         self,

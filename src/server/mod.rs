@@ -1,4 +1,4 @@
-//! Servers: a green thread for each connection, or for each datagram. gevent's `gevent.server`.
+//! Servers: a green thread for each connection, or for each datagram. This is gevent's `gevent.server`.
 //!
 //! [`StreamServer`] takes connections of TCP and of Unix sockets, [`DatagramServer`] datagrams of UDP and of Unix sockets. Each is
 //! bound, set up by its methods, and becomes a [`Server`] by [`handle`](StreamServer::handle).
@@ -14,7 +14,7 @@
 //!     stream.read_to_string(&mut text)?;
 //!     stream.write_all(text.to_uppercase().as_bytes())
 //! });
-//! server.start()?; // a program that does nothing else: `server.serve_forever()`
+//! server.start()?; // or `server.serve_forever()`, in a program that does nothing else
 //!
 //! let mut client = TcpStream::connect(server.local_addr()?)?;
 //! client.write_all(b"hello")?;
@@ -24,17 +24,18 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! # When there is too much
+//! # Overload
 //!
-//! With a [`limit`](StreamServer::limit), no connection is accepted while as many handlers run: those to come wait in the
-//! kernel's [backlog](StreamServer::backlog), and then elsewhere. When accepting fails, for instance because the process has no
-//! descriptor left, the server tells its [hook](StreamServer::on_error) and tries again after 10 ms, then 20, up to a second.
+//! With a [`limit`](StreamServer::limit), no connection is accepted while that many handlers run. New connections wait in the
+//! kernel's [backlog](StreamServer::backlog), and when that is full, at their clients. When accepting fails, for instance because the
+//! process has no descriptor left, the server reports it to its [hook](StreamServer::on_error) and tries again after 10 ms, then after
+//! 20 ms, and so on up to a second.
 
 //!
 //! # The end
 //!
-//! [`Server::stop`] gives the handlers time, and kills those that need more. A [`Stopper`] does it from another OS thread, and tells a
-//! handler that the server stops: one that keeps a connection open while nothing comes ends then, and nobody waits for it.
+//! [`Server::stop`] gives the handlers time to end, and kills those that need more. A [`Stopper`] stops a server from another OS thread.
+//! It also tells handlers that the server stops, so that a handler whose connection is idle can end at once.
 
 mod datagram;
 mod running;

@@ -41,12 +41,12 @@ pub(super) fn uncaught<A>(error: ServerError<A>) {
     report_text(&format!("a server: {error}"));
 }
 
-/// A server that is set up: it can be started, paused and stopped. Made by
+/// A server with its handler, which can be started, paused and stopped. Made by
 /// [`StreamServer::handle`](crate::server::StreamServer::handle) and
 /// [`DatagramServer::handle`](crate::server::DatagramServer::handle).
 ///
-/// It is a handle, whose clones stand for the same server; it belongs to one OS thread. Dropping the last one lets the server
-/// go on.
+/// It is a handle: clones stand for the same server. It belongs to one OS thread. When the last handle is dropped, the server goes
+/// on.
 ///
 /// # Examples
 ///
@@ -89,8 +89,9 @@ impl<A: Clone + 'static> Server<A> {
         Server { shared: Rc::new(shared) }
     }
 
-    /// Begins to accept, in a green thread of its own, or goes on after [`stop_accepting`](Server::stop_accepting). Never
-    /// yields; nothing happens if it accepts already.
+    /// Begins to accept, in a green thread of its own, or goes on after [`stop_accepting`](Server::stop_accepting).
+    ///
+    /// Never yields. Does nothing if the server accepts already.
     ///
     /// # Errors
     ///
@@ -98,7 +99,18 @@ impl<A: Clone + 'static> Server<A> {
     ///
     /// # Examples
     ///
-    /// See the [module](crate::server).
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::StreamServer;
+    /// use std::io::{Read, Write};
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|mut stream, _peer| stream.write_all(b"hello"));
+    /// server.start()?;
+    /// let mut text = String::new();
+    /// TcpStream::connect(server.local_addr()?)?.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "start_accepting")]
     pub fn start(&self) -> io::Result<()> {
         let arrivals = self.shared.open_arrivals()?;
@@ -135,11 +147,22 @@ impl<A: Clone + 'static> Server<A> {
         Ok(())
     }
 
-    /// What stops it from other OS threads, and tells handlers that it stops.
+    /// Returns a [`Stopper`], which stops the server from other OS threads and tells handlers that it stops.
     ///
     /// # Examples
     ///
-    /// See [`Stopper`].
+    /// ```
+    /// use greenloop::server::StreamServer;
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// let stopper = server.stopper();
+    /// server.start()?;
+    /// std::thread::spawn({ let stopper = stopper.clone(); move || stopper.stop(Duration::from_secs(1)) });
+    /// stopper.wait();
+    /// assert!(stopper.is_stopping());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stopper(&self) -> Stopper {
         let stopper = self.shared.stopping.stopper();
         if self.is_accepting() {
@@ -149,9 +172,9 @@ impl<A: Clone + 'static> Server<A> {
         stopper
     }
 
-    /// Accepts no more until [`start`](Server::start). What comes meanwhile waits in the kernel; handlers go on.
+    /// Accepts no more until [`start`](Server::start). New connections wait in the kernel meanwhile, and handlers go on.
     ///
-    /// Yields for the end of the green thread that accepts.
+    /// Yields until the green thread that accepts has ended.
     ///
     /// # Examples
     ///
@@ -171,17 +194,23 @@ impl<A: Clone + 'static> Server<A> {
         }
     }
 
-    /// Whether it accepts, though it may wait for a handler to end first.
+    /// Returns `true` if the server accepts, even if it must wait for a handler to end first.
     ///
     /// # Examples
     ///
-    /// See [`stop_accepting`](Server::stop_accepting).
+    /// ```
+    /// let server = greenloop::server::StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// assert!(!server.is_accepting());
+    /// server.start()?;
+    /// assert!(server.is_accepting());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "started")]
     pub fn is_accepting(&self) -> bool {
         self.shared.accepting.borrow().is_some()
     }
 
-    /// How many handlers run.
+    /// Returns the number of handlers that run.
     ///
     /// # Examples
     ///
@@ -194,7 +223,7 @@ impl<A: Clone + 'static> Server<A> {
         self.shared.handlers.len()
     }
 
-    /// Where it listens: with the port that was chosen, if it was bound to port 0.
+    /// Returns the address at which the server listens. If it was bound to port 0, the address has the port that was chosen.
     ///
     /// # Errors
     ///
@@ -202,18 +231,24 @@ impl<A: Clone + 'static> Server<A> {
     ///
     /// # Examples
     ///
-    /// See the [module](crate::server).
+    /// ```
+    /// let server = greenloop::server::StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// assert_ne!(server.local_addr()?.port(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias("server_host", "server_port"))]
     pub fn local_addr(&self) -> io::Result<A> {
         self.shared.open_arrivals()?.local_addr()
     }
 
-    /// Stops: closes the listening socket, so that connections are refused, gives handlers `grace` to end, and kills those that
-    /// still run then. Those that ask a [`Stopper`] know, and need not use up that time.
+    /// Stops the server: closes the listening socket, so that connections are refused, gives handlers `grace` to end, and kills those
+    /// that still run then.
     ///
-    /// Yields until all have ended; [`serve_forever`](Server::serve_forever) returns when this does. A kill or an enclosing
+    /// Handlers that ask a [`Stopper`] know that the server stops, and can end before.
+    ///
+    /// Yields until all handlers have ended; [`serve_forever`](Server::serve_forever) returns at the same time. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the handlers alone. A handler that calls this
-    /// is the last to be killed.
+    /// is killed last.
     ///
     /// # Examples
     ///
@@ -239,14 +274,14 @@ impl<A: Clone + 'static> Server<A> {
         }
     }
 
-    /// Starts, and waits until the server is stopped by another green thread.
+    /// Starts the server, and waits until it is stopped: by another green thread, or by a [`Stopper`].
     ///
     /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding: the listening socket is closed and
     /// the handlers are killed, without waiting for their end.
     ///
     /// # Errors
     ///
-    /// As [`start`](Server::start); the error of the socket if it is closed or broken, upon which no accept can succeed.
+    /// As [`start`](Server::start); the error of the socket if that is closed or broken, so that no accept can succeed.
     ///
     /// # Examples
     ///

@@ -11,12 +11,13 @@ use crate::error::TryRecvError;
 use crate::event::Event;
 
 /// Stops a server from any OS thread, and tells its handlers that it stops. Clones stand for the same server. Made by
-/// [`StreamServer::stopper`](crate::server::StreamServer::stopper) and its siblings.
+/// [`StreamServer::stopper`](crate::server::StreamServer::stopper), [`DatagramServer::stopper`](crate::server::DatagramServer::stopper)
+/// and [`Server::stopper`](crate::server::Server::stopper).
 ///
 /// # Examples
 ///
-/// A handler that waits for the next request of a connection, and for the end of the server: an idle connection does not cost
-/// the time that a stop gives.
+/// This handler waits for the next request of its connection, and for the end of the server. So an idle connection does not use up the
+/// time that a stop gives.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -47,7 +48,7 @@ use crate::event::Event;
 ///     let mut idle = TcpStream::connect(address)?;
 ///     idle.write_all(b"hello")?;
 ///     idle.read_exact(&mut [0; 5])?;
-///     stopper.stop(Duration::from_secs(3600)); // nobody uses that time up
+///     stopper.stop(Duration::from_secs(3600)); // no handler uses that time up
 ///     idle.read(&mut [0]) // the end
 /// });
 /// server.serve_forever()?;
@@ -61,10 +62,22 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Has the server stopped as [`Server::stop`](crate::server::Server::stop) does it, by its own OS thread. Never yields, and does
-    /// not wait for the end: see [`wait`](Stopper::wait).
+    /// Tells the server to stop, as [`Server::stop`](crate::server::Server::stop) does, on its own OS thread.
     ///
-    /// May be called again, with less time for the handlers. One that has not been started never is: `start` fails then.
+    /// Never yields, and does not wait for the end: see [`wait`](Stopper::wait). You can call it again, with less time for the handlers.
+    /// If the server has not been started, it never will be: `start` fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::StreamServer;
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// server.stopper().stop(Duration::ZERO);
+    /// assert!(server.start().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stop(&self, grace: Duration) {
         // An error says that the server is gone.
         let _ = self.graces.send(grace);
@@ -72,23 +85,75 @@ impl Stopper {
 
     /// Waits until the server is over: it was stopped and its handlers have ended, or it has failed, or is gone.
     ///
-    /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
+    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::StreamServer;
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// let stopper = server.stopper();
+    /// server.start()?;
+    /// stopper.stop(Duration::from_secs(1));
+    /// stopper.wait();
+    /// assert!(!server.is_accepting());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait(&self) {
         self.over.wait();
     }
 
-    /// Like [`wait`](Stopper::wait), for at most `limit`. Returns `true` if the server is over.
+    /// Like [`wait`](Stopper::wait), but waits at most `limit`. Returns `true` if the server is over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::server::StreamServer;
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// let stopper = server.stopper();
+    /// server.start()?;
+    /// assert!(!stopper.wait_timeout(Duration::from_millis(5)));
+    /// server.stop(Duration::ZERO);
+    /// assert!(stopper.wait_timeout(Duration::from_secs(60)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait_timeout(&self, limit: Duration) -> bool {
         self.over.wait_timeout(limit)
     }
 
-    /// Returns `true` from the moment on when the server begins to stop: no more is accepted, and handlers are to come to an end.
+    /// Returns `true` once the server has begun to stop: it accepts no more, and its handlers should end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let server = greenloop::server::StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// let stopper = server.stopper();
+    /// assert!(!stopper.is_stopping());
+    /// server.stop(std::time::Duration::ZERO);
+    /// assert!(stopper.is_stopping());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn is_stopping(&self) -> bool {
         self.stopping.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// A channel without values that is disconnected when [`is_stopping`](Stopper::is_stopping) becomes true: for
-    /// [`select!`](crate::select!), beside what a handler waits for.
+    /// Returns a channel without values. It is disconnected when [`is_stopping`](Stopper::is_stopping) becomes true.
+    ///
+    /// Use it in a [`select!`](crate::select!), beside what the handler waits for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let server = greenloop::server::StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+    /// let stopper = server.stopper();
+    /// greenloop::spawn(move || server.stop(std::time::Duration::ZERO));
+    /// assert!(stopper.stopping().recv().is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stopping(&self) -> &Receiver<Infallible> {
         &self.stopping
     }

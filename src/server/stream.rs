@@ -18,25 +18,94 @@ use crate::sys::socket;
 /// How many connections the kernel keeps that nobody has accepted, where nobody has said how many. As gevent's.
 const BACKLOG: u32 = 256;
 
-/// Where connections come in: [`TcpListener`], [`UnixListener`], and types of one's own that pass the calls on.
+/// A source of connections: [`TcpListener`], [`UnixListener`], and types of your own that pass the calls on.
+///
+/// # Examples
+///
+/// A listener that counts the connections:
+///
+/// ```
+/// use greenloop::net::{TcpListener, TcpStream};
+/// use greenloop::server::{Listener, StreamServer};
+/// use std::net::SocketAddr;
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use std::{cell::Cell, io, rc::Rc};
+///
+/// struct Counted(TcpListener, Rc<Cell<u32>>);
+///
+/// impl AsFd for Counted {
+///     fn as_fd(&self) -> BorrowedFd<'_> {
+///         self.0.as_fd()
+///     }
+/// }
+///
+/// impl Listener for Counted {
+///     type Stream = TcpStream;
+///     type Address = SocketAddr;
+///
+///     fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+///         let accepted = self.0.accept()?;
+///         self.1.set(self.1.get() + 1);
+///         Ok(accepted)
+///     }
+///
+///     fn local_addr(&self) -> io::Result<SocketAddr> {
+///         self.0.local_addr()
+///     }
+/// }
+///
+/// let count = Rc::new(Cell::new(0));
+/// let listener = Counted(TcpListener::bind("127.0.0.1:0")?, Rc::clone(&count));
+/// let server = StreamServer::new(listener).handle(|_stream, _peer| Ok(()));
+/// server.start()?;
+/// for _ in 0..3 {
+///     io::read_to_string(TcpStream::connect(server.local_addr()?)?)?;
+/// }
+/// assert_eq!(count.get(), 3);
+/// # Ok::<(), io::Error>(())
+/// ```
 pub trait Listener: AsFd {
     /// A connection.
     type Stream: 'static;
     /// The address of either end.
     type Address: Clone + 'static;
 
-    /// Waits for the next connection.
+    /// Waits for the next connection. Returns it with the address of the peer.
     ///
     /// # Errors
     ///
-    /// EBADF, EINVAL and ENOTSOCK end the server; after others it tries again.
+    /// EBADF, EINVAL and ENOTSOCK end the server; after other errors it tries again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::{TcpListener, TcpStream};
+    /// use greenloop::server::Listener;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let client = TcpStream::connect(Listener::local_addr(&listener)?)?;
+    /// let (_stream, peer) = Listener::accept(&listener)?;
+    /// assert_eq!(peer, client.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn accept(&self) -> io::Result<(Self::Stream, Self::Address)>;
 
-    /// Where it listens.
+    /// Returns the address at which it listens.
     ///
     /// # Errors
     ///
     /// Those of `getsockname`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpListener;
+    /// use greenloop::server::Listener;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// assert!(Listener::local_addr(&listener)?.ip().is_loopback());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn local_addr(&self) -> io::Result<Self::Address>;
 }
 
@@ -86,12 +155,13 @@ macro_rules! pass_on {
 
 pass_on!(&L, Arc<L>, Rc<L>, Box<L>);
 
-/// A server of connections, before it has its handler: what it listens at, and its settings. gevent's `StreamServer`.
+/// A server of connections under construction: its listener and its settings. [`handle`](StreamServer::handle) makes the [`Server`] of
+/// it. This is gevent's `StreamServer`.
 ///
 /// # Examples
 ///
 /// See the [module](crate::server).
-#[must_use = "it serves nobody before `handle`"]
+#[must_use = "it serves only after `handle`"]
 pub struct StreamServer<L: Listener = TcpListener, S = <L as Listener>::Stream> {
     listener: L,
     wrap: Box<dyn Fn(L::Stream) -> io::Result<S>>,
@@ -102,11 +172,11 @@ pub struct StreamServer<L: Listener = TcpListener, S = <L as Listener>::Stream> 
 }
 
 impl StreamServer {
-    /// A server at an address of TCP; port 0 is a free one. See [`TcpListener::bind`].
+    /// Creates a server at an address of TCP. Port 0 stands for a free port. See [`TcpListener::bind`].
     ///
     /// # Errors
     ///
-    /// Of kind `AddrInUse` if another listens there, `PermissionDenied` for a port that is not for everybody, `InvalidInput` if
+    /// Of kind `AddrInUse` if another listener has the address, `PermissionDenied` for a port that needs privileges, `InvalidInput` if
     /// `addr` is no address; those of the lookup of a name.
     ///
     /// # Examples
@@ -126,7 +196,7 @@ impl StreamServer {
 }
 
 impl StreamServer<UnixListener> {
-    /// A server at a path, which must not exist yet and is left in place. See [`UnixListener::bind`].
+    /// Creates a server at a path, which must not exist yet and is left in place. See [`UnixListener::bind`].
     ///
     /// # Errors
     ///
@@ -150,7 +220,7 @@ impl StreamServer<UnixListener> {
 }
 
 impl<L: Listener> StreamServer<L> {
-    /// A server of the connections of `listener`, whose backlog stays as it is.
+    /// Creates a server of the connections of `listener`, whose backlog stays as it is.
     ///
     /// # Examples
     ///
@@ -177,13 +247,20 @@ impl<L: Listener> StreamServer<L> {
 }
 
 impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
-    /// Lets the kernel keep so many connections that nobody has accepted: 256 if this is not called. The kernel has a limit
-    /// of its own, `net.core.somaxconn`.
+    /// Sets how many connections that have not been accepted the kernel keeps: 256 by default. The kernel has a limit of its own,
+    /// `net.core.somaxconn`.
     ///
     /// # Examples
     ///
     /// ```
-    /// let server = greenloop::server::StreamServer::bind("127.0.0.1:0")?.backlog(1024);
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::StreamServer;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.backlog(1024).handle(|_stream, _peer| Ok(()));
+    /// server.start()?;
+    /// server.stop_accepting();
+    /// let waiting: Vec<_> = (0..300).map(|_| TcpStream::connect(server.local_addr().unwrap())).collect();
+    /// assert!(waiting.iter().all(Result::is_ok));
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn backlog(mut self, connections: u32) -> StreamServer<L, S> {
@@ -191,52 +268,81 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
         self
     }
 
-    /// Lets at most `connections` be handled at a time; nobody is accepted meanwhile. Without it there is no limit.
+    /// Sets how many connections are handled at a time. While that many handlers run, no connection is accepted. By default there is
+    /// no limit.
     ///
     /// # Examples
     ///
-    /// See the [module](crate::server).
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::StreamServer;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.limit(1).handle(|stream, _peer| {
+    ///     std::io::read_to_string(stream).map(drop)
+    /// });
+    /// server.start()?;
+    /// let (one, other) = (TcpStream::connect(server.local_addr()?)?, TcpStream::connect(server.local_addr()?)?);
+    /// greenloop::sleep(std::time::Duration::from_millis(5));
+    /// assert_eq!(server.handlers(), 1); // the other connection waits in the kernel
+    /// drop((one, other));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias("pool", "set_spawn"))]
     pub fn limit(mut self, connections: usize) -> StreamServer<L, S> {
         self.limit = connections;
         self
     }
 
-    /// Has `hook` told what goes wrong: that accepting has failed and is tried again, or that a handler or the wrapper has
-    /// returned an error. It may yield, and stop the server. Without it, the [hook of the hub](crate::hub::set_uncaught_hook) is told, which
-    /// prints a line; `on_error(|_| ())` keeps silent.
+    /// Sets a function that is called with each error: accepting has failed and is tried again, or a handler or the wrapper has
+    /// returned an error. The function may yield, and may stop the server.
     ///
-    /// A panic of a handler is for the hook of the hub in any case.
+    /// By default errors go to the [hook of the hub](crate::hub::set_uncaught_hook), which prints a line. `on_error(|_| ())` keeps
+    /// silent. A panic of a handler goes to the hook of the hub in any case.
     ///
     /// # Examples
     ///
     /// ```
-    /// use greenloop::server::StreamServer;
+    /// use greenloop::{channel, net::TcpStream, server::StreamServer};
+    /// use std::io;
     ///
-    /// let server = StreamServer::bind("127.0.0.1:0")?.on_error(|error| eprintln!("{error}"));
-    /// # Ok::<(), std::io::Error>(())
+    /// let (sender, errors) = channel::unbounded();
+    /// let server = StreamServer::bind("127.0.0.1:0")?
+    ///     .on_error(move |error| sender.send(error.to_string()).unwrap())
+    ///     .handle(|_stream, _peer| Err(io::Error::other("the disk is full")));
+    /// server.start()?;
+    /// let _client = TcpStream::connect(server.local_addr()?)?;
+    /// assert!(errors.recv().unwrap().contains("the disk is full"));
+    /// # Ok::<(), io::Error>(())
     /// ```
     pub fn on_error(mut self, hook: impl Fn(ServerError<L::Address>) + 'static) -> StreamServer<L, S> {
         self.hook = Rc::new(hook);
         self
     }
 
-    /// Has each connection wrapped before it is handled, in the green thread of its handler: for TLS, or a buffer. If `wrap`
-    /// fails, the connection is closed and the [hook](StreamServer::on_error) told.
+    /// Sets a function that wraps each connection before it is handled: for TLS, or a buffer.
+    ///
+    /// It runs in the green thread of the handler. If it fails, the connection is closed, and its error goes to the
+    /// [hook](StreamServer::on_error).
     ///
     /// # Examples
     ///
     /// ```
-    /// use std::io::{BufRead, BufReader};
+    /// use greenloop::net::TcpStream;
     /// use greenloop::server::StreamServer;
+    /// use std::io::{self, BufRead, BufReader, Write};
     ///
-    /// let server = StreamServer::bind("127.0.0.1:0")?.wrap(|stream| Ok(BufReader::new(stream))).handle(|lines, _peer| {
-    ///     for line in lines.lines() {
-    ///         drop(line?);
-    ///     }
-    ///     Ok(())
-    /// });
-    /// # Ok::<(), std::io::Error>(())
+    /// let server = StreamServer::bind("127.0.0.1:0")?
+    ///     .wrap(|stream| Ok(BufReader::new(stream)))
+    ///     .handle(|mut lines, _peer| {
+    ///         let mut name = String::new();
+    ///         lines.read_line(&mut name)?;
+    ///         write!(lines.get_mut(), "hello, {name}")
+    ///     });
+    /// server.start()?;
+    /// let mut client = TcpStream::connect(server.local_addr()?)?;
+    /// client.write_all(b"ann\n")?;
+    /// assert_eq!(io::read_to_string(client)?, "hello, ann\n");
+    /// # Ok::<(), io::Error>(())
     /// ```
     #[doc(alias("wrap_socket", "wrap_socket_and_handle"))]
     pub fn wrap<W: 'static>(self, wrap: impl Fn(S) -> io::Result<W> + 'static) -> StreamServer<L, W> {
@@ -245,23 +351,48 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
         StreamServer { listener, wrap, backlog, limit, hook, stopping }
     }
 
-    /// What will stop the server from other OS threads, and tells handlers that it stops.
+    /// Returns a [`Stopper`], which stops the server from other OS threads and tells handlers that it stops.
     ///
     /// # Examples
     ///
-    /// See [`Stopper`].
+    /// ```
+    /// use greenloop::server::StreamServer;
+    /// use std::time::Duration;
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?;
+    /// let stopper = server.stopper(); // for a handler, too
+    /// let server = server.handle(|_stream, _peer| Ok(()));
+    /// server.start()?;
+    /// std::thread::spawn({ let stopper = stopper.clone(); move || stopper.stop(Duration::from_secs(1)) });
+    /// stopper.wait();
+    /// assert!(server.start().is_err()); // it has been stopped
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stopper(&self) -> Stopper {
         self.stopping.stopper()
     }
 
-    /// Makes the server: `handler` is called with each connection and its peer's address, in a green thread of its own. The
-    /// connection is closed when the handler drops it, at its end at the latest, however that comes.
+    /// Sets the handler, and returns the server.
+    ///
+    /// For each connection, `handler` runs in a green thread of its own. It gets the connection and the address of the peer. The
+    /// connection is closed when the handler drops it, at the end of the handler at the latest, also if that is killed or panics.
     ///
     /// Nothing is accepted before [`Server::start`] or [`Server::serve_forever`].
     ///
     /// # Examples
     ///
-    /// See the [module](crate::server).
+    /// ```
+    /// use greenloop::net::TcpStream;
+    /// use greenloop::server::StreamServer;
+    /// use std::io::{self, Write};
+    ///
+    /// let server = StreamServer::bind("127.0.0.1:0")?.handle(|mut stream, peer| write!(stream, "hello, {peer}"));
+    /// server.start()?;
+    /// let client = TcpStream::connect(server.local_addr()?)?;
+    /// let address = client.local_addr()?;
+    /// assert_eq!(io::read_to_string(client)?, format!("hello, {address}"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "set_handle")]
     pub fn handle(self, handler: impl Fn(S, L::Address) -> io::Result<()> + 'static) -> Server<L::Address> {
         let StreamServer { listener, wrap, backlog, limit, hook, stopping } = self;
