@@ -242,3 +242,21 @@ pub(super) fn time_limit(fd: RawFd, interest: Interest) -> Option<Duration> {
     let limit = Duration::new(limit.tv_sec as u64, limit.tv_usec as u32 * 1000);
     (result == 0 && !limit.is_zero()).then_some(limit)
 }
+
+/// Does a call for which the kernel has no MSG_DONTWAIT, with O_NONBLOCK set as long as it takes. Calls that come in between
+/// from other processes, which share the open file, get an EAGAIN; those of this program come through here.
+pub(super) fn without_waiting(fd: RawFd, run: impl FnOnce() -> ssize_t) -> ssize_t {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    if flags == -1 {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    let result = run();
+    let errno = errno();
+    // SAFETY: as above.
+    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+    set_errno(errno);
+    result
+}

@@ -159,21 +159,40 @@ compile_error!(
      with `-C target-feature=+crt-static`, or with musl, build greenloop without it"
 );
 
+// | part    | file            | names of C                                                                               |
+// |---------|-----------------|------------------------------------------------------------------------------------------|
+// | TIME    | `time.rs`       | nanosleep, clock_nanosleep, sleep, usleep, sched_yield                                   |
+// | SOCKET  | `connect.rs`    | connect, accept, accept4                                                                 |
+// |         | `socket.rs`     | recv, recvfrom, recvmsg, recvmmsg, send, sendto, sendmsg, sendmmsg                       |
+// |         | `sendfile.rs`   | sendfile, sendfile64, splice                                                             |
+// |         | `read_write.rs` | read, readv, write, writev; with FILES on regular files too                              |
+// | SELECT  | `select.rs`     | poll, ppoll, select, pselect, epoll_wait, epoll_pwait                                    |
+// | DNS     | `dns.rs`        | getaddrinfo                                                                              |
+// | PROCESS | `process.rs`    | waitpid, waitid                                                                          |
+// | FILES   | `file.rs`       | pread, pread64, preadv, preadv64, fsync, fdatasync                                       |
+// |         | `flock.rs`      | flock                                                                                    |
+// | THREADS | `futex.rs`      | syscall                                                                                  |
+// |         | `pthread.rs`    | pthread_join, pthread_mutex_lock, pthread_mutex_unlock, pthread_cond_*                   |
+// | any     | `close.rs`      | close, dup2, dup3                                                                        |
+//
+// The others are what those have in common: the call, its descriptors' memory, OS threads to do it on; the parts, the coverage.
 mod call;
+mod close;
+mod connect;
 mod coverage;
-mod descriptor;
+mod dns;
 mod file;
-mod file_lock;
-mod multiplex;
-mod mutex;
-mod names;
+mod flock;
+mod futex;
 mod off_hub;
 mod parts;
 mod process;
+mod pthread;
+mod read_write;
+mod select;
+mod sendfile;
 mod slices;
 mod socket;
-mod stream;
-mod threads;
 mod time;
 
 use crate::fiber::identity;

@@ -1,19 +1,14 @@
-//! Sockets: everything that receives and sends, `connect`, `accept`.
+//! `recv` and `send`, and all their siblings.
 
 use std::mem;
 use std::os::fd::RawFd;
-use std::time::Duration;
 
-use libc::{
-    c_int, c_uint, c_void, loff_t, mmsghdr, msghdr, off_t, off64_t, size_t, sockaddr, socklen_t, ssize_t,
-    timespec,
-};
+use libc::{c_int, c_uint, c_void, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
-use super::call::{Call, Ended, answer, errno, failed, is_nonblocking, is_ready, set_errno, time_limit};
+use super::call::{Call, answer};
 use super::parts::Parts;
 use super::slices;
 use crate::io::Interest;
-use crate::sys::clock::Time;
 use crate::sys::original;
 
 /// Unless the caller has said himself that he does not wait.
@@ -259,177 +254,6 @@ fn several(
             Err(ended) => return answer(Err(ended), || -1) as c_int,
         }
     }
-}
-
-/// `sendfile`, with `run` for the C library's, which is given how much is left.
-fn send_file(to: RawFd, length: size_t, run: impl Fn(size_t) -> ssize_t) -> ssize_t {
-    let call = match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_nonblocking(to) => call,
-        _ => return run(length),
-    };
-    let sent = call.until_all_gone(to, length, |sent| without_waiting(to, || run(length - sent)));
-    answer(sent, || run(length))
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: size_t) -> ssize_t {
-    // SAFETY: the caller's contract is that of the C library's function, which moves the offset on.
-    send_file(to, length, |left| unsafe { original::sendfile(to, from, offset, left) })
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sendfile64(to: c_int, from: c_int, offset: *mut off64_t, length: size_t) -> ssize_t {
-    // SAFETY: as for `sendfile`.
-    send_file(to, length, |left| unsafe { original::sendfile64(to, from, offset, left) })
-}
-
-/// Moves what there is, as natively; which of the two ends is waited for is found out by asking.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn splice(
-    from: c_int,
-    from_offset: *mut loff_t,
-    to: c_int,
-    to_offset: *mut loff_t,
-    length: size_t,
-    flags: c_uint,
-) -> ssize_t {
-    // SAFETY: the caller's contract is that of the C library's function.
-    let run = |flags| unsafe { original::splice(from, from_offset, to, to_offset, length, flags) };
-    let call = match Call::enter(Parts::SOCKET) {
-        Some(call) if flags & libc::SPLICE_F_NONBLOCK == 0 => call,
-        _ => return run(flags),
-    };
-    if let Err(errno) = call.spend_budget() {
-        return failed(errno) as ssize_t;
-    }
-    loop {
-        let moved = without_waiting(from, || without_waiting(to, || run(flags | libc::SPLICE_F_NONBLOCK)));
-        if moved != -1 || errno() != libc::EAGAIN {
-            return moved;
-        }
-        if is_nonblocking(from) || is_nonblocking(to) {
-            return failed(libc::EAGAIN) as ssize_t;
-        }
-        let waited = match is_ready(from, libc::POLLIN) {
-            true => call.wait_for(to, Interest::WRITABLE, None),
-            false => call.wait_for(from, Interest::READABLE, None),
-        };
-        if let Err(Ended::Failed(errno)) = waited {
-            return failed(errno) as ssize_t;
-        }
-    }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length: socklen_t) -> c_int {
-    let call = match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_nonblocking(fd) => call,
-        // SAFETY: the caller's contract is that of the C library's function.
-        _ => return unsafe { original::connect(fd, address, address_length) },
-    };
-    if let Err(errno) = call.spend_budget() {
-        return failed(errno);
-    }
-    let attempt = || {
-        // SAFETY: the caller's contract.
-        without_waiting(fd, || unsafe { original::connect(fd, address, address_length) } as ssize_t) as c_int
-    };
-    if attempt() == 0 {
-        return 0;
-    }
-    let deadline = time_limit(fd, Interest::WRITABLE).map(Time::after);
-    match errno() {
-        libc::EINPROGRESS => finish_connecting(call, fd, deadline),
-        // A Unix listener's backlog is full, and the kernel tells nobody when there is room.
-        libc::EAGAIN => retry(call, deadline, attempt),
-        other => failed(other),
-    }
-}
-
-fn finish_connecting(call: Call, fd: RawFd, deadline: Option<Time>) -> c_int {
-    match call.wait_for(fd, Interest::WRITABLE, deadline) {
-        Ok(()) => {}
-        // What the kernel says when SO_SNDTIMEO has passed.
-        Err(Ended::Late) => return failed(libc::EINPROGRESS),
-        Err(Ended::Unwaitable) => return failed(libc::ENOTSOCK),
-        Err(Ended::Failed(errno)) => return failed(errno),
-    }
-    let mut error: c_int = 0;
-    let mut length = size_of::<c_int>() as socklen_t;
-    // SAFETY: `error` is valid for writes of `length` bytes.
-    let result = unsafe {
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &mut length)
-    };
-    match (result, error) {
-        (0, 0) => 0,
-        (0, error) => failed(error),
-        _ => -1,
-    }
-}
-
-fn retry(call: Call, deadline: Option<Time>, attempt: impl Fn() -> c_int) -> c_int {
-    let mut pause = Duration::from_millis(1);
-    loop {
-        let next = Time::after(pause);
-        if deadline.is_some_and(|deadline| deadline <= next) {
-            return failed(libc::EAGAIN);
-        }
-        if let Err(errno) = call.sleep_until(next) {
-            return failed(errno);
-        }
-        if attempt() == 0 {
-            return 0;
-        }
-        if errno() != libc::EAGAIN {
-            return -1;
-        }
-        pause = (2 * pause).min(Duration::from_millis(50));
-    }
-}
-
-/// Does a call for which the kernel has no MSG_DONTWAIT, with O_NONBLOCK set as long as it takes. Calls that come in between
-/// from other processes, which share the open file, get an EAGAIN; those of this program come through here.
-fn without_waiting(fd: RawFd, run: impl FnOnce() -> ssize_t) -> ssize_t {
-    // SAFETY: takes no pointers.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    if flags == -1 {
-        return -1;
-    }
-    // SAFETY: as above.
-    unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) };
-    let result = run();
-    let errno = errno();
-    // SAFETY: as above.
-    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
-    set_errno(errno);
-    result
-}
-
-/// `accept`, with `run` for the C library's.
-fn accept_with(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
-    let call = match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_nonblocking(fd) => call,
-        _ => return run(),
-    };
-    let accepted = call.until_done(fd, Interest::READABLE, || without_waiting(fd, || run() as ssize_t));
-    answer(accepted, || -1) as c_int
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn accept(fd: c_int, address: *mut sockaddr, address_length: *mut socklen_t) -> c_int {
-    // SAFETY: the caller's contract is that of the C library's function.
-    accept_with(fd, || unsafe { original::accept(fd, address, address_length) })
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn accept4(
-    fd: c_int,
-    address: *mut sockaddr,
-    address_length: *mut socklen_t,
-    flags: c_int,
-) -> c_int {
-    // SAFETY: the caller's contract is that of the C library's function.
-    accept_with(fd, || unsafe { original::accept4(fd, address, address_length, flags) })
 }
 
 /// A length that is larger than the room is what the C library ends the program for: it is left to do so.

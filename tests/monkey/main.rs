@@ -12,9 +12,9 @@ mod interruption;
 mod isolation;
 mod library;
 mod locks;
-mod multiplex;
 mod process;
-mod sockets;
+mod select;
+mod socket;
 mod streams;
 mod time;
 

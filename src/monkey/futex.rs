@@ -1,18 +1,16 @@
-//! Futexes, on which std's locks wait, and the end of OS threads.
+//! The futex calls of `syscall`, on which std's locks wait.
 //!
 //! A wait from a green thread stands in a table here; a wake looks there first and then in the kernel. So std's Mutex,
 //! RwLock, Condvar, Once and Barrier work between green threads of one hub, of several, and with plain OS threads.
 
 use std::collections::VecDeque;
-use std::ffi::c_void;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
-use libc::{c_int, c_long, pthread_t, timespec};
+use libc::{c_int, c_long, timespec};
 
 use super::call::{Call, failed};
-use super::off_hub::apart;
 use super::parts::{Parts, patched};
 use crate::fiber::isolation::is_isolated;
 use crate::fiber::report_text;
@@ -306,18 +304,4 @@ unsafe extern "C" fn syscall(
     }
     // SAFETY: as above.
     unsafe { original::syscall(number, first, second, third, fourth, fifth, sixth) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
-    let Some(_) = Call::enter(Parts::THREADS) else {
-        // SAFETY: the caller's contract is that of the C library's function.
-        return unsafe { original::pthread_join(thread, result) };
-    };
-    let result = result.expose_provenance();
-    let join = move || {
-        // SAFETY: as above; the caller waits, so `result` is still there.
-        unsafe { original::pthread_join(thread, std::ptr::with_exposed_provenance_mut(result)) as isize }
-    };
-    apart(join) as c_int
 }
