@@ -52,6 +52,14 @@ impl<T: AsFd> Source<T> {
         Source { registrations: Registrations::new(), settings: OnceLock::new(), inner }
     }
 
+    /// Takes over one that comes from elsewhere, and stays as blocking as it was.
+    pub(crate) fn adopted(inner: T) -> Source<T> {
+        let nonblocking = descriptor::is_nonblocking(inner.as_fd()).unwrap_or(false);
+        let source = Source::new(inner);
+        source.set_nonblocking(nonblocking);
+        source
+    }
+
     /// A source for a new duplicate of the descriptor, which has the timeouts and the mode in common with this one.
     ///
     /// # Errors

@@ -4,13 +4,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::iter;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::resolve::ToSocketAddrs;
-use super::tcp_stream::TcpStream;
 use crate::hub::local_hub;
 use crate::hub::reactor::Reactor;
 use crate::hub::waiter::may_wait;
@@ -24,12 +23,12 @@ use crate::task::{JoinHandle, iwait, spawn, with_timeout};
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Connects to one of the addresses.
-pub(super) fn any(addr: impl ToSocketAddrs) -> io::Result<TcpStream> {
+pub(super) fn any(addr: impl ToSocketAddrs) -> io::Result<Source<TcpStream>> {
     race(addr.to_socket_addrs()?, Time::NEVER)
 }
 
 /// Connects to one of the addresses, with a limit for that and the lookup together.
-pub(super) fn within(addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<TcpStream> {
+pub(super) fn within(addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<Source<TcpStream>> {
     if timeout.is_zero() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
     }
@@ -39,7 +38,7 @@ pub(super) fn within(addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<
 }
 
 /// Begins an attempt at each address in turn: the next when one has failed, or when the last has had its start.
-fn race(addresses: impl Iterator<Item = SocketAddr>, deadline: Time) -> io::Result<TcpStream> {
+fn race(addresses: impl Iterator<Item = SocketAddr>, deadline: Time) -> io::Result<Source<TcpStream>> {
     let mut waiting = VecDeque::from(alternate(addresses));
     let mut running = Running::default();
     let mut failure = Failure::default();
@@ -97,7 +96,7 @@ fn pays_as_a_whole(address: SocketAddr) -> bool {
 
 /// A socket that connects, or has done so.
 struct Attempt {
-    source: Source<std::net::TcpStream>,
+    source: Source<TcpStream>,
     /// What is left to do.
     rest: Option<Connect>,
 }
@@ -107,7 +106,7 @@ impl Attempt {
     /// is not begun: it would do what is left.
     fn begin(address: SocketAddr, as_a_whole: bool) -> io::Result<Attempt> {
         let address = Address::from(address);
-        let inner = std::net::TcpStream::from(socket::stream(&address)?);
+        let inner = TcpStream::from(socket::stream(&address)?);
         let rest = match as_a_whole {
             true => Some(Connect::whole(address)),
             false => match socket::connect(inner.as_fd(), &address) {
@@ -120,7 +119,7 @@ impl Attempt {
     }
 
     /// Waits until it is connected.
-    fn finish(self, deadline: Time) -> io::Result<TcpStream> {
+    fn finish(self, deadline: Time) -> io::Result<Source<TcpStream>> {
         if let Some(connect) = self.rest {
             let deadline = (deadline != Time::NEVER).then_some(deadline);
             self.source.run_until(connect, deadline).map_err(|error| match error.kind() {
@@ -131,13 +130,13 @@ impl Attempt {
         }
         // It blocks for whoever gets the descriptor; only the connecting could not be asked not to wait.
         self.source.get_ref().set_nonblocking(false)?;
-        Ok(TcpStream::connected(self.source))
+        Ok(self.source)
     }
 }
 
 /// The attempts under way, by place. Those that are left when this is dropped are given up.
 #[derive(Default)]
-struct Running(Vec<(usize, JoinHandle<io::Result<TcpStream>>)>);
+struct Running(Vec<(usize, JoinHandle<io::Result<Source<TcpStream>>>)>);
 
 impl Running {
     fn is_empty(&self) -> bool {
@@ -149,7 +148,7 @@ impl Running {
     }
 
     /// The next that ends; `None` if there is none, or none has ended by then.
-    fn next(&mut self, until: Time) -> Option<(usize, io::Result<TcpStream>)> {
+    fn next(&mut self, until: Time) -> Option<(usize, io::Result<Source<TcpStream>>)> {
         let handles = self.0.iter().map(|(_, handle)| handle);
         let ended = iwait(handles).timeout(Time::now().until(until)).next()?.id();
         let index = self.0.iter().position(|(_, handle)| handle.id() == ended)?;

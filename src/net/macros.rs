@@ -133,7 +133,7 @@ macro_rules! common {
 
         /// Closes the socket while others may still hold it. Does not yield.
         ///
-        /// Whoever waits for it is made ready, and gets EBADF, as does every later call. The peer sees the end of the
+        /// Green threads that wait for it get EBADF, as does every later call. The peer sees the end of the
         /// connection unless there are clones of the socket.
         ///
         /// # Errors
@@ -218,9 +218,9 @@ macro_rules! listener {
     };
 }
 
-/// The methods that every socket type but the listeners has; `$example` is a line that makes a `socket`.
+/// The methods that every socket type but the listeners has; `$example` is a line that makes a `socket`, and `$read` reads from it.
 macro_rules! transfer {
-    ($socket:ident, $inner:ty, $example:literal) => {
+    ($socket:ident, $inner:ty, $example:literal, $read:literal) => {
         fn adopt(inner: $inner) -> $socket {
             let timeouts = [
                 (Direction::Read, inner.read_timeout().unwrap_or(None)),
@@ -271,6 +271,7 @@ macro_rules! transfer {
         /// ```
         #[doc = $example]
         /// socket.set_nonblocking(true)?;
+        #[doc = concat!("assert_eq!(", $read, ".unwrap_err().kind(), std::io::ErrorKind::WouldBlock);")]
         /// # Ok::<(), std::io::Error>(())
         /// ```
         #[doc(alias = "setblocking")]
@@ -331,7 +332,7 @@ macro_rules! transfer {
             Ok(())
         }
 
-        /// How long a call that reads waits at most. Does not yield.
+        /// Returns how long a call that reads waits at most. Does not yield.
         ///
         /// # Errors
         ///
@@ -349,7 +350,7 @@ macro_rules! transfer {
             Ok(self.source.timeout(Direction::Read))
         }
 
-        /// How long a call that writes waits at most. Does not yield.
+        /// Returns how long a call that writes waits at most. Does not yield.
         ///
         /// # Errors
         ///
@@ -389,7 +390,7 @@ macro_rules! option {
             self.source.get_ref().$set(value)
         }
 
-        #[doc = concat!("Tells ", $what, ". Does not yield.")]
+        #[doc = concat!("Returns ", $what, ". Does not yield.")]
         ///
         /// # Errors
         ///

@@ -47,8 +47,9 @@
 //! - [`TcpListener`]'s deprecated `only_v6` and `set_only_v6`, which do nothing in std, are left out.
 
 #[macro_use]
-mod socket;
+mod macros;
 mod connect;
+mod listening;
 mod resolve;
 mod tcp_listener;
 mod tcp_stream;

@@ -6,8 +6,8 @@ use std::iter::FusedIterator;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 
+use super::listening::Listening;
 use super::resolve::ToSocketAddrs;
-use super::socket::{Listening, adopt};
 use super::tcp_stream::TcpStream;
 use crate::io::Source;
 use crate::io::socket::Accept;
@@ -132,6 +132,7 @@ impl TcpListener {
         Incoming { listener: self }
     }
 
+    // set_ttl, ttl.
     option!(
         set_ttl,
         ttl,
@@ -140,14 +141,17 @@ impl TcpListener {
         "how many hops a packet of the connections may make (IP_TTL)",
         "let socket = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;"
     );
+    // adopt, release, try_clone, set_nonblocking.
     listener!(
         TcpListener,
         std::net::TcpListener,
         "let socket = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;"
     );
+    // take_error, close.
     common!("let socket = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;");
 }
 
+// From and into std::net::TcpListener and OwnedFd, IntoRawFd, AsFd, AsRawFd, Debug.
 convert!(TcpListener, std::net::TcpListener);
 
 /// The connections that a [`TcpListener`] takes, from [`incoming`](TcpListener::incoming).

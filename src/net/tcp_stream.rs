@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::connect;
 use super::resolve::ToSocketAddrs;
-use super::socket::adopt;
 use crate::io::socket::{Receive, ReceiveVectored, Send, SendVectored, Short};
 use crate::io::{Direction, Source};
 use crate::sys::socket::Taking;
@@ -69,7 +68,7 @@ impl TcpStream {
     /// ```
     #[doc(alias("create_connection", "open_connection"))]
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
-        connect::any(addr)
+        connect::any(addr).map(TcpStream::connected)
     }
 
     /// Opens a connection to one address within `timeout`. For names, and for several addresses, there is
@@ -94,7 +93,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        connect::within(addr, timeout)
+        connect::within(addr, timeout).map(TcpStream::connected)
     }
 
     /// Opens a connection within `timeout`: the lookup of a name, and the attempts at all of its addresses, together.
@@ -119,7 +118,7 @@ impl TcpStream {
     /// ```
     #[doc(alias = "settimeout")]
     pub fn connect_within<A: ToSocketAddrs>(addr: A, timeout: Duration) -> io::Result<TcpStream> {
-        connect::within(addr, timeout)
+        connect::within(addr, timeout).map(TcpStream::connected)
     }
 
     /// Returns the address of the other end. Does not yield.
@@ -216,6 +215,7 @@ impl TcpStream {
         self.source.run(Receive { buffer: buf, taking: Taking::Peek, short: Short::Usual })
     }
 
+    // set_nodelay, nodelay.
     option!(
         set_nodelay,
         nodelay,
@@ -225,6 +225,7 @@ impl TcpStream {
         "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;
 let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
     );
+    // set_ttl, ttl.
     option!(
         set_ttl,
         ttl,
@@ -275,6 +276,7 @@ let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
         self.source.get_ref().quickack()
     }
 
+    // adopt, release, try_clone, set_nonblocking, set_read_timeout, set_write_timeout, read_timeout, write_timeout.
     transfer!(
         TcpStream,
         std::net::TcpStream,
@@ -282,11 +284,14 @@ let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
 let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;",
         "socket.peek(&mut [0; 1])"
     );
+    // take_error, close.
     common!(
         "# let listener = greenloop::net::TcpListener::bind(\"127.0.0.1:0\")?;
 let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
     );
 }
 
+// From and into std::net::TcpStream and OwnedFd, IntoRawFd, AsFd, AsRawFd, Debug.
 convert!(TcpStream, std::net::TcpStream);
+// Read and Write, also for a reference.
 stream!(TcpStream, Short::Exhausted);

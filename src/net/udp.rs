@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::resolve::ToSocketAddrs;
-use super::socket::adopt;
 use crate::io::socket::{Receive, ReceiveFrom, Send, SendTo, Short};
 use crate::io::{Direction, Source};
 use crate::sys::socket::Taking;
@@ -266,6 +265,7 @@ impl UdpSocket {
         self.source.run(Receive { buffer: buf, taking: Taking::Peek, short: Short::Usual })
     }
 
+    // set_broadcast, broadcast.
     option!(
         set_broadcast,
         broadcast,
@@ -274,6 +274,7 @@ impl UdpSocket {
         "whether it may send to broadcast addresses (SO_BROADCAST)",
         "let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;"
     );
+    // set_multicast_loop_v4, multicast_loop_v4.
     option!(
         set_multicast_loop_v4,
         multicast_loop_v4,
@@ -282,6 +283,7 @@ impl UdpSocket {
         "whether it receives what it sends to a group of IPv4 (IP_MULTICAST_LOOP)",
         "let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;"
     );
+    // set_multicast_ttl_v4, multicast_ttl_v4.
     option!(
         set_multicast_ttl_v4,
         multicast_ttl_v4,
@@ -290,6 +292,7 @@ impl UdpSocket {
         "how many hops a datagram to a group of IPv4 may make (IP_MULTICAST_TTL)",
         "let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;"
     );
+    // set_multicast_loop_v6, multicast_loop_v6.
     option!(
         set_multicast_loop_v6,
         multicast_loop_v6,
@@ -298,6 +301,7 @@ impl UdpSocket {
         "whether it receives what it sends to a group of IPv6 (IPV6_MULTICAST_LOOP)",
         "let socket = greenloop::net::UdpSocket::bind(\"[::1]:0\")?;"
     );
+    // set_ttl, ttl.
     option!(
         set_ttl,
         ttl,
@@ -382,13 +386,16 @@ impl UdpSocket {
         self.source.get_ref().leave_multicast_v6(multiaddr, interface)
     }
 
+    // adopt, release, try_clone, set_nonblocking, set_read_timeout, set_write_timeout, read_timeout, write_timeout.
     transfer!(
         UdpSocket,
         std::net::UdpSocket,
         "let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;",
         "socket.recv(&mut [0; 1])"
     );
+    // take_error, close.
     common!("let socket = greenloop::net::UdpSocket::bind(\"127.0.0.1:0\")?;");
 }
 
+// From and into std::net::UdpSocket and OwnedFd, IntoRawFd, AsFd, AsRawFd, Debug.
 convert!(UdpSocket, std::net::UdpSocket);

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use super::{ChildStderr, ChildStdout};
 use crate::io::PipeReader;
 use crate::sys::clock::Time;
 use crate::task::scope;
@@ -21,8 +20,8 @@ pub(super) struct Collected {
 
 /// Reads both pipes to their ends, or until the deadline. Another process may hold one open longer than the child lives.
 pub(super) fn collect(
-    stdout: Option<&ChildStdout>,
-    stderr: Option<&ChildStderr>,
+    stdout: Option<&PipeReader>,
+    stderr: Option<&PipeReader>,
     deadline: Option<Time>,
 ) -> Collected {
     let (mut from_stdout, mut from_stderr) = (Vec::new(), Vec::new());

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::io::socket::{Receive, ReceiveFrom, Send, SendTo, Short, UntilShutDown};
 use crate::io::{Direction, Pauses, Source};
-use crate::net::socket::adopt;
 use crate::sys::clock::Time;
 use crate::sys::socket::{Address, Taking};
 
@@ -349,13 +348,16 @@ impl UnixDatagram {
         self.source.get_ref().shutdown(how)
     }
 
+    // adopt, release, try_clone, set_nonblocking, set_read_timeout, set_write_timeout, read_timeout, write_timeout.
     transfer!(
         UnixDatagram,
         std::os::unix::net::UnixDatagram,
         "let (socket, _peer) = greenloop::net::unix::UnixDatagram::pair()?;",
         "socket.recv(&mut [0; 1])"
     );
+    // take_error, close.
     common!("let (socket, _peer) = greenloop::net::unix::UnixDatagram::pair()?;");
 }
 
+// From and into std::os::unix::net::UnixDatagram and OwnedFd, IntoRawFd, AsFd, AsRawFd, Debug.
 convert!(UnixDatagram, std::os::unix::net::UnixDatagram);

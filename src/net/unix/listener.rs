@@ -10,7 +10,7 @@ use std::path::Path;
 use super::stream::UnixStream;
 use crate::io::Source;
 use crate::io::socket::Accept;
-use crate::net::socket::{Listening, adopt};
+use crate::net::listening::Listening;
 
 /// Takes connections of a Unix socket: [`std::os::unix::net::UnixListener`], whose [`accept`](UnixListener::accept) lets other
 /// green threads run.
@@ -163,6 +163,7 @@ impl UnixListener {
         self.source.get_ref().local_addr()
     }
 
+    // adopt, release, try_clone, set_nonblocking.
     listener!(
         UnixListener,
         std::os::unix::net::UnixListener,
@@ -171,6 +172,7 @@ impl UnixListener {
 # let address = SocketAddr::from_abstract_name(format!(\"greenloop-common-{}\", std::process::id()))?;
 let socket = UnixListener::bind_addr(&address)?;"
     );
+    // take_error, close.
     common!(
         "# use std::os::linux::net::SocketAddrExt;
 # use greenloop::net::unix::{SocketAddr, UnixListener};
@@ -179,6 +181,7 @@ let socket = UnixListener::bind_addr(&address)?;"
     );
 }
 
+// From and into std::os::unix::net::UnixListener and OwnedFd, IntoRawFd, AsFd, AsRawFd, Debug.
 convert!(UnixListener, std::os::unix::net::UnixListener);
 
 /// The connections that a [`UnixListener`] takes, from [`incoming`](UnixListener::incoming).

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::io::socket::{Receive, ReceiveVectored, Send, SendVectored, Short};
 use crate::io::{Direction, Pauses, Source};
-use crate::net::socket::adopt;
 use crate::sys::clock::Time;
 use crate::sys::socket::{self, Address, Taking};
 
@@ -184,14 +183,18 @@ impl UnixStream {
         self.source.get_ref().shutdown(how)
     }
 
+    // adopt, release, try_clone, set_nonblocking, set_read_timeout, set_write_timeout, read_timeout, write_timeout.
     transfer!(
         UnixStream,
         std::os::unix::net::UnixStream,
         "let (socket, _peer) = greenloop::net::unix::UnixStream::pair()?;",
         "std::io::Read::read(&mut &socket, &mut [0; 1])"
     );
+    // take_error, close.
     common!("let (socket, _peer) = greenloop::net::unix::UnixStream::pair()?;");
 }
 
+// From and into std::os::unix::net::UnixStream and OwnedFd, IntoRawFd, AsFd, AsRawFd, Debug.
 convert!(UnixStream, std::os::unix::net::UnixStream);
+// Read and Write, also for a reference.
 stream!(UnixStream, Short::Usual);
