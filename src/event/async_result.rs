@@ -51,11 +51,11 @@ use crate::task::{Link, Notice, Subscription, Waitable};
 /// ```
 #[doc(alias = "Future")]
 pub struct AsyncResult<T> {
-    state: Lock<State<T>>,
+    state: Lock<Answer<T>>,
     origin: Origin,
 }
 
-struct State<T> {
+struct Answer<T> {
     /// Shared, so that it can be cloned without the lock.
     value: Option<Arc<T>>,
     waiters: WaitList<Notify>,
@@ -77,7 +77,7 @@ impl<T> AsyncResult<T> {
     /// ```
     pub const fn new() -> AsyncResult<T> {
         AsyncResult {
-            state: Lock::new(State { value: None, waiters: WaitList::new() }),
+            state: Lock::new(Answer { value: None, waiters: WaitList::new() }),
             origin: Origin::new(),
         }
     }
@@ -280,7 +280,7 @@ impl<T> AsyncResult<T> {
         let ticket = state.waiters.push(waiter.notify());
         drop(state);
         // A value is never taken away again: if there is one, the wait is over.
-        let settle = |state: &mut State<T>| {
+        let settle = |state: &mut Answer<T>| {
             let value = state.value.clone()?;
             state.waiters.remove(ticket);
             Some(value)

@@ -29,7 +29,7 @@ use crate::sys::bell::Bell;
 use crate::sys::descriptor::{closed, opens_nothing};
 use crate::sys::epoll::EpollSet;
 use crate::sys::poll::Poll;
-use crate::sys::readiness::{Event, Interest};
+use crate::sys::readiness::{Interest, Readiness};
 use crate::sys::replaceable::Replaceable;
 
 use completion::Operation;
@@ -401,7 +401,7 @@ impl Core {
         let Core { poller, entries, unsettled, .. } = self;
         let tells_edges = poller.tells_edges();
         let mut rings = false;
-        poller.wait(timeout, |Event { token, ready, marked }| {
+        poller.wait(timeout, |Readiness { token, ready, marked }| {
             if token == BELL {
                 rings = true;
                 return;

@@ -9,6 +9,7 @@ use super::operation::{ReadBytes, WriteBytes};
 use crate::hub::{HubRef, hub};
 use crate::sync::Semaphore;
 use crate::sys::descriptor;
+use crate::sys::uninterrupted;
 use crate::sys::uring::{Done, Entry};
 use crate::threadpool::{offload, stops};
 
@@ -224,21 +225,12 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
-fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
 impl<T: AsFd> AsFd for AnyFile<T> {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.get_ref().as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,8 +41,8 @@ use crate::sys::descriptor;
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = descriptor::pipe()?;
     Ok((
-        PipeReader { end: End::new(reader, Origin::Made) },
-        PipeWriter { end: End::new(writer, Origin::Made) },
+        PipeReader { end: PipeEnd::new(reader, Origin::Made) },
+        PipeWriter { end: PipeEnd::new(writer, Origin::Made) },
     ))
 }
 
@@ -55,7 +55,7 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 /// or dropped.
 #[doc(alias("make_nonblocking", "nb_read", "FileObject", "FileObjectPosix"))]
 pub struct PipeReader {
-    end: End,
+    end: PipeEnd,
 }
 
 /// The end of a pipe to write to, as [`std::io::PipeWriter`] is for threads.
@@ -68,7 +68,7 @@ pub struct PipeReader {
 /// or dropped.
 #[doc(alias("make_nonblocking", "nb_write", "FileObject", "FileObjectPosix"))]
 pub struct PipeWriter {
-    end: End,
+    end: PipeEnd,
 }
 
 impl PipeReader {
@@ -182,7 +182,7 @@ impl Write for PipeWriter {
 }
 
 /// What both ends are: a source that knows in which mode the rest of the world wants the open file.
-struct End {
+struct PipeEnd {
     source: Source<Lease>,
 }
 
@@ -206,23 +206,23 @@ enum Origin {
     Nonblocking,
 }
 
-impl End {
-    fn new(fd: OwnedFd, origin: Origin) -> End {
-        End { source: Source::new(Lease { fd: Some(fd), origin, lent: Arc::default() }) }
+impl PipeEnd {
+    fn new(fd: OwnedFd, origin: Origin) -> PipeEnd {
+        PipeEnd { source: Source::new(Lease { fd: Some(fd), origin, lent: Arc::default() }) }
     }
 
-    fn adopt(fd: OwnedFd) -> End {
+    fn adopt(fd: OwnedFd) -> PipeEnd {
         // These calls do not fail on an open descriptor.
         let nonblocking = descriptor::is_nonblocking(fd.as_fd()).unwrap_or(false);
         let _ = descriptor::set_nonblocking(fd.as_fd(), true);
-        End::new(fd, if nonblocking { Origin::Nonblocking } else { Origin::Blocking })
+        PipeEnd::new(fd, if nonblocking { Origin::Nonblocking } else { Origin::Blocking })
     }
 
-    fn try_clone(&self) -> io::Result<End> {
+    fn try_clone(&self) -> io::Result<PipeEnd> {
         let Lease { origin, lent, .. } = self.source.get_ref();
         let fd = Some(self.as_fd().try_clone_to_owned()?);
         let lease = Lease { fd, origin: *origin, lent: lent.clone() };
-        Ok(End { source: self.source.sibling(lease)? })
+        Ok(PipeEnd { source: self.source.sibling(lease)? })
     }
 
     #[inline]
@@ -246,7 +246,7 @@ impl End {
     }
 }
 
-impl AsFd for End {
+impl AsFd for PipeEnd {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.get_ref().as_fd()
@@ -275,63 +275,63 @@ impl Drop for Lease {
 
 /// What the two ends have word for word in common: how they become and come from other types.
 macro_rules! end_of_pipe {
-    ($End:ident) => {
-        impl fmt::Debug for $End {
+    ($PipeEnd:ident) => {
+        impl fmt::Debug for $PipeEnd {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.debug_struct(stringify!($End)).field("fd", &self.as_raw_fd()).finish()
+                formatter.debug_struct(stringify!($PipeEnd)).field("fd", &self.as_raw_fd()).finish()
             }
         }
 
-        impl AsFd for $End {
+        impl AsFd for $PipeEnd {
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.end.as_fd()
             }
         }
 
-        impl AsRawFd for $End {
+        impl AsRawFd for $PipeEnd {
             fn as_raw_fd(&self) -> RawFd {
                 self.end.as_fd().as_raw_fd()
             }
         }
 
         /// In the mode in which it came; blocking if it was made by [`pipe`].
-        impl From<$End> for OwnedFd {
-            fn from(end: $End) -> OwnedFd {
+        impl From<$PipeEnd> for OwnedFd {
+            fn from(end: $PipeEnd) -> OwnedFd {
                 end.end.give_back()
             }
         }
 
         /// In the mode in which it came; blocking if it was made by [`pipe`].
-        impl IntoRawFd for $End {
+        impl IntoRawFd for $PipeEnd {
             fn into_raw_fd(self) -> RawFd {
                 OwnedFd::from(self).into_raw_fd()
             }
         }
 
         /// In blocking mode, as programs expect it.
-        impl From<$End> for Stdio {
-            fn from(end: $End) -> Stdio {
+        impl From<$PipeEnd> for Stdio {
+            fn from(end: $PipeEnd) -> Stdio {
                 OwnedFd::from(end).into()
             }
         }
 
         /// In the mode in which it came; blocking if it was made by [`pipe`].
-        impl From<$End> for io::$End {
-            fn from(end: $End) -> io::$End {
+        impl From<$PipeEnd> for io::$PipeEnd {
+            fn from(end: $PipeEnd) -> io::$PipeEnd {
                 OwnedFd::from(end).into()
             }
         }
 
         /// Puts the open file into nonblocking mode, until the end is given back or dropped.
-        impl From<OwnedFd> for $End {
-            fn from(fd: OwnedFd) -> $End {
-                $End { end: End::adopt(fd) }
+        impl From<OwnedFd> for $PipeEnd {
+            fn from(fd: OwnedFd) -> $PipeEnd {
+                $PipeEnd { end: PipeEnd::adopt(fd) }
             }
         }
 
         /// Puts the open file into nonblocking mode, until the end is given back or dropped.
-        impl From<io::$End> for $End {
-            fn from(end: io::$End) -> $End {
+        impl From<io::$PipeEnd> for $PipeEnd {
+            fn from(end: io::$PipeEnd) -> $PipeEnd {
                 OwnedFd::from(end).into()
             }
         }

@@ -14,6 +14,7 @@ use crate::hub::{hub, local_hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::lock::Lock;
+use crate::sys::uninterrupted;
 
 /// A file descriptor that belongs to greenloop: nothing else waits for it, reads its flags or closes it. Its operations do
 /// not block: its maker has made it O_NONBLOCK, or they ask for that each time, as those of sockets do.
@@ -186,7 +187,7 @@ impl<T: AsFd> Source<T> {
         {
             return self.wait_and_run(operation, limit, known);
         }
-        match attempt(&mut operation, self.inner.as_fd()) {
+        match uninterrupted(|| operation.attempt(self.inner.as_fd())) {
             Ok(output) => {
                 if let Some((reactor, key)) = known
                     && operation.drained(&output)
@@ -248,7 +249,7 @@ impl<T: AsFd> Source<T> {
             // Also after the deadline: readiness may have come in the same pass of the hub.
             let may_try = turn.may_try().ok_or_else(descriptor::bad_descriptor)?;
             if may_try {
-                match attempt(&mut operation, fd) {
+                match uninterrupted(|| operation.attempt(fd)) {
                     Ok(output) => {
                         turn.finish(operation.drained(&output));
                         return Ok(output);
@@ -261,17 +262,6 @@ impl<T: AsFd> Source<T> {
             if let Wakeup::TimedOut = wakeup {
                 return Err(limit.error());
             }
-        }
-    }
-}
-
-/// Tries until no signal interrupts.
-#[inline]
-fn attempt<O: Operation>(operation: &mut O, fd: BorrowedFd<'_>) -> io::Result<O::Output> {
-    loop {
-        match operation.attempt(fd) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Call {
 
 /// Why a wait did not end with what was waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ended {
+pub(super) enum Miss {
     /// The deadline has passed.
     Late,
     /// It is of a kind that never makes anybody wait, as the kernel sees it: a regular file.
@@ -39,7 +39,7 @@ pub(super) enum Ended {
 }
 
 /// What a try said that did not go through.
-enum Refusal {
+enum Declined {
     /// It would have to wait.
     WouldBlock,
     Failed(Errno),
@@ -56,7 +56,7 @@ impl Call {
     }
 
     /// Waits until `fd` may be ready for `interest`. The number is open: a call on it has just said EAGAIN.
-    pub(super) fn wait_for(self, fd: RawFd, interest: Interest, deadline: Option<Time>) -> Result<(), Ended> {
+    pub(super) fn wait_for(self, fd: RawFd, interest: Interest, deadline: Option<Time>) -> Result<(), Miss> {
         let on = if interest.is_readable() { WaitingOn::Readable(fd) } else { WaitingOn::Writable(fd) };
         self.wait_for_any(on, &[(fd, interest)], deadline)
     }
@@ -67,8 +67,8 @@ impl Call {
         on: WaitingOn,
         descriptors: &[(RawFd, Interest)],
         deadline: Option<Time>,
-    ) -> Result<(), Ended> {
-        let reactor = self.hub.try_reactor().map_err(|error| Ended::Failed(errno_of(&error)))?;
+    ) -> Result<(), Miss> {
+        let reactor = self.hub.try_reactor().map_err(|error| Miss::Failed(errno_of(&error)))?;
         let waiter = Waiter::new(on);
         let mut watches = Vec::with_capacity(descriptors.len());
         let mut refused = None;
@@ -77,8 +77,8 @@ impl Call {
                 Ok(watch) => watches.push(watch),
                 Err((error, _)) => {
                     refused = Some(match errno_of(&error) {
-                        libc::EPERM => Ended::Unwaitable,
-                        errno => Ended::Failed(errno),
+                        libc::EPERM => Miss::Unwaitable,
+                        errno => Miss::Failed(errno),
                     });
                     break;
                 }
@@ -89,10 +89,10 @@ impl Call {
         watches.iter().for_each(|watch| reactor.unwatch(watch));
         match (refused, parked) {
             (Some(refused), _) => Err(refused),
-            (None, Err(hindrance)) => Err(Ended::Failed(errno_of_hindrance(hindrance))),
-            (None, Ok(_)) if closed => Err(Ended::Failed(libc::EBADF)),
+            (None, Err(hindrance)) => Err(Miss::Failed(errno_of_hindrance(hindrance))),
+            (None, Ok(_)) if closed => Err(Miss::Failed(libc::EBADF)),
             (None, Ok(true)) => Ok(()),
-            (None, Ok(false)) => Err(Ended::Late),
+            (None, Ok(false)) => Err(Miss::Late),
         }
     }
 
@@ -124,22 +124,22 @@ impl Call {
         fd: RawFd,
         interest: Interest,
         mut attempt: impl FnMut() -> ssize_t,
-    ) -> Result<ssize_t, Ended> {
-        self.spend_budget().map_err(Ended::Failed)?;
+    ) -> Result<ssize_t, Miss> {
+        self.spend_budget().map_err(Miss::Failed)?;
         let mut deadline = None;
         loop {
             match tried(attempt()) {
                 Ok(count) => return Ok(count),
-                Err(Refusal::Failed(errno)) => return Err(Ended::Failed(errno)),
-                Err(Refusal::WouldBlock) => {}
+                Err(Declined::Failed(errno)) => return Err(Miss::Failed(errno)),
+                Err(Declined::WouldBlock) => {}
             }
             let deadline = match deadline {
                 Some(deadline) => deadline,
-                None if is_nonblocking(fd) => return Err(Ended::Failed(libc::EAGAIN)),
+                None if is_nonblocking(fd) => return Err(Miss::Failed(libc::EAGAIN)),
                 None => *deadline.insert(time_limit(fd, interest).map(Time::after)),
             };
             match self.wait_for(fd, interest, deadline) {
-                Err(Ended::Late) => return Err(Ended::Failed(libc::EAGAIN)),
+                Err(Miss::Late) => return Err(Miss::Failed(libc::EAGAIN)),
                 result => result?,
             }
         }
@@ -152,7 +152,7 @@ impl Call {
         fd: RawFd,
         length: usize,
         mut attempt: impl FnMut(usize) -> ssize_t,
-    ) -> Result<ssize_t, Ended> {
+    ) -> Result<ssize_t, Miss> {
         let mut gone = 0;
         loop {
             match self.until_done(fd, Interest::WRITABLE, || attempt(gone)) {
@@ -168,13 +168,13 @@ impl Call {
     }
 }
 
-fn tried(result: ssize_t) -> Result<ssize_t, Refusal> {
+fn tried(result: ssize_t) -> Result<ssize_t, Declined> {
     if result >= 0 {
         return Ok(result);
     }
     match errno() {
-        libc::EAGAIN => Err(Refusal::WouldBlock),
-        other => Err(Refusal::Failed(other)),
+        libc::EAGAIN => Err(Declined::WouldBlock),
+        other => Err(Declined::Failed(other)),
     }
 }
 
@@ -208,12 +208,12 @@ pub(super) fn failed(errno: Errno) -> c_int {
 }
 
 /// What C is told of a result: a count, or -1 with errno. `unwaitable` does the call after all.
-pub(super) fn answer(result: Result<ssize_t, Ended>, unwaitable: impl FnOnce() -> ssize_t) -> ssize_t {
+pub(super) fn answer(result: Result<ssize_t, Miss>, unwaitable: impl FnOnce() -> ssize_t) -> ssize_t {
     match result {
         Ok(count) => count,
-        Err(Ended::Unwaitable) => unwaitable(),
-        Err(Ended::Late) => failed(libc::EAGAIN) as ssize_t,
-        Err(Ended::Failed(errno)) => failed(errno) as ssize_t,
+        Err(Miss::Unwaitable) => unwaitable(),
+        Err(Miss::Late) => failed(libc::EAGAIN) as ssize_t,
+        Err(Miss::Failed(errno)) => failed(errno) as ssize_t,
     }
 }
 

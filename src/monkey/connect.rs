@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libc::{c_int, sockaddr, socklen_t, ssize_t};
 
-use super::call::{Call, Ended, answer, errno, failed, is_nonblocking, time_limit, without_waiting};
+use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, time_limit, without_waiting};
 use super::parts::Parts;
 use crate::io::Interest;
 use crate::sys::clock::Time;
@@ -41,9 +41,9 @@ fn finish_connecting(call: Call, fd: RawFd, deadline: Option<Time>) -> c_int {
     match call.wait_for(fd, Interest::WRITABLE, deadline) {
         Ok(()) => {}
         // What the kernel says when SO_SNDTIMEO has passed.
-        Err(Ended::Late) => return failed(libc::EINPROGRESS),
-        Err(Ended::Unwaitable) => return failed(libc::ENOTSOCK),
-        Err(Ended::Failed(errno)) => return failed(errno),
+        Err(Miss::Late) => return failed(libc::EINPROGRESS),
+        Err(Miss::Unwaitable) => return failed(libc::ENOTSOCK),
+        Err(Miss::Failed(errno)) => return failed(errno),
     }
     let mut error: c_int = 0;
     let mut length = size_of::<c_int>() as socklen_t;

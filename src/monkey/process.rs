@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libc::{c_int, id_t, idtype_t, pid_t, siginfo_t};
 
-use super::call::{Call, Ended, Errno, failed};
+use super::call::{Call, Errno, Miss, failed};
 use super::parts::Parts;
 use crate::io::Interest;
 use crate::sys::clock::Time;
@@ -34,7 +34,7 @@ impl Children {
     fn wait(&mut self, call: Call) -> Result<(), Errno> {
         if let Some(descriptor) = &self.descriptor {
             return match call.wait_for(descriptor.as_raw_fd(), Interest::READABLE, None) {
-                Err(Ended::Failed(errno)) => Err(errno),
+                Err(Miss::Failed(errno)) => Err(errno),
                 _ => Ok(()),
             };
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
-use super::call::{Call, Ended, failed};
+use super::call::{Call, Miss, failed};
 use super::parts::Parts;
 use crate::hub::waiter::WaitingOn;
 use crate::io::Interest;
@@ -37,12 +37,12 @@ fn until_some(
         }
         let waited = match descriptors() {
             Some(descriptors) => call.wait_for_any(WaitingOn::Other(on), &descriptors, deadline),
-            None => Err(Ended::Unwaitable),
+            None => Err(Miss::Unwaitable),
         };
         match waited {
             Ok(()) => {}
-            Err(Ended::Late) => return look(),
-            Err(Ended::Unwaitable) => {
+            Err(Miss::Late) => return look(),
+            Err(Miss::Unwaitable) => {
                 let pause = Time::after(PAUSE);
                 let pause = deadline.map_or(pause, |deadline| deadline.min(pause));
                 if let Err(errno) = call.sleep_until(pause) {
@@ -50,8 +50,8 @@ fn until_some(
                 }
             }
             // Closed under the wait: the next look tells, as natively.
-            Err(Ended::Failed(libc::EBADF)) => return look(),
-            Err(Ended::Failed(errno)) => return failed(errno),
+            Err(Miss::Failed(libc::EBADF)) => return look(),
+            Err(Miss::Failed(errno)) => return failed(errno),
         }
     }
 }

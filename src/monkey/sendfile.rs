@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use libc::{c_int, c_uint, loff_t, off_t, off64_t, size_t, ssize_t};
 
-use super::call::{Call, Ended, answer, errno, failed, is_nonblocking, is_ready, without_waiting};
+use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, is_ready, without_waiting};
 use super::parts::Parts;
 use crate::io::Interest;
 use crate::sys::original;
@@ -62,7 +62,7 @@ unsafe extern "C" fn splice(
             true => call.wait_for(to, Interest::WRITABLE, None),
             false => call.wait_for(from, Interest::READABLE, None),
         };
-        if let Err(Ended::Failed(errno)) = waited {
+        if let Err(Miss::Failed(errno)) = waited {
             return failed(errno) as ssize_t;
         }
     }

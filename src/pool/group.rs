@@ -37,10 +37,10 @@ use crate::task::{self, Element, Imap, JoinHandle, Order, TaskRef};
 /// std::thread::spawn(move || group.join()); // it belongs to its OS thread
 /// ```
 pub struct Group {
-    shared: Rc<Shared>,
+    shared: Rc<Roll>,
 }
 
-struct Shared {
+struct Roll {
     slots: Slots,
     /// In order of arrival.
     members: RefCell<BTreeMap<u64, Member>>,
@@ -58,7 +58,7 @@ struct Member {
 
 /// Held by what runs: its end is the end of the membership.
 struct Membership {
-    shared: Rc<Shared>,
+    shared: Rc<Roll>,
     number: u64,
 }
 
@@ -82,7 +82,7 @@ impl Group {
 
     pub(super) fn with(slots: Slots) -> Group {
         let members = RefCell::new(BTreeMap::new());
-        Group { shared: Rc::new(Shared { slots, members, next: Cell::new(0) }) }
+        Group { shared: Rc::new(Roll { slots, members, next: Cell::new(0) }) }
     }
 
     pub(super) fn slots(&self) -> &Slots {
@@ -412,7 +412,7 @@ impl Group {
     /// assert!(forever.is_finished() && group.is_empty());
     /// ```
     pub fn kill(&self) {
-        self.shared.wait_until(None, Shared::kill_all);
+        self.shared.wait_until(None, Roll::kill_all);
     }
 
     /// Kills all members, and waits for at most `limit` until there is none. Returns `true` if there is none.
@@ -429,7 +429,7 @@ impl Group {
     /// assert!(group.kill_timeout(Duration::from_secs(10)));
     /// ```
     pub fn kill_timeout(&self, limit: Duration) -> bool {
-        self.shared.wait_until(Some(Time::after(limit)), Shared::kill_all)
+        self.shared.wait_until(Some(Time::after(limit)), Roll::kill_all)
     }
 
     /// Kills all members, and does not wait. Returns `true` if there is none any more.
@@ -468,9 +468,9 @@ impl Group {
     }
 }
 
-impl Shared {
+impl Roll {
     #[track_caller]
-    fn spawn<F, T>(self: &Rc<Shared>, slot: Slot, function: F) -> JoinHandle<T>
+    fn spawn<F, T>(self: &Rc<Roll>, slot: Slot, function: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + 'static,
         T: 'static,
@@ -485,7 +485,7 @@ impl Shared {
         handle
     }
 
-    fn membership(self: &Rc<Shared>) -> Membership {
+    fn membership(self: &Rc<Roll>) -> Membership {
         let number = self.next.get();
         self.next.set(number + 1);
         Membership { shared: self.clone(), number }
@@ -507,7 +507,7 @@ impl Shared {
     }
 
     /// Waits until there is no member, and does `each_time` before each look.
-    fn wait_until(&self, deadline: Option<Time>, each_time: impl Fn(&Shared)) -> bool {
+    fn wait_until(&self, deadline: Option<Time>, each_time: impl Fn(&Roll)) -> bool {
         loop {
             each_time(self);
             let first =

@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::ending::Ending;
+use super::end_watch::EndWatch;
 use super::output::{Collected, collect};
 use super::reaper::reap;
 use crate::error::{PartialOutput, Unwinding};
@@ -56,7 +56,7 @@ pub struct Child {
     /// `None` while it is dropped.
     inner: Option<std::process::Child>,
     /// Opened by the first wait.
-    ending: OnceLock<Ending>,
+    ending: OnceLock<EndWatch>,
     watches: Watches,
     /// Whether the exit status is known.
     waited_for: bool,
@@ -255,11 +255,11 @@ impl Child {
         }
     }
 
-    fn ending(&self) -> io::Result<&Ending> {
+    fn ending(&self) -> io::Result<&EndWatch> {
         if let Some(ending) = self.ending.get() {
             return Ok(ending);
         }
-        let ending = Ending::of(self.id())?;
+        let ending = EndWatch::of(self.id())?;
         Ok(self.ending.get_or_init(|| ending))
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use super::ending::Ending;
+use super::end_watch::EndWatch;
 use crate::io::{Pauses, wait_readable};
 use crate::sys::clock::Time;
 use crate::sys::{descriptor, process};
@@ -43,7 +43,7 @@ pub fn wait_pid(child: u32) -> io::Result<ExitStatus> {
         if let Some(status) = process::try_wait(child)? {
             return Ok(ExitStatus::from_raw(status));
         }
-        match Ending::of(child).and_then(wait_readable) {
+        match EndWatch::of(child).and_then(wait_readable) {
             // No descriptor is left for that.
             Err(error) if descriptor::is_shortage(&error) && pauses.pause() => {}
             waited => waited?,

@@ -23,7 +23,7 @@
 
 mod child;
 mod command;
-mod ending;
+mod end_watch;
 mod forked;
 mod output;
 mod reaper;

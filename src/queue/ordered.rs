@@ -46,15 +46,15 @@ use crate::sys::lock::{Lock, LockGuard};
 /// is_sync::<greenloop::queue::Queue<std::rc::Rc<u32>>>();
 /// ```
 pub struct Ordered<T, O: Order<T>> {
-    state: Lock<State<O::Items>>,
+    state: Lock<Contents<O::Items>>,
     /// `usize::MAX` if there is no bound.
     capacity: usize,
 }
 
 /// A queue's state, locked.
-type Locked<'a, T, O> = LockGuard<'a, State<<O as Order<T>>::Items>>;
+type Locked<'a, T, O> = LockGuard<'a, Contents<<O as Order<T>>::Items>>;
 
-struct State<I> {
+struct Contents<I> {
     items: I,
     /// Each who was called is promised one of the items.
     getters: Line,
@@ -108,7 +108,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     #[doc(alias = "maxsize")]
     pub const fn bounded(capacity: usize) -> Ordered<T, O> {
         assert!(capacity > 0, "a queue without room");
-        let state = State {
+        let state = Contents {
             items: O::Items::EMPTY,
             getters: Line::new(),
             putters: Line::new(),
@@ -276,7 +276,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         let waiter = Waiter::new(WaitingOn::Other("Queue::put"));
         let ticket = state.putters.stand(waiter.wake());
         drop(state);
-        let called = |state: &mut State<O::Items>| state.putters.is_called(ticket).then_some(());
+        let called = |state: &mut Contents<O::Items>| state.putters.is_called(ticket).then_some(());
         let (mut state, ended) = waiter.stand(&self.state, deadline, called, |state| self.call(state));
         let called = state.putters.leave(ticket).is_some();
         if let Err(Ended::Interrupted(interrupt)) = ended {
@@ -296,7 +296,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
 
     /// Whether there is room that is promised to nobody.
     #[inline]
-    fn has_room(&self, state: &State<O::Items>) -> bool {
+    fn has_room(&self, state: &Contents<O::Items>) -> bool {
         state.items.len() + state.putters.called() < self.capacity.saturating_add(state.getters.called())
     }
 
@@ -582,7 +582,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         let waiter = Waiter::new(WaitingOn::Other("Queue::get"));
         let ticket = state.getters.stand(waiter.wake());
         drop(state);
-        let called = |state: &mut State<O::Items>| state.getters.is_called(ticket).then_some(());
+        let called = |state: &mut Contents<O::Items>| state.getters.is_called(ticket).then_some(());
         let (mut state, ended) = waiter.stand(&self.state, deadline, called, |state| self.call(state));
         let called = state.getters.leave(ticket).is_some();
         if let Err(Ended::Interrupted(interrupt)) = ended {
@@ -724,7 +724,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
         let waiter = Waiter::new(WaitingOn::Other("Queue::join"));
         let ticket = state.joiners.push(waiter.notify());
         drop(state);
-        let told = |state: &mut State<O::Items>| (!state.joiners.contains(ticket)).then_some(());
+        let told = |state: &mut Contents<O::Items>| (!state.joiners.contains(ticket)).then_some(());
         let (mut state, ended) = waiter.stand(&self.state, deadline, told, drop);
         let told = state.joiners.remove(ticket).is_none();
         drop(state);
@@ -895,7 +895,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     }
 }
 
-impl<I> State<I> {
+impl<I> Contents<I> {
     /// Takes back what was promised to those who never run again.
     #[inline]
     fn forget_gone(&mut self) {

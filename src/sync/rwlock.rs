@@ -53,12 +53,12 @@ use crate::sys::lock::{Lock, LockGuard};
 /// is_sync::<greenloop::sync::RwLock<std::cell::Cell<u32>>>();
 /// ```
 pub struct RwLock<T: ?Sized> {
-    state: Lock<State>,
+    state: Lock<Holders>,
     poison: Poison,
     value: UnsafeCell<T>,
 }
 
-struct State {
+struct Holders {
     readers: usize,
     writing: bool,
     /// Who is called holds it already.
@@ -99,7 +99,7 @@ impl<T> RwLock<T> {
     /// assert_eq!(*LIMIT.read().unwrap(), 7);
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
-        let state = State { readers: 0, writing: false, line: Line::new() };
+        let state = Holders { readers: 0, writing: false, line: Line::new() };
         RwLock { state: Lock::new(state), poison: Poison::new(), value: UnsafeCell::new(value) }
     }
 
@@ -400,7 +400,7 @@ impl<T: ?Sized> RwLock<T> {
         }));
         let ticket = state.line.stand((waiter.wake(), access));
         drop(state);
-        let locked = |state: &mut State| state.line.is_called(ticket).then_some(());
+        let locked = |state: &mut Holders| state.line.is_called(ticket).then_some(());
         let (mut state, ended) = waiter.stand(&self.state, deadline, locked, |state| self.call(state));
         let locked = state.line.leave(ticket).is_some();
         match ended {
@@ -428,12 +428,12 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Gives it to the first in line, as far as that goes.
     #[inline]
-    fn call<'a>(&'a self, state: LockGuard<'a, State>) {
-        handover::notify_all(&self.state, state, State::call);
+    fn call<'a>(&'a self, state: LockGuard<'a, Holders>) {
+        handover::notify_all(&self.state, state, Holders::call);
     }
 }
 
-impl State {
+impl Holders {
     /// Locks if nobody who has come before is against it.
     #[inline]
     fn lock(&mut self, access: Access) -> bool {
@@ -468,7 +468,7 @@ impl State {
     #[inline]
     fn call(&mut self) -> Option<Notify> {
         self.unlock_for_gone();
-        let State { readers, writing, line } = self;
+        let Holders { readers, writing, line } = self;
         let (wake, _) = line.call_if(|&(_, access)| take(readers, writing, access))?;
         Some(Notify::Wake(wake))
     }

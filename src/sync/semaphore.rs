@@ -52,10 +52,10 @@ use crate::task::{Notice, Subscription, Waitable};
 /// assert_eq!(two_at_a_time.available_permits(), 2);
 /// ```
 pub struct Semaphore {
-    state: Lock<State>,
+    state: Lock<Permits>,
 }
 
-struct State {
+struct Permits {
     permits: usize,
     /// There are never more permits than this.
     bound: usize,
@@ -81,7 +81,7 @@ impl Standing for Waiting {
 }
 
 /// What is done with a permit that is free: it is taken, or left. Returns whether there was one.
-type Attempt = fn(&mut State) -> bool;
+type Attempt = fn(&mut Permits) -> bool;
 
 // No user's value is inside.
 impl UnwindSafe for Semaphore {}
@@ -104,7 +104,13 @@ impl Semaphore {
 
     pub(super) const fn with_bound(permits: usize, bound: usize) -> Semaphore {
         Semaphore {
-            state: Lock::new(State { permits, bound, line: Line::new(), kept: 0, watchers: WaitList::new() }),
+            state: Lock::new(Permits {
+                permits,
+                bound,
+                line: Line::new(),
+                kept: 0,
+                watchers: WaitList::new(),
+            }),
         }
     }
 
@@ -137,7 +143,7 @@ impl Semaphore {
     pub fn acquire(&self) -> SemaphorePermit<'_> {
         let mut state = self.state.lock();
         if !state.take() {
-            self.stand(state, None, State::take);
+            self.stand(state, None, Permits::take);
         }
         SemaphorePermit { semaphore: self }
     }
@@ -212,7 +218,11 @@ impl Semaphore {
     }
 
     fn acquire_until(&self, deadline: impl FnOnce() -> Time) -> Result<SemaphorePermit<'_>, TimedOut> {
-        if self.pass(deadline, State::take) { Ok(SemaphorePermit { semaphore: self }) } else { Err(TimedOut) }
+        if self.pass(deadline, Permits::take) {
+            Ok(SemaphorePermit { semaphore: self })
+        } else {
+            Err(TimedOut)
+        }
     }
 
     /// Gives `permits` permits, and wakes as many waiters. Never yields.
@@ -292,7 +302,7 @@ impl Semaphore {
     pub fn wait(&self) {
         let mut state = self.state.lock();
         if !state.look() {
-            self.stand(state, None, State::look);
+            self.stand(state, None, Permits::look);
         }
     }
 
@@ -313,7 +323,7 @@ impl Semaphore {
     /// assert!(!Semaphore::new(0).wait_timeout(Duration::from_millis(1)));
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        self.pass(|| Time::after(timeout), State::look)
+        self.pass(|| Time::after(timeout), Permits::look)
     }
 
     /// Waits until `deadline` at the latest until a permit is free. Returns `true` if one was.
@@ -333,7 +343,7 @@ impl Semaphore {
     /// assert!(Semaphore::new(1).wait_deadline(Instant::now()));
     /// ```
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
-        self.pass(|| Time::from_instant(deadline), State::look)
+        self.pass(|| Time::from_instant(deadline), Permits::look)
     }
 
     /// Gets by `attempt` what it can, now or in its turn before the deadline.
@@ -348,12 +358,12 @@ impl Semaphore {
 
     /// Waits in line for its turn to `attempt`; `false` if the deadline has passed without success.
     #[cold]
-    fn stand(&self, mut state: LockGuard<'_, State>, deadline: Option<Time>, attempt: Attempt) -> bool {
+    fn stand(&self, mut state: LockGuard<'_, Permits>, deadline: Option<Time>, attempt: Attempt) -> bool {
         let waiter = Waiter::new(WaitingOn::Other("Semaphore::acquire"));
         let ticket = state.line.stand(Waiting { wake: waiter.wake(), overtaken: false });
         // Who is gone may have left a permit, to somebody before this one.
         self.call(state);
-        let called = |state: &mut State| state.line.is_called(ticket).then_some(());
+        let called = |state: &mut Permits| state.line.is_called(ticket).then_some(());
         let (mut state, ended) = waiter.stand(&self.state, deadline, called, |state| self.call(state));
         let called = state.line.leave(ticket);
         state.kept -= usize::from(called.is_some_and(|called| called.overtaken));
@@ -372,12 +382,12 @@ impl Semaphore {
 
     /// Releases the lock, and calls as many as there are permits for.
     #[inline]
-    fn call<'a>(&'a self, state: LockGuard<'a, State>) {
-        handover::notify_all(&self.state, state, State::call);
+    fn call<'a>(&'a self, state: LockGuard<'a, Permits>) {
+        handover::notify_all(&self.state, state, Permits::call);
     }
 }
 
-impl State {
+impl Permits {
     #[inline]
     fn free(&self) -> usize {
         self.permits - self.kept

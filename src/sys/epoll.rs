@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::readiness::{Event, Interest, timespec};
+use super::readiness::{Interest, Readiness, timespec};
 use super::replaceable::Replaceable;
 use super::{SystemCall, original};
 
@@ -57,7 +57,11 @@ impl Epoll {
 
     /// Waits until something in the set is ready, at most for `timeout`, and hands each event to `tell`. A signal ends the
     /// wait early.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>, mut tell: impl FnMut(Event)) -> io::Result<()> {
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut tell: impl FnMut(Readiness),
+    ) -> io::Result<()> {
         let count = match self.fetch(timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             count => count?,
@@ -66,7 +70,7 @@ impl Epoll {
             let bits = event.events as libc::c_int;
             let ready =
                 Interest::READABLE.when(bits & READABLE != 0) | Interest::WRITABLE.when(bits & WRITABLE != 0);
-            tell(Event { token: event.u64, ready, marked: bits & MARKED != 0 });
+            tell(Readiness { token: event.u64, ready, marked: bits & MARKED != 0 });
         }
         Ok(())
     }
@@ -204,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    fn events(epoll: &mut Epoll) -> Vec<Event> {
+    fn events(epoll: &mut Epoll) -> Vec<Readiness> {
         let mut events = Vec::new();
         epoll.wait(Some(Duration::ZERO), |event| events.push(event)).unwrap();
         events
@@ -217,11 +221,11 @@ mod tests {
         epoll.set().add_edges(reader.as_raw_fd(), 7).unwrap();
         assert_eq!(events(&mut epoll), []);
         writer.write_all(b"ab").unwrap();
-        assert_eq!(events(&mut epoll), [Event { token: 7, ready: Interest::READABLE, marked: false }]);
+        assert_eq!(events(&mut epoll), [Readiness { token: 7, ready: Interest::READABLE, marked: false }]);
         assert_eq!(events(&mut epoll), []);
         reader.read_exact(&mut [0]).unwrap();
         drop(writer);
-        assert_eq!(events(&mut epoll), [Event { token: 7, ready: Interest::BOTH, marked: true }]);
+        assert_eq!(events(&mut epoll), [Readiness { token: 7, ready: Interest::BOTH, marked: true }]);
     }
 
     #[test]
@@ -231,7 +235,7 @@ mod tests {
         writer.write_all(b"a").unwrap();
         for token in [1, 2] {
             epoll.set().ask(reader.as_raw_fd(), token, Interest::READABLE).unwrap();
-            assert_eq!(events(&mut epoll), [Event { token, ready: Interest::READABLE, marked: false }]);
+            assert_eq!(events(&mut epoll), [Readiness { token, ready: Interest::READABLE, marked: false }]);
             assert_eq!(events(&mut epoll), []);
         }
         epoll.set().add_edges(reader.as_raw_fd(), 3).unwrap();

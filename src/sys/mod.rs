@@ -29,6 +29,17 @@ use std::io;
 #[cfg(not(feature = "monkey"))]
 use libc as original;
 
+/// Does a call until no signal interrupts it.
+#[inline]
+pub(crate) fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Turns the result of a system call into an `io::Result`: the one place where errno is read.
 pub(crate) trait SystemCall: Sized {
     /// `Err` with errno when the call said -1.

@@ -7,8 +7,8 @@ use std::ops::BitOr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use super::readiness::{Event, Interest, timespec};
-use super::{SystemCall, original};
+use super::readiness::{Interest, Readiness, timespec};
+use super::{SystemCall, original, uninterrupted};
 
 /// POLLNVAL counts as ready for everything: the call that follows gets EBADF.
 const READABLE: libc::c_short = libc::POLLIN | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
@@ -67,14 +67,18 @@ impl Poll {
 
     /// Waits until something in the set is ready, at most for `timeout`, and hands each event to `tell`. A signal ends the
     /// wait early.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>, mut tell: impl FnMut(Event)) -> io::Result<()> {
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut tell: impl FnMut(Readiness),
+    ) -> io::Result<()> {
         let count = match poll(&mut self.asked, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             count => count?,
         };
         let answers = self.asked.iter().zip(&self.tokens).filter(|(asked, _)| asked.revents != 0);
         for (asked, &token) in answers.take(count) {
-            tell(Event { token, ready: ready(asked.revents), marked: asked.revents & MARKED != 0 });
+            tell(Readiness { token, ready: ready(asked.revents), marked: asked.revents & MARKED != 0 });
         }
         Ok(())
     }
@@ -312,12 +316,7 @@ fn ready(revents: libc::c_short) -> Interest {
 }
 
 fn poll_now(set: &mut [libc::pollfd]) -> io::Result<usize> {
-    loop {
-        match poll(set, Some(Duration::ZERO)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
+    uninterrupted(|| poll(set, Some(Duration::ZERO)))
 }
 
 fn poll(set: &mut [libc::pollfd], timeout: Option<Duration>) -> io::Result<usize> {

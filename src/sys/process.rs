@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use super::{SystemCall, original};
+use super::{SystemCall, original, uninterrupted};
 
 /// Ends the process with a line in the form of std's, where going on would break what safe code relies on.
 #[cold]
@@ -60,19 +60,14 @@ pub(crate) fn has_ended(id: u32) -> io::Result<bool> {
 fn wait_for_end(id: u32, options: libc::c_int) -> io::Result<bool> {
     let mut information = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = options | libc::WEXITED | libc::WNOWAIT;
-    loop {
+    uninterrupted(|| {
         // SAFETY: `information` is valid to be written to.
-        match unsafe { original::waitid(libc::P_PID, id, information.as_mut_ptr(), options) }.check() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => {
-                result?;
-                // SAFETY: zeros are a valid value, and so is what the kernel has written over them.
-                let information = unsafe { information.assume_init() };
-                // Zero for none.
-                return Ok(information.si_signo != 0);
-            }
-        }
-    }
+        unsafe { original::waitid(libc::P_PID, id, information.as_mut_ptr(), options) }.check()
+    })?;
+    // SAFETY: zeros are a valid value, and so is what the kernel has written over them.
+    let information = unsafe { information.assume_init() };
+    // Zero for none.
+    Ok(information.si_signo != 0)
 }
 
 /// fork(2): 0 in the child, whose number it is in the parent.

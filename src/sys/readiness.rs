@@ -100,7 +100,7 @@ impl fmt::Debug for Interest {
 
 /// What the kernel tells about one descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Event {
+pub(crate) struct Readiness {
     /// The word that was given with the descriptor.
     pub(crate) token: u64,
     pub(crate) ready: Interest,

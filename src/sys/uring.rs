@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::readiness::{Event, Interest};
+use super::readiness::{Interest, Readiness};
 use abi::{Completion, Submission};
 pub(crate) use entry::{Done, Entry};
 pub(crate) use opening::Opening;
@@ -67,7 +67,7 @@ pub(crate) struct Uring {
     /// Requests for which the ring had no room.
     backlog: VecDeque<Submission>,
     /// What was answered while nobody waited.
-    heard: Vec<Event>,
+    heard: Vec<Readiness>,
     /// The operations that have been answered, by their tokens.
     done: Vec<(u64, io::Result<Done>)>,
     /// For what is received, from the first question for them on; `None` inside if the kernel refused.
@@ -161,7 +161,11 @@ impl Uring {
 
     /// Waits until something that was asked is ready, at most for `timeout`, and hands each event to `tell`. A signal ends
     /// the wait early.
-    pub(crate) fn wait(&mut self, timeout: Option<Duration>, mut tell: impl FnMut(Event)) -> io::Result<()> {
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        mut tell: impl FnMut(Readiness),
+    ) -> io::Result<()> {
         let idle = self.heard.is_empty() && self.done.is_empty() && !self.ring.has_completions();
         let waits = idle && timeout != Some(Duration::ZERO);
         self.submit(waits.then_some(timeout))?;
@@ -271,7 +275,7 @@ impl Uring {
 
     /// Takes in an answer. Hands out what is to be told.
     #[inline]
-    fn answered(&mut self, Completion { name, result, flags }: Completion) -> Option<Event> {
+    fn answered(&mut self, Completion { name, result, flags }: Completion) -> Option<Readiness> {
         if name == NOBODY {
             return None;
         }
@@ -295,8 +299,8 @@ impl Uring {
         let Poll { token, interest, manner, .. } = poll;
         let event = match result {
             // The call that follows says what is wrong.
-            ..0 => Event { token, ready: Interest::BOTH, marked: true },
-            bits => Event {
+            ..0 => Readiness { token, ready: Interest::BOTH, marked: true },
+            bits => Readiness {
                 token,
                 ready: Interest::READABLE.when(bits & READABLE != 0)
                     | Interest::WRITABLE.when(bits & WRITABLE != 0),

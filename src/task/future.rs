@@ -39,20 +39,20 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// Whether the future is to be polled, and who polls it.
 #[derive(Default)]
 struct Signal {
-    state: Lock<State>,
+    state: Lock<Polling>,
 }
 
 #[derive(Default)]
-enum State {
+enum Polling {
     #[default]
     Quiet,
     Given,
     Waiting(Notify),
 }
 
-impl Default for Lock<State> {
-    fn default() -> Lock<State> {
-        Lock::new(State::Quiet)
+impl Default for Lock<Polling> {
+    fn default() -> Lock<Polling> {
+        Lock::new(Polling::Quiet)
     }
 }
 
@@ -62,11 +62,11 @@ impl Signal {
         loop {
             {
                 let mut state = self.state.lock();
-                if let State::Given = *state {
-                    *state = State::Quiet;
+                if let Polling::Given = *state {
+                    *state = Polling::Quiet;
                     return;
                 }
-                *state = State::Waiting(waiter.notify());
+                *state = Polling::Waiting(waiter.notify());
             }
             if let Wakeup::Interrupted(interrupt) = waiter.park(None) {
                 interrupt.raise();
@@ -81,8 +81,8 @@ impl TaskWake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let former = std::mem::replace(&mut *self.state.lock(), State::Given);
-        if let State::Waiting(notify) = former {
+        let former = std::mem::replace(&mut *self.state.lock(), Polling::Given);
+        if let Polling::Waiting(notify) = former {
             notify.notify();
         }
     }

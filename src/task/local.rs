@@ -98,10 +98,10 @@ pub struct LocalKey<T: 'static> {
 }
 
 /// What one greenlet has made so far, or was handed down.
-pub(super) type Values = Vec<Entry>;
+pub(super) type Values = Vec<Held>;
 
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct Held {
     key: &'static dyn Key,
     value: Rc<dyn Any>,
 }
@@ -149,7 +149,7 @@ pub(super) fn hand_down(hub: HubRef) -> u64 {
 fn derive_all() -> Option<Values> {
     // Copied out, since what derives is user code, which may use locals, or spawn.
     let values = fiber::thread().current().with_locals(|locals| values_of(locals).cloned())?;
-    let derived = |entry: Entry| Some(Entry { key: entry.key, value: entry.key.derive(&*entry.value)? });
+    let derived = |entry: Held| Some(Held { key: entry.key, value: entry.key.derive(&*entry.value)? });
     let derived: Values = values.into_iter().filter_map(derived).collect();
     (!derived.is_empty()).then_some(derived)
 }
@@ -205,7 +205,7 @@ impl<T: 'static> LocalKey<T> {
     }
 
     fn find(&'static self) -> Option<Rc<T>> {
-        let is_this = |entry: &&Entry| ptr::addr_eq(entry.key, self);
+        let is_this = |entry: &&Held| ptr::addr_eq(entry.key, self);
         let value = fiber::thread()
             .current()
             .with_locals(|locals| values_of(locals)?.iter().find(is_this).map(|entry| entry.value.clone()));
@@ -220,7 +220,7 @@ impl<T: 'static> LocalKey<T> {
             // Relaxed: see `are_inherited`.
             INHERITED.store(true, Ordering::Relaxed);
         }
-        let entry = Entry { key: self, value: value.clone() };
+        let entry = Held { key: self, value: value.clone() };
         fiber::thread().current().with_locals(|locals| {
             let values = locals.get_or_insert_with(|| Box::new(Values::new())).downcast_mut::<Values>();
             values.expect("a greenlet's locals are `Values`").push(entry);

@@ -15,7 +15,7 @@ use crate::hub::waitlist::{Ticket, WaitList};
 const THREAD_NAME: &str = "greenloop-pool";
 
 /// What a thread runs. It catches the panics of the user's code itself.
-pub(super) type Task = Box<dyn FnOnce() + Send>;
+pub(super) type Assignment = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -28,12 +28,12 @@ pub(super) fn is_worker() -> bool {
 
 /// What the handles and the threads of a pool share.
 pub(super) struct Crew {
-    state: Mutex<State>,
+    state: Mutex<Roster>,
     /// Rung once for each thread that is called up, and for all when some may have to leave.
     call: Condvar,
 }
 
-struct State {
+struct Roster {
     size: usize,
     /// How many threads there are, those being made included.
     threads: usize,
@@ -44,9 +44,9 @@ struct State {
     /// How many are in a job.
     running: usize,
     /// Accepted jobs that no thread has taken.
-    queue: WaitList<Task>,
+    queue: WaitList<Assignment>,
     /// Jobs that wait to be accepted, each with who waits for that.
-    outside: WaitList<(Task, Notify)>,
+    outside: WaitList<(Assignment, Notify)>,
     /// Who waits until there is nothing to do.
     quiet: WaitList<Notify>,
     /// Whether the pool is gone, so that nothing more will come.
@@ -55,7 +55,7 @@ struct State {
     patience: Duration,
 }
 
-impl State {
+impl Roster {
     /// Whether one more job may come in: as many as there may be threads, and one to be ready for the next that is free.
     fn has_room(&self) -> bool {
         self.running + self.queue.len() <= self.size
@@ -80,7 +80,7 @@ impl State {
 
 impl Crew {
     pub(super) fn new(size: usize, patience: Duration) -> Crew {
-        let state = State {
+        let state = Roster {
             size,
             threads: 0,
             idle: 0,
@@ -96,21 +96,21 @@ impl Crew {
     }
 
     /// No code that can panic runs under the lock, so poison would mean nothing.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Roster> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues `task`, however many are queued.
     ///
     /// Fails if there is no thread at all and none can be made.
-    pub(super) fn submit(self: &Arc<Crew>, task: Task) -> io::Result<()> {
+    pub(super) fn submit(self: &Arc<Crew>, task: Assignment) -> io::Result<()> {
         self.enqueue(self.lock(), task)
     }
 
     /// Queues `task` if there is room, else leaves it outside, with `waiter` to be notified when it has come in.
     pub(super) fn submit_or_wait(
         self: &Arc<Crew>,
-        task: Task,
+        task: Assignment,
         waiter: &Waiter,
     ) -> io::Result<Option<Ticket>> {
         let mut state = self.lock();
@@ -121,7 +121,7 @@ impl Crew {
     }
 
     /// Takes back a job from outside; `None` if it has come in.
-    pub(super) fn withdraw(&self, ticket: Ticket) -> Option<Task> {
+    pub(super) fn withdraw(&self, ticket: Ticket) -> Option<Assignment> {
         let withdrawn = self.lock().outside.remove(ticket);
         withdrawn.map(|(task, _notify)| task)
     }
@@ -165,7 +165,7 @@ impl Crew {
         self.resize(size.max(1));
     }
 
-    fn enqueue(self: &Arc<Crew>, mut state: MutexGuard<'_, State>, task: Task) -> io::Result<()> {
+    fn enqueue(self: &Arc<Crew>, mut state: MutexGuard<'_, Roster>, task: Assignment) -> io::Result<()> {
         let ticket = state.queue.push(task);
         let Err(error) = self.man(state) else { return Ok(()) };
         let unwanted = self.lock().queue.remove(ticket);
@@ -176,7 +176,7 @@ impl Crew {
     /// Sees to it that a thread comes for the queue.
     ///
     /// Fails if there is no thread at all and none can be made.
-    fn man(self: &Arc<Crew>, mut state: MutexGuard<'_, State>) -> io::Result<()> {
+    fn man(self: &Arc<Crew>, mut state: MutexGuard<'_, Roster>) -> io::Result<()> {
         if state.idle > 0 {
             state.idle -= 1;
             state.called += 1;
@@ -230,7 +230,7 @@ impl Crew {
         }
     }
 
-    fn run<'a>(&'a self, mut state: MutexGuard<'a, State>, task: Task) -> MutexGuard<'a, State> {
+    fn run<'a>(&'a self, mut state: MutexGuard<'a, Roster>, task: Assignment) -> MutexGuard<'a, Roster> {
         state.running += 1;
         drop(state);
         // The task catches the panics of the job; what may still panic is a value for which nobody asks, when dropped.
@@ -248,7 +248,7 @@ impl Crew {
     }
 
     /// Waits for a call; `None` if the thread is to end.
-    fn idle<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
+    fn idle<'a>(&'a self, mut state: MutexGuard<'a, Roster>) -> Option<MutexGuard<'a, Roster>> {
         state.idle += 1;
         BYSTANDERS.add();
         loop {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::crew::Task;
+use super::crew::Assignment;
 use crate::error::{Failure, JoinError};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::WaitList;
@@ -53,16 +53,16 @@ enum Progress<T> {
 
 impl<T: Send + 'static> Job<T> {
     /// A job whose closure runs whether the handle is kept or not.
-    pub(super) fn detached_by_drop(f: impl FnOnce() -> T + Send + 'static) -> (Job<T>, Task) {
+    pub(super) fn detached_by_drop(f: impl FnOnce() -> T + Send + 'static) -> (Job<T>, Assignment) {
         Job::with(f, false)
     }
 
     /// A job whose closure does not begin once the handle is gone.
-    pub(super) fn cancelled_by_drop(f: impl FnOnce() -> T + Send + 'static) -> (Job<T>, Task) {
+    pub(super) fn cancelled_by_drop(f: impl FnOnce() -> T + Send + 'static) -> (Job<T>, Assignment) {
         Job::with(f, true)
     }
 
-    fn with(f: impl FnOnce() -> T + Send + 'static, cancelling: bool) -> (Job<T>, Task) {
+    fn with(f: impl FnOnce() -> T + Send + 'static, cancelling: bool) -> (Job<T>, Assignment) {
         let slot = Arc::new(Lock::new(Slot { progress: Progress::Queued, waiters: WaitList::new() }));
         let job = Job { slot: Arc::clone(&slot), cancelling };
         let task = move || {

@@ -47,7 +47,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use self::crew::{Crew, Task};
+use self::crew::{Assignment, Crew};
 pub use self::job::Job;
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, check_may_wait, may_wait};
 pub use crate::task::Imap;
@@ -309,7 +309,7 @@ impl ThreadPool {
     }
 
     /// Submits `task` when there is room.
-    fn admit(&self, mut task: Task) -> io::Result<()> {
+    fn admit(&self, mut task: Assignment) -> io::Result<()> {
         let crew = self.crew();
         loop {
             let waiter = Waiter::new(WaitingOn::Other("ThreadPool::spawn"));

@@ -10,7 +10,7 @@ use crate::sys::bell::Bell;
 use crate::sys::descriptor;
 use crate::sys::epoll::{Epoll, EpollSet};
 use crate::sys::poll::Poll;
-use crate::sys::readiness::{Event, Interest};
+use crate::sys::readiness::{Interest, Readiness};
 use crate::sys::uring::Uring;
 
 /// The token of the bell that ends a wait; no key has this value.
@@ -146,7 +146,7 @@ impl Poller {
     }
 
     #[inline]
-    pub(super) fn wait(&mut self, timeout: Option<Duration>, tell: impl FnMut(Event)) -> io::Result<()> {
+    pub(super) fn wait(&mut self, timeout: Option<Duration>, tell: impl FnMut(Readiness)) -> io::Result<()> {
         match self {
             Poller::Epoll(epoll) => epoll.wait(timeout, tell),
             Poller::Poll(poll) => poll.wait(timeout, tell),

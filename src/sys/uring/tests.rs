@@ -20,18 +20,18 @@ fn pipe() -> (PipeReader, PipeWriter) {
     io::pipe().unwrap()
 }
 
-fn events_within(uring: &mut Uring, timeout: Option<Duration>) -> Vec<Event> {
+fn events_within(uring: &mut Uring, timeout: Option<Duration>) -> Vec<Readiness> {
     let mut events = Vec::new();
     uring.wait(timeout, |event| events.push(event)).unwrap();
     events
 }
 
-fn events(uring: &mut Uring) -> Vec<Event> {
+fn events(uring: &mut Uring) -> Vec<Readiness> {
     events_within(uring, Some(Duration::ZERO))
 }
 
-fn readable(token: u64) -> Event {
-    Event { token, ready: Interest::READABLE, marked: false }
+fn readable(token: u64) -> Readiness {
+    Readiness { token, ready: Interest::READABLE, marked: false }
 }
 
 /// A connection whose first end can take no more, and whose other end has hung up its own direction.
@@ -64,7 +64,7 @@ fn asking_holds_for_one_answer() {
     assert_eq!(events(&mut uring), [readable(2)]);
     drop(writer);
     uring.ask(fd, 3, Interest::BOTH);
-    assert!(matches!(events(&mut uring)[..], [Event { token: 3, marked: true, .. }]));
+    assert!(matches!(events(&mut uring)[..], [Readiness { token: 3, marked: true, .. }]));
 }
 
 #[test]
@@ -172,10 +172,10 @@ fn a_number_that_is_not_open_is_ready_for_everything() {
     let Some(mut uring) = uring() else { return };
     let number = pipe().0.as_raw_fd().max(100) + 10_000;
     uring.ask(number, 1, Interest::READABLE);
-    assert_eq!(events(&mut uring), [Event { token: 1, ready: Interest::BOTH, marked: true }]);
+    assert_eq!(events(&mut uring), [Readiness { token: 1, ready: Interest::BOTH, marked: true }]);
     let file = File::open("/proc/self/exe").unwrap();
     uring.ask(file.as_raw_fd(), 2, Interest::READABLE);
-    assert!(matches!(events(&mut uring)[..], [Event { token: 2, .. }]));
+    assert!(matches!(events(&mut uring)[..], [Readiness { token: 2, .. }]));
 }
 
 #[test]

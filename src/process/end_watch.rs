@@ -10,28 +10,28 @@ const STACK_SIZE: usize = 64 * 1024;
 
 /// Readable once a child has ended, and ever after.
 #[derive(Debug)]
-pub(super) struct Ending(OwnedFd);
+pub(super) struct EndWatch(OwnedFd);
 
-impl Ending {
+impl EndWatch {
     /// For a child of this process that has not been waited for.
     ///
     /// # Errors
     ///
     /// For instance that the process has no descriptor left.
-    pub(super) fn of(child: u32) -> io::Result<Ending> {
+    pub(super) fn of(child: u32) -> io::Result<EndWatch> {
         match process::open_pidfd(child) {
             // The kernel, or the sandbox around the process, does not have the call.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
             {
-                Ending::from_thread(child)
+                EndWatch::from_thread(child)
             }
-            pidfd => pidfd.map(Ending),
+            pidfd => pidfd.map(EndWatch),
         }
     }
 
     /// Where there are no pidfds: an OS thread waits in the kernel, and hangs up a pipe then.
-    fn from_thread(child: u32) -> io::Result<Ending> {
+    fn from_thread(child: u32) -> io::Result<EndWatch> {
         let (ending, running) = io::pipe()?;
         let wait = move || {
             // If somebody else has waited for it, it has ended too.
@@ -39,11 +39,11 @@ impl Ending {
             drop(running);
         };
         thread::Builder::new().name("greenloop-wait".to_owned()).stack_size(STACK_SIZE).spawn(wait)?;
-        Ok(Ending(ending.into()))
+        Ok(EndWatch(ending.into()))
     }
 }
 
-impl AsFd for Ending {
+impl AsFd for EndWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -58,7 +58,7 @@ mod tests {
     use crate::sys::poll::check;
 
     /// Told of no end while the child waits for the end of its input, and of it when that has come, also when asked later.
-    fn tells_of_the_end(open: fn(u32) -> io::Result<Ending>) {
+    fn tells_of_the_end(open: fn(u32) -> io::Result<EndWatch>) {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let ending = open(child.id()).unwrap();
         assert_ne!(check(ending.as_fd(), Interest::READABLE).unwrap(), Interest::READABLE);
@@ -70,11 +70,11 @@ mod tests {
 
     #[test]
     fn a_pidfd_tells_of_the_end() {
-        tells_of_the_end(Ending::of);
+        tells_of_the_end(EndWatch::of);
     }
 
     #[test]
     fn without_pidfds_a_thread_tells_of_the_end() {
-        tells_of_the_end(Ending::from_thread);
+        tells_of_the_end(EndWatch::from_thread);
     }
 }
