@@ -16,6 +16,16 @@ const CONTENDED: u8 = 2;
 
 /// Locked or not, and who waits for it. An unlock hands it to the first in line.
 pub(super) struct RawMutex {
+    /// | state     | in line | `lock`                   | `unlock`                                                | who leaves its wait in vain  |
+    /// |-----------|---------|--------------------------|---------------------------------------------------------|------------------------------|
+    /// | UNLOCKED  | nobody  | LOCKED                   | is not called                                           | nobody is there              |
+    /// | LOCKED    | nobody  | CONTENDED, gets in line  | UNLOCKED                                                | only one that was called     |
+    /// | CONTENDED | some    | gets in line             | the first is called: LOCKED if it was alone, else as is | out of the line, state as is |
+    /// | CONTENDED | nobody  | gets in line             | UNLOCKED: all have left their waits                     | only one that was called     |
+    /// | LOCKED    | some    | CONTENDED, gets in line  | is under way: it has the line's lock next, and calls    | out of the line, state as is |
+    ///
+    /// It is never UNLOCKED while somebody is in line. Who was called holds it, from the call on: one that has timed out keeps it,
+    /// one that was killed unlocks it. If its OS thread has ended, whoever comes next does (`called` is not `claimed` then).
     state: AtomicU8,
     /// Touched only when contended.
     waiters: Lock<Waiters>,

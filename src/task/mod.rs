@@ -2,6 +2,28 @@
 //!
 //! Everything here is at the crate's root: [`spawn`](crate::spawn), [`JoinHandle`](crate::JoinHandle) and so on.
 
+// A green thread is one allocation, a `Task<F, T>` (`body.rs`): its `Record`, and its closure, later its result. It has a handle's
+// share and, until it has ended, the hub's. Each that refers to it sees as much of it as it needs:
+//
+// | reference                  | who has it                          | what that can do                                             |
+// |----------------------------|-------------------------------------|--------------------------------------------------------------|
+// | `Shared<dyn Job>`          | the hub, or the timer that is to    | run it, fail it, abandon it: at home                         |
+// |                            | begin it                            |                                                              |
+// | `Shared<dyn Join<T>>`      | `JoinHandle<T>`, `ScopedJoinHandle` | what `Kill` can, and take the result, once                   |
+// | `Shared<dyn Kill>`         | a scope of its children; a kill on  | see the `Record`, and end it before it begins                |
+// |                            | its way home (`Errand`, `kill.rs`)  |                                                              |
+// | `TaskRef`                  | groups and pools                    | kill it, wait for it, ask who it is: a `Shared<dyn Kill>`    |
+// | `&Record`                  | whoever has one of those; its fiber | wait for the end, be told of it, ask how it was              |
+// |                            | as a `Describe`, while it runs      |                                                              |
+//
+// Its state is one byte, `Ending`: 0 while it is alive, then an `End` (returned, killed, panicked, leaked), and bit 7 once somebody
+// stands in the list of `Followers`, which a lock guards. The end is published by that byte, after the result was written, and never
+// changes. Who waits at home, first of all, stands in the cell `follower` beside the list.
+//
+// Home thread only are, of the `Record`: `taken`, `fiber`, `follower`, `isolation`, the timer in `rarities`; and of the `Task` all
+// of `work`, until the end is published. The rest never changes, or is made for several threads. What wants the home thread from
+// elsewhere sends a letter through `door`, which is thrown away if the hub of `epoch` has gone.
+
 mod body;
 mod builder;
 mod current;

@@ -17,48 +17,13 @@ mod rendezvous;
 /// What is `Send`, `Sync` and unwind-safe; what is shown.
 mod traits;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use greenloop::JoinHandle;
 use greenloop::channel::{Receiver, Sender};
-use support::spawn_parked;
+use support::{Counted, Log, spawn_parked};
 
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// What happened, in order.
-#[derive(Clone, Default)]
-struct Log(Rc<RefCell<Vec<String>>>);
-
-impl Log {
-    fn add(&self, what: impl ToString) {
-        self.0.borrow_mut().push(what.to_string());
-    }
-
-    fn take(&self) -> Vec<String> {
-        self.0.take()
-    }
-}
-
-/// A value that counts how many of its kind there are.
-#[derive(Debug)]
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Counted {
-        count.fetch_add(1, SeqCst);
-        Counted(count.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
 
 /// A green thread that waits for a value, and tells `log` its name with what it got.
 fn receiving<T: ToString + 'static>(receiver: &Receiver<T>, log: &Log, name: &'static str) -> JoinHandle<()> {

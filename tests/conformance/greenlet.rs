@@ -10,7 +10,7 @@ use std::thread;
 use greenloop::error::{GreenletExit, ParentError, SwitchError};
 use greenloop::greenlet::{AnyGreenlet, Greenlet, current, main};
 
-use crate::support::{resident_bytes, run_child, within};
+use crate::support::{CountsDrops, resident_bytes, run_child, within};
 use crate::{LIMIT, is_exit, raise, raised};
 
 /// Switches to the parent of the one that runs.
@@ -428,15 +428,6 @@ fn case_26_debug_text() {
     });
 }
 
-/// Counts itself when dropped.
-struct Counted(Rc<Cell<u32>>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
-
 #[test]
 fn case_27_dropping_a_parked_one_runs_its_destructors() {
     within(LIMIT, || {
@@ -444,7 +435,7 @@ fn case_27_dropping_a_parked_one_runs_its_destructors() {
         let seen = Rc::new(Cell::new(false));
         let (count, saw_exit) = (dropped.clone(), seen.clone());
         let child = Greenlet::new(move |value: u32| {
-            let _counted = Counted(count);
+            let _counted = CountsDrops(count);
             match catch_unwind(AssertUnwindSafe(|| to_parent(value))) {
                 Ok(_) => 0,
                 Err(payload) => {
@@ -468,7 +459,7 @@ fn case_27_dropping_a_parked_one_runs_its_destructors() {
 fn case_28_dropping_an_unstarted_one_drops_its_closure() {
     within(LIMIT, || {
         let dropped = Rc::new(Cell::new(0));
-        let counted = Counted(dropped.clone());
+        let counted = CountsDrops(dropped.clone());
         let child = Greenlet::new(move |()| panic!("never runs, though it owns {}", counted.0.get()));
         drop(child);
         assert_eq!(dropped.get(), 1);

@@ -17,19 +17,10 @@ use greenloop::hub::{Hub, set_uncaught_hook};
 use greenloop::io::{Interest, wait_fd};
 use greenloop::{JoinHandle, block_on, channel, idle, joinall, sleep, spawn, spawn_later, sync, yield_now};
 
-use crate::support::{each_driver, leaves_nothing_open, resident_bytes, run_child, within};
+use crate::support::{OnDrop, each_driver, leaves_nothing_open, resident_bytes, run_child, within};
 use crate::{LIMIT, LONG, Log, collect_uncaught, raise, text};
 
 const SHORT: Duration = Duration::from_millis(2);
-
-/// Calls a function when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 /// Has `run` run by the hub itself, where nothing may wait: as the destructor of a closure that another OS thread kills
 /// before it has begun.
@@ -98,7 +89,7 @@ fn case_85_an_error_in_a_callback_delays_nobody() {
     assert!(child.status.success(), "{child:?}");
 }
 
-/// How [`Hub::join`] ends when what is left can never be woken is held by `tests/scenarios.rs`.
+/// How [`Hub::join`] ends when what is left can never be woken is held by `tests/hub/scenarios.rs`.
 #[test]
 fn case_87_joining_the_hub_is_for_main_and_may_be_repeated() {
     within(LIMIT, || {
@@ -513,7 +504,7 @@ fn case_172_a_borrow_across_a_yield() {
     });
 }
 
-/// That a million of them leave no memory is held by `tests/scale.rs`.
+/// That a million of them leave no memory is held by `tests/hub/scale.rs`.
 #[test]
 fn case_175_a_finished_handle_dropped_while_another_unwinds() {
     within(LIMIT, || {

@@ -18,30 +18,17 @@ mod task;
 mod timeout;
 mod tracing;
 
-use std::any::Any;
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::rc::Rc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use greenloop::error::SwitchError;
-use support::collect_uncaught;
+use support::{Log, collect_uncaught, raise, text};
 
 /// The bound of a test that should take no time.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Longer than any test lasts: for a wait that something else is to end.
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Raises `text`, past the panic hook.
-fn raise(text: &'static str) -> ! {
-    resume_unwind(Box::new(text))
-}
-
-/// The text that was raised.
-fn text(payload: &(dyn Any + Send)) -> &str {
-    payload.downcast_ref::<&'static str>().expect("a text was raised")
-}
 
 /// What `run` raises.
 fn raised<R>(run: impl FnOnce() -> R) -> String {
@@ -57,27 +44,4 @@ fn raised<R>(run: impl FnOnce() -> R) -> String {
 /// Whether a switch came back with an exit as its value.
 fn is_exit<T>(result: Result<T, SwitchError>) -> bool {
     matches!(result, Err(SwitchError::Exit(_)))
-}
-
-/// What happened, in order; shared by the greenlets of one thread.
-struct Log<T>(Rc<RefCell<Vec<T>>>);
-
-impl<T> Log<T> {
-    fn new() -> Log<T> {
-        Log(Rc::new(RefCell::new(Vec::new())))
-    }
-
-    fn push(&self, entry: T) {
-        self.0.borrow_mut().push(entry);
-    }
-
-    fn take(&self) -> Vec<T> {
-        self.0.take()
-    }
-}
-
-impl<T> Clone for Log<T> {
-    fn clone(&self) -> Log<T> {
-        Log(self.0.clone())
-    }
 }

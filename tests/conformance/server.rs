@@ -14,7 +14,7 @@ use greenloop::server::{Listener, Server, ServerError, StreamServer};
 use greenloop::sync::Semaphore;
 use greenloop::{idle, spawn};
 
-use crate::support::each_driver;
+use crate::support::{each_driver, settle};
 use crate::{LONG, raise};
 
 const LOCAL: &str = "127.0.0.1:0";
@@ -42,14 +42,6 @@ fn ask(mut stream: &TcpStream) -> String {
     stream.write_all(b"line").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     io::read_to_string(stream).unwrap()
-}
-
-/// Lets the hub hear of every descriptor, and everybody run whom that concerns.
-fn settle() {
-    for _ in 0..3 {
-        greenloop::sleep(Duration::from_nanos(1));
-        idle();
-    }
 }
 
 each_driver! {

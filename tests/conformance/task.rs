@@ -212,7 +212,7 @@ impl<F: Fn()> Drop for Finally<F> {
     }
 }
 
-/// What main gets then, `LoopExit`, is held by `tests/scenarios.rs`.
+/// What main gets then, `LoopExit`, is held by `tests/hub/scenarios.rs`.
 #[test]
 fn case_48_who_joins_itself_can_be_killed() {
     within(LIMIT, || {
@@ -301,7 +301,7 @@ fn case_50_a_failure_is_reported_once_with_its_green_thread() {
 }
 
 /// `test__systemerror.py`. Rust has no error that is meant for main: none stops the loop. That
-/// [`std::process::exit`] ends the process is held by `tests/scenarios.rs`.
+/// [`std::process::exit`] ends the process is held by `tests/hub/scenarios.rs`.
 #[test]
 fn case_51_no_failure_stops_the_loop() {
     let Some(child) = run_child(LIMIT, || {

@@ -4,7 +4,6 @@
 mod support;
 
 mod generator;
-mod hub;
 mod switching;
 
 use std::time::Duration;

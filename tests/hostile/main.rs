@@ -27,21 +27,14 @@ use std::any::Any;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
+use support::OnDrop;
+
 /// The bound of a test that should take no time.
 #[allow(dead_code, reason = "the modules take what they need")]
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Longer than any test lasts: for a wait that something else is to end.
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Calls a function when it is dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 /// Raises its text when it is dropped, but amid an unwinding.
 #[derive(Debug)]

@@ -13,18 +13,9 @@ use greenloop::process::{Fork, fork, wait_pid};
 use greenloop::{Scope, pool, scope, sleep, spawn, with_timeout, yield_now};
 
 use crate::LIMIT;
-use crate::support::{run_child, within};
+use crate::support::{OnDrop, run_child, within};
 
 const LONG: Duration = Duration::from_secs(100);
-
-/// Whose destructor runs the closure.
-struct Defer<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for Defer<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 /// A payload whose destructor panics.
 struct Bomb;
@@ -42,7 +33,7 @@ fn is_not_left(hostile: impl for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env
     let left = catch_unwind(AssertUnwindSafe(|| {
         scope(|scope| {
             scope.spawn(|| {
-                let _ends = Defer(|| ended.set(true));
+                let _ends = OnDrop(|| ended.set(true));
                 begins.send(()).unwrap();
                 let _ = catch_unwind(|| sleep(LONG));
                 yield_now();
@@ -62,7 +53,7 @@ fn is_not_left(hostile: impl for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env
 fn a_payload_whose_destructor_panics_does_not_leave_it() {
     within(LIMIT, || {
         is_not_left(|scope| {
-            let panics = Defer(|| panic_any(Bomb));
+            let panics = OnDrop(|| panic_any(Bomb));
             drop(scope.spawn(move || drop(panics)));
         });
     });
@@ -72,8 +63,8 @@ fn a_payload_whose_destructor_panics_does_not_leave_it() {
 fn a_result_whose_destructor_panics_does_not_leave_it() {
     within(LIMIT, || {
         is_not_left(|scope| {
-            drop(scope.spawn(|| Defer(|| panic_any(Bomb))));
-            drop(scope.spawn(|| Defer(|| panic!("a result"))));
+            drop(scope.spawn(|| OnDrop(|| panic_any(Bomb))));
+            drop(scope.spawn(|| OnDrop(|| panic!("a result"))));
             yield_now();
         });
     });
@@ -86,10 +77,10 @@ fn a_result_whose_destructor_panics_in_the_final_wait_ends_the_others_first() {
         let left = catch_unwind(AssertUnwindSafe(|| {
             scope(|scope| {
                 scope.spawn(|| {
-                    let _ends = Defer(|| ended.set(true));
+                    let _ends = OnDrop(|| ended.set(true));
                     sleep(LONG);
                 });
-                drop(scope.spawn(|| Defer(|| resume_unwind(Box::new("a result")))));
+                drop(scope.spawn(|| OnDrop(|| resume_unwind(Box::new("a result")))));
             });
         }));
         assert_eq!(left.unwrap_err().downcast_ref(), Some(&"a result"));
@@ -106,7 +97,7 @@ fn a_destructor_that_spawns_while_it_ends_is_served() {
                 let ran = &ran;
                 let count = move || ran.set(ran.get() + 1);
                 for _ in 0..100 {
-                    let spawns = Defer(move || drop(scope.spawn(count)));
+                    let spawns = OnDrop(move || drop(scope.spawn(count)));
                     drop(scope.spawn(move || drop(spawns)));
                 }
                 resume_unwind(Box::new("the body"));
@@ -139,7 +130,7 @@ fn one_in_a_destructor_amid_unwinding_waits_for_its_children() {
     within(LIMIT, || {
         let ended = Cell::new(0);
         let outer = catch_unwind(AssertUnwindSafe(|| {
-            let _scopes = Defer(|| {
+            let _scopes = OnDrop(|| {
                 scope(|scope| {
                     for _ in 0..3 {
                         scope.spawn(|| {
@@ -166,7 +157,7 @@ fn one_in_a_hub_callback_ends_what_it_has_spawned() {
             let borrowed = Cell::new(0);
             let refused = catch_unwind(AssertUnwindSafe(|| {
                 scope(|scope| {
-                    let dropped = Defer(|| borrowed.set(borrowed.get() + 1));
+                    let dropped = OnDrop(|| borrowed.set(borrowed.get() + 1));
                     drop(scope.spawn(move || drop(dropped)));
                 });
             }));
@@ -187,9 +178,9 @@ fn one_in_a_hub_callback_ends_what_its_destructors_spawn() {
             let dropped = Cell::new(0);
             let refused = catch_unwind(AssertUnwindSafe(|| {
                 scope(|scope| {
-                    let inner = Defer(|| dropped.set(dropped.get() + 1));
+                    let inner = OnDrop(|| dropped.set(dropped.get() + 1));
                     let mut inner = Some(inner);
-                    let outer = Defer(move || {
+                    let outer = OnDrop(move || {
                         let inner = inner.take();
                         drop(scope.spawn(move || drop(inner)));
                     });
@@ -213,12 +204,12 @@ fn that_of_a_pool_is_not_left_either() {
         let left = catch_unwind(AssertUnwindSafe(|| {
             pool::scope(2, |pool| {
                 pool.spawn(|| {
-                    let _ends = Defer(|| ended.set(true));
+                    let _ends = OnDrop(|| ended.set(true));
                     let _ = catch_unwind(|| sleep(LONG));
                     yield_now();
                 });
                 yield_now();
-                let panics = Defer(|| panic_any(Bomb));
+                let panics = OnDrop(|| panic_any(Bomb));
                 drop(pool.spawn(move || drop(panics)));
                 resume_unwind(Box::new("the body"));
             });
@@ -274,7 +265,7 @@ fn payloads_without_end_are_let_go() {
 
     within(LIMIT, || {
         is_not_left(|scope| {
-            let panics = Defer(|| panic_any(Hydra));
+            let panics = OnDrop(|| panic_any(Hydra));
             drop(scope.spawn(move || drop(panics)));
         });
     });

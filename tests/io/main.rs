@@ -16,9 +16,9 @@ mod wait;
 
 use std::io::{PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
 
 use greenloop::io::PipeReader;
+use support::settle;
 
 /// A pipe of greenloop's to read from and one of std's to write to: its writes here never have to wait.
 fn readable() -> (PipeReader, PipeWriter) {
@@ -31,15 +31,6 @@ fn read_byte(mut reader: &PipeReader) -> u8 {
     let mut byte = [0];
     reader.read_exact(&mut byte).expect("a byte");
     byte[0]
-}
-
-/// Lets the hub hear of every descriptor, and everybody run whom that concerns.
-fn settle() {
-    // Each sleep, however short, takes the hub to its timers and descriptors; what is woken there may cause more to hear.
-    for _ in 0..3 {
-        greenloop::sleep(Duration::from_nanos(1));
-        greenloop::idle();
-    }
 }
 
 /// Repeats an attempt for which the next open file must get a number that has just been given back. Other tests of this

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use greenloop::net::unix::SocketAddr as UnixAddress;
 use greenloop::net::{TcpListener, TcpStream};
+use support::settle;
 
 /// A connection with itself.
 fn pair() -> (TcpStream, TcpStream) {
@@ -44,14 +45,6 @@ fn unix_address() -> UnixAddress {
     let number = NUMBER.fetch_add(1, Ordering::SeqCst);
     let name = format!("greenloop-test-{}-{number}", std::process::id());
     UnixAddress::from_abstract_name(name).expect("a short name")
-}
-
-/// Lets the hub hear of every descriptor, and everybody run whom that concerns.
-fn settle() {
-    for _ in 0..3 {
-        greenloop::sleep(Duration::from_nanos(1));
-        greenloop::idle();
-    }
 }
 
 /// A listener whose backlog is full, with what fills it: whoever connects to it waits.

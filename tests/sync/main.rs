@@ -18,22 +18,8 @@ mod semaphore;
 /// What is `Send`, `Sync` and unwind-safe.
 mod traits;
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
+use support::Log;
+
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// What happened, in order.
-#[derive(Clone, Default)]
-struct Log(Rc<RefCell<Vec<String>>>);
-
-impl Log {
-    fn add(&self, what: impl ToString) {
-        self.0.borrow_mut().push(what.to_string());
-    }
-
-    fn take(&self) -> Vec<String> {
-        self.0.take()
-    }
-}

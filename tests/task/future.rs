@@ -10,7 +10,7 @@ use std::thread;
 use greenloop::{JoinHandle, block_on, joinall, sleep, spawn, with_timeout, yield_now};
 
 use crate::support::within;
-use crate::{Counted, LIMIT, LONG, Log, SHORT, raise, text};
+use crate::{CountsDrops, LIMIT, LONG, Log, SHORT, raise, text};
 
 /// A future that another OS thread completes.
 #[derive(Clone, Default)]
@@ -123,7 +123,7 @@ fn a_kill_and_a_time_limit_drop_the_future() {
     within(LIMIT, || {
         let dropped = Rc::new(Cell::new(0));
         let future = || {
-            let counted = Counted(dropped.clone());
+            let counted = CountsDrops(dropped.clone());
             async move {
                 pending::<()>().await;
                 drop(counted);

@@ -12,7 +12,7 @@ use greenloop::hub::Hub;
 use greenloop::{Builder, JoinHandle, sleep, spawn, spawn_later, yield_now};
 
 use crate::support::within;
-use crate::{Counted, LIMIT, LONG, Log, SHORT, raise, text};
+use crate::{CountsDrops, LIMIT, LONG, Log, SHORT, raise, text};
 
 #[test]
 fn a_closure_may_own_and_return_what_does_not_leave_its_thread() {
@@ -35,7 +35,7 @@ fn a_closure_may_own_and_return_what_does_not_leave_its_thread() {
 fn a_detached_one_goes_on_and_frees_what_it_returns() {
     within(LIMIT, || {
         let dropped = Rc::new(Cell::new(0));
-        let counted = Counted(dropped.clone());
+        let counted = CountsDrops(dropped.clone());
         drop(spawn(move || {
             yield_now();
             counted
@@ -46,7 +46,7 @@ fn a_detached_one_goes_on_and_frees_what_it_returns() {
         assert_eq!(dropped.get(), 1);
 
         // A result that is never taken is freed with the handle.
-        let counted = Counted(dropped.clone());
+        let counted = CountsDrops(dropped.clone());
         let finished = spawn(move || counted);
         finished.wait();
         assert_eq!(dropped.get(), 1);

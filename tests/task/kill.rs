@@ -12,7 +12,7 @@ use greenloop::hub::Hub;
 use greenloop::{JoinError, JoinHandle, sleep, spawn, spawn_later, with_timeout, yield_now};
 
 use crate::support::within;
-use crate::{Counted, LIMIT, LONG, Log, SHORT, compute, raise, text};
+use crate::{CountsDrops, LIMIT, LONG, Log, SHORT, compute, raise, text};
 
 /// A green thread that has a handle of its own.
 fn with_own_handle<T: 'static>(run: impl FnOnce(&JoinHandle<T>) -> T + 'static) -> Rc<JoinHandle<T>> {
@@ -32,7 +32,7 @@ fn result<T: 'static>(task: Rc<JoinHandle<T>>) -> Result<T, JoinError> {
 fn of_oneself() {
     within(LIMIT, || {
         let dropped = Rc::new(Cell::new(0));
-        let counted = Counted(dropped.clone());
+        let counted = CountsDrops(dropped.clone());
         let task = with_own_handle(move |own: &JoinHandle<()>| {
             let _counted = counted;
             own.kill();
@@ -131,7 +131,7 @@ fn of_an_unstarted_one_frees_its_closure_at_once() {
     within(LIMIT, || {
         let dropped = Rc::new(Cell::new(0));
         for spawn in [spawn, |run| spawn_later(LONG, run), |run| spawn_later(Duration::ZERO, run)] {
-            let counted = Counted(dropped.clone());
+            let counted = CountsDrops(dropped.clone());
             let run: Box<dyn FnOnce()> = Box::new(move || drop(counted));
             let task = spawn(run);
             assert!(task.try_kill());
@@ -211,7 +211,7 @@ fn from_another_thread_at_any_moment() {
         let ran = Rc::new(Cell::new(0));
         let ended = Rc::new(Cell::new(0));
         for round in 0..rounds {
-            let (count, counted) = (ran.clone(), Counted(ended.clone()));
+            let (count, counted) = (ran.clone(), CountsDrops(ended.clone()));
             let task = spawn(move || {
                 let _counted = counted;
                 for _ in 0..round % 7 {

@@ -8,11 +8,11 @@ use greenloop::hub::Hub;
 use greenloop::{Builder, block_on, greenlet_local, joinall, scope, sleep, spawn, spawn_later, yield_now};
 
 use crate::support::within;
-use crate::{Counted, LIMIT, LONG, SHORT, raise, raised};
+use crate::{CountsDrops, LIMIT, LONG, SHORT, raise, raised};
 
 greenlet_local! {
     static NUMBER: Cell<u32> = Cell::new(0);
-    static KEPT: RefCell<Vec<Counted>> = RefCell::new(Vec::new());
+    static KEPT: RefCell<Vec<CountsDrops>> = RefCell::new(Vec::new());
     /// Its initialiser uses another, and yields.
     static DERIVED: u32 = {
         yield_now();
@@ -32,7 +32,7 @@ greenlet_local! {
 }
 
 fn keep(dropped: &Rc<Cell<u32>>) {
-    KEPT.with(|kept| kept.borrow_mut().push(Counted(dropped.clone())));
+    KEPT.with(|kept| kept.borrow_mut().push(CountsDrops(dropped.clone())));
 }
 
 #[test]

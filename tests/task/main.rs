@@ -25,10 +25,9 @@ mod switching;
 mod timeout;
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::panic::resume_unwind;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use support::{CountsDrops, Log, raise, text};
 
 /// The bound of a test that should take no time.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -36,16 +35,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(3600);
 /// A time that is over soon.
 const SHORT: Duration = Duration::from_millis(2);
-
-/// Raises `text`, past the panic hook.
-fn raise(text: &'static str) -> ! {
-    resume_unwind(Box::new(text))
-}
-
-/// The text that was raised.
-fn text(payload: &(dyn Any + Send)) -> &str {
-    payload.downcast_ref::<&'static str>().expect("a text was raised")
-}
 
 /// The text of what was raised.
 fn raised<R>(outcome: Result<R, Box<dyn Any + Send>>) -> String {
@@ -55,39 +44,6 @@ fn raised<R>(outcome: Result<R, Box<dyn Any + Send>>) -> String {
             Ok(text) => *text,
             Err(payload) => text(&*payload).to_owned(),
         },
-    }
-}
-
-/// What happened, in order; shared by the greenlets of one thread.
-#[derive(Default)]
-struct Log<T>(Rc<RefCell<Vec<T>>>);
-
-impl<T> Log<T> {
-    fn new() -> Log<T> {
-        Log(Rc::new(RefCell::new(Vec::new())))
-    }
-
-    fn push(&self, entry: T) {
-        self.0.borrow_mut().push(entry);
-    }
-
-    fn take(&self) -> Vec<T> {
-        self.0.take()
-    }
-}
-
-impl<T> Clone for Log<T> {
-    fn clone(&self) -> Log<T> {
-        Log(self.0.clone())
-    }
-}
-
-/// Counts itself when dropped.
-struct Counted(Rc<Cell<u32>>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() + 1);
     }
 }
 

@@ -6,7 +6,7 @@ use greenloop::hub::Hub;
 use greenloop::{GreenletExit, scope, sleep, spawn, with_timeout, yield_now};
 
 use crate::support::within;
-use crate::{Counted, LIMIT, LONG, SHORT, raise, raised, text};
+use crate::{CountsDrops, LIMIT, LONG, SHORT, raise, raised, text};
 
 #[test]
 fn children_borrow_and_change_what_is_outside() {
@@ -110,7 +110,7 @@ fn a_panic_of_the_body_kills_the_children_first() {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             scope(|scope| {
                 for number in 0..3 {
-                    let counted = Counted(dropped.clone());
+                    let counted = CountsDrops(dropped.clone());
                     let borrowed = &borrowed;
                     scope.spawn(move || {
                         let _counted = counted;
@@ -141,10 +141,10 @@ fn a_kill_in_the_body_and_in_the_final_wait() {
             let dropped = Rc::new(Cell::new(0));
             let inside = dropped.clone();
             let task = spawn(move || {
-                let own = Counted(inside.clone());
+                let own = CountsDrops(inside.clone());
                 scope(|scope| {
                     for _ in 0..3 {
-                        let (own, child) = (&own, Counted(inside.clone()));
+                        let (own, child) = (&own, CountsDrops(inside.clone()));
                         scope.spawn(move || {
                             let _child = child;
                             sleep(LONG);
@@ -255,7 +255,7 @@ fn one_that_lasts_keeps_nothing_of_children_that_have_ended() {
         scope(|scope| {
             let mut most = 0;
             for round in 1..=2000 {
-                let counted = Counted(dropped.clone());
+                let counted = CountsDrops(dropped.clone());
                 // Whether its result is taken, its handle dropped, or its value never looked at.
                 let child = scope.spawn(move || counted);
                 match round % 2 {

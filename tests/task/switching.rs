@@ -9,11 +9,11 @@ use greenloop::hub::Hub;
 use greenloop::{GreenletExit, JoinHandle, Timeout, sleep, spawn, with_timeout, yield_now};
 
 use crate::support::within;
-use crate::{Counted, LIMIT, LONG, Log, SHORT, raise, raised};
+use crate::{CountsDrops, LIMIT, LONG, Log, SHORT, raise, raised};
 
 /// Yields 0, 1, 2 and so on, each after a short sleep; counts its end.
 fn ticks(ended: &Rc<Cell<u32>>) -> Generator<(), u32> {
-    let counted = Counted(ended.clone());
+    let counted = CountsDrops(ended.clone());
     Generator::new(move |generator, ()| {
         let _counted = counted;
         for tick in 0.. {

@@ -1,5 +1,3 @@
-//! Greenlets switched by hand and green threads under the hub, mixed.
-
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;

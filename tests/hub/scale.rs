@@ -1,5 +1,6 @@
 //! Large numbers, and long sequences of accidents: what holds for three green threads holds for a hundred thousand.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,7 @@
 //! What ends a process, or happens only while it has a single OS thread: each scenario runs on the main thread of a child
 //! process, which is this program again. The test harness would bring threads of its own, hence `harness = false`.
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::cell::{Cell, RefCell};
@@ -60,9 +61,9 @@ scenarios! {
     a_panic_that_nobody_takes_is_told_once => |child| {
         assert!(child.status.success(), "{child:?}");
         let (hook, ours) = child.stderr.trim().rsplit_once('\n').expect("two reports");
-        assert!(hook.contains("panicked at tests/scenarios.rs:") && hook.contains("nobody takes this"));
+        assert!(hook.contains("panicked at tests/hub/scenarios.rs:") && hook.contains("nobody takes this"));
         assert_eq!(hook.matches("nobody takes this").count(), 1, "{child:?}");
-        assert!(ours.starts_with("green thread 'worker', spawned at tests/scenarios.rs:"), "{child:?}");
+        assert!(ours.starts_with("green thread 'worker', spawned at tests/hub/scenarios.rs:"), "{child:?}");
         assert!(ours.ends_with(", panicked: nobody takes this"), "{child:?}");
     },
     a_panic_that_is_joined_is_told_by_the_panic_hook_alone => |child| {
