@@ -44,7 +44,7 @@ pub use crate::fiber::{set_default_stack_size, stack_high_water};
 /// let inside = Greenlet::new(|_: bool| current() == main());
 /// assert_eq!(inside.switch(true).unwrap(), false);
 /// ```
-#[doc(alias("getcurrent", "current_thread", "current_task"))]
+#[doc(alias = "getcurrent")]
 pub fn current() -> AnyGreenlet {
     let thread = thread();
     AnyGreenlet::of_fiber(thread.current(), &thread)

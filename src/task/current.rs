@@ -32,6 +32,7 @@ pub struct Current {
 /// assert!(current().is_none());
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias("getcurrent", "current_thread", "current_task"))]
 pub fn current() -> Option<Current> {
     let fiber = fiber::existing_thread()?.current();
     let description = fiber.description()?;
