@@ -1,5 +1,8 @@
-//! Holds the documentation to what it promises: an example for each function, a way from each of Python's names to what it is here.
+//! Holds the documentation to what it promises: an example for each function, a way from each of Python's names to what it
+//! is here, and a drawing that is true.
 
+/// The drawing with which the page on the design begins.
+mod drawing;
 /// Every public function has an example that asserts.
 mod examples;
 /// Each of Python's names is found by rustdoc's search.
