@@ -123,3 +123,29 @@ pub(crate) fn was_told(armed: &ArmedTimeout) -> bool {
     let told = |interrupt: &Interrupt| interrupt.timeout == armed.id && interrupt.told;
     armed.fiber.with_interrupts(|interrupts| interrupts.iter().any(told))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::hub;
+    use super::hub_of_greenlet;
+    use crate::sys::lock::Lock;
+
+    /// As an allocator's call under a lock of the library's is not, nor one amid a change of the hub's queues.
+    #[test]
+    fn what_the_library_is_in_the_middle_of_is_no_greenlet_s_code() {
+        let hub = hub();
+        let lock = Lock::new(());
+        let is_found = || hub_of_greenlet().is_some();
+        assert!(is_found());
+        let held = lock.lock();
+        assert!(!is_found(), "a lock is held");
+        drop(held);
+        let queue = hub.ready.borrow_mut();
+        assert!(!is_found(), "the queue is being changed");
+        drop(queue);
+        let timers = hub.timers.borrow_mut();
+        assert!(!is_found(), "the timers are being changed");
+        drop(timers);
+        assert!(is_found());
+    }
+}

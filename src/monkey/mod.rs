@@ -193,6 +193,8 @@ mod select;
 mod sendfile;
 mod slices;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use crate::fiber::identity;

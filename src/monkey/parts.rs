@@ -119,9 +119,17 @@ impl fmt::Debug for Parts {
 
 static PATCHED: AtomicU8 = AtomicU8::new(0);
 
+#[cfg(test)]
+thread_local! {
+    /// How often the functions of this room have asked on this OS thread.
+    pub(super) static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The parts that are patched now.
 #[inline]
 pub(super) fn patched() -> Parts {
+    #[cfg(test)]
+    ASKED.set(ASKED.get() + 1);
     // Relaxed: a thread that sees a patch a little later has called what was there before.
     Parts(PATCHED.load(Ordering::Relaxed))
 }

@@ -17,6 +17,11 @@ pub(crate) fn wake(word: &AtomicU32) {
     call(word, libc::FUTEX_WAKE, i32::MAX as u32, None);
 }
 
+/// Lets one go on of those who wait on `word`.
+pub(crate) fn wake_one(word: &AtomicU32) {
+    call(word, libc::FUTEX_WAKE, 1, None);
+}
+
 fn call(word: &AtomicU32, operation: libc::c_int, value: u32, timeout: Option<Duration>) {
     let word = ptr::from_ref(word).expose_provenance().cast_signed() as libc::c_long;
     let operation: libc::c_long = (operation | libc::FUTEX_PRIVATE_FLAG).into();

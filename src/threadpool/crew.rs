@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use crate::fiber::catch;
 use crate::hub::door::BYSTANDERS;
 use crate::hub::waiter::{Notify, Waiter};
 use crate::hub::waitlist::{Ticket, WaitList};
+use crate::sys::clock::Time;
+use crate::sys::futex;
+use crate::sys::lock::{Lock, LockGuard};
 
 /// At most 15 bytes, which is what the kernel shows.
 const THREAD_NAME: &str = "greenloop-pool";
@@ -27,10 +31,12 @@ pub(super) fn is_worker() -> bool {
 }
 
 /// What the handles and the threads of a pool share.
+///
+/// Neither the lock nor the wait is std's: those lead to `monkey`, and who held such a lock could be switched out amid an allocation.
 pub(super) struct Crew {
-    state: Mutex<Roster>,
-    /// Rung once for each thread that is called up, and for all when some may have to leave.
-    call: Condvar,
+    state: Lock<Roster>,
+    /// Counts how often threads were called up: one, or all when some may have to leave. Those without work wait on it.
+    calls: AtomicU32,
 }
 
 struct Roster {
@@ -92,12 +98,18 @@ impl Crew {
             closed: false,
             patience,
         };
-        Crew { state: Mutex::new(state), call: Condvar::new() }
+        Crew { state: Lock::new(state), calls: AtomicU32::new(0) }
     }
 
-    /// No code that can panic runs under the lock, so poison would mean nothing.
-    fn lock(&self) -> MutexGuard<'_, Roster> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LockGuard<'_, Roster> {
+        self.state.lock()
+    }
+
+    /// After the state was changed, and unlocked.
+    fn call(&self, wake: fn(&AtomicU32)) {
+        // Relaxed: the lock orders the state, and the kernel the word and those who wait on it.
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        wake(&self.calls);
     }
 
     /// Queues `task`, however many are queued.
@@ -145,7 +157,7 @@ impl Crew {
         let admitted = state.admit();
         let wanted = state.queue.len();
         drop(state);
-        self.call.notify_all();
+        self.call(futex::wake);
         admitted.into_iter().for_each(Notify::notify);
         for _ in 0..wanted {
             // If no thread can be made now, the next job that is submitted tries again, and reports it.
@@ -165,7 +177,7 @@ impl Crew {
         self.resize(size.max(1));
     }
 
-    fn enqueue(self: &Arc<Crew>, mut state: MutexGuard<'_, Roster>, task: Assignment) -> io::Result<()> {
+    fn enqueue(self: &Arc<Crew>, mut state: LockGuard<'_, Roster>, task: Assignment) -> io::Result<()> {
         let ticket = state.queue.push(task);
         let Err(error) = self.man(state) else { return Ok(()) };
         let unwanted = self.lock().queue.remove(ticket);
@@ -176,14 +188,14 @@ impl Crew {
     /// Sees to it that a thread comes for the queue.
     ///
     /// Fails if there is no thread at all and none can be made.
-    fn man(self: &Arc<Crew>, mut state: MutexGuard<'_, Roster>) -> io::Result<()> {
+    fn man(self: &Arc<Crew>, mut state: LockGuard<'_, Roster>) -> io::Result<()> {
         if state.idle > 0 {
             state.idle -= 1;
             state.called += 1;
             // Now, not when it wakes: until then a hub that looks for a deadlock would overlook it.
             BYSTANDERS.remove();
             drop(state);
-            self.call.notify_one();
+            self.call(futex::wake_one);
             return Ok(());
         }
         if state.threads >= state.size {
@@ -230,7 +242,7 @@ impl Crew {
         }
     }
 
-    fn run<'a>(&'a self, mut state: MutexGuard<'a, Roster>, task: Assignment) -> MutexGuard<'a, Roster> {
+    fn run<'a>(&'a self, mut state: LockGuard<'a, Roster>, task: Assignment) -> LockGuard<'a, Roster> {
         state.running += 1;
         drop(state);
         // The task catches the panics of the job; what may still panic is a value for which nobody asks, when dropped.
@@ -248,19 +260,21 @@ impl Crew {
     }
 
     /// Waits for a call; `None` if the thread is to end.
-    fn idle<'a>(&'a self, mut state: MutexGuard<'a, Roster>) -> Option<MutexGuard<'a, Roster>> {
+    fn idle<'a>(&'a self, mut state: LockGuard<'a, Roster>) -> Option<LockGuard<'a, Roster>> {
         state.idle += 1;
         BYSTANDERS.add();
+        let deadline = Time::after(state.patience);
         loop {
-            let patience = state.patience;
-            let (locked, waited) =
-                self.call.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
-            state = locked;
+            // Relaxed: with the state locked, what changes it next counts after this.
+            let calls = self.calls.load(Ordering::Relaxed);
+            drop(state);
+            futex::wait(&self.calls, calls, Some(Time::now().until(deadline)));
+            state = self.lock();
             if state.called > 0 {
                 state.called -= 1;
                 return Some(state);
             }
-            if waited.timed_out() || state.closed || state.threads > state.size {
+            if Time::now() >= deadline || state.closed || state.threads > state.size {
                 state.idle -= 1;
                 BYSTANDERS.remove();
                 state.threads -= 1;
