@@ -11,8 +11,8 @@ use crate::hub::hub;
 use crate::net::unix::UnixStream;
 use crate::sync::Mutex;
 use crate::sys::lock::Lock;
+use crate::task::{scope, sleep, yield_now};
 use crate::threadpool::ThreadPool;
-use crate::{scope, sleep, yield_now};
 
 /// Runs `work` on this OS thread, and tells how often it came by.
 fn calls_of(work: impl FnOnce()) -> usize {
@@ -37,8 +37,10 @@ fn who_finds_a_lock_held_gives_way_past_them() {
     thread::scope(|scope| {
         let contender = scope.spawn(|| {
             let mut clock = 0;
+            // SAFETY: takes nothing.
+            let thread = unsafe { libc::pthread_self() };
             // SAFETY: the thread is the calling one, and `clock` valid for writes.
-            let failed = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
+            let failed = unsafe { libc::pthread_getcpuclockid(thread, &mut clock) };
             assert_eq!(failed, 0);
             calls_of(|| {
                 let _held = lock.lock_after(|| contended.store(clock, SeqCst));

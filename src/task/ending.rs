@@ -28,7 +28,7 @@ pub enum Outcome {
 }
 
 /// How a green thread ended, as its state has it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum End {
     Returned = 1,
