@@ -39,25 +39,27 @@ mod watchdog;
 /// What the actors of a program share.
 mod world;
 
+use std::ops::Range;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
 use program::{Program, parse};
 use trial::{BATCH, Failure, Setting, try_program, try_seeds};
+use world::locked;
 
-/// How long programs are run among the other tests.
-const SHORT: Duration = Duration::from_secs(5);
+/// How many programs are run among the other tests.
+const SHORT: u64 = 3_200;
 
 const USAGE: &str = "\
-usage: random                      run programs for some seconds
-       random run SECONDS [SEED]   run programs for so long, from this seed on
-       random replay SEED [TIMES]  run the program of a seed
-       random replay FILE [TIMES]  run a program
-       random shrink SEED|FILE     make a program that fails smaller
-       random show SEED            print the program of a seed";
+usage: random                        run programs for some seconds
+       random programs COUNT [SEED]  run so many programs, in whole batches, from this seed on
+       random run SECONDS [SEED]     run programs for so long, from this seed on
+       random replay SEED [TIMES]    run the program of a seed
+       random replay FILE [TIMES]    run a program
+       random shrink SEED|FILE       make a program that fails smaller
+       random show SEED              print the program of a seed";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -66,9 +68,10 @@ fn main() -> ExitCode {
     }
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
-        ["run", seconds] => number(seconds).and_then(|seconds| soak(Duration::from_secs(seconds), 0)),
-        ["run", seconds, seed] => number(seconds)
-            .and_then(|seconds| number(seed).and_then(|seed| soak(Duration::from_secs(seconds), seed))),
+        ["programs", count] => programs(count, "0"),
+        ["programs", count, seed] => programs(count, seed),
+        ["run", seconds] => run_for(seconds, "0"),
+        ["run", seconds, seed] => run_for(seconds, seed),
         ["replay", what] => replay(what, 20),
         ["replay", what, times] => number(times).and_then(|times| replay(what, times as usize)),
         ["shrink", what] => load(what).and_then(|program| shrink(&program)),
@@ -79,7 +82,7 @@ fn main() -> ExitCode {
         }
         // What the test harness understands, and a filter, which is for other tests.
         [first, ..] if !first.starts_with('-') => Ok(()),
-        _ => soak(SHORT, 0),
+        _ => soak(0..SHORT, Duration::MAX),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,19 +111,33 @@ fn load(what: &str) -> Result<Program, String> {
     }
 }
 
-/// Runs programs until the time is over, or one fails.
-fn soak(time: Duration, first: u64) -> Result<(), String> {
+fn programs(count: &str, seed: &str) -> Result<(), String> {
+    let (count, first) = (number(count)?, number(seed)?);
+    soak(first..first.saturating_add(count), Duration::MAX)
+}
+
+fn run_for(seconds: &str, seed: &str) -> Result<(), String> {
+    soak(number(seed)?..u64::MAX, Duration::from_secs(number(seconds)?))
+}
+
+/// Runs the programs of the seeds, until they or the time are at an end, or one fails.
+fn soak(seeds: Range<u64>, time: Duration) -> Result<(), String> {
     let start = Instant::now();
-    let next = AtomicU64::new(first / BATCH);
+    let first = seeds.start;
+    let batches = Mutex::new(first / BATCH..seeds.end.div_ceil(BATCH));
     let outcome = Mutex::new(Ok(()));
+    let outcome = || outcome.lock().unwrap_or_else(PoisonError::into_inner);
+    // A function of its own, so that the lock is not held over the loop's body.
+    let next = || locked(&batches).next();
     let work = || {
-        while start.elapsed() < time && outcome.lock().is_ok_and(|outcome| outcome.is_ok()) {
-            let batch = next.fetch_add(1, SeqCst);
+        while start.elapsed() < time
+            && outcome().is_ok()
+            && let Some(batch) = next()
+        {
             let trial = try_seeds(first.max(batch * BATCH)).map_err(text);
-            // Of those that fail at once, one is made smaller.
-            if let Ok(mut outcome) = outcome.lock()
-                && outcome.is_ok()
-            {
+            // Of those that fail at once, one is made smaller, and the others wait for it.
+            let mut outcome = outcome();
+            if outcome.is_ok() {
                 *outcome = trial.and_then(|trial| trial.map_err(describe));
             }
         }
@@ -128,11 +145,9 @@ fn soak(time: Duration, first: u64) -> Result<(), String> {
     // Programs wait most of their time.
     let workers = 3 * thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
-    outcome.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())?;
-    println!(
-        "{} programs, from seed {first} on: nothing lost, nothing held",
-        next.into_inner() * BATCH - first
-    );
+    outcome().clone()?;
+    let end = locked(&batches).start;
+    println!("{} programs, from seed {first} on: nothing lost, nothing held", end * BATCH - first);
     Ok(())
 }
 
