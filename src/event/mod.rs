@@ -27,11 +27,12 @@
 //! ```
 
 mod async_result;
-mod flag;
+#[expect(clippy::module_inception, reason = "named for the type in it")]
+mod event;
 mod link;
 
 pub use async_result::AsyncResult;
-pub use flag::Event;
+pub use event::Event;
 
 #[doc(no_inline)]
 pub use crate::error::TimedOut;

@@ -23,13 +23,14 @@
 //! assert!(start.elapsed() < Duration::from_secs(10));
 //! ```
 
-mod bounded;
 mod group;
+#[expect(clippy::module_inception, reason = "named for the type in it")]
+mod pool;
 mod scoped;
 mod slots;
 
-pub use bounded::Pool;
 pub use group::Group;
+pub use pool::Pool;
 pub use scoped::{ScopedPool, scope};
 
 #[doc(no_inline)]

@@ -37,13 +37,14 @@
 //! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing is lost. If a value or a
 //! place in a channel had just been given to the green thread, it goes to the next waiter, as in a [channel](crate::channel).
 
-mod builder;
 mod macros;
 mod poll;
+#[expect(clippy::module_inception, reason = "named for the type in it")]
+mod select;
 mod selector;
 
-pub use builder::{Select, SelectedOperation};
 pub use poll::poll;
+pub use select::{Select, SelectedOperation};
 pub use selector::{Key, Selector};
 
 pub use crate::sys::poll::{PollFd, PollFlags};

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::running::{Arrivals, Hook, Server, Work, uncaught};
+use super::server::{Arrivals, Hook, Server, Work, uncaught};
 use super::stopper::{Stopper, Stopping};
 use crate::error::ServerError;
 use crate::net::unix::{self, UnixDatagram};

@@ -38,12 +38,13 @@
 //! It also tells handlers that the server stops, so that a handler whose connection is idle can end at once.
 
 mod datagram;
-mod running;
+#[expect(clippy::module_inception, reason = "named for the type in it")]
+mod server;
 mod stopper;
 mod stream;
 
 pub use self::datagram::{DatagramServer, DatagramSocket};
-pub use self::running::Server;
+pub use self::server::Server;
 pub use self::stopper::Stopper;
 pub use self::stream::{Listener, StreamServer};
 #[doc(no_inline)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::running::{Arrivals, Hook, Server, Work, uncaught};
+use super::server::{Arrivals, Hook, Server, Work, uncaught};
 use super::stopper::{Stopper, Stopping};
 use crate::error::ServerError;
 use crate::net::unix::{self, UnixListener, UnixStream};

@@ -48,12 +48,12 @@ use crate::sys::{descriptor, poll};
 /// ```
 #[derive(Clone, Default)]
 pub struct Select<'a> {
-    entries: Vec<Entry<'a>>,
+    cases: Vec<Case<'a>>,
     next_index: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Entry<'a> {
+struct Case<'a> {
     index: usize,
     what: What<'a>,
 }
@@ -65,7 +65,7 @@ enum What<'a> {
     Descriptor(BorrowedFd<'a>, Interest),
 }
 
-/// What an entry gives that was chosen.
+/// What a case gives that was chosen.
 enum Chosen {
     Granted(Grant),
     Descriptor(io::Result<()>),
@@ -172,7 +172,7 @@ impl<'a> Select<'a> {
     fn add(&mut self, what: What<'a>) -> usize {
         let index = self.next_index;
         self.next_index += 1;
-        self.entries.push(Entry { index, what });
+        self.cases.push(Case { index, what });
         index
     }
 
@@ -199,8 +199,8 @@ impl<'a> Select<'a> {
     /// # sender.send(1).unwrap();
     /// ```
     pub fn remove(&mut self, index: usize) {
-        let place = self.entries.iter().position(|entry| entry.index == index);
-        self.entries.remove(place.expect("no operation with this index"));
+        let place = self.cases.iter().position(|case| case.index == index);
+        self.cases.remove(place.expect("no operation with this index"));
     }
 
     /// Chooses an operation that can be done now.
@@ -229,7 +229,7 @@ impl<'a> Select<'a> {
     /// # Ok::<(), greenloop::select::TrySelectError>(())
     /// ```
     pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
-        let found = self.poll(Entry::attempt, Entry::accept).ok_or(TrySelectError);
+        let found = self.poll(Case::attempt, Case::accept).ok_or(TrySelectError);
         found.map(SelectedOperation::new)
     }
 
@@ -259,7 +259,7 @@ impl<'a> Select<'a> {
     /// ```
     pub fn select(&mut self) -> SelectedOperation<'a> {
         self.assert_any();
-        let found = self.choose(Entry::attempt, Entry::accept, None);
+        let found = self.choose(Case::attempt, Case::accept, None);
         SelectedOperation::new(found.expect("without a deadline it waits"))
     }
 
@@ -323,7 +323,7 @@ impl<'a> Select<'a> {
     }
 
     fn select_until(&mut self, deadline: Time) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
-        let found = self.choose(Entry::attempt, Entry::accept, Some(deadline));
+        let found = self.choose(Case::attempt, Case::accept, Some(deadline));
         found.map(SelectedOperation::new).ok_or(SelectTimeoutError)
     }
 
@@ -348,8 +348,8 @@ impl<'a> Select<'a> {
     /// assert_eq!(receiver.try_recv(), Ok(1)); // it was not done
     /// ```
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
-        let found = self.poll(Entry::find_ready, Entry::decline);
-        found.map(|(entry, _)| entry.index).ok_or(TryReadyError)
+        let found = self.poll(Case::find_ready, Case::decline);
+        found.map(|(case, _)| case.index).ok_or(TryReadyError)
     }
 
     /// Waits until an operation can be done, and returns its index without doing it.
@@ -376,7 +376,7 @@ impl<'a> Select<'a> {
     /// ```
     pub fn ready(&mut self) -> usize {
         self.assert_any();
-        let found = self.choose(Entry::find_ready, Entry::decline, None);
+        let found = self.choose(Case::find_ready, Case::decline, None);
         found.expect("without a deadline it waits").0.index
     }
 
@@ -439,22 +439,22 @@ impl<'a> Select<'a> {
     }
 
     fn ready_until(&mut self, deadline: Time) -> Result<usize, ReadyTimeoutError> {
-        let found = self.choose(Entry::find_ready, Entry::decline, Some(deadline));
-        found.map(|(entry, _)| entry.index).ok_or(ReadyTimeoutError)
+        let found = self.choose(Case::find_ready, Case::decline, Some(deadline));
+        found.map(|(case, _)| case.index).ok_or(ReadyTimeoutError)
     }
 
     fn assert_any(&self) {
-        assert!(!self.entries.is_empty(), "no operations have been added to `Select`");
+        assert!(!self.cases.is_empty(), "no operations have been added to `Select`");
     }
 
-    /// Asks each entry, in random order, until one can be chosen.
-    fn look(&mut self, attempt: Attempt<'a>) -> Option<(Entry<'a>, Chosen)> {
-        for place in 0..self.entries.len() {
-            let other = place + random_below(self.entries.len() - place);
-            self.entries.swap(place, other);
-            let entry = self.entries[place];
-            if let Some(chosen) = attempt(&entry) {
-                return Some((entry, chosen));
+    /// Asks each case, in random order, until one can be chosen.
+    fn look(&mut self, attempt: Attempt<'a>) -> Option<(Case<'a>, Chosen)> {
+        for place in 0..self.cases.len() {
+            let other = place + random_below(self.cases.len() - place);
+            self.cases.swap(place, other);
+            let case = self.cases[place];
+            if let Some(chosen) = attempt(&case) {
+                return Some((case, chosen));
             }
         }
         None
@@ -462,32 +462,32 @@ impl<'a> Select<'a> {
 
     /// Looks without waiting. If nothing is found, there was a moment when nothing could be chosen: looking at one after another shows
     /// each at another time, but who stands in all lines at once, and is not called, sees them all.
-    fn poll(&mut self, attempt: Attempt<'a>, accept: Accept<'a>) -> Option<(Entry<'a>, Chosen)> {
+    fn poll(&mut self, attempt: Attempt<'a>, accept: Accept<'a>) -> Option<(Case<'a>, Chosen)> {
         loop {
             let found = self.look(attempt);
-            if found.is_some() || self.entries.len() < 2 || !may_wait() {
+            if found.is_some() || self.cases.len() < 2 || !may_wait() {
                 return found;
             }
             // For an engagement, which may be waited for.
             let waiter = Waiter::new(WaitingOn::Other("Select::try_select"));
-            let mut lines = Lines::new(&self.entries, Choice::new(waiter.wake()));
+            let mut lines = Lines::new(&self.cases, Choice::new(waiter.wake()));
             let stands = lines.stand_for_a_moment();
             lines.choice.close();
             let called = lines.settle(&waiter);
-            let accepted = called.and_then(|entry| Some((entry, accept(&entry, &lines.choice)?)));
+            let accepted = called.and_then(|case| Some((case, accept(&case, &lines.choice)?)));
             if accepted.is_some() || stands && called.is_none() {
                 return accepted;
             }
         }
     }
 
-    /// Looks and waits in turn until an entry is chosen or the deadline has passed.
+    /// Looks and waits in turn until a case is chosen or the deadline has passed.
     fn choose(
         &mut self,
         attempt: Attempt<'a>,
         accept: Accept<'a>,
         deadline: Option<Time>,
-    ) -> Option<(Entry<'a>, Chosen)> {
+    ) -> Option<(Case<'a>, Chosen)> {
         if let Some(found) = self.look(attempt) {
             return Some(found);
         }
@@ -516,12 +516,12 @@ impl<'a> Select<'a> {
         waiter: &Waiter,
         accept: Accept<'a>,
         deadline: Option<Time>,
-    ) -> Result<Option<(Entry<'a>, Chosen)>, Interrupt> {
-        let mut lines = Lines::new(&self.entries, Choice::new(waiter.wake()));
+    ) -> Result<Option<(Case<'a>, Chosen)>, Interrupt> {
+        let mut lines = Lines::new(&self.cases, Choice::new(waiter.wake()));
         let failed = lines.stand(waiter);
         let mut wakeup = Wakeup::Woken;
         if lines.choice.is_open() {
-            let due = self.entries.iter().filter_map(Entry::due).min().map(Time::from_instant);
+            let due = self.cases.iter().filter_map(Case::due).min().map(Time::from_instant);
             wakeup = waiter.park(due.into_iter().chain(deadline).min());
         }
         lines.choice.close();
@@ -529,20 +529,20 @@ impl<'a> Select<'a> {
         let choice = Arc::clone(&lines.choice);
         drop(lines);
         if let Wakeup::Interrupted(interrupt) = wakeup {
-            called.and_then(|entry| entry.decline(&choice));
+            called.and_then(|case| case.decline(&choice));
             return Err(interrupt);
         }
-        Ok(called.map_or(failed, |entry| accept(&entry, &choice).map(|chosen| (entry, chosen))))
+        Ok(called.map_or(failed, |case| accept(&case, &choice).map(|chosen| (case, chosen))))
     }
 }
 
-/// One of the ways in which an entry can be chosen.
-type Attempt<'a> = fn(&Entry<'a>) -> Option<Chosen>;
+/// One of the ways in which a case can be chosen.
+type Attempt<'a> = fn(&Case<'a>) -> Option<Chosen>;
 
 /// The same for one that was called.
-type Accept<'a> = fn(&Entry<'a>, &Arc<Choice>) -> Option<Chosen>;
+type Accept<'a> = fn(&Case<'a>, &Arc<Choice>) -> Option<Chosen>;
 
-impl<'a> Entry<'a> {
+impl<'a> Case<'a> {
     fn attempt(&self) -> Option<Chosen> {
         match self.what {
             What::Receive(arm) | What::Send(arm) => arm.attempt().map(Chosen::Granted),
@@ -592,9 +592,9 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A green thread's places in the lines of its entries, which it leaves however the wait ends.
+/// A green thread's places in the lines of its cases, which it leaves however the wait ends.
 struct Lines<'s, 'a> {
-    entries: &'s [Entry<'a>],
+    cases: &'s [Case<'a>],
     choice: Arc<Choice>,
     places: Vec<Place<'a>>,
 }
@@ -605,14 +605,14 @@ enum Place<'a> {
 }
 
 impl<'s, 'a> Lines<'s, 'a> {
-    fn new(entries: &'s [Entry<'a>], choice: Choice) -> Lines<'s, 'a> {
-        Lines { entries, choice: Arc::new(choice), places: Vec::with_capacity(entries.len()) }
+    fn new(cases: &'s [Case<'a>], choice: Choice) -> Lines<'s, 'a> {
+        Lines { cases, choice: Arc::new(choice), places: Vec::with_capacity(cases.len()) }
     }
 
-    /// Gets in line everywhere, until an entry is worth looking at. Returns one whose descriptor cannot be waited for.
-    fn stand(&mut self, waiter: &Waiter) -> Option<(Entry<'a>, Chosen)> {
-        for (number, entry) in self.entries.iter().enumerate() {
-            let place = match entry.what {
+    /// Gets in line everywhere, until a case is worth looking at. Returns one whose descriptor cannot be waited for.
+    fn stand(&mut self, waiter: &Waiter) -> Option<(Case<'a>, Chosen)> {
+        for (number, case) in self.cases.iter().enumerate() {
+            let place = match case.what {
                 What::Receive(arm) | What::Send(arm) => {
                     Ok(arm.register(&self.choice, number).map(|ticket| Place::Line(arm, ticket)))
                 }
@@ -626,17 +626,17 @@ impl<'s, 'a> Lines<'s, 'a> {
                 }
                 Err(error) => {
                     self.choice.close();
-                    return Some((*entry, Chosen::Descriptor(Err(error))));
+                    return Some((*case, Chosen::Descriptor(Err(error))));
                 }
             }
         }
         None
     }
 
-    /// Gets in line at all channels, until an entry is worth looking at; `false` then.
+    /// Gets in line at all channels, until a case is worth looking at; `false` then.
     fn stand_for_a_moment(&mut self) -> bool {
-        for (number, entry) in self.entries.iter().enumerate() {
-            if let Some(arm) = entry.arm() {
+        for (number, case) in self.cases.iter().enumerate() {
+            if let Some(arm) = case.arm() {
                 let Some(ticket) = arm.register(&self.choice, number) else { return false };
                 self.places.push(Place::Line(arm, ticket));
             }
@@ -644,12 +644,12 @@ impl<'s, 'a> Lines<'s, 'a> {
         true
     }
 
-    /// The entry that was called, when what it was called for is there.
-    fn settle(&self, waiter: &Waiter) -> Option<Entry<'a>> {
+    /// The case that was called, when what it was called for is there.
+    fn settle(&self, waiter: &Waiter) -> Option<Case<'a>> {
         loop {
-            let entry = self.entries[self.choice.called()?];
-            if !entry.arm()?.is_engaged(&self.choice) {
-                return self.choice.called().map(|_| entry);
+            let case = self.cases[self.choice.called()?];
+            if !case.arm()?.is_engaged(&self.choice) {
+                return self.choice.called().map(|_| case);
             }
             waiter.park_uninterrupted();
         }
@@ -697,13 +697,13 @@ fn watch<'a>(fd: BorrowedFd<'_>, interest: Interest, waiter: &Waiter) -> io::Res
 /// ```
 #[must_use]
 pub struct SelectedOperation<'a> {
-    entry: Entry<'a>,
+    case: Case<'a>,
     chosen: Option<Chosen>,
 }
 
 impl<'a> SelectedOperation<'a> {
-    fn new((entry, chosen): (Entry<'a>, Chosen)) -> SelectedOperation<'a> {
-        SelectedOperation { entry, chosen: Some(chosen) }
+    fn new((case, chosen): (Case<'a>, Chosen)) -> SelectedOperation<'a> {
+        SelectedOperation { case, chosen: Some(chosen) }
     }
 
     /// Returns the operation's index in the list.
@@ -724,7 +724,7 @@ impl<'a> SelectedOperation<'a> {
     /// assert_eq!(operation.recv(&receiver), Ok(1));
     /// ```
     pub fn index(&self) -> usize {
-        self.entry.index
+        self.case.index
     }
 
     /// Carries out a receive. Never waits.
@@ -752,7 +752,7 @@ impl<'a> SelectedOperation<'a> {
     /// assert_eq!(select.select().recv(&receiver), Err(RecvError));
     /// ```
     pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
-        let selected = matches!(self.entry.what, What::Receive(arm) if std::ptr::addr_eq(arm, receiver));
+        let selected = matches!(self.case.what, What::Receive(arm) if std::ptr::addr_eq(arm, receiver));
         assert!(selected, "passed a receiver that wasn't selected");
         match self.chosen.take() {
             Some(Chosen::Granted(grant)) => receiver.take_granted(grant),
@@ -785,7 +785,7 @@ impl<'a> SelectedOperation<'a> {
     /// assert!(receiver.is_empty());
     /// ```
     pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
-        let selected = matches!(self.entry.what, What::Send(arm) if std::ptr::addr_eq(arm, sender));
+        let selected = matches!(self.case.what, What::Send(arm) if std::ptr::addr_eq(arm, sender));
         assert!(selected, "passed a sender that wasn't selected");
         match self.chosen.take() {
             Some(Chosen::Granted(grant)) => sender.send_granted(grant, value),
@@ -837,14 +837,14 @@ impl<'a> SelectedOperation<'a> {
 impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
         if let Some(chosen) = self.chosen.take() {
-            self.entry.give_back(chosen);
+            self.case.give_back(chosen);
         }
     }
 }
 
 impl fmt::Debug for Select<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Select").field("len", &self.entries.len()).finish_non_exhaustive()
+        formatter.debug_struct("Select").field("len", &self.cases.len()).finish_non_exhaustive()
     }
 }
 

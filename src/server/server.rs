@@ -53,10 +53,10 @@ pub(super) fn uncaught<A>(error: ServerError<A>) {
 /// See the [module](crate::server).
 #[doc(alias = "BaseServer")]
 pub struct Server<A> {
-    shared: Rc<Shared<A>>,
+    shared: Rc<Service<A>>,
 }
 
-struct Shared<A> {
+struct Service<A> {
     /// `None`: closed.
     arrivals: RefCell<Option<Rc<dyn Arrivals<Address = A>>>>,
     handlers: Pool,
@@ -77,7 +77,7 @@ impl<A: Clone + 'static> Server<A> {
         hook: Hook<A>,
         stopping: Stopping,
     ) -> Server<A> {
-        let shared = Shared {
+        let shared = Service {
             arrivals: RefCell::new(Some(Rc::new(arrivals))),
             handlers: Pool::new(limit),
             hook,
@@ -132,7 +132,7 @@ impl<A: Clone + 'static> Server<A> {
         }
         let graces = self.shared.stopping.graces.clone();
         if !graces.is_empty() {
-            drop(Ending::begin(&self.shared));
+            drop(Closing::begin(&self.shared));
             return Err(ServerClosed.into());
         }
         // Weak: it keeps nothing open that nobody else does.
@@ -267,7 +267,7 @@ impl<A: Clone + 'static> Server<A> {
     /// ```
     #[doc(alias = "stop_timeout")]
     pub fn stop(&self, grace: Duration) {
-        let _ending = Ending::begin(&self.shared);
+        let _ending = Closing::begin(&self.shared);
         self.stop_accepting();
         if !self.shared.handlers.join_timeout(grace) {
             self.shared.handlers.kill();
@@ -305,18 +305,18 @@ impl<A: Clone + 'static> Server<A> {
 }
 
 /// Tells that it is over when dropped: a handler that stops its server is killed, and returns from nothing.
-struct Ending<'a, A>(&'a Shared<A>);
+struct Closing<'a, A>(&'a Service<A>);
 
-impl<A> Ending<'_, A> {
+impl<A> Closing<'_, A> {
     /// Lets nothing come any more, and says so.
-    fn begin(shared: &Shared<A>) -> Ending<'_, A> {
+    fn begin(shared: &Service<A>) -> Closing<'_, A> {
         drop(shared.arrivals.take());
         shared.stopping.begin();
-        Ending(shared)
+        Closing(shared)
     }
 }
 
-impl<A> Drop for Ending<'_, A> {
+impl<A> Drop for Closing<'_, A> {
     fn drop(&mut self) {
         self.0.stopping.over().set();
         if let Some(task) = self.0.listening.take() {
@@ -326,11 +326,11 @@ impl<A> Drop for Ending<'_, A> {
 }
 
 /// Dropped by who is raised out of serving.
-struct Abandoned<'a, A>(&'a Shared<A>);
+struct Abandoned<'a, A>(&'a Service<A>);
 
 impl<A> Drop for Abandoned<'_, A> {
     fn drop(&mut self) {
-        let _ending = Ending::begin(self.0);
+        let _ending = Closing::begin(self.0);
         if let Some(task) = self.0.accepting.take() {
             task.try_kill();
         }
@@ -338,14 +338,14 @@ impl<A> Drop for Abandoned<'_, A> {
     }
 }
 
-impl<A: Clone + 'static> Shared<A> {
+impl<A: Clone + 'static> Service<A> {
     fn open_arrivals(&self) -> io::Result<Rc<dyn Arrivals<Address = A>>> {
         let arrivals = self.arrivals.borrow().clone();
         arrivals.ok_or_else(|| ServerClosed.into())
     }
 
     /// The life of the green thread that accepts.
-    fn accept(self: Rc<Shared<A>>, arrivals: &dyn Arrivals<Address = A>) {
+    fn accept(self: Rc<Service<A>>, arrivals: &dyn Arrivals<Address = A>) {
         let mut delay = FIRST_DELAY;
         loop {
             // Before, not after: what is not accepted waits in the kernel, where its sender can tell.
@@ -377,7 +377,7 @@ impl<A: Clone + 'static> Shared<A> {
     }
 
     fn fail(&self, error: io::Error) {
-        let _ending = Ending::begin(self);
+        let _ending = Closing::begin(self);
         // The handle of the green thread that this is.
         drop(self.accepting.take());
         self.failure.replace(Some(error));
