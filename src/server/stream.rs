@@ -276,15 +276,26 @@ impl<L: Listener + 'static, S: 'static> StreamServer<L, S> {
     /// ```
     /// use greenloop::net::TcpStream;
     /// use greenloop::server::StreamServer;
+    /// use std::{cell::Cell, rc::Rc};
     ///
-    /// let server = StreamServer::bind("127.0.0.1:0")?.limit(1).handle(|stream, _peer| {
-    ///     std::io::read_to_string(stream).map(drop)
+    /// let running = Rc::new(Cell::new(0));
+    /// let most = Rc::new(Cell::new(0));
+    /// let server = StreamServer::bind("127.0.0.1:0")?.limit(2).handle({
+    ///     let most = Rc::clone(&most);
+    ///     move |_stream, _peer| {
+    ///         running.set(running.get() + 1);
+    ///         most.set(most.get().max(running.get()));
+    ///         greenloop::yield_now();
+    ///         running.set(running.get() - 1);
+    ///         Ok(())
+    ///     }
     /// });
     /// server.start()?;
-    /// let (one, other) = (TcpStream::connect(server.local_addr()?)?, TcpStream::connect(server.local_addr()?)?);
-    /// greenloop::sleep(std::time::Duration::from_millis(5));
-    /// assert_eq!(server.handlers(), 1); // the other connection waits in the kernel
-    /// drop((one, other));
+    /// let clients: Vec<_> = (0..10).map(|_| TcpStream::connect(server.local_addr().unwrap()).unwrap()).collect();
+    /// for client in clients {
+    ///     std::io::read_to_string(client)?; // to the end of its handler
+    /// }
+    /// assert!(most.get() <= 2);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias("pool", "set_spawn"))]
