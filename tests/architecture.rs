@@ -35,15 +35,12 @@ const FLOORS: &[(&str, u8)] = &[
     ("monkey", 8),
 ];
 
-/// Rooms that still know of one above them.
-const KNOTS: &[(&str, &str)] = &[("fiber", "greenlet"), ("hub", "greenlet")];
-
 /// Files beside the rooms: the front door, and pages that are all prose.
 const PAGES: &[&str] = &["lib", "guide", "design"];
 
 /// Files, and folders with such, that still name each other in a circle. None is to come, and what is out of its circle goes from
 /// here.
-const IN_CIRCLES: &[&str] = &["src/fiber/", "src/greenlet/", "src/hub/"];
+const IN_CIRCLES: &[&str] = &["src/hub/"];
 
 /// A crate that only some rooms may name.
 const CONFINED: &[(&str, &[&str])] = &[("libc", &["sys", "monkey"]), ("corosensei", &["fiber"])];
@@ -182,7 +179,6 @@ fn imports(files: &[File]) -> Vec<String> {
         for (line, target) in imported(path, &code) {
             let complaint = match self::floor(&target) {
                 _ if target == room => continue,
-                _ if KNOTS.contains(&(room, &target)) => continue,
                 Some(_) if target == "monkey" => "nobody imports `monkey`".to_owned(),
                 Some(below) if below < floor => continue,
                 Some(_) => format!("`{room}` on floor {floor} imports `{target}`, which is not below it"),

@@ -1,10 +1,8 @@
-//! Stacks that run, and what goes with each of them.
+//! A stack with a place to resume, and what goes with it.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell, UnsafeCell};
-use std::fmt;
 use std::mem;
-use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
@@ -12,16 +10,13 @@ use std::sync::Arc;
 
 use corosensei::Yielder;
 
-use super::callback::{CALLBACK, callback, guarded};
+use super::arrival::{Disturbance, Pending};
 #[cfg(feature = "monkey")]
-use super::identity::{self, Identity};
+use super::identity::Identity;
+use super::local::Local;
 #[cfg(thread_sanitizer)]
 use super::shadow::Swap;
 use super::stack::{Extent, SizeClass, Stack};
-use super::thread::thread;
-use super::uncaught::{catch, discard, report_text};
-use crate::greenlet::any::AnyGreenlet;
-use crate::greenlet::record::Record;
 use crate::sys::memory;
 use crate::sys::section::Section;
 
@@ -32,59 +27,6 @@ const SUSPENDED_FRAMES: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
 /// and its frame above that.
 const LINES_AHEAD: usize = 3;
 
-/// How often destructors are run that make anew what they belong to: as often as std does for thread-locals.
-const ROUNDS_OF_DESTRUCTORS: usize = 5;
-
-/// A reference to something that lives as long as its OS thread runs greenlets: a fiber, the thread's own record, its hub.
-///
-/// It is neither `Send` nor `Sync`, so it cannot outlive the thread in another one.
-pub(crate) struct Local<T>(NonNull<T>);
-
-impl<T> Local<T> {
-    /// # Safety
-    ///
-    /// `target` must be valid for shared access until the thread's last use of the reference.
-    pub(crate) unsafe fn new(target: NonNull<T>) -> Local<T> {
-        Local(target)
-    }
-
-    #[inline]
-    pub(crate) fn as_ptr(self) -> *mut T {
-        self.0.as_ptr()
-    }
-}
-
-impl<T> Clone for Local<T> {
-    #[inline]
-    fn clone(&self) -> Local<T> {
-        *self
-    }
-}
-
-impl<T> Copy for Local<T> {}
-
-impl<T> PartialEq for Local<T> {
-    #[inline]
-    fn eq(&self, other: &Local<T>) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl<T> fmt::Debug for Local<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Local({:p})", self.0)
-    }
-}
-
-impl<T> Deref for Local<T> {
-    type Target = T;
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: who made the reference vouched that the target outlives all its uses, and it is only shared.
-        unsafe { self.0.as_ref() }
-    }
-}
-
 /// A fiber, from anywhere in its thread.
 pub(crate) type FiberRef = Local<Fiber>;
 
@@ -92,9 +34,8 @@ pub(crate) type FiberRef = Local<Fiber>;
 /// `None` leaves the choice to the hub.
 pub(crate) type Entry = fn(FiberRef) -> Option<FiberRef>;
 
-pub(super) type Coroutine = corosensei::Coroutine<(), (), (), Stack>;
 #[cfg(not(thread_sanitizer))]
-pub(super) type Swap = Coroutine;
+pub(super) type Swap = corosensei::Coroutine<(), (), (), Stack>;
 
 /// Where a fiber stands between the hub and its own stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,79 +50,11 @@ pub(crate) enum State {
     Ready,
 }
 
-/// What came with the control when it came back to a fiber.
-#[derive(Default)]
-pub(crate) enum Arrival {
-    /// Nothing but, in a switch, the value in the inbox.
-    #[default]
-    Value,
-    /// The greenlet whose result was to come has exited.
-    Exit,
-    /// Something to raise.
-    Thrown(Box<dyn Any + Send>),
-}
-
 /// Where the value goes that is sent to a fiber suspended in a switch: an `Option<T>` in that switch's frame.
 #[derive(Clone, Copy)]
 pub(crate) struct Inbox {
     pub(crate) value_type: TypeId,
     pub(crate) slot: NonNull<()>,
-}
-
-/// Whether a fiber has to look about where it leaves its stack, and where it comes back to it.
-///
-/// One byte for all reasons, so that a switch asks once.
-#[derive(Default)]
-pub(crate) struct Disturbance(Cell<u8>);
-
-impl Disturbance {
-    /// There is an interrupt, or an arrival or a value was brought by hand.
-    const BROUGHT: u8 = 1;
-    /// A [callback](super::callback()) runs in its place: it must not leave.
-    const HELD: u8 = 2;
-    /// The last handle to the greenlet that runs here has gone: a switch leaves it for good. It may wait in the hub.
-    const ORPHANED: u8 = 4;
-
-    /// Whether a wait has to look about.
-    #[inline]
-    pub(crate) fn get(&self) -> bool {
-        self.0.get() & (Disturbance::BROUGHT | Disturbance::HELD) != 0
-    }
-
-    /// Whether a switch has to look about before it leaves.
-    #[inline]
-    pub(crate) fn concerns_switches(&self) -> bool {
-        self.0.get() != 0
-    }
-
-    pub(crate) fn is_orphaned(&self) -> bool {
-        self.0.get() & Disturbance::ORPHANED != 0
-    }
-
-    pub(crate) fn set_orphaned(&self, orphaned: bool) {
-        let others = self.0.get() & !Disturbance::ORPHANED;
-        self.0.set(others | if orphaned { Disturbance::ORPHANED } else { 0 });
-    }
-
-    /// Says whether something was brought.
-    #[inline]
-    pub(crate) fn set(&self, brought: bool) {
-        self.0.set(self.0.get() & !Disturbance::BROUGHT | u8::from(brought));
-    }
-
-    /// Whether something has come, and not only a callback holds.
-    #[inline]
-    fn is_brought(&self) -> bool {
-        self.0.get() & Disturbance::BROUGHT != 0
-    }
-
-    pub(crate) fn hold(&self) {
-        self.0.set(self.0.get() | Disturbance::HELD);
-    }
-
-    pub(crate) fn release(&self) {
-        self.0.set(self.0.get() & !Disturbance::HELD);
-    }
 }
 
 /// Who runs on a fiber, for reports.
@@ -198,36 +71,21 @@ pub(crate) trait Describe {
     fn spawned_at(&self) -> &'static Location<'static>;
 }
 
-/// Something that raises at the next park: a kill, or a time limit.
-pub(crate) struct Interrupt {
-    /// What to unwind with.
-    pub(crate) payload: Box<dyn Any + Send>,
-    /// Which time limit it comes from, so that its end can take it back; 0 for a kill.
-    pub(crate) timeout: u64,
-    /// A call in which nothing may unwind has failed for it.
-    #[cfg(feature = "monkey")]
-    pub(crate) told: bool,
-}
-
-impl Interrupt {
-    /// An interrupt that raises `payload`, and comes from the time limit of this number, or with 0 from a kill.
-    pub(crate) fn new(payload: Box<dyn Any + Send>, timeout: u64) -> Interrupt {
-        Interrupt {
-            payload,
-            timeout,
-            #[cfg(feature = "monkey")]
-            told: false,
-        }
-    }
+/// Who runs on a fiber, as the rules of a room above know it.
+pub(crate) trait Occupant: Any {
+    /// It has ended, or its OS thread ends: it never goes on.
+    fn set_dead(&self);
+    /// Whether control goes to the thread's own stack in the end, when it and those it returns to have ended.
+    fn returns_to_main(&self) -> bool;
 }
 
 /// What few fibers ever have.
 #[derive(Default)]
 pub(super) struct Extras {
-    /// What came with the control.
-    arrival: Arrival,
-    /// What is to be raised, the oldest first.
-    interrupts: Vec<Interrupt>,
+    /// What came with the control, to be raised.
+    thrown: Option<Box<dyn Any + Send>>,
+    /// What is to be raised at the next park, the oldest first.
+    interrupts: Vec<Pending>,
     /// What runs here keeps its own values here: greenlet-local storage.
     locals: Option<Box<dyn Any>>,
 }
@@ -238,14 +96,18 @@ pub(super) struct Extras {
 /// is a further miss.
 #[repr(C, align(64))]
 pub(crate) struct Fiber {
+    // ---- the switch's ----
     /// `None` for the main fiber, and for one whose stack was given back.
     /// # Invariant
     /// Only the relay, which runs on the thread's own stack, touches it, and it does so while the fiber is suspended.
     pub(super) swap: UnsafeCell<Option<Swap>>,
     /// The way back to the relay; valid while the fiber has a stack and has been resumed once.
     pub(super) yielder: Cell<*const Yielder<(), ()>>,
+
+    // ---- the hub's, and last of the cache line the switch's again ----
     /// The wait that may be woken; 0 when there is none. Never the same number twice.
     pub(crate) generation: Cell<u64>,
+    /// Where it stands between the hub and its own stack.
     pub(crate) state: Cell<State>,
     /// A wake came for the wait before it parked.
     pub(crate) woken: Cell<bool>,
@@ -257,9 +119,12 @@ pub(crate) struct Fiber {
     pub(super) depth: Cell<u32>,
     /// What it waits on, for reports: words, and a number that belongs to them.
     pub(crate) waits_on: Cell<(&'static str, u64)>,
+
+    // ---- of who runs here ----
+    /// Where a value goes that is sent to it, while it is suspended in a switch.
     pub(crate) inbox: Cell<Option<Inbox>>,
-    /// The greenlet that runs here, once somebody asked.
-    pub(crate) greenlet: RefCell<Option<Rc<Record>>>,
+    /// Who runs here, once the rules of a room above have a record of that.
+    occupant: Cell<Option<Rc<dyn Occupant>>>,
     /// Whose record describes what runs here.
     /// # Invariant
     /// Valid while set: who sets it keeps the target alive until it is unset.
@@ -268,11 +133,16 @@ pub(crate) struct Fiber {
     pub(super) extras: RefCell<Option<Box<Extras>>>,
     /// How many things have run here: tells a time limit of a finished one from the current one's.
     pub(crate) runs: Cell<u64>,
-    /// Its stack's bounds.
+
+    // ---- the stack's ----
+    /// Its bounds.
     pub(super) extent: Cell<Option<Extent>>,
     /// How many bytes below the base its frames reach while it is idle.
     resting: Cell<u32>,
+    /// Its number in its thread.
     index: u32,
+
+    // ---- std's and C's, of who runs here ----
     /// While it is suspended: what std takes it for. While it runs: the same of the OS thread.
     #[cfg(feature = "monkey")]
     pub(super) identity: Cell<Identity>,
@@ -282,6 +152,7 @@ pub(crate) struct Fiber {
     /// Where its own thread-local variables are; 0 if it runs with those of the OS thread.
     #[cfg(feature = "monkey")]
     pub(crate) variables: Cell<usize>,
+
     /// What to run when a stack without work is given some.
     pub(super) entry: Cell<Entry>,
 }
@@ -312,7 +183,7 @@ impl Fiber {
             unwinding: Cell::new(false),
             waits_on: Cell::new(("", 0)),
             inbox: Cell::new(None),
-            greenlet: RefCell::new(None),
+            occupant: Cell::new(None),
             description: Cell::new(None),
             extras: RefCell::new(None),
             runs: Cell::new(1),
@@ -366,45 +237,68 @@ impl Fiber {
         self.description.set(description.map(NonNull::from));
     }
 
+    /// Says that nobody runs here.
+    #[inline]
+    pub(super) fn end_description(&self) {
+        self.description.set(None);
+    }
+
     /// Who runs here.
     pub(crate) fn description(&self) -> Option<&dyn Describe> {
         // SAFETY: valid while set, by the field's invariant.
         self.description.get().map(|description| unsafe { &*description.as_ptr() })
     }
 
-    /// Has `payload` raised when the fiber goes on.
-    pub(crate) fn throw(&self, payload: Box<dyn Any + Send>) {
-        self.arrive(Arrival::Thrown(payload));
+    /// Who runs here, if a record was made of that.
+    pub(crate) fn occupant(&self) -> Option<Rc<dyn Occupant>> {
+        let occupant = self.occupant.take();
+        let found = occupant.clone();
+        self.occupant.set(occupant);
+        found
     }
 
-    /// Something to be looked at when the fiber goes on.
+    /// Says who runs here until that has ended.
+    pub(crate) fn set_occupant(&self, occupant: Rc<dyn Occupant>) {
+        self.occupant.set(Some(occupant));
+    }
+
+    pub(super) fn take_occupant(&self) -> Option<Rc<dyn Occupant>> {
+        self.occupant.take()
+    }
+
+    #[inline]
+    pub(super) fn has_occupant(&self) -> bool {
+        // SAFETY: a shared look that is over at once; nobody else has the cell's content meanwhile, since a fiber stays in its OS
+        // thread and this runs nothing of others.
+        unsafe { (*self.occupant.as_ptr()).is_some() }
+    }
+
+    /// Puts `payload` where it is looked at when the fiber goes on. Returns what lay there.
     #[cold]
-    pub(crate) fn arrive(&self, arrival: Arrival) {
-        let former = self.with_extras(|extras| mem::replace(&mut extras.arrival, arrival));
+    pub(super) fn replace_thrown(&self, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
+        let former = self.with_extras(|extras| extras.thrown.replace(payload));
         self.disturbed.set(true);
-        if let Arrival::Thrown(payload) = former {
-            discard(payload);
-        }
+        former
     }
 
-    /// Whether something to raise came with the control.
-    pub(crate) fn is_thrown_at(&self) -> bool {
-        self.extras.borrow().as_ref().is_some_and(|extras| matches!(extras.arrival, Arrival::Thrown(_)))
+    /// Looks at what came with the control.
+    pub(crate) fn with_thrown<R>(&self, look: impl FnOnce(Option<&(dyn Any + Send)>) -> R) -> R {
+        look(self.extras.borrow().as_ref().and_then(|extras| extras.thrown.as_deref()))
     }
 
-    /// Takes what came with the control.
-    pub(crate) fn take_arrival(&self) -> Arrival {
-        self.extras.borrow_mut().as_mut().map(|extras| mem::take(&mut extras.arrival)).unwrap_or_default()
+    /// Takes what came with the control, to be raised.
+    pub(crate) fn take_thrown(&self) -> Option<Box<dyn Any + Send>> {
+        self.extras.borrow_mut().as_mut().and_then(|extras| extras.thrown.take())
     }
 
     /// Has something raised at the next park.
-    pub(crate) fn push_interrupt(&self, interrupt: Interrupt) {
+    pub(crate) fn push_interrupt(&self, interrupt: Pending) {
         self.with_interrupts(|interrupts| interrupts.push(interrupt));
         self.disturbed.set(true);
     }
 
     /// Takes the oldest interrupt. [`update_disturbed`](Fiber::update_disturbed) is due afterwards.
-    pub(crate) fn take_interrupt(&self) -> Option<Interrupt> {
+    pub(crate) fn take_interrupt(&self) -> Option<Pending> {
         self.with_interrupts(|interrupts| (!interrupts.is_empty()).then(|| interrupts.remove(0)))
     }
 
@@ -414,7 +308,7 @@ impl Fiber {
     }
 
     /// Looks at what is to be raised, the oldest first; `function` runs nothing of others.
-    pub(crate) fn with_interrupts<R>(&self, function: impl FnOnce(&mut Vec<Interrupt>) -> R) -> R {
+    pub(crate) fn with_interrupts<R>(&self, function: impl FnOnce(&mut Vec<Pending>) -> R) -> R {
         self.with_extras(|extras| function(&mut extras.interrupts))
     }
 
@@ -423,100 +317,14 @@ impl Fiber {
         self.with_extras(|extras| function(&mut extras.locals))
     }
 
-    fn with_extras<R>(&self, function: impl FnOnce(&mut Extras) -> R) -> R {
-        let _section = Section::open();
-        function(self.extras.borrow_mut().get_or_insert_default())
-    }
-
-    /// Ends what ran here: frees its locals, forgets its interrupts.
     #[inline]
-    pub(crate) fn end_run(&self) {
-        self.description.set(None);
-        self.runs.set(self.runs.get() + 1);
-        self.unwinding.set(false);
-        if self.has_left() {
-            self.discard_left();
-        }
-        #[cfg(feature = "monkey")]
-        if self.has_identity.get() {
-            identity::end();
-        }
-    }
-
-    /// Whether there is something that what runs here next must not find.
-    #[inline]
-    fn has_left(&self) -> bool {
-        self.disturbed.is_brought() || self.greenlet.borrow().is_some() || self.has_locals()
-    }
-
-    #[inline]
-    fn has_locals(&self) -> bool {
+    pub(super) fn has_locals(&self) -> bool {
         self.extras.borrow().as_ref().is_some_and(|extras| extras.locals.is_some())
     }
 
-    /// Code of others runs here, destructors and hooks, which may use a local or ask who runs: until nothing is left of that either.
-    #[cold]
-    fn discard_left(&self) {
-        for _ in 0..ROUNDS_OF_DESTRUCTORS {
-            if self.has_locals() {
-                // The result is on its way: the destructors may not wait.
-                guarded(CALLBACK, || self.drop_locals());
-            }
-            if self.disturbed.is_brought() {
-                self.discard_disturbance();
-            }
-            self.end_greenlet();
-            if !self.has_left() {
-                return;
-            }
-        }
-        if let Some(greenlet) = self.greenlet.take() {
-            greenlet.set_dead();
-            mem::forget(greenlet);
-        }
-        mem::forget(self.with_locals(Option::take));
-        report_text("greenlet-locals whose destructors make them anew, without end: they leak");
-    }
-
-    #[cold]
-    fn discard_disturbance(&self) {
-        if let Arrival::Thrown(payload) = self.take_arrival() {
-            discard(payload);
-        }
-        let interrupts = self.with_interrupts(mem::take);
-        self.disturbed.set(false);
-        interrupts.into_iter().for_each(|interrupt| discard(interrupt.payload));
-    }
-
-    #[cold]
-    fn end_greenlet(&self) {
-        let Some(greenlet) = self.greenlet.borrow_mut().take() else { return };
-        greenlet.set_dead();
-        self.disturbed.set_orphaned(false);
-        // It may own the last handles to others, and bodies that never run.
-        callback("a greenlet's end", || {
-            let thread = thread();
-            if thread.tracing.get() {
-                thread.departed.replace(Some(AnyGreenlet::of_header(greenlet)));
-            }
-        });
-    }
-
-    /// Frees what runs here keeps for itself, in an ordinary place. What the destructors raise is reported.
-    #[inline]
-    pub(crate) fn free_locals(&self) {
-        if self.extras.borrow().is_some() {
-            self.drop_locals();
-        }
-    }
-
-    #[cold]
-    fn drop_locals(&self) {
-        // A destructor may use a local again, which makes a fresh one.
-        for _ in 0..ROUNDS_OF_DESTRUCTORS {
-            let Some(locals) = self.with_locals(Option::take) else { return };
-            catch("a greenlet-local's destructor", || drop(locals));
-        }
+    fn with_extras<R>(&self, function: impl FnOnce(&mut Extras) -> R) -> R {
+        let _section = Section::open();
+        function(self.extras.borrow_mut().get_or_insert_default())
     }
 
     /// Whether it is suspended in an explicit switch.

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
-use super::thread::{existing_thread, lend_thread, refuse_from_now_on, thread as local_thread};
+use super::lifetime::{refuse_from_now_on, thread as local_thread};
+use super::local::Local;
+use super::thread::{Thread, existing_thread, set_thread};
 use crate::sys::thread_local::{base, can_be_moved, move_to};
 use crate::sys::{futex, process as processes, signal};
 
@@ -121,6 +123,15 @@ impl Lender {
         // Relaxed: see `lend`.
         self.base.load(Ordering::Relaxed)
     }
+}
+
+/// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.
+fn lend_thread(thread: Local<Thread>, function: &mut dyn FnMut()) {
+    // SAFETY: the thread's own variables have it meanwhile, and `function` is over when they lose it.
+    unsafe { set_thread(Some(thread)) };
+    function();
+    // SAFETY: as above.
+    unsafe { set_thread(None) };
 }
 
 /// Whether the current greenlet has thread-local variables of its own.

@@ -1,30 +1,45 @@
 //! Stacks that run: the switch between them, and what goes with each and with the OS thread that they belong to.
+//!
+//! Nothing here knows of greenlets or hubs. Who runs on a fiber is known by two slots: a borrowed [description](Describe), for
+//! reports, and an opaque record of a room above, the [`Occupant`].
 
-mod callback;
+mod arrival;
+mod clearing;
 #[expect(clippy::module_inception, reason = "named for the type in it")]
 mod fiber;
+mod guard;
 #[cfg(feature = "monkey")]
 pub(crate) mod identity;
 #[cfg(feature = "monkey")]
 pub(crate) mod isolation;
+mod lifetime;
+mod local;
 mod overflow;
+mod panic_hook;
 mod panics;
+mod pool;
+mod relay;
 #[cfg(thread_sanitizer)]
 mod shadow;
 mod stack;
 mod thread;
 mod uncaught;
 
-pub(crate) use callback::{
-    CALLBACK, UNDER_LOCK, assert_may_switch, assert_not_under_lock, callback, guarded, may_wait,
+pub(crate) use arrival::Pending;
+pub(crate) use fiber::{Describe, FiberRef, Inbox, Occupant, State};
+pub(crate) use guard::{
+    CALLBACK, UNDER_LOCK, assert_may_switch, assert_may_wait, assert_not_under_lock, guarded, in_callback,
+    may_wait,
 };
-pub(crate) use fiber::{Arrival, Describe, FiberRef, Inbox, Interrupt, Local, State};
-pub(crate) use panics::in_panic_hook;
+pub(crate) use lifetime::{abort_if_parked, thread, try_thread};
+pub(crate) use local::Local;
+pub(crate) use panic_hook::in_panic_hook;
+pub(crate) use relay::Stopped;
 pub use stack::set_default_stack_size;
 pub(crate) use stack::{SizeClass, cool_stacks};
-pub(crate) use thread::{Stopped, Thread, abort_if_parked, existing_thread, is_ending, thread, try_thread};
+pub(crate) use thread::{Observer, Thread, existing_thread, is_ending};
 pub use uncaught::{Uncaught, UncaughtHook, set_uncaught_hook};
-pub(crate) use uncaught::{catch, discard, report, report_text};
+pub(crate) use uncaught::{callback, catch, discard, report, report_text};
 
 /// Holds the locks that a fork must find free.
 pub(crate) fn hold_locks() {

@@ -1,46 +1,18 @@
-//! How many panics std counts on the calling thread, which tells whether its panic hook runs just now.
+//! How many panics std counts on the calling thread.
 //!
-//! std does not say where it counts. That is searched for, on an OS thread made for that, by the values there; if it is not found, nobody
-//! is told that a panic hook runs.
+//! std does not say where it counts. That is searched for, on an OS thread made for that, by the values there.
 
 use std::cell::Cell;
 use std::iter::StepBy;
 use std::ops::RangeInclusive;
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr;
-use std::sync::OnceLock;
-use std::thread;
 
-#[cfg(feature = "monkey")]
-use super::identity;
 use crate::sys::thread_local::block_around;
 
 thread_local! {
     /// Variables of std's are found at their distance from this one, which is the same on every thread.
     static ANCHOR: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Whether the calling thread is in its panic hook, to the end of which nothing else of it may panic: std aborts then.
-///
-/// For who unwinds or is in there, and then only for who raises something at once if it is.
-#[cold]
-pub(crate) fn in_panic_hook() -> bool {
-    static PLACE: OnceLock<Option<isize>> = OnceLock::new();
-    // With a count of its own each may wait there; and what this does may wait itself.
-    #[cfg(feature = "monkey")]
-    if identity::are_enabled() {
-        return false;
-    }
-    let found = PLACE.get_or_init(|| thread::Builder::new().spawn(search).ok()?.join().ok()?);
-    let Some(distance) = *found else { return false };
-    let count = || {
-        // SAFETY: the search has found a word of std's there, on every thread of this program; std writes it from this thread only.
-        unsafe { place(distance).read_volatile() }
-    };
-    let before = count();
-    // In the hook this is not counted when it is raised, since that is no panic, and is when it is caught.
-    let _ = panic::catch_unwind(|| panic::resume_unwind(Box::new(())));
-    count() < before
 }
 
 /// Looks for the place on the calling thread, which does not unwind: its distance from the anchor.

@@ -6,9 +6,8 @@ use std::ffi::{c_uint, c_void};
 use std::fmt;
 use std::ptr::NonNull;
 
-use corosensei::{CoroutineResult, Yielder};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use super::fiber::Coroutine;
 use super::stack::Stack;
 
 type Fiber = Option<NonNull<c_void>>;
@@ -22,7 +21,7 @@ unsafe extern "C" {
 
 /// A coroutine, and the thread that the sanitizer takes it for.
 pub(super) struct Swap {
-    coroutine: Coroutine,
+    coroutine: Coroutine<(), (), (), Stack>,
     shadow: Shadow,
 }
 

@@ -6,7 +6,7 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
-use super::callback::{CALLBACK, guarded};
+use super::guard::{CALLBACK, guarded};
 use crate::error::{GreenletExit, payload_text};
 use crate::sys::lock::Lock;
 
@@ -191,4 +191,9 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     }
     mem::forget(payload);
     report_text("a payload whose destructor panics with another, and so on, without end: it leaks");
+}
+
+/// Runs a callback, in which nothing may wait nor switch, and reports what it raises.
+pub(crate) fn callback(place: &str, run: impl FnOnce()) {
+    guarded(CALLBACK, || catch(place, run));
 }

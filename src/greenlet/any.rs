@@ -1,16 +1,16 @@
-//! Handles to greenlets of any type.
+//! Handles to greenlets of any type, and what is known of a greenlet.
 
 use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::Location;
+use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::record::{Kind, Life, Parent, Record};
-use super::switching::Parcel;
-use super::typed::Greenlet;
-use crate::error::{ParentError, SwitchError};
-use crate::fiber::SizeClass;
-use crate::fiber::assert_may_switch;
-use crate::fiber::{FiberRef, Thread, existing_thread, is_ending};
+use crate::error::ParentError;
+use crate::fiber::{Describe, FiberRef, Occupant, SizeClass, Thread, existing_thread, is_ending};
 
 /// A handle to a greenlet of any type.
 ///
@@ -48,30 +48,30 @@ use crate::fiber::{FiberRef, Thread, existing_thread, is_ending};
 pub struct AnyGreenlet {
     /// # Invariant
     /// Counted in the record's `handles`.
-    pub(crate) header: Rc<Record>,
+    pub(super) record: Rc<Record>,
 }
 
 impl AnyGreenlet {
-    pub(crate) fn of_header(header: Rc<Record>) -> AnyGreenlet {
-        header.handles.set(header.handles.get() + 1);
-        AnyGreenlet { header }
+    pub(super) fn of_record(record: Rc<Record>) -> AnyGreenlet {
+        record.handles.set(record.handles.get() + 1);
+        AnyGreenlet { record }
     }
 
-    pub(crate) fn of_fiber(fiber: FiberRef, thread: &Thread) -> AnyGreenlet {
-        if let Some(header) = &*fiber.greenlet.borrow() {
-            return AnyGreenlet::of_header(header.clone());
+    pub(super) fn of_fiber(fiber: FiberRef, thread: &Thread) -> AnyGreenlet {
+        if let Some(record) = Record::of_fiber(fiber) {
+            return AnyGreenlet::of_record(record);
         }
         let kind = if fiber == thread.main() { Kind::Main } else { Kind::GreenThread };
         // Once the OS thread's end has begun, who is not running never goes on, also if nobody has had a handle before.
         let alive = fiber == thread.current() || !is_ending();
-        let header = Rc::new(Record::begun(kind, alive.then_some(fiber), fiber.class()));
-        *fiber.greenlet.borrow_mut() = Some(header.clone());
-        AnyGreenlet::of_header(header)
+        let record = Rc::new(Record::begun(kind, alive.then_some(fiber), fiber.class()));
+        fiber.set_occupant(record.clone());
+        AnyGreenlet::of_record(record)
     }
 
     /// A green thread that has ended before anybody asked for its handle.
-    pub(crate) fn ended() -> AnyGreenlet {
-        AnyGreenlet::of_header(Rc::new(Record::begun(Kind::GreenThread, None, SizeClass::default_now())))
+    pub(super) fn ended() -> AnyGreenlet {
+        AnyGreenlet::of_record(Rc::new(Record::begun(Kind::GreenThread, None, SizeClass::default_now())))
     }
 
     /// Returns a number that no other greenlet of the process has.
@@ -85,7 +85,7 @@ impl AnyGreenlet {
     /// assert_ne!(greenlet.id(), main().id());
     /// ```
     pub fn id(&self) -> u64 {
-        self.header.id
+        self.record.id
     }
 
     /// Returns `true` if the greenlet has finished: it returned, or what was raised in it ended it.
@@ -102,7 +102,7 @@ impl AnyGreenlet {
     /// ```
     #[doc(alias = "dead")]
     pub fn is_dead(&self) -> bool {
-        self.header.life.get() == Life::Dead
+        self.record.life.get() == Life::Dead
     }
 
     /// Returns `true` if the greenlet has been switched to. This stays `true` after its end.
@@ -118,7 +118,7 @@ impl AnyGreenlet {
     /// assert!(greenlet.is_started());
     /// ```
     pub fn is_started(&self) -> bool {
-        self.header.life.get() != Life::New
+        self.record.life.get() != Life::New
     }
 
     /// Returns `true` if the greenlet has started and not finished. This is greenlet's `bool(g)`.
@@ -136,7 +136,7 @@ impl AnyGreenlet {
     /// assert!(!greenlet.is_active()); // finished
     /// ```
     pub fn is_active(&self) -> bool {
-        self.header.life.get() == Life::Active
+        self.record.life.get() == Life::Active
     }
 
     /// Returns `true` if this is the thread's own stack.
@@ -150,7 +150,7 @@ impl AnyGreenlet {
     /// assert!(!Greenlet::new(|value: u32| value).is_main());
     /// ```
     pub fn is_main(&self) -> bool {
-        self.header.kind == Kind::Main
+        self.record.kind == Kind::Main
     }
 
     /// Returns `true` if this greenlet is the one that is running.
@@ -164,7 +164,7 @@ impl AnyGreenlet {
     /// assert!(!Greenlet::new(|value: u32| value).is_current());
     /// ```
     pub fn is_current(&self) -> bool {
-        let fiber = self.header.fiber.get();
+        let fiber = self.record.fiber.get();
         fiber.is_some() && fiber == existing_thread().map(|thread| thread.current())
     }
 
@@ -182,7 +182,7 @@ impl AnyGreenlet {
     /// assert_eq!(main().parent(), None);
     /// ```
     pub fn parent(&self) -> Option<AnyGreenlet> {
-        self.header.parent()
+        self.record.parent()
     }
 
     /// Makes `parent` the greenlet that gets this one's result. It can be set at any time until this one is dead.
@@ -210,24 +210,24 @@ impl AnyGreenlet {
     /// ```
     pub fn set_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
         self.check_parent(parent)?;
-        self.header.set_parent(Parent::Chosen(parent.clone()));
+        self.record.set_parent(Parent::Chosen(parent.clone()));
         Ok(())
     }
 
     /// Whether it is suspended in a switch by hand.
-    pub(crate) fn is_switched_out(&self) -> bool {
-        self.header.fiber.get().is_some_and(|fiber| fiber.is_switched_out())
+    pub(super) fn is_switched_out(&self) -> bool {
+        self.record.fiber.get().is_some_and(|fiber| fiber.is_switched_out())
     }
 
     /// Makes `parent` its parent as if that had made it.
-    pub(crate) fn set_maker(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
+    pub(super) fn set_maker(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
         self.check_parent(parent)?;
-        self.header.set_parent(Parent::Maker(parent.header.clone()));
+        self.record.set_parent(Parent::Maker(parent.record.clone()));
         Ok(())
     }
 
     fn check_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
-        if self.header.kind != Kind::Plain {
+        if self.record.kind != Kind::Plain {
             return Err(ParentError::Main);
         }
         let mut ancestor = Some(parent.clone());
@@ -239,90 +239,17 @@ impl AnyGreenlet {
         }
         Ok(())
     }
-
-    /// Returns the typed handle if this is a `Greenlet<T>`.
-    ///
-    /// The main greenlet and green threads take values of any type.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
-    ///
-    /// let greenlet = Greenlet::new(|value: u32| value + 1);
-    /// let any: &AnyGreenlet = &greenlet;
-    /// assert!(any.downcast::<String>().is_none());
-    /// assert_eq!(any.downcast::<u32>().unwrap().switch(1).unwrap(), 2);
-    /// ```
-    pub fn downcast<T: 'static>(&self) -> Option<Greenlet<T>> {
-        let same = match (&*self.header.body.borrow(), self.header.fiber.get()) {
-            (Some(body), _) => body.value_type() == TypeId::of::<T>(),
-            (None, Some(fiber)) => {
-                fiber.inbox.get().is_some_and(|inbox| inbox.value_type == TypeId::of::<T>())
-            }
-            (None, None) => false,
-        };
-        same.then(|| Greenlet::of(self.clone()))
-    }
-
-    /// Switches to the greenlet with `value`, and waits until some greenlet switches back. See [`Greenlet::switch`].
-    ///
-    /// The value that comes back has the type of the one that was sent.
-    ///
-    /// # Errors
-    ///
-    /// As [`Greenlet::switch`]: [`SwitchError::WrongType`] if the greenlet waits for a value of another type.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::error::SwitchError;
-    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
-    ///
-    /// let greenlet = Greenlet::new(|value: u32| value + 1);
-    /// let any: &AnyGreenlet = &greenlet;
-    /// assert!(matches!(any.switch("text"), Err(SwitchError::WrongType(_))));
-    /// assert_eq!(any.switch(1_u32).unwrap(), 2);
-    /// ```
-    pub fn switch<T: 'static>(&self, value: T) -> Result<T, SwitchError> {
-        self.send(Parcel::Value(value))
-    }
-
-    /// Raises `payload` in the greenlet. See [`Greenlet::throw`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Greenlet::throw`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::error::{GreenletExit, SwitchError};
-    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
-    ///
-    /// let greenlet = Greenlet::new(|value: u32| value);
-    /// let any: &AnyGreenlet = &greenlet;
-    /// assert!(matches!(any.throw::<u32>(Box::new(GreenletExit)), Err(SwitchError::Exit(_))));
-    /// assert!(any.is_dead());
-    /// ```
-    pub fn throw<T: 'static>(&self, payload: Box<dyn Any + Send>) -> Result<T, SwitchError> {
-        assert_may_switch();
-        if self.header.life.get() == Life::New {
-            self.end_unstarted();
-        }
-        self.send(Parcel::Thrown(payload))
-    }
 }
 
 impl Clone for AnyGreenlet {
     fn clone(&self) -> AnyGreenlet {
-        AnyGreenlet::of_header(self.header.clone())
+        AnyGreenlet::of_record(self.record.clone())
     }
 }
 
 impl PartialEq for AnyGreenlet {
     fn eq(&self, other: &AnyGreenlet) -> bool {
-        Rc::ptr_eq(&self.header, &other.header)
+        Rc::ptr_eq(&self.record, &other.record)
     }
 }
 
@@ -331,24 +258,167 @@ impl Eq for AnyGreenlet {}
 /// As greenlet prints them: `pending`, or `current active started main`, `suspended active started`, or `dead`.
 impl fmt::Debug for AnyGreenlet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.header.life.get() {
+        let state = match self.record.life.get() {
             Life::New => "pending",
             Life::Dead => "dead",
             Life::Active if self.is_current() => "current active started",
             Life::Active => "suspended active started",
         };
         let main = if self.is_main() { " main" } else { "" };
-        write!(formatter, "<greenlet {} {state}{main}>", self.header.id)
+        write!(formatter, "<greenlet {} {state}{main}>", self.record.id)
     }
 }
 
-impl Drop for AnyGreenlet {
-    #[inline]
-    fn drop(&mut self) {
-        let left = self.header.handles.get() - 1;
-        self.header.handles.set(left);
-        if left == 0 && self.header.life.get() == Life::Active {
-            self.end_unreachable();
+/// A greenlet's record.
+pub(super) struct Record {
+    /// No other greenlet of the process has it.
+    pub(super) id: u64,
+    /// Where it was made.
+    pub(super) place: &'static Location<'static>,
+    /// The size of its stack.
+    pub(super) class: SizeClass,
+    /// What it is beside others.
+    pub(super) kind: Kind,
+    /// Where it runs: from its start to its death.
+    pub(super) fiber: Cell<Option<FiberRef>>,
+    /// How far it has come.
+    pub(super) life: Cell<Life>,
+    /// How many [`AnyGreenlet`]s there are. Its fiber and the children that it made refer to it beside those.
+    pub(super) handles: Cell<usize>,
+    /// Where its result goes.
+    pub(super) parent: RefCell<Parent>,
+    /// What it will run; gone once it has started or died.
+    pub(super) body: RefCell<Option<Box<dyn Body>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Made by `Greenlet::new`.
+    Plain,
+    /// The thread's own stack.
+    Main,
+    /// A green thread: the hub stands where a parent would.
+    GreenThread,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    /// Not switched to so far.
+    New,
+    /// Started, and not ended.
+    Active,
+    /// Ended, or never to go on.
+    Dead,
+}
+
+/// Where a greenlet's result goes.
+#[derive(Clone)]
+pub(super) enum Parent {
+    /// To nobody: main's, and a green thread's.
+    Hub,
+    /// To the one that made it. This is no handle: a greenlet that has its children on its stack would keep itself alive.
+    Maker(Rc<Record>),
+    /// To the one that was chosen for it.
+    Chosen(AnyGreenlet),
+}
+
+impl Record {
+    /// The record of something that runs without having been made as a greenlet; without a fiber, of something that did.
+    pub(super) fn begun(kind: Kind, fiber: Option<FiberRef>, class: SizeClass) -> Record {
+        Record {
+            id: next_id(),
+            place: Location::caller(),
+            class,
+            kind,
+            life: Cell::new(if fiber.is_some() { Life::Active } else { Life::Dead }),
+            fiber: Cell::new(fiber),
+            handles: Cell::new(0),
+            parent: RefCell::new(Parent::Hub),
+            body: RefCell::new(None),
         }
     }
+
+    /// That of what runs on `fiber`, once there is one.
+    pub(super) fn of_fiber(fiber: FiberRef) -> Option<Rc<Record>> {
+        fiber.occupant().and_then(Record::of_occupant)
+    }
+
+    /// The same, of who has run there.
+    pub(super) fn of_occupant(occupant: Rc<dyn Occupant>) -> Option<Rc<Record>> {
+        let occupant: Rc<dyn Any> = occupant;
+        occupant.downcast().ok()
+    }
+
+    pub(super) fn parent(&self) -> Option<AnyGreenlet> {
+        match &*self.parent.borrow() {
+            Parent::Hub => None,
+            Parent::Maker(maker) => Some(AnyGreenlet::of_record(maker.clone())),
+            Parent::Chosen(parent) => Some(parent.clone()),
+        }
+    }
+
+    /// Its parent's record, which is no handle.
+    pub(super) fn parent_record(&self) -> Option<Rc<Record>> {
+        match &*self.parent.borrow() {
+            Parent::Hub => None,
+            Parent::Maker(maker) => Some(maker.clone()),
+            Parent::Chosen(parent) => Some(parent.record.clone()),
+        }
+    }
+
+    pub(super) fn set_parent(&self, parent: Parent) {
+        let former = self.parent.replace(parent);
+        drop(former);
+    }
+
+    /// Passes over parents that are dead, so that generations of greenlets that each made the next make no chain.
+    pub(super) fn forget_dead_parents(&self) {
+        while let Some(parent) = self.parent().filter(AnyGreenlet::is_dead) {
+            let next = parent.record.parent.borrow().clone();
+            self.set_parent(next);
+        }
+    }
+}
+
+impl Occupant for Record {
+    fn set_dead(&self) {
+        self.life.set(Life::Dead);
+        self.fiber.set(None);
+    }
+
+    fn returns_to_main(&self) -> bool {
+        let mut kind = self.kind;
+        let mut ancestor = self.parent_record();
+        while let Some(record) = ancestor {
+            kind = record.kind;
+            ancestor = record.parent_record();
+        }
+        kind == Kind::Main
+    }
+}
+
+impl Describe for Record {
+    fn name(&self) -> Option<&Arc<str>> {
+        None
+    }
+
+    fn spawned_at(&self) -> &'static Location<'static> {
+        self.place
+    }
+}
+
+/// What an unstarted greenlet will run, its types hidden.
+pub(super) trait Body {
+    /// The type of the value that starts it.
+    fn value_type(&self) -> TypeId;
+    /// Where that value, an `Option<T>`, goes.
+    fn slot(&mut self) -> NonNull<()>;
+    /// Runs to the end, on its own stack, and says who goes on.
+    fn run(self: Box<Self>, fiber: FiberRef, thread: &Thread) -> Option<FiberRef>;
+}
+
+pub(super) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: only uniqueness counts.
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

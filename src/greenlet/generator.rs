@@ -10,9 +10,7 @@ use super::current;
 use super::switching;
 use super::typed::Greenlet;
 use crate::error::{GreenletExit, SwitchError};
-use crate::fiber;
-use crate::fiber::assert_may_switch;
-use crate::fiber::{FiberRef, thread};
+use crate::fiber::{self, FiberRef, assert_may_switch, thread};
 
 /// A coroutine that gives a value each time it is asked, and may be sent one each time.
 ///

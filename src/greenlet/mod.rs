@@ -18,11 +18,13 @@
 
 #![expect(unsafe_code, reason = "values that cross a switch")]
 
-pub(crate) mod any;
+mod any;
+mod dropping;
 mod generator;
-pub(crate) mod record;
-pub(crate) mod switching;
-pub(crate) mod trace;
+mod orphans;
+mod parcel;
+mod switching;
+mod trace;
 mod typed;
 
 pub use any::AnyGreenlet;

@@ -1,62 +1,32 @@
-//! greenlet's rules for switching, throwing, finishing and dropping.
+//! greenlet's rules for switching, throwing and finishing.
 
 use std::any::{Any, TypeId};
-use std::panic::{self, AssertUnwindSafe};
+use std::panic;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
-use super::any::AnyGreenlet;
-use super::record::{Kind, Life, Parent, Record};
-use super::trace;
-use crate::error::{GreenletExit, InvalidSwitch, StackError, SwitchError, Undelivered};
-use crate::fiber;
+use super::any::{AnyGreenlet, Life, Parent, Record};
+use super::parcel::{Exited, Parcel, Refusal, UNTAKEN};
+use super::{orphans, trace};
+use crate::error::{GreenletExit, InvalidSwitch, SwitchError};
 use crate::fiber::{
-    Arrival, FiberRef, Inbox, Local, State, Thread, existing_thread, is_ending, thread, try_thread,
+    self, FiberRef, Inbox, Local, Occupant, State, Thread, assert_may_switch, callback, is_ending, thread,
+    try_thread,
 };
-use crate::fiber::{assert_may_switch, callback};
+use crate::hub::{self, local_hub};
 
-/// How often dropping the last handle of a parked greenlet raises in it before it gives up.
-const DROP_ATTEMPTS: usize = 8;
-
-/// The place of a destructor, in reports.
-const UNTAKEN: &str = "the destructor of a value that no greenlet takes";
-
-/// What one greenlet hands to another.
-pub(super) enum Parcel<T> {
-    Value(T),
-    Exit,
-    Thrown(Box<dyn Any + Send>),
-}
-
-impl<T> Parcel<T> {
-    /// The rule of greenlet: GreenletExit ends a greenlet quietly, and its parent gets it as a value.
-    pub(super) fn ended_by(payload: Box<dyn Any + Send>) -> Parcel<T> {
-        if payload.is::<GreenletExit>() { Parcel::Exit } else { Parcel::Thrown(payload) }
-    }
-}
-
-/// A parcel that could not be put down, and why.
-enum Refusal<T> {
-    WrongType(T),
-    Stack(T, StackError),
-    Ending(T),
-}
-
-impl<T: 'static> Refusal<T> {
-    #[cold]
-    fn into_error(self) -> SwitchError {
-        match self {
-            Refusal::WrongType(value) => SwitchError::WrongType(Undelivered::new(Box::new(value))),
-            Refusal::Stack(value, error) => {
-                callback(UNTAKEN, || drop(value));
-                SwitchError::Stack(error)
-            }
-            Refusal::Ending(value) => {
-                callback(UNTAKEN, || drop(value));
-                SwitchError::Ending
-            }
+/// The nearest live one from `from` upwards. What is no value starts none: those that have not begun die on its way.
+fn heir<T>(from: Option<AnyGreenlet>, parcel: &Parcel<T>) -> Option<AnyGreenlet> {
+    let mut heir = from;
+    while let Some(candidate) = heir {
+        match candidate.record.life.get() {
+            Life::Dead => {}
+            Life::New if !matches!(parcel, Parcel::Value(_)) => candidate.end_unstarted(),
+            Life::New | Life::Active => return Some(candidate),
         }
+        heir = candidate.parent();
     }
+    None
 }
 
 /// Hands the result of a finished greenlet to its nearest live ancestor, and says where that one runs.
@@ -66,26 +36,18 @@ pub(super) fn deliver_result<T: 'static>(
     mut parcel: Parcel<T>,
     thread: &Thread,
 ) -> Option<FiberRef> {
-    let mut heir = parent;
-    while let Some(candidate) = heir {
-        match candidate.header.life.get() {
-            Life::Dead => {}
-            Life::New if !matches!(parcel, Parcel::Value(_)) => candidate.end_unstarted(),
-            Life::New | Life::Active => match candidate.accept(parcel, thread) {
-                Ok(fiber) => return Some(fiber),
-                Err(refusal) => {
-                    // The heir cannot start, or waits for another type: an error for it, or for its heir.
-                    let error = refusal.into_error();
-                    parcel = Parcel::Thrown(Box::new(error.to_string()));
-                    callback(UNTAKEN, || drop(error));
-                    if candidate.is_started() {
-                        heir = Some(candidate);
-                        continue;
-                    }
-                }
-            },
+    let mut next = parent;
+    while let Some(heir) = heir(next, &parcel) {
+        match heir.accept(parcel, thread) {
+            Ok(fiber) => return Some(fiber),
+            Err(refusal) => {
+                // It cannot start, or waits for another type: an error for it, or for its heir.
+                let error = refusal.into_error();
+                parcel = Parcel::Thrown(Box::new(error.to_string()));
+                callback(UNTAKEN, || drop(error));
+                next = if heir.is_started() { Some(heir) } else { heir.parent() };
+            }
         }
-        heir = candidate.parent();
     }
     // A green thread's place: nobody is there to take it.
     match parcel {
@@ -99,11 +61,59 @@ pub(super) fn deliver_result<T: 'static>(
 }
 
 impl AnyGreenlet {
+    /// Switches to the greenlet with `value`, and waits until some greenlet switches back. See [`Greenlet::switch`].
+    ///
+    /// The value that comes back has the type of the one that was sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`Greenlet::switch`]: [`SwitchError::WrongType`] if the greenlet waits for a value of another type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::error::SwitchError;
+    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value + 1);
+    /// let any: &AnyGreenlet = &greenlet;
+    /// assert!(matches!(any.switch("text"), Err(SwitchError::WrongType(_))));
+    /// assert_eq!(any.switch(1_u32).unwrap(), 2);
+    /// ```
+    pub fn switch<T: 'static>(&self, value: T) -> Result<T, SwitchError> {
+        self.send(Parcel::Value(value))
+    }
+
+    /// Raises `payload` in the greenlet. See [`Greenlet::throw`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Greenlet::throw`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::error::{GreenletExit, SwitchError};
+    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value);
+    /// let any: &AnyGreenlet = &greenlet;
+    /// assert!(matches!(any.throw::<u32>(Box::new(GreenletExit)), Err(SwitchError::Exit(_))));
+    /// assert!(any.is_dead());
+    /// ```
+    pub fn throw<T: 'static>(&self, payload: Box<dyn Any + Send>) -> Result<T, SwitchError> {
+        assert_may_switch();
+        if self.record.life.get() == Life::New {
+            self.end_unstarted();
+        }
+        self.send(Parcel::Thrown(payload))
+    }
+
     /// An unstarted one dies without having run.
     #[cold]
     pub(super) fn end_unstarted(&self) {
-        self.header.set_dead();
-        let body = self.header.body.borrow_mut().take();
+        self.record.set_dead();
+        let body = self.record.body.borrow_mut().take();
         callback("the destructor of a greenlet that never ran", || drop(body));
     }
 
@@ -117,10 +127,10 @@ impl AnyGreenlet {
         if current.disturbed.concerns_switches() {
             return self.send_disturbed(parcel, thread);
         }
-        if self.header.life.get() == Life::Dead {
+        if self.record.life.get() == Life::Dead {
             return self.send_past_dead(parcel, thread);
         }
-        if self.header.fiber.get() == Some(current) {
+        if self.record.fiber.get() == Some(current) {
             return bounce(parcel, thread);
         }
         match self.accept(parcel, &thread) {
@@ -134,10 +144,10 @@ impl AnyGreenlet {
     fn send_disturbed<T: 'static>(&self, parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError> {
         assert_may_switch();
         let current = thread.current();
-        if self.header.life.get() == Life::Dead {
+        if self.record.life.get() == Life::Dead {
             return self.send_past_dead(parcel, thread);
         }
-        if self.header.fiber.get() == Some(current) {
+        if self.record.fiber.get() == Some(current) {
             return bounce(parcel, thread);
         }
         match self.accept(parcel, &thread) {
@@ -157,29 +167,22 @@ impl AnyGreenlet {
             Parcel::Thrown(payload) => Parcel::ended_by(payload),
             other => other,
         };
-        let mut heir = self.parent();
-        while let Some(candidate) = heir {
-            match candidate.header.life.get() {
-                Life::Dead => {}
-                Life::New if !matches!(parcel, Parcel::Value(_)) => candidate.end_unstarted(),
-                _ if candidate.header.fiber.get() == Some(thread.current()) => return bounce(parcel, thread),
-                _ => {
-                    return match candidate.accept(parcel, &thread) {
-                        Ok(target) => wait_for_parcel(thread, thread.current(), Some(target)),
-                        Err(refusal) => Err(refusal.into_error()),
-                    };
+        match heir(self.parent(), &parcel) {
+            Some(heir) if heir.record.fiber.get() != Some(thread.current()) => {
+                match heir.accept(parcel, &thread) {
+                    Ok(target) => wait_for_parcel(thread, thread.current(), Some(target)),
+                    Err(refusal) => Err(refusal.into_error()),
                 }
             }
-            heir = candidate.parent();
+            // Or the place of a green thread that is gone: the switcher goes on with it.
+            _ => bounce(parcel, thread),
         }
-        // The place of a green thread that is gone: the switcher goes on with it.
-        bounce(parcel, thread)
     }
 
     /// Puts a parcel where it will be found when control gets there; starts a fiber for an unstarted one.
     #[inline]
     fn accept<T: 'static>(&self, parcel: Parcel<T>, thread: &Thread) -> Result<FiberRef, Refusal<T>> {
-        let Some(fiber) = self.header.fiber.get() else { return self.start(parcel, thread) };
+        let Some(fiber) = self.record.fiber.get() else { return self.start(parcel, thread) };
         match parcel {
             Parcel::Value(value) => match fiber.inbox.get() {
                 Some(inbox) if inbox.value_type == TypeId::of::<T>() => {
@@ -189,15 +192,15 @@ impl AnyGreenlet {
                 }
                 other => return accept_otherwise(fiber, other, value),
             },
-            Parcel::Exit => fiber.arrive(Arrival::Exit),
-            Parcel::Thrown(payload) => fiber.arrive(Arrival::Thrown(payload)),
+            Parcel::Exit => throw_exit(fiber),
+            Parcel::Thrown(payload) => fiber.throw(payload),
         }
         Ok(fiber)
     }
 
     #[cold]
     fn start<T: 'static>(&self, parcel: Parcel<T>, thread: &Thread) -> Result<FiberRef, Refusal<T>> {
-        let mut body = self.header.body.borrow_mut();
+        let mut body = self.record.body.borrow_mut();
         let body = body.as_mut().expect("an unstarted greenlet has a body");
         let Parcel::Value(value) = parcel else { unreachable!("only a value starts a greenlet") };
         if body.value_type() != TypeId::of::<T>() {
@@ -206,19 +209,25 @@ impl AnyGreenlet {
         if is_ending() {
             return Err(Refusal::Ending(value));
         }
-        let fiber = match thread.take_fiber(self.header.class, run_greenlet) {
+        let fiber = match thread.take_fiber(self.record.class, run_greenlet) {
             Ok(fiber) => fiber,
             Err(error) => return Err(Refusal::Stack(value, error)),
         };
         // SAFETY: the type was compared; the body owns the `Option<T>` behind the pointer.
         unsafe { body.slot().cast::<Option<T>>().write(Some(value)) };
-        *fiber.greenlet.borrow_mut() = Some(self.header.clone());
-        // SAFETY: the fiber holds the header in `greenlet` until `end_run`, which ends the description first.
-        unsafe { fiber.describe(Some(&*self.header)) };
-        self.header.fiber.set(Some(fiber));
-        self.header.life.set(Life::Active);
+        fiber.set_occupant(self.record.clone());
+        // SAFETY: the fiber holds the record as its occupant until `end_run`, which ends the description first.
+        unsafe { fiber.describe(Some(&*self.record)) };
+        self.record.fiber.set(Some(fiber));
+        self.record.life.set(Life::Active);
         Ok(fiber)
     }
+}
+
+/// The exit of one whose result was to come, which is a value in a switch, but not where one waits in the hub.
+#[cold]
+fn throw_exit(fiber: FiberRef) {
+    fiber.throw(if fiber.is_switched_out() { Box::new(Exited) } else { Box::new(InvalidSwitch) });
 }
 
 /// A value for one that does not wait for it.
@@ -228,21 +237,21 @@ fn accept_otherwise<T: 'static>(
     inbox: Option<Inbox>,
     value: T,
 ) -> Result<FiberRef, Refusal<T>> {
-    let arrival = match inbox {
-        Some(inbox) if inbox.value_type == TypeId::of::<Discarded>() => Arrival::Exit,
+    let payload: Box<dyn Any + Send> = match inbox {
+        Some(inbox) if inbox.value_type == TypeId::of::<Discarded>() => Box::new(Exited),
         Some(_) => return Err(Refusal::WrongType(value)),
-        None => Arrival::Thrown(Box::new(InvalidSwitch)),
+        None => Box::new(InvalidSwitch),
     };
     callback(UNTAKEN, || drop(value));
-    fiber.arrive(arrival);
+    fiber.throw(payload);
     Ok(fiber)
 }
 
 /// A switch that ends where it began: to itself, or to a dead greenlet whose heir is the current one.
 #[cold]
 fn bounce<T>(parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError> {
-    if thread.tracing.get() {
-        trace::emit_bounce(&thread, matches!(parcel, Parcel::Thrown(_)));
+    if thread.is_observed() {
+        trace::tell_of_bounce(&thread, matches!(parcel, Parcel::Thrown(_)));
     }
     match parcel {
         Parcel::Value(value) => Ok(value),
@@ -252,15 +261,15 @@ fn bounce<T>(parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError>
 }
 
 /// [`go`] for who may have an interrupt, which came while that one ran or was overtaken by a value, and for who may have no handle.
-fn wait_for_parcel<T: 'static>(
+pub(super) fn wait_for_parcel<T: 'static>(
     thread: Local<Thread>,
     current: FiberRef,
     target: Option<FiberRef>,
 ) -> Result<T, SwitchError> {
     if current.disturbed.get()
-        && let Some(recall) = thread.recall.get()
+        && let Some(hub) = local_hub()
     {
-        recall(current);
+        hub.recall(current);
     }
     if current.disturbed.is_orphaned() {
         leave_for_good(&thread, current, target);
@@ -272,28 +281,52 @@ fn wait_for_parcel<T: 'static>(
 /// it goes to hands it its result, nobody can switch back: it ends as soon as another one runs.
 #[cold]
 fn leave_for_good(thread: &Thread, current: FiberRef, target: Option<FiberRef>) {
-    let header = current.greenlet.borrow().clone().expect("what had handles has a record");
-    let others = header.handles.get() - 1;
-    if others == 0 && target.is_some_and(|target| is_heir_of(&header, target)) {
+    let record = Record::of_fiber(current).expect("what had handles has a record");
+    let others = record.handles.get() - 1;
+    if others == 0 && target.is_some_and(|target| is_heir_of(&record, target)) {
         return;
     }
     current.disturbed.set_orphaned(false);
     if others > 0 {
-        header.handles.set(others);
+        record.handles.set(others);
         return;
     }
-    thread.end_later(AnyGreenlet { header });
     match target {
         // It looks when it comes back from its switch, or before it begins.
-        Some(target) if target.state.get() == State::Running => target.disturbed.set(true),
+        Some(target) if target.state.get() == State::Running => {
+            if let Some(former) = thread.leave_behind(current) {
+                end_later(former);
+            }
+            target.disturbed.set(true);
+        }
         // The hub goes on, or one that waits in it.
-        _ => thread.end_orphans(),
+        _ => end_later(current),
+    }
+}
+
+/// The handle that a greenlet without handles is to itself: as it goes, the greenlet ends.
+fn handle_to_itself(fiber: FiberRef) -> Option<AnyGreenlet> {
+    Record::of_fiber(fiber).map(|record| AnyGreenlet { record })
+}
+
+/// Has one ended that was left for good when the hub next runs.
+fn end_later(left: FiberRef) {
+    if let Some(handle) = handle_to_itself(left) {
+        orphans::end_later(handle);
+    }
+}
+
+/// Ends one that was left for good, before anything else that who goes on does.
+#[inline]
+fn end_left_behind(thread: &Thread) {
+    if let Some(left) = thread.take_left_behind() {
+        drop(handle_to_itself(left));
     }
 }
 
 /// Whether the greenlet of this record is an ancestor of what runs on `fiber`. No handle comes or goes.
 fn is_heir_of(heir: &Rc<Record>, fiber: FiberRef) -> bool {
-    let mut descendant = fiber.greenlet.borrow().clone();
+    let mut descendant = Record::of_fiber(fiber);
     while let Some(greenlet) = descendant {
         descendant = greenlet.parent_record();
         if descendant.as_ref().is_some_and(|parent| Rc::ptr_eq(parent, heir)) {
@@ -313,11 +346,7 @@ fn go<T: 'static>(
     let mut slot: Option<T> = None;
     // The slot is written through this pointer by whoever switches back, and read below.
     current.inbox.set(Some(Inbox { value_type: TypeId::of::<T>(), slot: NonNull::from(&mut slot).cast() }));
-    if std::thread::panicking() {
-        thread.leave_amid_unwinding(target);
-    } else {
-        thread.leave(target);
-    }
+    hub::leave(thread, target);
     current.inbox.set(None);
     if current.disturbed.get() {
         return woken_by_force(thread, current, slot);
@@ -334,25 +363,19 @@ fn woken_by_force<T: 'static>(
 ) -> Result<T, SwitchError> {
     if current.state.get() == State::Ready {
         // An interrupt had put it into the ready queue, and control came another way first.
-        if let Some(withdraw) = thread.withdraw.get() {
-            withdraw(current);
-        }
-        current.state.set(State::Running);
+        hub::hub().came_by_hand(current);
     }
-    let arrival = current.take_arrival();
-    let interrupt = match (&arrival, &value) {
-        (Arrival::Value, None) => current.take_interrupt(),
-        _ => None,
-    };
+    let thrown = current.take_thrown();
+    let interrupt = if thrown.is_none() && value.is_none() { current.take_interrupt() } else { None };
     current.update_disturbed();
-    thread.end_orphans_here();
-    match (arrival, value, interrupt) {
-        (Arrival::Thrown(payload), ..) => panic::resume_unwind(payload),
-        (Arrival::Exit, ..) => Err(SwitchError::Exit(GreenletExit)),
-        (Arrival::Value, Some(value), _) => Ok(value),
-        (Arrival::Value, None, Some(interrupt)) => panic::resume_unwind(interrupt.payload),
+    end_left_behind(&thread);
+    match (thrown, value, interrupt) {
+        (Some(payload), ..) if payload.is::<Exited>() => Err(SwitchError::Exit(GreenletExit)),
+        (Some(payload), ..) => panic::resume_unwind(payload),
+        (None, Some(value), _) => Ok(value),
+        (None, None, Some(interrupt)) => panic::resume_unwind(interrupt.payload),
         // The interrupt was taken back on its way.
-        (Arrival::Value, None, None) => wait_for_parcel(thread, current, None),
+        (None, None, None) => wait_for_parcel(thread, current, None),
     }
 }
 
@@ -382,88 +405,20 @@ pub(super) fn wait_for_switch<T: 'static>() -> Result<T, SwitchError> {
 /// Nobody waits for the current greenlet: when it ends, the hub goes on.
 pub(super) fn leave_parent() {
     let thread = thread();
-    AnyGreenlet::of_fiber(thread.current(), &thread).header.set_parent(Parent::Hub);
+    AnyGreenlet::of_fiber(thread.current(), &thread).record.set_parent(Parent::Hub);
 }
 
 /// The whole run of a plain greenlet on a fiber.
 fn run_greenlet(fiber: FiberRef) -> Option<FiberRef> {
     let thread = thread();
-    thread.end_orphans_here();
-    let body = fiber.greenlet.borrow().as_ref().and_then(|header| header.body.borrow_mut().take());
+    end_left_behind(&thread);
+    let body = Record::of_fiber(fiber).and_then(|record| record.body.borrow_mut().take());
     let next = body.expect("a greenlet was put here to run").run(fiber, &thread);
     fiber.end_run();
     next
 }
-impl AnyGreenlet {
-    /// The last handle goes. A suspended greenlet could never be switched to again: it ends now. One that runs, or that the hub will
-    /// go on with, ends when it is next suspended in a switch.
-    #[cold]
-    pub(super) fn end_unreachable(&self) {
-        // On another OS thread, which destroys the variables of an isolated green thread, it cannot go on: it stays as it is.
-        let (Some(thread), Some(fiber)) = (existing_thread(), self.header.fiber.get()) else { return };
-        if self.header.kind != Kind::Plain {
-            return;
-        }
-        let goes_on =
-            || fiber == thread.current() || fiber.state.get() != State::Running || is_dropping(fiber);
-        if thread.in_callback() && !goes_on() {
-            return thread.end_later(AnyGreenlet::of_header(self.header.clone()));
-        }
-        // From now on it is a handle to itself, so that handles which come and go meanwhile do not end it once more.
-        self.header.handles.set(1);
-        for _ in 0..DROP_ATTEMPTS {
-            if goes_on() {
-                // See `leave_for_good`.
-                return fiber.disturbed.set_orphaned(true);
-            }
-            self.throw_exit(thread, fiber);
-            if self.is_dead() {
-                return;
-            }
-            // It is suspended again in a handler, or wherever, and perhaps somebody has a new handle.
-            let others = self.header.handles.get() - 1;
-            if others > 0 {
-                self.header.handles.set(others);
-                return;
-            }
-        }
-        fiber::report_text("a greenlet whose last handle is gone goes on in spite of GreenletExit: it leaks");
-    }
-
-    fn throw_exit(&self, thread: Local<Thread>, fiber: FiberRef) {
-        self.set_dropper(&AnyGreenlet::of_fiber(thread.current(), &thread));
-        fiber.arrive(Arrival::Thrown(Box::new(GreenletExit)));
-        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-            wait_for_parcel::<Discarded>(thread, thread.current(), Some(fiber))
-        }));
-        if let Err(payload) = outcome {
-            fiber::report("a greenlet that was dropped", &*payload);
-            fiber::discard(payload);
-        }
-    }
-
-    /// Makes who drops it its parent. If that is a descendant of it, the line of ancestors there passes it by from now on.
-    fn set_dropper(&self, dropper: &AnyGreenlet) {
-        let mut descendant = dropper.clone();
-        while let Some(parent) = descendant.parent() {
-            if parent == *self {
-                let grandparent = self.header.parent.borrow().clone();
-                descendant.header.set_parent(grandparent);
-                break;
-            }
-            descendant = parent;
-        }
-        self.header.set_parent(Parent::Maker(dropper.header.clone()));
-    }
-}
-
 /// The inbox of who drops a greenlet takes a value of any type, and keeps none.
-struct Discarded;
-
-/// Whether it waits for the end of one that it drops, which comes back to it.
-fn is_dropping(fiber: FiberRef) -> bool {
-    fiber.inbox.get().is_some_and(|inbox| inbox.value_type == TypeId::of::<Discarded>())
-}
+pub(super) struct Discarded;
 
 /// A switch that cannot return a value: an exit goes on as one, anything else is a panic.
 #[cold]

@@ -1,10 +1,12 @@
 //! The trace hook: who switches to whom.
 
+use std::any::Any;
 use std::rc::Rc;
 
 use super::any::AnyGreenlet;
-use crate::fiber::callback;
-use crate::fiber::{FiberRef, State, Thread, thread};
+use super::any::Record;
+use super::parcel::Exited;
+use crate::fiber::{FiberRef, Observer, State, Thread, callback, thread};
 
 /// How control passed from one greenlet to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,38 +61,45 @@ pub type Tracer = dyn Fn(&Trace);
 /// ```
 #[doc(alias = "gettrace")]
 pub fn settrace(hook: Option<Rc<Tracer>>) -> Option<Rc<Tracer>> {
-    let thread = thread();
-    thread.trace_from_now_on(hook.is_some());
-    thread.tracer.replace(hook)
+    let former = thread().observe(hook.map(|hook| Rc::new(Tracing(hook)) as Rc<dyn Observer>));
+    former.and_then(Tracing::of).map(|former| former.0.clone())
 }
 
-/// Control passes from the current fiber to `target`, which is the current one from now on.
-#[cold]
-pub(crate) fn emit(thread: &Thread, target: FiberRef) {
-    let origin = thread.current();
-    thread.set_current(target);
-    if origin == target {
-        return;
+/// The hook, as the switch sees it.
+struct Tracing(Rc<Tracer>);
+
+impl Tracing {
+    fn of(observer: Rc<dyn Observer>) -> Option<Rc<Tracing>> {
+        let observer: Rc<dyn Any> = observer;
+        observer.downcast().ok()
     }
-    let event = if target.is_thrown_at() { Event::Throw } else { Event::Switch };
-    call(thread, event, origin, target);
-}
 
-#[cold]
-pub(crate) fn emit_bounce(thread: &Thread, throws: bool) {
-    let event = if throws { Event::Throw } else { Event::Switch };
-    call(thread, event, thread.current(), thread.current());
-}
-
-fn call(thread: &Thread, event: Event, origin: FiberRef, target: FiberRef) {
-    // The handles, which may be the last ones, and the hook's own are dropped in there too.
-    callback("the trace hook", || {
-        let Some(hook) = thread.tracer.borrow().clone() else { return };
-        let departed = thread.departed.take();
+    fn tell(&self, thread: &Thread, throws: bool, origin: FiberRef, target: FiberRef) {
+        let departed = thread.take_departed().and_then(Record::of_occupant).map(AnyGreenlet::of_record);
         let origin = match origin.state.get() {
             State::Idle => departed.unwrap_or_else(AnyGreenlet::ended),
             _ => AnyGreenlet::of_fiber(origin, thread),
         };
-        hook(&Trace { event, origin, target: AnyGreenlet::of_fiber(target, thread) });
+        let event = if throws { Event::Throw } else { Event::Switch };
+        (self.0)(&Trace { event, origin, target: AnyGreenlet::of_fiber(target, thread) });
+    }
+}
+
+impl Observer for Tracing {
+    fn passes(&self, thread: &Thread, origin: FiberRef, target: FiberRef) {
+        // An exit comes as a value.
+        let throws = target.with_thrown(|thrown| thrown.is_some_and(|payload| !payload.is::<Exited>()));
+        self.tell(thread, throws, origin, target);
+    }
+}
+
+/// A switch ended where it began.
+#[cold]
+pub(super) fn tell_of_bounce(thread: &Thread, throws: bool) {
+    // The handles, which may be the last ones, and the hook's own are dropped in there too.
+    callback("the trace hook", || {
+        if let Some(tracing) = thread.observer().and_then(Tracing::of) {
+            tracing.tell(thread, throws, thread.current(), thread.current());
+        }
     });
 }

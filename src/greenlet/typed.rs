@@ -1,19 +1,19 @@
 //! Greenlets that are made by hand.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::Location;
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::ptr::NonNull;
 use std::rc::Rc;
 
-use super::any::AnyGreenlet;
-use super::record::{Kind, Life, Parent, Record, TypedBody, next_id};
-use super::switching::Parcel;
+use super::any::{AnyGreenlet, Body, Kind, Life, Parent, Record, next_id};
+use super::parcel::Parcel;
+use super::switching::deliver_result;
 use crate::error::SwitchError;
-use crate::fiber::SizeClass;
-use crate::fiber::thread;
+use crate::fiber::{CALLBACK, FiberRef, Occupant, SizeClass, Thread, guarded, thread};
 
 /// A coroutine with a stack of its own that you switch to by hand: greenlet's `greenlet`.
 ///
@@ -107,8 +107,8 @@ impl<T: 'static> Greenlet<T> {
     ) -> Greenlet<T> {
         let thread = thread();
         let maker = AnyGreenlet::of_fiber(thread.current(), &thread);
-        maker.header.forget_dead_parents();
-        let header = Rc::new(Record {
+        maker.record.forget_dead_parents();
+        let record = Rc::new(Record {
             id: next_id(),
             place,
             class,
@@ -116,10 +116,10 @@ impl<T: 'static> Greenlet<T> {
             fiber: Cell::new(None),
             life: Cell::new(Life::New),
             handles: Cell::new(0),
-            parent: RefCell::new(Parent::Maker(maker.header.clone())),
+            parent: RefCell::new(Parent::Maker(maker.record.clone())),
             body: RefCell::new(Some(Box::new(TypedBody { first: None, run }))),
         });
-        Greenlet { any: AnyGreenlet::of_header(header), values: PhantomData }
+        Greenlet { any: AnyGreenlet::of_record(record), values: PhantomData }
     }
 
     /// Switches to the greenlet with `value`, and returns the value that comes back.
@@ -192,6 +192,33 @@ impl<T: 'static> Greenlet<T> {
     }
 }
 
+impl AnyGreenlet {
+    /// Returns the typed handle if this is a `Greenlet<T>`.
+    ///
+    /// The main greenlet and green threads take values of any type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
+    ///
+    /// let greenlet = Greenlet::new(|value: u32| value + 1);
+    /// let any: &AnyGreenlet = &greenlet;
+    /// assert!(any.downcast::<String>().is_none());
+    /// assert_eq!(any.downcast::<u32>().unwrap().switch(1).unwrap(), 2);
+    /// ```
+    pub fn downcast<T: 'static>(&self) -> Option<Greenlet<T>> {
+        let same = match (&*self.record.body.borrow(), self.record.fiber.get()) {
+            (Some(body), _) => body.value_type() == TypeId::of::<T>(),
+            (None, Some(fiber)) => {
+                fiber.inbox.get().is_some_and(|inbox| inbox.value_type == TypeId::of::<T>())
+            }
+            (None, None) => false,
+        };
+        same.then(|| Greenlet::of(self.clone()))
+    }
+}
+
 impl<T: 'static> Clone for Greenlet<T> {
     fn clone(&self) -> Greenlet<T> {
         Greenlet { any: self.any.clone(), values: PhantomData }
@@ -208,5 +235,41 @@ impl<T: 'static> Deref for Greenlet<T> {
 impl<T: 'static> fmt::Debug for Greenlet<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.any.fmt(formatter)
+    }
+}
+
+/// What a greenlet runs.
+struct TypedBody<T, F> {
+    /// The value that starts it.
+    first: Option<T>,
+    /// What it does with that.
+    run: F,
+}
+
+impl<T: 'static, F: FnOnce(T) -> T + 'static> Body for TypedBody<T, F> {
+    fn value_type(&self) -> TypeId {
+        TypeId::of::<T>()
+    }
+
+    fn slot(&mut self) -> NonNull<()> {
+        NonNull::from(&mut self.first).cast()
+    }
+
+    fn run(self: Box<Self>, fiber: FiberRef, thread: &Thread) -> Option<FiberRef> {
+        let TypedBody { first, run } = *self;
+        let first = first.expect("the first switch brought a value");
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(first)));
+        let parcel = match outcome {
+            Ok(value) => Parcel::Value(value),
+            Err(payload) => Parcel::ended_by(payload),
+        };
+        // Before the result is on its way: what a destructor sends would take its place.
+        guarded(CALLBACK, || fiber.free_locals());
+        // Only now a handle of its own: while it runs, the handles that count are those of others.
+        let greenlet = AnyGreenlet::of_fiber(fiber, thread);
+        greenlet.record.set_dead();
+        let parent = greenlet.parent();
+        drop(greenlet);
+        deliver_result(parent, parcel, thread)
     }
 }

@@ -50,17 +50,8 @@ fn make_hub() -> HubRef {
     let thread = fiber::thread();
     // Between the end of its hub and that of its record a thread has no hub.
     assert!(!fiber::is_ending(), "this OS thread ends: it has no hub any more");
-    thread.wait_in_hub.set(Some(|| hub().run()));
-    thread.withdraw.set(Some(|fiber| {
-        hub().ready.borrow_mut().withdraw(&fiber);
-    }));
-    thread.recall.set(Some(|fiber| hub().recall(fiber)));
-    thread.end_hub.set(Some(end_hub));
-    thread.end_later.set(Some(|orphans| hub().end_orphans(orphans)));
+    thread.set_on_end(end_hub);
     HUB.set(Box::into_raw(Box::new(HubState::new(thread))));
-    if !thread.in_callback() {
-        thread.end_orphans();
-    }
     hub()
 }
 

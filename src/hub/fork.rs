@@ -12,8 +12,7 @@ use std::mem;
 use std::sync::Once;
 
 use super::{BUDGET, HubState, Ready, door, local_hub};
-use crate::fiber;
-use crate::greenlet;
+use crate::fiber::{self, FiberRef};
 use crate::sys::process;
 
 /// What a process ends with whose main thread has panicked.
@@ -122,7 +121,7 @@ impl HubState {
         mem::forget(self.starting.take());
         self.timers.borrow_mut().forget_all();
         mem::forget(self.idlers.take());
-        self.thread.forget_orphans();
+        let _parents = self.thread.take_left_behind();
         self.joiner.set(None);
         self.door.set(self.door().begin_anew());
         self.epoch.set(self.door().epoch());
@@ -137,24 +136,21 @@ impl HubState {
         }
         // What the parent's frames have lent to other OS threads, these are not here to use.
         fiber::abort_if_parked(false);
-        if !is_of_main() {
+        if !self.is_in_main() {
             self.heir.set(Some(self.thread.current()));
         }
     }
 
+    /// Whether the current greenlet is main, or one that returns to it in the end.
+    fn is_in_main(&self) -> bool {
+        let current = self.thread.current();
+        current.occupant().map_or(current == self.thread.main(), |occupant| occupant.returns_to_main())
+    }
+
     /// The greenlet that stands for the thread: the main one, or in the child of a fork the one that forked.
-    pub(super) fn main(&self) -> crate::fiber::FiberRef {
+    pub(super) fn main(&self) -> FiberRef {
         self.heir.get().unwrap_or_else(|| self.thread.main())
     }
-}
-
-/// Whether the current greenlet is main, or one that returns to it in the end.
-fn is_of_main() -> bool {
-    let mut ancestor = greenlet::current();
-    while let Some(parent) = ancestor.parent() {
-        ancestor = parent;
-    }
-    ancestor.is_main()
 }
 
 /// A green thread has ended that the calling thread's hub did not make: it is the one that forked, and the process ends with it.

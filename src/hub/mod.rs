@@ -40,7 +40,6 @@ mod handle;
 pub(crate) mod handover;
 #[cfg(feature = "monkey")]
 pub(crate) mod no_unwind;
-mod orphans;
 mod panic_hook;
 pub(crate) mod reactor;
 mod ready;
@@ -68,7 +67,7 @@ use ready::Ready;
 use timers::{TimerKey, Timers};
 use waiter::{Wait, Waiter, WaitingOn, Wake, Wakeup};
 
-use crate::fiber::{self, FiberRef, Interrupt, Local, SizeClass, State, Thread};
+use crate::fiber::{self, FiberRef, Local, Pending, SizeClass, State, Thread, assert_may_wait, in_callback};
 pub use crate::fiber::{Uncaught, UncaughtHook, set_uncaught_hook};
 use crate::sys::clock::Time;
 use crate::sys::shared::Shared;
@@ -219,7 +218,7 @@ impl HubState {
     }
 
     /// Raises at the fiber's park, now or when it next comes to one.
-    pub(crate) fn interrupt(&self, fiber: FiberRef, interrupt: Interrupt) {
+    pub(crate) fn interrupt(&self, fiber: FiberRef, interrupt: Pending) {
         fiber.push_interrupt(interrupt);
         let state = fiber.state.get();
         if state == State::Parked || (state == State::Running && fiber.is_switched_out()) {
@@ -230,7 +229,7 @@ impl HubState {
 
     /// The current fiber, which has interrupts left, is about to be switched out: they are raised when its turn comes.
     #[cold]
-    fn recall(&self, fiber: FiberRef) {
+    pub(crate) fn recall(&self, fiber: FiberRef) {
         if fiber.with_interrupts(|interrupts| interrupts.is_empty()) || waiter::is_unwinding() {
             return;
         }
@@ -247,7 +246,7 @@ impl HubState {
 
     #[inline(always)]
     fn leave(&self, fiber: FiberRef) {
-        self.thread.leave(None);
+        self.thread.leave(None, || self.run());
         if fiber.state.get() != State::Running {
             self.came_by_hand(fiber);
         }
@@ -255,7 +254,7 @@ impl HubState {
 
     /// Somebody switched by hand into a fiber that the hub was to resume.
     #[cold]
-    fn came_by_hand(&self, fiber: FiberRef) {
+    pub(crate) fn came_by_hand(&self, fiber: FiberRef) {
         if fiber.state.get() == State::Ready {
             self.ready.borrow_mut().withdraw(&fiber);
         }
@@ -354,6 +353,31 @@ impl HubState {
     }
 }
 
+/// Leaves the current stack for `target`, or for whatever the hub runs next; for who switches by hand, and has asked whether it may.
+/// Returns when control comes back.
+#[inline(always)]
+pub(crate) fn leave(thread: Local<Thread>, target: Option<FiberRef>) {
+    if std::thread::panicking() {
+        leave_amid_unwinding(thread, target);
+    } else {
+        thread.leave(target, run_for_main);
+    }
+}
+
+/// The main greenlet has left the choice of who goes on to the hub.
+#[inline(never)]
+fn run_for_main() {
+    hub().run();
+}
+
+/// The same while somebody on this OS thread unwinds: the current one, or one that is away meanwhile.
+#[cold]
+fn leave_amid_unwinding(thread: Local<Thread>, target: Option<FiberRef>) {
+    let current = thread.current();
+    let leave = || thread.leave(target, run_for_main);
+    if thread.is_unwinding(current) { thread.away_while_unwinding(current, leave) } else { leave() }
+}
+
 /// Lets everybody who is ready run before the current greenlet goes on.
 ///
 /// While a green thread unwinds, nothing happens: it must not yield then.
@@ -363,7 +387,7 @@ pub(crate) fn yield_now() {
         return;
     }
     let hub = hub();
-    hub.thread.assert_may_wait();
+    assert_may_wait();
     let fiber = hub.thread.current();
     if !fiber.disturbed.get() {
         fiber.state.set(State::Ready);
@@ -390,7 +414,7 @@ pub(crate) fn spend_budget() {
         let left = hub.budget.get();
         if left > 1 {
             hub.budget.set(left - 1);
-        } else if hub.thread.in_callback() {
+        } else if in_callback() {
             // What may not wait may not yield either, however much it does.
             hub.budget.set(BUDGET);
         } else {

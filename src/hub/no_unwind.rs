@@ -6,7 +6,7 @@
 use super::reactor::Reactor;
 use super::waiter::{ArmedTimeout, Waiter, Wakeup, is_unwinding};
 use super::{HubRef, HubState, State, local_hub, run};
-use crate::fiber::{FiberRef, Interrupt};
+use crate::fiber::{FiberRef, Pending, in_callback};
 use crate::sys::clock::Time;
 use crate::sys::section;
 
@@ -23,7 +23,7 @@ pub(crate) enum Hindrance {
 #[inline]
 pub(crate) fn hub_of_greenlet() -> Option<HubRef> {
     local_hub().filter(|hub| {
-        hub.thread.current().state.get() == State::Running && !hub.thread.in_callback() && !hub.is_at_work()
+        hub.thread.current().state.get() == State::Running && !in_callback() && !hub.is_at_work()
     })
 }
 
@@ -120,7 +120,7 @@ fn tell(fiber: FiberRef) -> Result<(), Hindrance> {
 
 /// Whether a call has failed because of this time limit, which was not raised since.
 pub(crate) fn was_told(armed: &ArmedTimeout) -> bool {
-    let told = |interrupt: &Interrupt| interrupt.timeout == armed.id && interrupt.told;
+    let told = |interrupt: &Pending| interrupt.timeout == armed.id && interrupt.told;
     armed.fiber.with_interrupts(|interrupts| interrupts.iter().any(told))
 }
 

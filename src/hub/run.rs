@@ -7,7 +7,7 @@ use super::door::Letter;
 use super::reactor::Reactor;
 use super::{Alarm, BUDGET, Driver, HubState, configuration, hub};
 use crate::error::Elapsed;
-use crate::fiber::{self, CALLBACK, FiberRef, Interrupt, State, Stopped, callback, report_text};
+use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, Stopped, callback, report_text};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 
@@ -28,7 +28,9 @@ const LONELY_SLEEP: Duration = Duration::from_millis(20);
 impl HubState {
     /// Runs green threads until the main greenlet is to go on: it was woken, or somebody switched to it. Runs on the
     /// thread's own stack.
+    #[inline(never)]
     pub(super) fn run(&self) {
+        debug_assert!(!fiber::is_ending(), "from then on nothing waits");
         loop {
             // First, not last: a main greenlet that only yields returns from every pass.
             if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
@@ -306,7 +308,7 @@ impl HubState {
             }
             Alarm::Wake { .. } => {}
             Alarm::Timeout { fiber, run, id, limit } if fiber.runs.get() == run => {
-                self.interrupt(fiber, Interrupt::new(Box::new(Elapsed { limit, id }), id));
+                self.interrupt(fiber, Pending::new(Box::new(Elapsed { limit, id }), id));
             }
             Alarm::Timeout { .. } => {}
             Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),

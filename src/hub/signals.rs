@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::HubState;
 use super::door::Door;
-use crate::fiber::Interrupt;
+use crate::fiber::Pending;
 use crate::sys::signal::listening;
 
 /// The doors of all hubs that have ever listened: a chain that only grows, so that a handler may walk it at any time.
@@ -66,7 +66,7 @@ impl HubState {
 
     /// Raises `payload` in the main greenlet, where it waits, or at its next wait.
     pub(crate) fn raise_in_main(&self, payload: Box<dyn std::any::Any + Send>) {
-        self.interrupt(self.main(), Interrupt::new(payload, 0));
+        self.interrupt(self.main(), Pending::new(payload, 0));
     }
 }
 

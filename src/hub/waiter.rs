@@ -14,8 +14,8 @@ use super::door::{DEPARTURES, Door, Letter};
 use super::timers::TimerKey;
 use super::waitset::WaitSet;
 use super::{Alarm, HubRef, HubState, hub, local_hub};
-use crate::error::{InvalidSwitch, LoopExit, ThreadEnds, Unwinding};
-use crate::fiber::{self, Arrival, FiberRef, Interrupt as Raised, State, callback, in_panic_hook};
+use crate::error::{LoopExit, ThreadEnds, Unwinding};
+use crate::fiber::{self, FiberRef, Pending, State, assert_may_wait, callback, in_panic_hook};
 use crate::sys::clock::Time;
 
 /// What a wait in a panic hook raises in place of the panic.
@@ -239,7 +239,7 @@ impl Waiter {
     pub(crate) fn new(on: WaitingOn) -> Waiter {
         let hub = hub();
         let fiber = hub.thread.current();
-        hub.thread.assert_may_wait();
+        assert_may_wait();
         let generation = hub.next_generation();
         let outer = fiber.generation.replace(generation);
         fiber.woken.set(false);
@@ -389,13 +389,13 @@ impl Waiter {
         if !self.fiber.disturbed.get() {
             return true;
         }
-        match self.fiber.take_arrival() {
-            Arrival::Thrown(payload) if payload.is::<LoopExit>() => {
+        match self.fiber.take_thrown() {
+            Some(payload) if payload.is::<LoopExit>() => {
                 self.fiber.update_disturbed();
                 false
             }
-            arrival => {
-                defer(arrival, self.fiber);
+            thrown => {
+                defer(thrown, self.fiber);
                 true
             }
         }
@@ -463,16 +463,10 @@ impl Drop for Waiter {
 /// What is to be raised in `fiber` now: an arrival by hand first, then the oldest interrupt.
 #[cold]
 pub(super) fn interrupted(fiber: FiberRef) -> Wakeup {
-    let payload = match fiber.take_arrival() {
-        Arrival::Thrown(payload) => payload,
-        Arrival::Exit => Box::new(InvalidSwitch),
-        Arrival::Value => match fiber.take_interrupt() {
-            Some(interrupt) => interrupt.payload,
-            None => {
-                fiber.disturbed.set(false);
-                return Wakeup::Woken;
-            }
-        },
+    let thrown = fiber.take_thrown().or_else(|| fiber.take_interrupt().map(|interrupt| interrupt.payload));
+    let Some(payload) = thrown else {
+        fiber.disturbed.set(false);
+        return Wakeup::Woken;
     };
     fiber.update_disturbed();
     Wakeup::Interrupted(Interrupt(payload))
@@ -481,23 +475,18 @@ pub(super) fn interrupted(fiber: FiberRef) -> Wakeup {
 /// Puts what arrived by hand among the interrupts, for the next park.
 #[cold]
 fn defer_arrival(fiber: FiberRef) {
-    match fiber.take_arrival() {
+    match fiber.take_thrown() {
         // A deadlock in a destructor: raised here, this ends the process. Deferred, it would come again for ever.
-        Arrival::Thrown(payload) if payload.is::<LoopExit>() && is_unwinding() => {
-            panic::resume_unwind(payload)
-        }
-        arrival => defer(arrival, fiber),
+        Some(payload) if payload.is::<LoopExit>() && is_unwinding() => panic::resume_unwind(payload),
+        thrown => defer(thrown, fiber),
     }
 }
 
 #[cold]
-fn defer(arrival: Arrival, fiber: FiberRef) {
-    let payload: Box<dyn std::any::Any + Send> = match arrival {
-        Arrival::Thrown(payload) => payload,
-        Arrival::Exit => Box::new(InvalidSwitch),
-        Arrival::Value => return,
-    };
-    fiber.push_interrupt(Raised::new(payload, 0));
+fn defer(thrown: Option<Box<dyn std::any::Any + Send>>, fiber: FiberRef) {
+    if let Some(payload) = thrown {
+        fiber.push_interrupt(Pending::new(payload, 0));
+    }
 }
 
 impl HubState {

@@ -9,7 +9,7 @@ use std::any::Any;
 
 use super::record::{Record, TaskId};
 use crate::error::{Failure, GreenletExit};
-use crate::fiber::{self, Interrupt};
+use crate::fiber::{self, Pending};
 use crate::hub::HubRef;
 use crate::hub::door::Letter;
 use crate::sys::clock::Time;
@@ -43,7 +43,7 @@ pub(super) fn kill_at_home(task: &dyn Kill, hub: HubRef, payload: Box<dyn Any + 
         return;
     }
     if let Some(fiber) = task.record().fiber.get() {
-        hub.interrupt(fiber, Interrupt::new(payload, 0));
+        hub.interrupt(fiber, Pending::new(payload, 0));
     } else if !task.record().has_ended() {
         // Neither running nor ended: it has not begun, or it is publishing its end, which comes first then.
         let was_unstarted = task.end_unstarted(Failure::from_payload(payload)).is_ok();

@@ -245,7 +245,7 @@ fn has_failed(child: &dyn Kill) -> bool {
 /// Waits for the end of a green thread; `false` if nothing can wake who waits, or in a callback, where all that a scope has spawned is
 /// unstarted, so that a kill ends it.
 fn wait_whatever_comes(record: &Record) -> bool {
-    if hub().thread.in_callback() {
+    if fiber::in_callback() {
         return false;
     }
     let waiter = Waiter::new(WaitingOn::Join(record.id));

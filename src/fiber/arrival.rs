@@ -1,0 +1,83 @@
+//! What comes to a fiber beside the value of a switch, to be looked at where it leaves its stack and where it comes back.
+
+use std::any::Any;
+use std::cell::Cell;
+
+/// Something that raises at the next park: a kill, or a time limit.
+pub(crate) struct Pending {
+    /// What to unwind with.
+    pub(crate) payload: Box<dyn Any + Send>,
+    /// Which time limit it comes from, so that its end can take it back; 0 for a kill.
+    pub(crate) timeout: u64,
+    /// A call in which nothing may unwind has failed for it.
+    #[cfg(feature = "monkey")]
+    pub(crate) told: bool,
+}
+
+impl Pending {
+    /// An interrupt that raises `payload`, and comes from the time limit of this number, or with 0 from a kill.
+    pub(crate) fn new(payload: Box<dyn Any + Send>, timeout: u64) -> Pending {
+        Pending {
+            payload,
+            timeout,
+            #[cfg(feature = "monkey")]
+            told: false,
+        }
+    }
+}
+
+/// Whether a fiber has to look about where it leaves its stack, and where it comes back to it.
+///
+/// One byte for all reasons, so that a switch asks once.
+#[derive(Default)]
+pub(crate) struct Disturbance(Cell<u8>);
+
+impl Disturbance {
+    /// There is an interrupt, or an arrival or a value was brought by hand.
+    const BROUGHT: u8 = 1;
+    /// A [callback](super::guard) runs in its place: it must not leave.
+    const HELD: u8 = 2;
+    /// The last handle to the greenlet that runs here has gone: a switch leaves it for good. It may wait in the hub.
+    const ORPHANED: u8 = 4;
+
+    /// Whether a wait has to look about.
+    #[inline]
+    pub(crate) fn get(&self) -> bool {
+        self.0.get() & (Disturbance::BROUGHT | Disturbance::HELD) != 0
+    }
+
+    /// Whether a switch has to look about before it leaves.
+    #[inline]
+    pub(crate) fn concerns_switches(&self) -> bool {
+        self.0.get() != 0
+    }
+
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.0.get() & Disturbance::ORPHANED != 0
+    }
+
+    pub(crate) fn set_orphaned(&self, orphaned: bool) {
+        let others = self.0.get() & !Disturbance::ORPHANED;
+        self.0.set(others | if orphaned { Disturbance::ORPHANED } else { 0 });
+    }
+
+    /// Says whether something was brought.
+    #[inline]
+    pub(crate) fn set(&self, brought: bool) {
+        self.0.set(self.0.get() & !Disturbance::BROUGHT | u8::from(brought));
+    }
+
+    /// Whether something has come, and not only a callback holds.
+    #[inline]
+    pub(super) fn is_brought(&self) -> bool {
+        self.0.get() & Disturbance::BROUGHT != 0
+    }
+
+    pub(crate) fn hold(&self) {
+        self.0.set(self.0.get() | Disturbance::HELD);
+    }
+
+    pub(crate) fn release(&self) {
+        self.0.set(self.0.get() & !Disturbance::HELD);
+    }
+}
