@@ -272,6 +272,7 @@ impl<A: Clone + 'static> Server<A> {
         if !self.shared.handlers.join_timeout(grace) {
             self.shared.handlers.kill();
         }
+        self.shared.end_listening();
     }
 
     /// Starts the server, and waits until it is stopped: by another green thread, or by a [`Stopper`].
@@ -381,6 +382,15 @@ impl<A: Clone + 'static> Service<A> {
         // The handle of the green thread that this is.
         drop(self.accepting.take());
         self.failure.replace(Some(error));
+        self.end_listening();
+    }
+
+    /// Before it is told that the server is over: its OS thread may end then, and nothing that is parked must be left.
+    fn end_listening(&self) {
+        let listening = self.listening.take();
+        if let Some(task) = listening {
+            task.kill();
+        }
     }
 }
 

@@ -221,3 +221,23 @@ fn what_nobody_asked_for_is_told_on_standard_error() {
     assert!(child.status.success(), "{child:?}");
     assert_eq!(child.stderr, "a server: a handler failed: the disk is full\n");
 }
+
+#[test]
+fn a_server_that_was_stopped_leaves_no_green_thread() {
+    within(LIMIT, || {
+        let (server, stopper) = echo();
+        let address = server.local_addr().unwrap();
+        let stops = thread::spawn(move || {
+            speak(&mut TcpStream::connect(address).unwrap());
+            stopper.stop(LONG);
+        });
+        server.serve_forever().unwrap();
+        assert_eq!(Hub::current().alive(), 0);
+        stops.join().unwrap();
+
+        let (server, _stopper) = echo();
+        server.start().unwrap();
+        server.stop(LONG);
+        assert_eq!(Hub::current().alive(), 0);
+    });
+}
