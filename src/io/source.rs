@@ -1,4 +1,4 @@
-//! A file descriptor of greenloop's own, and the one loop of try, wait, retry.
+//! A file descriptor of greenloop's own, and its loop of try, wait, retry.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
