@@ -3,11 +3,13 @@
 //! - `scenarios.rs`: deadlocks and the end of `main`, which need a process with a single OS thread.
 //! - `scale.rs`: large numbers, and long sequences of accidents.
 //!
-//! What gevent's own tests of its hub hold is in `tests/conformance/hub.rs`; turns at a descriptor are in `tests/io/fairness.rs`.
+//! What gevent's own tests of its hub hold is in `tests/conformance/hub.rs`; turns at a descriptor are in `tests/io/turns.rs`.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Nobody who is always served keeps others waiting.
+mod fairness;
 /// Greenlets switched by hand and green threads under the hub, mixed.
 mod greenlets;
 

@@ -6,6 +6,7 @@
 //! | `bounds` | [`within`]: each test is bounded in time, on a hub of its own; [`leaves_nothing_open`]; [`each_driver!`](each_driver) |
 //! | `green_threads` | [`spawn_parked`], [`settle`] and what else tests do with green threads again and again |
 //! | `witnesses` | [`Log`], values that count themselves, a function as a destructor, raised texts |
+//! | `pipes` | [`readable`], a pipe to read from, and what is done with it |
 //! | `leftovers` | open files and memory of the process |
 //! | `child` | [`run_child`], a scenario in a process of its own; [`finish`], another program |
 //! | `random` | [`Random`], the same numbers in every run |
@@ -20,6 +21,7 @@ pub(crate) mod conveyor;
 mod green_threads;
 pub(crate) mod hammer;
 mod leftovers;
+mod pipes;
 mod random;
 mod witnesses;
 
@@ -29,5 +31,6 @@ pub(crate) use green_threads::{
     block_past, collect_uncaught, end_with_one_parked, settle, spawn_parked, two_deadlines,
 };
 pub(crate) use leftovers::{open_files, resident_bytes};
+pub(crate) use pipes::{put, read_byte, readable};
 pub(crate) use random::Random;
 pub(crate) use witnesses::{Counted, CountsDrops, Log, OnDrop, raise, text};
