@@ -11,7 +11,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::panic::{Location, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
@@ -186,6 +186,7 @@ pub enum StackError {
 
 // A value that nothing changes.
 impl UnwindSafe for StackError {}
+impl RefUnwindSafe for StackError {}
 
 impl StackError {
     fn kind(&self) -> io::ErrorKind {
@@ -336,6 +337,7 @@ impl Failure {
 
 // A value that nothing changes.
 impl UnwindSafe for JoinError {}
+impl RefUnwindSafe for JoinError {}
 
 impl JoinError {
     /// Returns `true` if a kill ended the green thread, or if its OS thread ended while it was parked.
@@ -728,6 +730,7 @@ pub enum ServerError<A> {
 
 // A value that nothing changes.
 impl<A: UnwindSafe> UnwindSafe for ServerError<A> {}
+impl<A: RefUnwindSafe> RefUnwindSafe for ServerError<A> {}
 
 /// The error of a [`Server`](crate::server::Server) that was stopped or has failed. It comes in an [`io::Error`] of kind
 /// `NotConnected`.

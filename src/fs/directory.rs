@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, DirEntryExt};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
@@ -170,6 +171,10 @@ pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
 pub struct ReadDir {
     entries: vec::IntoIter<io::Result<DirEntry>>,
 }
+
+// It yields the rest, or not, as std's does.
+impl UnwindSafe for ReadDir {}
+impl RefUnwindSafe for ReadDir {}
 
 impl Iterator for ReadDir {
     type Item = io::Result<DirEntry>;

@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +50,10 @@ pub struct AnyGreenlet {
     /// Counted in the record's `handles`.
     pub(super) record: Rc<Record>,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for AnyGreenlet {}
+impl RefUnwindSafe for AnyGreenlet {}
 
 impl AnyGreenlet {
     pub(super) fn of_record(record: Rc<Record>) -> AnyGreenlet {

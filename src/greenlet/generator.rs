@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use super::current;
@@ -49,6 +49,10 @@ pub struct Generator<S: 'static, Y: 'static> {
     greenlet: Greenlet<Turn>,
     meeting: Rc<Meeting<S, Y>>,
 }
+
+// A body that unwinds has ended.
+impl<S, Y> UnwindSafe for Generator<S, Y> {}
+impl<S, Y> RefUnwindSafe for Generator<S, Y> {}
 
 /// The generator as its body sees it: the body gives values through it.
 pub struct Yielder<S: 'static, Y: 'static> {

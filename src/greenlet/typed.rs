@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::{self, AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -44,6 +44,10 @@ pub struct Greenlet<T: 'static> {
     any: AnyGreenlet,
     values: PhantomData<fn(T) -> T>,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl<T> UnwindSafe for Greenlet<T> {}
+impl<T> RefUnwindSafe for Greenlet<T> {}
 
 impl<T: 'static> Greenlet<T> {
     /// The typed handle; values of another type come back as an error.

@@ -1,6 +1,7 @@
 //! The hub as users name it.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::waiter::{Waiter, WaitingOn, Wakeup};
@@ -35,6 +36,10 @@ pub struct Hub {
     /// Valid only while it is the calling thread's hub.
     state: HubRef,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for Hub {}
+impl RefUnwindSafe for Hub {}
 
 impl Hub {
     /// Returns a handle to the hub of the calling thread, which is made if there is none.

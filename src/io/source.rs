@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -29,6 +30,10 @@ pub(crate) struct Source<T> {
     settings: OnceLock<Arc<Settings>>,
     inner: T,
 }
+
+// Turns, settings and registrations are kept whole, whoever unwinds: it is as its descriptor is.
+impl<T: UnwindSafe> UnwindSafe for Source<T> {}
+impl<T: RefUnwindSafe> RefUnwindSafe for Source<T> {}
 
 /// What clones of one open file have in common.
 #[derive(Debug, Default)]

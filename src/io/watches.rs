@@ -1,6 +1,7 @@
 //! Notices for those who wait for a descriptor beside other things.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::Interest;
@@ -18,6 +19,10 @@ const SOON: Duration = Duration::from_millis(20);
 /// What a type that has a descriptor keeps to be a [`Waitable`](crate::Waitable). It outlives no subscription.
 #[derive(Debug)]
 pub(crate) struct Watches(Lock<WaitList<Place>>);
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for Watches {}
+impl RefUnwindSafe for Watches {}
 
 /// A watch in the reactor of one hub.
 #[derive(Debug)]

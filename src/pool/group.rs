@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,6 +40,10 @@ use crate::task::{self, Element, Imap, JoinHandle, Order, TaskRef};
 pub struct Group {
     shared: Rc<Roll>,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for Group {}
+impl RefUnwindSafe for Group {}
 
 struct Roll {
     slots: Slots,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use super::group::Group;
@@ -28,6 +29,10 @@ use crate::task::JoinHandle;
 pub struct Pool {
     group: Group,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for Pool {}
+impl RefUnwindSafe for Pool {}
 
 impl Pool {
     /// Makes a pool with `size` slots. With 0 it is always full.

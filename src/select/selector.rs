@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::hub::spend_budget;
@@ -60,6 +61,10 @@ pub struct Selector<D = ()> {
     keys: RefCell<BTreeMap<RawFd, Registered<D>>>,
     next_generation: Cell<u32>,
 }
+
+// It is changed in steps that call no code of others.
+impl<D: UnwindSafe> UnwindSafe for Selector<D> {}
+impl<D: RefUnwindSafe> RefUnwindSafe for Selector<D> {}
 
 /// One that is registered.
 struct Registered<D> {

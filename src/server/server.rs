@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -55,6 +56,10 @@ pub(super) fn uncaught<A>(error: ServerError<A>) {
 pub struct Server<A> {
     shared: Rc<Service<A>>,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl<A> UnwindSafe for Server<A> {}
+impl<A> RefUnwindSafe for Server<A> {}
 
 struct Service<A> {
     /// `None`: closed.

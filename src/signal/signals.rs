@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ pub struct Signals {
     waiting: Rc<Cell<u64>>,
     _place: Place,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for Signals {}
+impl RefUnwindSafe for Signals {}
 
 impl Signals {
     /// Listens to these signals from now on.

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
@@ -53,10 +54,17 @@ use crate::sys::lock::{Lock, LockGuard};
 /// is_sync::<greenloop::sync::RwLock<std::cell::Cell<u32>>>();
 /// ```
 pub struct RwLock<T: ?Sized> {
-    state: Lock<Holders>,
+    turns: Turns,
     poison: Poison,
     value: UnsafeCell<T>,
 }
+
+/// Who has the lock and who waits for it, whatever the value is.
+struct Turns(Lock<Holders>);
+
+// No user's value is inside.
+impl UnwindSafe for Turns {}
+impl RefUnwindSafe for Turns {}
 
 struct Holders {
     readers: usize,
@@ -100,7 +108,7 @@ impl<T> RwLock<T> {
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
         let state = Holders { readers: 0, writing: false, line: Line::new() };
-        RwLock { state: Lock::new(state), poison: Poison::new(), value: UnsafeCell::new(value) }
+        RwLock { turns: Turns(Lock::new(state)), poison: Poison::new(), value: UnsafeCell::new(value) }
     }
 
     /// Consumes the lock, and returns its value. Never waits.
@@ -145,7 +153,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        self.lock(Access::Read, || None);
+        self.turns.lock(Access::Read, || None);
         RwLockReadGuard::new(self)
     }
 
@@ -168,7 +176,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # drop(one);
     /// ```
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        let locked = self.state.lock().try_lock(Access::Read);
+        let locked = self.turns.0.lock().try_lock(Access::Read);
         if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -223,7 +231,7 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     fn read_until(&self, deadline: impl FnOnce() -> Option<Time>) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        let locked = self.lock(Access::Read, deadline);
+        let locked = self.turns.lock(Access::Read, deadline);
         if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -251,7 +259,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        self.lock(Access::Write, || None);
+        self.turns.lock(Access::Write, || None);
         RwLockWriteGuard::new(self)
     }
 
@@ -271,7 +279,7 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(*lock.read().unwrap(), 2);
     /// ```
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        let locked = self.state.lock().try_lock(Access::Write);
+        let locked = self.turns.0.lock().try_lock(Access::Write);
         if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -325,7 +333,7 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     fn write_until(&self, deadline: impl FnOnce() -> Option<Time>) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        let locked = self.lock(Access::Write, deadline);
+        let locked = self.turns.lock(Access::Write, deadline);
         if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -379,18 +387,20 @@ impl<T: ?Sized> RwLock<T> {
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
         self.poison.wrap(self.value.get_mut())
     }
+}
 
+impl Turns {
     /// Locks; `false` if the deadline has passed.
     #[inline]
     fn lock(&self, access: Access, deadline: impl FnOnce() -> Option<Time>) -> bool {
         // A look at the clock takes too long for the lock, so it is locked twice if need be.
-        self.state.lock().lock(access) || self.stand(access, deadline())
+        self.0.lock().lock(access) || self.stand(access, deadline())
     }
 
     /// Waits in line; `false` if the deadline has passed.
     #[cold]
     fn stand(&self, access: Access, deadline: Option<Time>) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         if state.try_lock(access) {
             return true;
         }
@@ -401,7 +411,7 @@ impl<T: ?Sized> RwLock<T> {
         let ticket = state.line.stand((waiter.wake(), access));
         drop(state);
         let locked = |state: &mut Holders| state.line.is_called(ticket).then_some(());
-        let (mut state, ended) = waiter.stand(&self.state, deadline, locked, |state| self.call(state));
+        let (mut state, ended) = waiter.stand(&self.0, deadline, locked, |state| self.call(state));
         let locked = state.line.leave(ticket).is_some();
         match ended {
             Ok(()) => return true,
@@ -421,7 +431,7 @@ impl<T: ?Sized> RwLock<T> {
 
     #[inline]
     fn unlock(&self, access: Access) {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         state.unlock(access);
         self.call(state);
     }
@@ -429,7 +439,7 @@ impl<T: ?Sized> RwLock<T> {
     /// Gives it to the first in line, as far as that goes.
     #[inline]
     fn call<'a>(&'a self, state: LockGuard<'a, Holders>) {
-        handover::notify_all(&self.state, state, Holders::call);
+        handover::notify_all(&self.0, state, Holders::call);
     }
 }
 
@@ -531,8 +541,12 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 /// ```
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockReadGuard<'a, T: ?Sized> {
-    lock: &'a RwLock<T>,
-    not_send: PhantomData<*const ()>,
+    /// A pointer, so that a guard of a longer life serves where one of a shorter is asked for: as a `&T` does, which is all that it gives.
+    ///
+    /// # Invariant
+    /// The value of a lock that is borrowed for `'a` and locked to read.
+    value: NonNull<T>,
+    turns: &'a Turns,
 }
 
 /// A guard that gives exclusive access to a [`RwLock`]'s value. Dropping it unlocks.
@@ -563,7 +577,7 @@ pub struct RwLockWriteGuard<'a, T: ?Sized> {
     not_send: PhantomData<*const ()>,
 }
 
-// SAFETY: a `&RwLockReadGuard` gives `&T` and no more: `T: Sync` is what that needs. The marker only keeps it from being `Send`.
+// SAFETY: a `&RwLockReadGuard` gives `&T` and no more: `T: Sync` is what that needs. The pointer keeps it from being `Send`.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 // SAFETY: as for `RwLockReadGuard`.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
@@ -572,7 +586,14 @@ impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
     /// For the one who has locked.
     #[inline]
     fn new(lock: &'a RwLock<T>) -> LockResult<RwLockReadGuard<'a, T>> {
-        lock.poison.wrap(RwLockReadGuard { lock, not_send: PhantomData })
+        lock.poison.wrap(RwLockReadGuard::of(lock))
+    }
+
+    #[inline]
+    fn of(lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
+        // SAFETY: what an `UnsafeCell` points to is not null.
+        let value = unsafe { NonNull::new_unchecked(lock.value.get()) };
+        RwLockReadGuard { value, turns: &lock.turns }
     }
 }
 
@@ -601,10 +622,10 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     pub fn downgrade(s: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         let lock = s.lock;
         mem::forget(s);
-        let mut state = lock.state.lock();
+        let mut state = lock.turns.0.lock();
         (state.writing, state.readers) = (false, 1);
-        lock.call(state);
-        RwLockReadGuard { lock, not_send: PhantomData }
+        lock.turns.call(state);
+        RwLockReadGuard::of(lock)
     }
 }
 
@@ -612,8 +633,8 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the pointer is valid while the lock is borrowed; while it is locked to read there is no `&mut`.
-        unsafe { &*self.lock.value.get() }
+        // SAFETY: by the invariant the pointer is valid, as the lock is borrowed; while it is locked to read there is no `&mut`.
+        unsafe { self.value.as_ref() }
     }
 }
 
@@ -638,7 +659,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.unlock(Access::Read);
+        self.turns.unlock(Access::Read);
     }
 }
 
@@ -646,7 +667,7 @@ impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.poison.end(&self.before);
-        self.lock.unlock(Access::Write);
+        self.lock.turns.unlock(Access::Write);
     }
 }
 

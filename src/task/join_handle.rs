@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -49,6 +49,10 @@ use crate::sys::shared::Shared;
 pub struct JoinHandle<T> {
     task: Shared<dyn Join<T>>,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 // SAFETY: of what is behind the handle, other threads touch the state and the waiters, which are made for it, and the
 // result, which is `Send` and written before the state says so. The closure stays at home: see `body`.

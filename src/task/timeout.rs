@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::error::Elapsed;
@@ -81,6 +81,10 @@ pub struct Timeout {
     /// It belongs to one green thread.
     here: PhantomData<*mut ()>,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for Timeout {}
+impl RefUnwindSafe for Timeout {}
 
 /// The error of [`Timeout::start`] if the timeout has been started already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

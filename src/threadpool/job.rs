@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,10 @@ pub struct Job<T> {
     /// Whether nobody wants the job done once this is dropped.
     cancelling: bool,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl<T> UnwindSafe for Job<T> {}
+impl<T> RefUnwindSafe for Job<T> {}
 
 struct Slot<T> {
     progress: Progress<T>,

@@ -40,7 +40,7 @@ mod map;
 
 use std::fmt;
 use std::io;
-use std::panic::resume_unwind;
+use std::panic::{RefUnwindSafe, UnwindSafe, resume_unwind};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -152,6 +152,10 @@ pub struct ThreadPool {
     patience: Duration,
     crew: OnceLock<Box<Generation>>,
 }
+
+// What it stands for is kept whole by the library, whoever unwinds.
+impl UnwindSafe for ThreadPool {}
+impl RefUnwindSafe for ThreadPool {}
 
 /// The crew of one process. A fork takes none of the threads along, and leaves the parent's locks in whatever state they
 /// are in, so that the child leaves the parent's crew alone and makes the next.

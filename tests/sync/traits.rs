@@ -63,3 +63,14 @@ fn the_locks_have_the_face_of_std() {
     let _: for<'a> fn(&'a LazyLock<u32>) -> &'a u32 = LazyLock::force;
     let _: fn(&Once, fn()) = Once::call_once;
 }
+
+/// A guard of a longer life serves where one of a shorter is asked for, as std's does.
+#[test]
+fn a_read_guard_is_covariant() {
+    fn shorter<'short>(guard: RwLockReadGuard<'short, &'static str>) -> RwLockReadGuard<'short, &'short str> {
+        guard
+    }
+    let lock = RwLock::new("text");
+    assert_eq!(*shorter(lock.read().unwrap()), "text");
+    assert!(lock.try_write().is_ok(), "it was unlocked");
+}
