@@ -47,6 +47,7 @@
 //! If a value was reserved for a receiver whose OS thread ends before it runs, the value goes to the next receiver. If the OS
 //! thread of a waiting sender ends, its value is received like any other.
 
+mod any_arm;
 mod choice;
 mod choosers;
 mod clock;
@@ -59,7 +60,8 @@ mod times;
 
 use std::sync::Arc;
 
-pub(crate) use choice::{Arm, Choice, Grant};
+pub(crate) use any_arm::AnyArm;
+pub(crate) use choice::{Choice, Grant};
 pub use receiver::{IntoIter, Iter, Receiver, TryIter};
 pub use sender::Sender;
 pub use times::{after, at, never, tick};

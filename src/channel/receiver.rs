@@ -249,7 +249,7 @@ impl<T> Receiver<T> {
         self.channel.capacity()
     }
 
-    /// Returns `true` if both receivers belong to the same channel.
+    /// Returns `true` if both receivers belong to the same channel. All that [`never`](crate::channel::never) makes do.
     ///
     /// # Examples
     ///
@@ -261,7 +261,7 @@ impl<T> Receiver<T> {
     /// assert!(!receiver.same_channel(&unbounded().1));
     /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
-        Arc::ptr_eq(&self.channel, &other.channel)
+        Arc::ptr_eq(&self.channel, &other.channel) || self.channel.is_never && other.channel.is_never
     }
 }
 

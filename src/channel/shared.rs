@@ -24,6 +24,8 @@ pub(super) struct Channel<T> {
     pub(super) capacity: usize,
     senders: AtomicUsize,
     receivers: AtomicUsize,
+    /// Whether it is one that [`never`](super::never) makes, which are all the same.
+    pub(super) is_never: bool,
 }
 
 impl<T> Channel<T> {
@@ -34,7 +36,13 @@ impl<T> Channel<T> {
             capacity,
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
+            is_never: false,
         }
+    }
+
+    /// For one receiver, and nobody else.
+    pub(super) fn never() -> Channel<T> {
+        Channel { is_never: true, ..Channel::new(0) }
     }
 
     /// For one receiver, and no sender but `clock`.

@@ -70,7 +70,7 @@ pub fn tick(period: Duration) -> Receiver<Instant> {
 
 /// Makes a channel that never gives a value and never disconnects.
 ///
-/// Use it in place of a receiver that is sometimes not there.
+/// Use it in place of a receiver that is sometimes not there. All of them are the [same channel](Receiver::same_channel).
 ///
 /// # Examples
 ///
@@ -81,5 +81,5 @@ pub fn tick(period: Duration) -> Receiver<Instant> {
 /// assert_eq!(never::<u32>().recv_timeout(Duration::from_millis(1)), Err(RecvTimeoutError::Timeout));
 /// ```
 pub fn never<T>() -> Receiver<T> {
-    Receiver::new(Arc::new(Channel::new(0)))
+    Receiver::new(Arc::new(Channel::never()))
 }

@@ -53,13 +53,18 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The reading end of its standard error, if that was piped.
     pub stderr: Option<ChildStderr>,
-    /// `None` while it is dropped.
-    inner: Option<std::process::Child>,
+    process: Process,
     /// Opened by the first wait.
     ending: OnceLock<EndWatch>,
     watches: Watches,
     /// Whether the exit status is known.
     waited_for: bool,
+}
+
+/// Apart from the pipes, so that those can be moved out: of what has a destructor nothing can.
+struct Process {
+    /// `None` while it is dropped.
+    inner: Option<std::process::Child>,
     kill_on_drop: bool,
 }
 
@@ -72,20 +77,19 @@ impl Child {
             stdin,
             stdout,
             stderr,
-            inner: Some(inner),
+            process: Process { inner: Some(inner), kill_on_drop },
             ending: OnceLock::new(),
             watches: Watches::new(),
             waited_for: false,
-            kill_on_drop,
         }
     }
 
     fn inner(&self) -> &std::process::Child {
-        self.inner.as_ref().expect("it is there until it is dropped")
+        self.process.inner.as_ref().expect("it is there until it is dropped")
     }
 
     fn inner_mut(&mut self) -> &mut std::process::Child {
-        self.inner.as_mut().expect("it is there until it is dropped")
+        self.process.inner.as_mut().expect("it is there until it is dropped")
     }
 
     /// Returns the number of the process.
@@ -396,7 +400,7 @@ impl From<std::process::Child> for Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for Process {
     fn drop(&mut self) {
         let Some(mut inner) = self.inner.take().filter(|_| self.kill_on_drop) else { return };
         if inner.kill().is_ok() && matches!(inner.try_wait(), Ok(None)) {

@@ -68,7 +68,43 @@
 #[macro_export]
 macro_rules! select {
     ($($arms:tt)*) => {
-        $crate::__select!(@parse [] $($arms)*)
+        $crate::__select!(@parse new [] $($arms)*)
+    };
+}
+
+/// Like [`select!`](crate::select!), but of several operations that can be done it does the first that is written.
+///
+/// An operation that can always be done keeps all after it from ever being done. If the macro has to wait, it does what can be done
+/// first. This is crossbeam-channel's `select_biased!`.
+///
+/// # Panics
+///
+/// As [`select!`](crate::select!).
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::channel::unbounded;
+/// use greenloop::select_biased;
+///
+/// let (urgent, urgently) = unbounded();
+/// let (ordinary, ordinarily) = unbounded();
+/// for number in 0..100 {
+///     ordinary.send(number).unwrap();
+///     urgent.send(number).unwrap();
+/// }
+/// for _ in 0..100 {
+///     select_biased! {
+///         recv(urgently) -> number => assert!(number.is_ok()),
+///         recv(ordinarily) -> _ => unreachable!("there is something urgent"),
+///     }
+/// }
+/// assert_eq!(ordinarily.len(), 100);
+/// ```
+#[macro_export]
+macro_rules! select_biased {
+    ($($arms:tt)*) => {
+        $crate::__select!(@parse new_biased [] $($arms)*)
     };
 }
 
@@ -77,21 +113,34 @@ macro_rules! select {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select {
-    (@parse [$($done:tt)*] $kind:ident $(($($arguments:tt)*))? $(-> $result:pat)? => $body:expr, $($rest:tt)*) => {
-        $crate::__select!(@parse [$($done)* ($kind ($($($arguments)*)?) ($($result)?) $body)] $($rest)*)
+    (@parse $new:ident [$($done:tt)*] $kind:ident $(($($arguments:tt)*))? $(-> $result:pat)? => $body:expr, $($rest:tt)*) => {
+        $crate::__select!(@parse $new [$($done)* ($kind ($($($arguments)*)?) ($($result)?) $body)] $($rest)*)
     };
-    (@parse [$($done:tt)*] $kind:ident $(($($arguments:tt)*))? $(-> $result:pat)? => $body:block $($rest:tt)*) => {
-        $crate::__select!(@parse [$($done)* ($kind ($($($arguments)*)?) ($($result)?) $body)] $($rest)*)
+    (@parse $new:ident [$($done:tt)*] $kind:ident $(($($arguments:tt)*))? $(-> $result:pat)? => $body:block $($rest:tt)*) => {
+        $crate::__select!(@parse $new [$($done)* ($kind ($($($arguments)*)?) ($($result)?) $body)] $($rest)*)
     };
-    (@parse [$($done:tt)*] $kind:ident $(($($arguments:tt)*))? $(-> $result:pat)? => $body:expr) => {
-        $crate::__select!(@parse [$($done)* ($kind ($($($arguments)*)?) ($($result)?) $body)])
+    (@parse $new:ident [$($done:tt)*] $kind:ident $(($($arguments:tt)*))? $(-> $result:pat)? => $body:expr) => {
+        $crate::__select!(@parse $new [$($done)* ($kind ($($($arguments)*)?) ($($result)?) $body)])
     };
-    (@parse [$($done:tt)*]) => {{
-        let mut select = $crate::select::Select::new();
+    (@parse $new:ident [$($done:tt)*]) => {{
+        let mut select = $crate::select::Select::$new();
         $crate::__select!(@add select [] [] $($done)*)
     }};
-    (@parse $done:tt $($rest:tt)*) => {
-        compile_error!(concat!("no arm of select!: `", stringify!($($rest)*), "`"))
+    (@parse $new:ident $done:tt $kind:ident $(($($arguments:tt)*))? $(-> $result:pat)? => $($rest:tt)*) => {
+        compile_error!(concat!(
+            "the body of `",
+            stringify!($kind),
+            $(stringify!(($($arguments)*)),)?
+            "` in select! is an expression, with a comma before the next arm"
+        ))
+    };
+    (@parse $new:ident $done:tt $kind:ident ($($arguments:tt)*) $($rest:tt)*) => {
+        compile_error!(concat!(
+            "after `", stringify!($kind), stringify!(($($arguments)*)), "` in select! comes `-> name => body`"
+        ))
+    };
+    (@parse $new:ident $done:tt $($rest:tt)*) => {
+        compile_error!(concat!("an arm of select! begins with recv, send, readable, writable or default: `", stringify!($($rest)*), "`"))
     };
 
     (@add $select:ident $added:tt [] (default ($($timeout:expr)? $(,)?) () $body:expr) $($rest:tt)*) => {
@@ -121,8 +170,14 @@ macro_rules! __select {
             }
         }
     };
-    (@add $select:ident [$($added:tt)*] $default:tt
-        ($kind:ident ($descriptor:expr $(,)?) ($result:pat) $body:expr) $($rest:tt)*) => {
+    (@add $select:ident $added:tt $default:tt (readable $arguments:tt ($result:pat) $body:expr) $($rest:tt)*) => {
+        $crate::__select!(@add_descriptor readable $select $added $default ($arguments ($result) $body) $($rest)*)
+    };
+    (@add $select:ident $added:tt $default:tt (writable $arguments:tt ($result:pat) $body:expr) $($rest:tt)*) => {
+        $crate::__select!(@add_descriptor writable $select $added $default ($arguments ($result) $body) $($rest)*)
+    };
+    (@add_descriptor $kind:ident $select:ident [$($added:tt)*] $default:tt
+        (($descriptor:expr $(,)?) ($result:pat) $body:expr) $($rest:tt)*) => {
         match $descriptor {
             ref descriptor => {
                 let index = $select.$kind(descriptor);
@@ -133,9 +188,49 @@ macro_rules! __select {
             }
         }
     };
-    (@add $select:ident $added:tt $default:tt $arm:tt $($rest:tt)*) => {
-        compile_error!(concat!("no arm of select!, or one too many: `", stringify!($arm), "`"))
+    (@add_descriptor $kind:ident $select:ident $added:tt $default:tt ($arguments:tt $($arm:tt)*) $($rest:tt)*) => {
+        compile_error!(concat!("`", stringify!($kind), stringify!($arguments), "` in select! takes one descriptor"))
     };
+
+    // What is wrong with an arm that none of those is.
+    (@add $select:ident $added:tt [$timeout:tt $former:expr] (default $($arm:tt)*) $($rest:tt)*) => {
+        compile_error!("there are two `default` arms in this select!")
+    };
+    (@add $select:ident $added:tt $default:tt (default $timeout:tt ($result:pat) $body:expr) $($rest:tt)*) => {
+        compile_error!("`default` in select! has no result: `=> body` comes after it, without `-> name`")
+    };
+    (@add $select:ident $added:tt $default:tt (default $($arm:tt)*) $($rest:tt)*) => {
+        compile_error!("`default` in select! takes one time limit, or nothing")
+    };
+    (@add $select:ident $added:tt $default:tt (recv $arguments:tt ($result:pat) $body:expr) $($rest:tt)*) => {
+        compile_error!(concat!("`recv", stringify!($arguments), "` in select! takes one receiver"))
+    };
+    (@add $select:ident $added:tt $default:tt (send $arguments:tt ($result:pat) $body:expr) $($rest:tt)*) => {
+        compile_error!(concat!("`send", stringify!($arguments), "` in select! takes a sender and a value"))
+    };
+    (@add $select:ident $added:tt $default:tt (recv $($arm:tt)*) $($rest:tt)*) => {
+        $crate::__select!(@nameless recv $($arm)*)
+    };
+    (@add $select:ident $added:tt $default:tt (send $($arm:tt)*) $($rest:tt)*) => {
+        $crate::__select!(@nameless send $($arm)*)
+    };
+    (@add $select:ident $added:tt $default:tt (readable $($arm:tt)*) $($rest:tt)*) => {
+        $crate::__select!(@nameless readable $($arm)*)
+    };
+    (@add $select:ident $added:tt $default:tt (writable $($arm:tt)*) $($rest:tt)*) => {
+        $crate::__select!(@nameless writable $($arm)*)
+    };
+    (@add $select:ident $added:tt $default:tt ($kind:ident $($arm:tt)*) $($rest:tt)*) => {
+        compile_error!(concat!(
+            "an arm of select! is recv, send, readable, writable or default, and not `", stringify!($kind), "`"
+        ))
+    };
+    (@nameless $kind:ident $arguments:tt $($arm:tt)*) => {
+        compile_error!(concat!(
+            "`-> name` is missing after `", stringify!($kind), stringify!($arguments), "` in select!; where the result does not matter it is `-> _`"
+        ))
+    };
+
     (@add $select:ident $added:tt []) => {
         match $select.select() {
             operation => $crate::__select!(@finish operation $added),

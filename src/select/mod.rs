@@ -4,6 +4,8 @@
 //!   macro.
 //! - [`Select`]: the same with a list that is made at run time.
 //!
+//! [`select_biased!`](crate::select_biased!) and [`Select::new_biased`] prefer what is written first.
+//!
 //! For code that is written as an event loop:
 //!
 //! - [`poll()`]: poll(2), which parks the calling green thread alone.
@@ -28,7 +30,8 @@
 //!
 //! # Which one is chosen
 //!
-//! If several operations can be done at once, one of them is chosen at random, each with the same probability. Otherwise the
+//! If several operations can be done at once, one of them is chosen at random, each with the same probability; where the choice is
+//! biased, it is the first. Otherwise the
 //! green thread waits for all of them, and the first that becomes possible is chosen. The others are not done: only the chosen
 //! operation receives or sends a value.
 //!

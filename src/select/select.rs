@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::channel::{Arm, Choice, Grant, Receiver, Sender};
+use crate::channel::{AnyArm, Choice, Grant, Receiver, Sender};
 use crate::error::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
@@ -50,6 +50,8 @@ use crate::sys::{descriptor, poll};
 pub struct Select<'a> {
     cases: Vec<Case<'a>>,
     next_index: usize,
+    /// Those that were added first are looked at first.
+    biased: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -60,8 +62,8 @@ struct Case<'a> {
 
 #[derive(Clone, Copy)]
 enum What<'a> {
-    Receive(&'a dyn Arm),
-    Send(&'a dyn Arm),
+    Receive(AnyArm<'a>),
+    Send(AnyArm<'a>),
     Descriptor(BorrowedFd<'a>, Interest),
 }
 
@@ -87,6 +89,25 @@ impl<'a> Select<'a> {
         Select::default()
     }
 
+    /// Makes an empty list of which the operation that was added first is chosen, if several can be done. It is what
+    /// [`select_biased!`](crate::select_biased!) is made of.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::channel::bounded;
+    /// use greenloop::select::Select;
+    ///
+    /// let (sender, receiver) = bounded(2);
+    /// sender.send(1).unwrap();
+    /// let mut select = Select::new_biased();
+    /// let (recv, _send) = (select.recv(&receiver), select.send(&sender));
+    /// assert!((0..100).all(|_| select.ready() == recv));
+    /// ```
+    pub fn new_biased() -> Select<'a> {
+        Select { biased: true, ..Select::default() }
+    }
+
     /// Adds a receive, and returns its index.
     ///
     /// The first operation has the index 0, and each further one the next number.
@@ -104,7 +125,7 @@ impl<'a> Select<'a> {
     /// assert_eq!(select.select().recv(&receiver), Ok(1));
     /// ```
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
-        self.add(What::Receive(receiver))
+        self.add(What::Receive(AnyArm::new(receiver)))
     }
 
     /// Adds a send, and returns its index.
@@ -126,7 +147,7 @@ impl<'a> Select<'a> {
     /// assert_eq!(receiver.recv(), Ok("value"));
     /// ```
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
-        self.add(What::Send(sender))
+        self.add(What::Send(AnyArm::new(sender)))
     }
 
     /// Adds a wait until a read from `fd` would not block, and returns its index.
@@ -198,9 +219,11 @@ impl<'a> Select<'a> {
     /// assert_eq!(select.ready(), send);
     /// # sender.send(1).unwrap();
     /// ```
+    #[track_caller]
     pub fn remove(&mut self, index: usize) {
         let place = self.cases.iter().position(|case| case.index == index);
-        self.cases.remove(place.expect("no operation with this index"));
+        let place = place.expect("there is no operation with this index in the `Select`");
+        self.cases.remove(place);
     }
 
     /// Chooses an operation that can be done now.
@@ -257,6 +280,7 @@ impl<'a> Select<'a> {
     /// let operation = select.select(); // waits for the green thread
     /// assert_eq!(operation.recv(&receiver), Ok("hello"));
     /// ```
+    #[track_caller]
     pub fn select(&mut self) -> SelectedOperation<'a> {
         self.assert_any();
         let found = self.choose(Case::attempt, Case::accept, None);
@@ -374,6 +398,7 @@ impl<'a> Select<'a> {
     /// assert_eq!(select.ready(), index);
     /// assert_eq!(receiver.try_recv(), Ok(1));
     /// ```
+    #[track_caller]
     pub fn ready(&mut self) -> usize {
         self.assert_any();
         let found = self.choose(Case::find_ready, Case::decline, None);
@@ -443,15 +468,18 @@ impl<'a> Select<'a> {
         found.map(|(case, _)| case.index).ok_or(ReadyTimeoutError)
     }
 
+    #[track_caller]
     fn assert_any(&self) {
         assert!(!self.cases.is_empty(), "no operations have been added to `Select`");
     }
 
-    /// Asks each case, in random order, until one can be chosen.
+    /// Asks each case, in random order unless it is biased, until one can be chosen.
     fn look(&mut self, attempt: Attempt<'a>) -> Option<(Case<'a>, Chosen)> {
         for place in 0..self.cases.len() {
-            let other = place + random_below(self.cases.len() - place);
-            self.cases.swap(place, other);
+            if !self.biased {
+                let other = place + random_below(self.cases.len() - place);
+                self.cases.swap(place, other);
+            }
             let case = self.cases[place];
             if let Some(chosen) = attempt(&case) {
                 return Some((case, chosen));
@@ -580,7 +608,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn arm(&self) -> Option<&'a dyn Arm> {
+    fn arm(&self) -> Option<AnyArm<'a>> {
         match self.what {
             What::Receive(arm) | What::Send(arm) => Some(arm),
             What::Descriptor(..) => None,
@@ -600,7 +628,7 @@ struct Lines<'s, 'a> {
 }
 
 enum Place<'a> {
-    Line(&'a dyn Arm, Ticket),
+    Line(AnyArm<'a>, Ticket),
     Watch(Watch),
 }
 
@@ -751,8 +779,9 @@ impl<'a> SelectedOperation<'a> {
     /// assert_eq!(select.select().recv(&receiver), Ok(1));
     /// assert_eq!(select.select().recv(&receiver), Err(RecvError));
     /// ```
+    #[track_caller]
     pub fn recv<T>(mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
-        let selected = matches!(self.case.what, What::Receive(arm) if std::ptr::addr_eq(arm, receiver));
+        let selected = matches!(self.case.what, What::Receive(arm) if arm.is(receiver));
         assert!(selected, "passed a receiver that wasn't selected");
         match self.chosen.take() {
             Some(Chosen::Granted(grant)) => receiver.take_granted(grant),
@@ -784,8 +813,9 @@ impl<'a> SelectedOperation<'a> {
     /// drop(select.select()); // not sent
     /// assert!(receiver.is_empty());
     /// ```
+    #[track_caller]
     pub fn send<T>(mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
-        let selected = matches!(self.case.what, What::Send(arm) if std::ptr::addr_eq(arm, sender));
+        let selected = matches!(self.case.what, What::Send(arm) if arm.is(sender));
         assert!(selected, "passed a sender that wasn't selected");
         match self.chosen.take() {
             Some(Chosen::Granted(grant)) => sender.send_granted(grant, value),
@@ -823,6 +853,7 @@ impl<'a> SelectedOperation<'a> {
     /// assert_eq!(&word, b"ping");
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[track_caller]
     pub fn readiness(mut self) -> io::Result<()> {
         match self.chosen.take() {
             Some(Chosen::Descriptor(result)) => result,

@@ -6,6 +6,7 @@
 //! - [`Condvar`]: waits until something has changed, and releases a mutex meanwhile.
 //! - [`Semaphore`], [`BoundedSemaphore`]: a number of permits. gevent's, with a guard for each permit.
 //! - [`Barrier`]: lets a number of green threads wait for one another.
+//! - [`WaitGroup`]: waits until all that hold a clone of it have ended. crossbeam's.
 //! - [`Once`], [`OnceLock`], [`LazyLock`]: something that is done once, by the first that asks, even if it has to wait.
 //!
 //! They work between green threads of one hub, between hubs on several OS threads, and with plain OS threads, which get a hub of
@@ -57,6 +58,7 @@ mod raw_mutex;
 mod reentrant_lock;
 mod rwlock;
 mod semaphore;
+mod wait_group;
 
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use bounded_semaphore::BoundedSemaphore;
@@ -68,6 +70,7 @@ pub use once_lock::OnceLock;
 pub use reentrant_lock::{ReentrantLock, ReentrantLockGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Semaphore, SemaphorePermit};
+pub use wait_group::WaitGroup;
 
 #[doc(no_inline)]
 pub use crate::error::TimedOut;

@@ -20,6 +20,29 @@ use crate::sys::clock::Time;
 /// through the inner ones. A limit of `Duration::MAX` never ends. A limit of zero ends the first wait that has to look at the
 /// clock.
 ///
+/// # What the limit does not end
+///
+/// - **Code that catches it.** The limit unwinds, so a [`catch_unwind`](std::panic::catch_unwind) inside of `function` catches it, as
+///   web frameworks, thread pools and test harnesses do. Then `function` goes on without a limit, and its value is returned as if it had
+///   come in time. Let a payload pass that is an [`Elapsed`], with [`resume_unwind`](std::panic::resume_unwind).
+/// - **What `function` has spawned.** A green thread goes on, detached, though the `join` that waited for it ended. In a
+///   [`scope`](crate::scope()) it ends with the limit:
+///
+/// ```
+/// use greenloop::hub::Hub;
+/// use greenloop::{scope, sleep, spawn, with_timeout};
+/// use std::time::Duration;
+///
+/// let (limit, long) = (Duration::from_millis(1), Duration::from_secs(60));
+/// let scoped = with_timeout(limit, || scope(|scope| scope.spawn(|| sleep(long)).join()));
+/// assert!(scoped.is_err());
+/// assert_eq!(Hub::current().alive(), 0);
+///
+/// let detached = with_timeout(limit, || spawn(move || sleep(long)).join());
+/// assert!(detached.is_err());
+/// assert_eq!(Hub::current().alive(), 1); // it sleeps on
+/// ```
+///
 /// # Errors
 ///
 /// Returns [`Elapsed`] if this limit, and not another one, ended `function`.
@@ -58,7 +81,8 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
 /// `Timeout`.
 ///
 /// After the limit, the green thread that started the timeout unwinds at its next wait. The payload is an [`Elapsed`], which
-/// [`owns`](Timeout::owns) recognises. To end the timeout, cancel or drop it. A leaked timeout is harmless: it ends with its
+/// [`owns`](Timeout::owns) recognises. A `catch_unwind` on the way catches it, and what was spawned meanwhile goes on: see
+/// [`with_timeout`](with_timeout#what-the-limit-does-not-end). To end the timeout, cancel or drop it. A leaked timeout is harmless: it ends with its
 /// green thread.
 ///
 /// # Examples

@@ -86,3 +86,11 @@ fn a_time_is_told_to_whatever_thread_waits_for_it() {
     let other = thread::spawn(move || alarm.recv().is_ok());
     assert!(other.join().unwrap());
 }
+
+#[test]
+fn all_that_never_give_a_value_are_the_same_channel() {
+    let silent = never::<u32>();
+    assert!(silent.same_channel(&never()) && silent.same_channel(&silent.clone()));
+    assert!(!silent.same_channel(&greenloop::channel::bounded(0).1));
+    assert!(!after(Duration::MAX).same_channel(&never()));
+}

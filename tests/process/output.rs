@@ -118,3 +118,24 @@ fn a_reader_in_a_green_thread_lets_others_run() {
         assert_eq!(reader.join().unwrap().unwrap(), "line\nline\nline\n");
     });
 }
+
+/// As of std's child: the pipes go where the code is that uses them, and the rest is dropped or kept.
+#[test]
+fn the_pipes_are_moved_out_of_a_child() {
+    within(LIMIT, || {
+        let piped = || {
+            let mut command = shell("cat");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
+        };
+        let child = piped();
+        let (mut stdin, mut stdout) = (child.stdin.unwrap(), child.stdout.unwrap());
+        stdin.write_all(b"hello").unwrap();
+        drop(stdin);
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        let greenloop::process::Child { stdin, stdout, .. } = piped();
+        drop(stdin);
+        assert_eq!(stdout.unwrap().read(&mut [0]).unwrap(), 0);
+    });
+}

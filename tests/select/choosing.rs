@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use greenloop::channel::{RecvError, SendError, after, at, bounded, never, tick, unbounded};
 use greenloop::select::Select;
-use greenloop::{select, spawn, yield_now};
+use greenloop::{select, select_biased, spawn, yield_now};
 
 use super::support::within;
 use super::{LIMIT, LONG, SHORT};
@@ -326,4 +326,75 @@ fn plain_threads_choose_too() {
     sender.send(0).unwrap();
     drop(quit);
     assert_eq!(summing.join().unwrap(), 5050);
+}
+
+#[test]
+fn a_biased_choice_takes_the_first_that_can_be_done() {
+    within(LIMIT, || {
+        let (sender, receiver) = unbounded();
+        let (room, _kept) = bounded(100);
+        for number in 0..100 {
+            sender.send(number).unwrap();
+        }
+        for number in 0..100 {
+            let got = select_biased! {
+                recv(never::<u32>()) -> _ => unreachable!("nothing comes"),
+                recv(receiver) -> value => value.ok(),
+                send(room, 1) -> _ => None,
+                default => None,
+            };
+            assert_eq!(got, Some(number));
+        }
+        assert!(room.is_empty());
+        // Who waits gets what comes first.
+        let waits = spawn({
+            let (receiver, silent) = (receiver.clone(), never::<u32>());
+            move || select_biased! { recv(silent) -> _ => None, recv(receiver) -> value => value.ok() }
+        });
+        yield_now();
+        sender.send(7).unwrap();
+        assert_eq!(waits.join().unwrap(), Some(7));
+        // One after another is taken out of the list, and the order stays.
+        let receivers: Vec<_> = (0..5)
+            .map(|number| {
+                let (sender, receiver) = unbounded();
+                sender.send(number).unwrap();
+                receiver
+            })
+            .collect();
+        let mut select = Select::new_biased();
+        let added: Vec<_> = receivers.iter().map(|receiver| select.recv(receiver)).collect();
+        for index in added {
+            assert_eq!(select.try_ready(), Ok(index));
+            select.remove(index);
+        }
+    });
+}
+
+#[test]
+fn a_list_of_operations_may_go_to_another_os_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    within(LIMIT, || {
+        let (sender, receiver) = unbounded();
+        let (silent, full) = (never::<u32>(), bounded(0).0);
+        thread::scope(|scope| {
+            let mut select = Select::new();
+            select.recv(&silent);
+            let index = select.recv(&receiver);
+            select.send::<u32>(&full);
+            is_send(&select);
+            let chooses = scope.spawn(move || {
+                let operation = loop {
+                    let operation = select.select();
+                    if operation.index() == index {
+                        break operation;
+                    }
+                };
+                operation.index()
+            });
+            sender.send(1).unwrap();
+            assert_eq!(chooses.join().unwrap(), index);
+        });
+        assert_eq!(receiver.try_recv(), Ok(1), "the choice was given back");
+    });
 }

@@ -17,6 +17,7 @@ mod rwlock;
 mod semaphore;
 /// What is `Send`, `Sync` and unwind-safe.
 mod traits;
+mod wait_group;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::sync::LockResult;
 
 use greenloop::sync::{
     Barrier, BoundedSemaphore, Condvar, LazyLock, Mutex, MutexGuard, Once, OnceLock, ReentrantLock, RwLock,
-    RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit, WaitTimeoutResult,
+    RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit, WaitGroup, WaitTimeoutResult,
 };
 
 fn shared<T: Send + Sync + ?Sized>() {}
@@ -28,6 +28,7 @@ fn primitives_are_shared_between_threads() {
     synced::<RwLockWriteGuard<'_, u32>>();
     shared::<ReentrantLock<Cell<u32>>>();
     shared::<Barrier>();
+    shared::<WaitGroup>();
     shared::<Once>();
     shared::<OnceLock<u32>>();
     sent::<OnceLock<Cell<u32>>>();
@@ -46,6 +47,7 @@ fn primitives_may_be_seen_after_unwinding() {
     unwound::<RwLock<Cell<u32>>>();
     unwound::<ReentrantLock<u32>>();
     unwound::<Barrier>();
+    unwound::<WaitGroup>();
     unwound::<Once>();
     unwound::<OnceLock<u32>>();
     unwound::<LazyLock<u32>>();
