@@ -428,7 +428,10 @@ impl JoinError {
     /// ```
     #[track_caller]
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
-        self.try_into_panic().unwrap_or_else(|error| panic!("there is no payload of a panic: {error}"))
+        match self.try_into_panic() {
+            Ok(payload) => payload,
+            Err(error) => panic!("there is no payload of a panic: {error}"),
+        }
     }
 
     /// Returns the payload of the panic, if there was one.

@@ -69,6 +69,7 @@ pub(crate) fn assert_may_wait() {
 }
 
 /// The same for a switch. One in an OS thread that ends is an error, which is found later.
+#[track_caller]
 pub(crate) fn assert_may_switch() {
     if in_callback() && !is_ending() {
         refuse(RULE.get());
@@ -93,6 +94,7 @@ pub(super) fn let_nothing_wait() {
 }
 
 #[cold]
+#[track_caller]
 fn refuse(rule: &'static str) -> ! {
     panic::panic_any(if is_ending() { ENDING } else { rule })
 }

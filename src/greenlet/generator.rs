@@ -111,6 +111,7 @@ impl<S: 'static, Y: 'static> Yielder<S, Y> {
     /// assert_eq!(echo.send("two").as_deref(), Some("then two"));
     /// assert_eq!(echo.send("three"), None);
     /// ```
+    #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
         assert_may_switch();
         let meeting = &*self.meeting;
@@ -203,6 +204,7 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     /// });
     /// assert_eq!([doubler.send(2), doubler.send(5), doubler.send(0)], [Some(4), Some(10), None]);
     /// ```
+    #[track_caller]
     pub fn send(&mut self, value: S) -> Option<Y> {
         assert_may_switch();
         let meeting = &*self.meeting;
@@ -228,6 +230,7 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     }
 
     /// Waits for the body to yield or to end, as its parent. Who pulls may be another one each time.
+    #[track_caller]
     fn wait(&self, switch: impl FnOnce(&Greenlet<Turn>) -> Result<Turn, SwitchError>) {
         // The handle of who pulls is gone before the switch.
         self.greenlet
@@ -306,6 +309,7 @@ impl<S: 'static, Y: 'static> Drop for Generator<S, Y> {
 impl<Y: 'static> Iterator for Generator<(), Y> {
     type Item = Y;
 
+    #[track_caller]
     fn next(&mut self) -> Option<Y> {
         self.send(())
     }

@@ -80,6 +80,7 @@ impl AnyGreenlet {
     /// assert!(matches!(any.switch("text"), Err(SwitchError::WrongType(_))));
     /// assert_eq!(any.switch(1_u32).unwrap(), 2);
     /// ```
+    #[track_caller]
     pub fn switch<T: 'static>(&self, value: T) -> Result<T, SwitchError> {
         self.send(Parcel::Value(value))
     }
@@ -101,6 +102,7 @@ impl AnyGreenlet {
     /// assert!(matches!(any.throw::<u32>(Box::new(GreenletExit)), Err(SwitchError::Exit(_))));
     /// assert!(any.is_dead());
     /// ```
+    #[track_caller]
     pub fn throw<T: 'static>(&self, payload: Box<dyn Any + Send>) -> Result<T, SwitchError> {
         assert_may_switch();
         if self.record.life.get() == Life::New {
@@ -121,6 +123,7 @@ impl AnyGreenlet {
     ///
     /// Inlined up to the public call: the processor mispredicts each return after a switch.
     #[inline(always)]
+    #[track_caller]
     pub(super) fn send<T: 'static>(&self, parcel: Parcel<T>) -> Result<T, SwitchError> {
         let Some(thread) = try_thread() else { return Err(SwitchError::Ending) };
         let current = thread.current();
@@ -141,6 +144,7 @@ impl AnyGreenlet {
 
     /// [`send`](AnyGreenlet::send) in a callback, by who has not had an interrupt yet, or by one without a handle.
     #[cold]
+    #[track_caller]
     fn send_disturbed<T: 'static>(&self, parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError> {
         assert_may_switch();
         let current = thread.current();
@@ -422,6 +426,7 @@ pub(super) struct Discarded;
 
 /// A switch that cannot return a value: an exit goes on as one, anything else is a panic.
 #[cold]
+#[track_caller]
 pub(super) fn raise(error: SwitchError) -> ! {
     match error {
         SwitchError::Exit(exit) => panic::resume_unwind(Box::new(exit)),

@@ -163,6 +163,7 @@ impl<T: 'static> Greenlet<T> {
     /// assert_eq!(greenlet.switch(3).unwrap(), 3); // dead: the value comes back
     /// ```
     #[inline]
+    #[track_caller]
     pub fn switch(&self, value: T) -> Result<T, SwitchError> {
         self.any.send(Parcel::Value(value))
     }
@@ -191,6 +192,7 @@ impl<T: 'static> Greenlet<T> {
     /// assert!(matches!(ended, Err(SwitchError::Exit(_))));
     /// assert!(greenlet.is_dead());
     /// ```
+    #[track_caller]
     pub fn throw(&self, payload: Box<dyn Any + Send>) -> Result<T, SwitchError> {
         self.any.throw(payload)
     }

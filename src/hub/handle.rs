@@ -83,6 +83,7 @@ impl Hub {
     /// Hub::current().join();
     /// assert!(task.is_finished());
     /// ```
+    #[track_caller]
     pub fn join(&self) {
         self.join_until(None);
     }
@@ -102,10 +103,12 @@ impl Hub {
     /// sleeper.kill();
     /// assert!(Hub::current().join_timeout(Duration::from_secs(60)));
     /// ```
+    #[track_caller]
     pub fn join_timeout(&self, limit: Duration) -> bool {
         self.join_until(Some(Time::after(limit)))
     }
 
+    #[track_caller]
     fn join_until(&self, deadline: Option<Time>) -> bool {
         let hub = self.state().expect("the OS thread of this hub ends");
         assert!(hub.thread.current() == hub.main(), "only the main greenlet can join its hub");

@@ -30,6 +30,7 @@ pub struct ScopedPool<'scope, 'env: 'scope> {
 /// assert_eq!(lengths.into_iter().flatten().sum::<usize>(), 15);
 /// ```
 #[doc(alias = "TaskGroup")]
+#[track_caller]
 pub fn scope<'env, F, R>(size: usize, body: F) -> R
 where
     F: for<'scope> FnOnce(ScopedPool<'scope, 'env>) -> R,

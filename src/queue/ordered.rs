@@ -106,8 +106,9 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// assert!(queue.is_full());
     /// ```
     #[doc(alias = "maxsize")]
+    #[track_caller]
     pub const fn bounded(capacity: usize) -> Ordered<T, O> {
-        assert!(capacity > 0, "a queue without room");
+        assert!(capacity > 0, "the capacity of a queue must not be 0");
         let state = Contents {
             items: O::Items::EMPTY,
             getters: Line::new(),
@@ -618,6 +619,7 @@ impl<T, O: Order<T>> Ordered<T, O> {
     /// queue.task_done();
     /// assert_eq!(queue.unfinished(), 0);
     /// ```
+    #[track_caller]
     pub fn task_done(&self) {
         let mut state = self.lock();
         state.unfinished = state.unfinished.checked_sub(1).expect("more tasks done than items put");

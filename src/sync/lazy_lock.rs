@@ -73,6 +73,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     /// assert_eq!(LazyLock::force(&lazy), &92);
     /// ```
     #[inline]
+    #[track_caller]
     pub fn force(this: &LazyLock<T, F>) -> &T {
         match this.value.get() {
             Some(value) => value,
@@ -95,19 +96,23 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     /// *LazyLock::force_mut(&mut lazy) += 1;
     /// assert_eq!(*lazy, 93);
     /// ```
+    #[track_caller]
     pub fn force_mut(this: &mut LazyLock<T, F>) -> &mut T {
         LazyLock::force(this);
         this.value.get_mut().expect("set by who completed it")
     }
 
     #[cold]
+    #[track_caller]
     fn make(&self) -> &T {
         self.once.call_once_force(|_| {
             let make = self.make.lock().take();
-            let make = make.expect("LazyLock instance has previously been poisoned");
-            let _always_new = self.value.set(make());
+            if let Some(make) = make {
+                let _always_new = self.value.set(make());
+            }
         });
-        self.value.get().expect("set by who completed it")
+        // None: whoever took the closure has unwound.
+        self.value.get().expect("LazyLock instance has previously been poisoned")
     }
 }
 
@@ -147,6 +152,7 @@ impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
     type Target = T;
 
     #[inline]
+    #[track_caller]
     fn deref(&self) -> &T {
         LazyLock::force(self)
     }

@@ -246,6 +246,7 @@ impl Semaphore {
     /// ```
     #[doc(alias = "add_permits")]
     #[inline]
+    #[track_caller]
     pub fn release(&self, permits: usize) {
         let mut state = self.state.lock();
         let sum = state.permits.checked_add(permits).filter(|&sum| sum <= state.bound);

@@ -44,6 +44,7 @@ impl Interval {
     /// let interval = greenloop::Interval::new(Duration::from_secs(1));
     /// assert_eq!(interval.period(), Duration::from_secs(1));
     /// ```
+    #[track_caller]
     pub fn new(period: Duration) -> Interval {
         assert!(!period.is_zero(), "the period of an interval must not be zero");
         Interval { period, next: Instant::now() + period }

@@ -326,8 +326,10 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// assert_eq!(NAMES.with_borrow(|names| names.len()), 2);
     /// ```
+    #[track_caller]
     pub fn with_borrow<R>(&'static self, function: impl FnOnce(&T) -> R) -> R {
-        self.with(|cell| function(&cell.borrow()))
+        let value = self.with(|cell| Some(function(&*cell.try_borrow().ok()?)));
+        value.expect("the value is mutably borrowed")
     }
 
     /// Calls `function` with a mutable reference to the value.
@@ -348,8 +350,10 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     /// LOG.with_borrow_mut(|log| log.push("begun"));
     /// assert_eq!(LOG.with_borrow(Vec::len), 1);
     /// ```
+    #[track_caller]
     pub fn with_borrow_mut<R>(&'static self, function: impl FnOnce(&mut T) -> R) -> R {
-        self.with(|cell| function(&mut cell.borrow_mut()))
+        let value = self.with(|cell| Some(function(&mut *cell.try_borrow_mut().ok()?)));
+        value.expect("the value is borrowed")
     }
 
     /// Sets the value.
@@ -370,6 +374,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     /// USER.set("ada".to_owned());
     /// assert_eq!(USER.with_borrow(String::clone), "ada");
     /// ```
+    #[track_caller]
     pub fn set(&'static self, value: T) {
         self.replace(value);
     }
@@ -391,11 +396,12 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// assert_eq!([TEXT.take(), TEXT.take()], ["once", ""]);
     /// ```
+    #[track_caller]
     pub fn take(&'static self) -> T
     where
         T: Default,
     {
-        self.with(RefCell::take)
+        self.with_borrow_mut(std::mem::take)
     }
 
     /// Sets the value, and returns the former one.
@@ -415,8 +421,9 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// assert_eq!([STATE.replace("old"), STATE.replace("gone")], ["new", "old"]);
     /// ```
+    #[track_caller]
     pub fn replace(&'static self, value: T) -> T {
-        self.with(|cell| cell.replace(value))
+        self.with_borrow_mut(|place| std::mem::replace(place, value))
     }
 }
 

@@ -77,6 +77,7 @@ pub struct ScopedJoinHandle<'scope, T> {
 /// numbers.push(sum);
 /// assert_eq!(numbers, [1, 2, 3, 6]);
 /// ```
+#[track_caller]
 pub fn scope<'env, F, R>(body: F) -> R
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,

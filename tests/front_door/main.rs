@@ -2,6 +2,7 @@
 
 mod errors;
 mod identity;
+mod misuse;
 mod unwinding;
 
 #[path = "../support/mod.rs"]

@@ -43,7 +43,7 @@ fn queues_are_shown_without_their_items() {
 }
 
 #[test]
-#[should_panic(expected = "a queue without room")]
+#[should_panic(expected = "the capacity of a queue must not be 0")]
 fn a_queue_has_room() {
     drop(Queue::<u32>::bounded(0));
 }
