@@ -15,8 +15,8 @@ use super::arrival::{Disturbance, Pending};
 use super::identity::Identity;
 use super::local::Local;
 #[cfg(thread_sanitizer)]
-use super::shadow::Swap;
-use super::stack::{Extent, SizeClass, Stack};
+pub(super) use super::shadow::Swap;
+use super::stack::{Extent, SizeClass};
 use crate::sys::memory;
 use crate::sys::section::Section;
 
@@ -35,7 +35,7 @@ pub(crate) type FiberRef = Local<Fiber>;
 pub(crate) type Entry = fn(FiberRef) -> Option<FiberRef>;
 
 #[cfg(not(thread_sanitizer))]
-pub(super) type Swap = corosensei::Coroutine<(), (), (), Stack>;
+pub(super) type Swap = corosensei::Coroutine<(), (), (), super::stack::Stack>;
 
 /// Where a fiber stands between the hub and its own stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
