@@ -39,6 +39,12 @@ fn taste(random: &mut Random) -> Vec<usize> {
     // Without others there is nothing to see.
     weights[Verb::Spawn as usize] = weights[Verb::Spawn as usize].max(8);
     weights[Verb::Yield as usize] = weights[Verb::Yield as usize].max(4);
+    // A generator without a greenlet to switch to is an iterator, and one that is not pulled is nothing.
+    if weights[Verb::Generator as usize] > 0 {
+        for verb in [Verb::Greenlet, Verb::Next] {
+            weights[verb as usize] = weights[verb as usize].max(8);
+        }
+    }
     weights
 }
 
@@ -86,8 +92,13 @@ impl Generator {
         if place.has_children && self.random.below(2) == 0 {
             return Verb::Child.form();
         }
-        if place.in_generator && self.random.below(3) == 0 {
-            return Verb::Give.form();
+        if place.in_generator {
+            // What it yields, and switches by hand in its middle, without which the next pull finds nothing strange.
+            match self.random.below(6) {
+                0 | 1 => return Verb::Give.form(),
+                2 => return Verb::Switch.form(),
+                _ => {}
+            }
         }
         let mut rest = self.random.below(self.weights.iter().sum());
         let index = self.weights.iter().position(|weight| {
