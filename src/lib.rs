@@ -44,8 +44,9 @@
 //! that are not `Send`, and the green threads of one OS thread can share an `Rc<RefCell<T>>`. They share thread-local variables too,
 //! which is not always what you want: see [below](#what-can-go-wrong).
 //!
-//! To use several processors, start several OS threads. Each has a hub of its own; locks, channels and queues work between them. Or
-//! give work that only computes to a [`ThreadPool`](threadpool::ThreadPool).
+//! To use several processors, start several OS threads. Each has a hub of its own; locks, channels and queues work between them, and
+//! [servers](server#several-processors) can share a listener. Or give work that only computes to a
+//! [`ThreadPool`](threadpool::ThreadPool).
 //!
 //! This is Python's gevent for Rust. Names are gevent's where gevent has the thing ([`spawn`], [`joinall`], [`killall`], [`iwait`]) and
 //! std's where std has it ([`JoinHandle`], [`Builder`], [`scope`]).

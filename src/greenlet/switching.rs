@@ -61,13 +61,15 @@ pub(super) fn deliver_result<T: 'static>(
 }
 
 impl AnyGreenlet {
-    /// Switches to the greenlet with `value`, and waits until some greenlet switches back. See [`Greenlet::switch`].
+    /// Switches to the greenlet with `value`, and waits until some greenlet switches back. See
+    /// [`Greenlet::switch`](crate::greenlet::Greenlet::switch).
     ///
     /// The value that comes back has the type of the one that was sent.
     ///
     /// # Errors
     ///
-    /// As [`Greenlet::switch`]: [`SwitchError::WrongType`] if the greenlet waits for a value of another type.
+    /// As [`Greenlet::switch`](crate::greenlet::Greenlet::switch): [`SwitchError::WrongType`] if the greenlet waits for a value of another
+    /// type.
     ///
     /// # Examples
     ///
@@ -85,11 +87,11 @@ impl AnyGreenlet {
         self.send(Parcel::Value(value))
     }
 
-    /// Raises `payload` in the greenlet. See [`Greenlet::throw`].
+    /// Raises `payload` in the greenlet. See [`Greenlet::throw`](crate::greenlet::Greenlet::throw).
     ///
     /// # Errors
     ///
-    /// As [`Greenlet::throw`].
+    /// As [`Greenlet::throw`](crate::greenlet::Greenlet::throw).
     ///
     /// # Examples
     ///

@@ -24,6 +24,41 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! # Several processors
+//!
+//! A server belongs to one OS thread. To use several processors, start several OS threads, each with a server of its own, and give all
+//! of them the same listener. Each connection goes to one of them.
+//!
+//! ```
+//! use greenloop::net::{TcpListener, TcpStream};
+//! use greenloop::{channel, server::StreamServer};
+//! use std::{io, io::Write, sync::Arc, thread, time::Duration};
+//!
+//! let listener = Arc::new(TcpListener::bind("127.0.0.1:0")?);
+//! let address = listener.local_addr()?;
+//! let (sender, stoppers) = channel::unbounded();
+//! let threads = [(); 2].map(|()| {
+//!     let (listener, sender) = (Arc::clone(&listener), sender.clone());
+//!     thread::spawn(move || -> io::Result<()> {
+//!         let server = StreamServer::new(listener).handle(|mut stream, _peer| stream.write_all(b"hello"));
+//!         server.start()?;
+//!         let stopper = server.stopper();
+//!         sender.send(stopper.clone()).unwrap();
+//!         stopper.wait();
+//!         Ok(())
+//!     })
+//! });
+//!
+//! for stopper in [stoppers.recv().unwrap(), stoppers.recv().unwrap()] {
+//!     assert_eq!(io::read_to_string(TcpStream::connect(address)?)?, "hello");
+//!     stopper.stop(Duration::from_secs(1));
+//! }
+//! for thread in threads {
+//!     thread.join().unwrap()?;
+//! }
+//! # Ok::<(), io::Error>(())
+//! ```
+//!
 //! # Overload
 //!
 //! With a [`limit`](StreamServer::limit), no connection is accepted while that many handlers run. New connections wait in the
