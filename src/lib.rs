@@ -58,7 +58,7 @@
 //! | the root | green threads: [`spawn`], [`JoinHandle`] (`join`, `kill`, `link`), [`joinall`], [`wait`], [`scope`], [`sleep`], [`Interval`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
 //! | [`greenlet`] | explicit coroutines, by the rules of Python's greenlet: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator), [`settrace`](greenlet::settrace) |
 //! | [`hub`] | settings of the run loop, its end, deadlock reports, the hook for panics that no one can receive |
-//! | [`sync`] | [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Barrier`](sync::Barrier), [`Once`](sync::Once) and others of std's; [`Semaphore`](sync::Semaphore) |
+//! | [`sync`] | [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Barrier`](sync::Barrier), [`Once`](sync::Once) and others of std's; [`Semaphore`](sync::Semaphore), [`WaitGroup`](sync::WaitGroup) |
 //! | [`event`] | [`Event`](event::Event), [`AsyncResult`](event::AsyncResult) |
 //! | [`channel`] | channels with a limit, without one, and rendezvous |
 //! | [`queue`] | [`Queue`](queue::Queue), [`LifoQueue`](queue::LifoQueue), [`PriorityQueue`](queue::PriorityQueue), [`JoinableQueue`](queue::JoinableQueue) |
@@ -81,6 +81,7 @@
 //! | you want | use |
 //! |---|---|
 //! | the value of a green thread | [`JoinHandle::join`]; of the first of several, [`wait_any`]; of all, [`joinall`] or [`try_joinall`] |
+//! | to wait until any number of others are done, of which you have no handles | a [`WaitGroup`](sync::WaitGroup) |
 //! | to hand over values one by one, and to learn when the other side is gone | a [`channel`] |
 //! | the same, in an order of yours, with `peek`, or with a count of what is done | a [`Queue`](queue::Queue), [`PriorityQueue`](queue::PriorityQueue) or [`LifoQueue`](queue::LifoQueue) |
 //! | one value, once, for all that wait for it | an [`AsyncResult`](event::AsyncResult) |
