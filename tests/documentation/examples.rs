@@ -13,7 +13,7 @@ fn every_function_has_an_example_that_asserts() {
 }
 
 fn is_function(item: &Item) -> bool {
-    matches!(&*item.keyword, "fn" | "macro_rules!")
+    matches!(item.keyword, "fn" | "macro_rules!")
 }
 
 /// Returns `true` if a code block of the item asserts something: by a macro such as `assert!`; in a function that a macro makes, by a

@@ -12,7 +12,7 @@ pub(crate) struct Item {
     pub(crate) file: String,
     pub(crate) line: usize,
     /// `fn`, `struct`, `macro_rules!`, …, or `variant`.
-    pub(crate) keyword: String,
+    pub(crate) keyword: &'static str,
     /// The type of a method, the trait, or the macro that makes it.
     pub(crate) owner: Option<String>,
     pub(crate) name: String,
@@ -61,32 +61,64 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A block that items are in, by the indentation of its first line.
-struct Block {
+/// What stands before an item.
+#[derive(Default)]
+struct Preface {
+    documentation: Vec<String>,
+    aliases: Vec<String>,
+    hidden: bool,
+    exported: bool,
+}
+
+impl Preface {
+    fn attribute(&mut self, attribute: String) {
+        if attribute == "#[doc(hidden)]" {
+            self.hidden = true;
+        } else if attribute == "#[macro_export]" {
+            self.exported = true;
+        } else if let Some(names) = attribute.strip_prefix("#[doc(alias") {
+            self.aliases.extend(names.split('"').skip(1).step_by(2).map(str::to_owned));
+        } else if attribute.starts_with("#[doc = ") || attribute.starts_with("$(#[") {
+            self.documentation.push(attribute);
+        }
+    }
+}
+
+/// The first line of an item, or of a block that items are in.
+struct Head {
     indentation: usize,
-    owner: String,
-    /// Whether what is in it is public without saying so.
+    /// `impl` and `impl for` name no item.
+    keyword: &'static str,
+    /// Of an implementation, its type.
+    name: String,
     public: bool,
-    keyword: String,
+}
+
+impl Head {
+    /// What its items' paths begin with.
+    fn owner(&self) -> Option<String> {
+        match self.keyword {
+            "mod" => None,
+            "macro_rules!" => Some(format!("{}!", self.name)),
+            _ => Some(self.name.clone()),
+        }
+    }
 }
 
 /// The public items in one file.
 pub(crate) fn items(file: &str, text: &str) -> Vec<Item> {
     let mut items = Vec::new();
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut documentation = Vec::new();
-    let mut aliases = Vec::new();
-    let mut hidden = false;
-    let mut exported = false;
+    let mut blocks: Vec<Head> = Vec::new();
+    let mut preface = Preface::default();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         let trimmed = line.trim_start();
         let indentation = line.len() - trimmed.len();
-        if trimmed.is_empty() || (trimmed.starts_with("//") && !trimmed.starts_with("///")) {
+        if let Some(text) = trimmed.strip_prefix("///") {
+            preface.documentation.push(text.strip_prefix(' ').unwrap_or(text).to_owned());
             continue;
         }
-        if let Some(text) = trimmed.strip_prefix("///") {
-            documentation.push(text.strip_prefix(' ').unwrap_or(text).to_owned());
+        if trimmed.is_empty() || trimmed.starts_with("//") {
             continue;
         }
         if trimmed.starts_with("#[") || trimmed.starts_with("$(#[") {
@@ -95,124 +127,71 @@ pub(crate) fn items(file: &str, text: &str) -> Vec<Item> {
                 let Some((_, line)) = lines.next() else { break };
                 attribute.push_str(line.trim());
             }
-            if let Some(names) = attribute.strip_prefix("#[doc(alias") {
-                aliases.extend(names.split('"').skip(1).step_by(2).map(str::to_owned));
-            } else if attribute.starts_with("#[doc(hidden") {
-                hidden = true;
-            } else if attribute == "#[macro_export]" {
-                exported = true;
-            } else if attribute.starts_with("#[doc = ") || attribute.starts_with("$(#[") {
-                documentation.push(attribute);
-            }
+            preface.attribute(attribute);
             continue;
         }
-        while blocks.last().is_some_and(|block| {
-            block.indentation > indentation || (block.indentation == indentation && trimmed.starts_with('}'))
-        }) {
+        let ended = |block: &Head| {
+            block.indentation > indentation || block.indentation == indentation && trimmed.starts_with('}')
+        };
+        while blocks.last().is_some_and(ended) {
             blocks.pop();
         }
-        let item = item(trimmed, indentation, blocks.last(), exported);
-        let opens = !trimmed.ends_with(['}', ';']);
-        if let Some(Head { keyword, owner, name, public, is_item }) = item {
-            if is_item && public && !hidden {
-                items.push(Item {
-                    file: file.to_owned(),
-                    line: number + 1,
-                    keyword: keyword.clone(),
-                    owner: blocks.last().map(|block| block.owner.clone()).filter(|owner| !owner.is_empty()),
-                    name,
-                    documentation: std::mem::take(&mut documentation),
-                    aliases: std::mem::take(&mut aliases),
-                });
-            }
-            let has_items =
-                matches!(&*keyword, "impl" | "impl for" | "trait" | "enum" | "mod" | "macro_rules!");
-            if opens && has_items {
-                blocks.push(Block { indentation, owner, public: public && !hidden, keyword });
-            }
+        let Preface { documentation, aliases, hidden, exported } = std::mem::take(&mut preface);
+        let Some(mut head) = head(trimmed, indentation, blocks.last()) else { continue };
+        head.public = (head.public || exported) && !hidden;
+        if head.public {
+            items.push(Item {
+                file: file.to_owned(),
+                line: number + 1,
+                keyword: head.keyword,
+                owner: blocks.last().and_then(Head::owner),
+                name: head.name.clone(),
+                documentation,
+                aliases,
+            });
         }
-        documentation.clear();
-        aliases.clear();
-        hidden = false;
-        exported = false;
+        const WITH_ITEMS: &[&str] = &["impl", "impl for", "trait", "enum", "mod", "macro_rules!"];
+        if WITH_ITEMS.contains(&head.keyword) && !trimmed.ends_with(['}', ';']) {
+            blocks.push(head);
+        }
     }
     items
 }
 
-/// The first line of an item, taken apart.
-struct Head {
-    keyword: String,
-    /// What owns the items in its block.
-    owner: String,
-    name: String,
-    public: bool,
-    is_item: bool,
-}
-
-fn item(line: &str, indentation: usize, block: Option<&Block>, exported: bool) -> Option<Head> {
+fn head(line: &str, indentation: usize, block: Option<&Head>) -> Option<Head> {
+    if let Some(head) = line.strip_prefix("impl").filter(|head| head.starts_with(['<', ' '])) {
+        let head = after_generics(head);
+        let (keyword, subject) = match head.split_once(" for ") {
+            Some((_trait, subject)) => ("impl for", subject),
+            None => ("impl", head),
+        };
+        return Some(Head { indentation, keyword, name: word(subject), public: false });
+    }
+    // Variants, and the functions of a trait, are public with it.
     let inside = |keyword| {
         block.is_some_and(|block| {
             block.keyword == keyword && block.public && indentation == block.indentation + 4
         })
     };
-    if let Some(name) = line.strip_prefix("macro_rules! ") {
-        let name = word(name);
-        let head = Head {
-            owner: format!("{name}!"),
-            name,
-            keyword: "macro_rules!".to_owned(),
-            public: exported,
-            is_item: true,
-        };
-        return Some(head);
-    }
-    if line.starts_with("impl") && !line.starts_with("impl_") {
-        let head = line.strip_prefix("unsafe ").unwrap_or(line).strip_prefix("impl")?;
-        let head = after_generics(head);
-        let subject = head.split_once(" for ").map_or(head, |(_, subject)| subject);
-        let of_trait = head.contains(" for ");
-        let owner = word(
-            subject
-                .rsplit_once("::")
-                .filter(|(path, _)| !path.contains('<'))
-                .map_or(subject, |(_, last)| last),
-        );
-        return Some(Head {
-            keyword: if of_trait { "impl for" } else { "impl" }.to_owned(),
-            owner,
-            name: String::new(),
-            public: false,
-            is_item: false,
-        });
-    }
     if inside("enum") && line.starts_with(char::is_uppercase) {
-        return Some(Head {
-            keyword: "variant".to_owned(),
-            owner: String::new(),
-            name: word(line),
-            public: true,
-            is_item: true,
-        });
+        return Some(Head { indentation, keyword: "variant", name: word(line), public: true });
     }
     let (public, mut rest) = match line.strip_prefix("pub ") {
         Some(rest) => (true, rest),
         None => (inside("trait"), line),
     };
-    for qualifier in ["const ", "unsafe ", "async ", "extern \"C\" ", "extern \"C-unwind\" "] {
-        if let Some(stripped) = rest.strip_prefix(qualifier)
-            && (stripped.contains("fn ") || qualifier != "const ")
-        {
-            rest = stripped;
-        }
+    for qualifier in ["const ", "unsafe ", "extern \"C\" "] {
+        // `const` is a keyword of its own where no function follows.
+        rest = rest
+            .strip_prefix(qualifier)
+            .filter(|rest| rest.contains("fn ") || qualifier != "const ")
+            .unwrap_or(rest);
     }
+    const KEYWORDS: &[&str] =
+        &["fn", "struct", "enum", "trait", "type", "mod", "static", "const", "union", "macro_rules!"];
     let (keyword, name) = rest.split_once(' ')?;
-    const KEYWORDS: &[&str] = &["fn", "struct", "enum", "trait", "type", "mod", "static", "const", "union"];
-    if !KEYWORDS.contains(&keyword) {
-        return None;
-    }
-    let name = word(name);
-    let owner = if keyword == "mod" { String::new() } else { name.clone() };
-    Some(Head { keyword: keyword.to_owned(), owner, name, public, is_item: true })
+    let keyword = KEYWORDS.iter().find(|known| **known == keyword)?;
+    Some(Head { indentation, keyword, name: word(name), public })
 }
 
 /// The identifier, or the `$parameter` of a macro, that `text` begins with.
