@@ -70,7 +70,8 @@ pub fn tick(period: Duration) -> Receiver<Instant> {
 
 /// Makes a channel that never gives a value and never disconnects.
 ///
-/// Use it in place of a receiver that is sometimes not there. All of them are the [same channel](Receiver::same_channel).
+/// Use it in place of a receiver that is sometimes not there. All such channels of one type are the [same
+/// channel](Receiver::same_channel).
 ///
 /// # Examples
 ///

@@ -72,10 +72,11 @@ macro_rules! select {
     };
 }
 
-/// Like [`select!`](crate::select!), but of several operations that can be done it does the first that is written.
+/// Waits until one of several operations can be done, and does it; if several can be done, the one that is written first.
 ///
-/// An operation that can always be done keeps all after it from ever being done. If the macro has to wait, it does what can be done
-/// first. This is crossbeam-channel's `select_biased!`.
+/// Apart from that, it is like [`select!`](crate::select!). An operation that can always be done keeps all that come after it
+/// from ever being done. If the macro has to wait, it does the first operation that becomes possible. This is crossbeam-channel's
+/// `select_biased!`.
 ///
 /// # Panics
 ///

@@ -30,10 +30,9 @@
 //!
 //! # Which one is chosen
 //!
-//! If several operations can be done at once, one of them is chosen at random, each with the same probability; where the choice is
-//! biased, it is the first. Otherwise the
-//! green thread waits for all of them, and the first that becomes possible is chosen. The others are not done: only the chosen
-//! operation receives or sends a value.
+//! If several operations can be done at once, one of them is chosen at random, each with the same probability. A biased choice takes
+//! the first of them. If none can be done, the green thread waits for all of them, and the first that becomes possible is chosen. The
+//! others are not done: only the chosen operation receives or sends a value.
 //!
 //! # Kill and time limit
 //!

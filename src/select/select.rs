@@ -89,8 +89,9 @@ impl<'a> Select<'a> {
         Select::default()
     }
 
-    /// Makes an empty list of which the operation that was added first is chosen, if several can be done. It is what
-    /// [`select_biased!`](crate::select_biased!) is made of.
+    /// Makes an empty list that prefers the operation that was added first, if several can be done.
+    ///
+    /// [`select_biased!`](crate::select_biased!) is made of it.
     ///
     /// # Examples
     ///

@@ -9,25 +9,25 @@ use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::WaitList;
 use crate::sys::lock::Lock;
 
-/// Lets some wait until others have ended that each hold a clone of it: crossbeam's `WaitGroup`.
+/// Waits until all that hold a clone of it have ended. This is crossbeam's `WaitGroup`.
 ///
-/// A [`Barrier`](super::Barrier) is for a number that is known before, of whom all wait; this is for any number, made as the need
-/// comes, who need not wait. It works between green threads of one hub or of several, and with plain OS threads. A clone is given up
-/// however its holder ends: by returning, by a panic or by a kill.
+/// A [`Barrier`](super::Barrier) is for a fixed number of green threads that all wait. A wait group is for any number, made as
+/// you need them, that need not wait themselves. It works between green threads of one hub or of several, and with plain OS
+/// threads. A clone is given up however its holder ends: by returning, by a panic or by a kill.
 ///
 /// # Examples
 ///
 /// ```
 /// use greenloop::sync::WaitGroup;
-/// use greenloop::{sleep, spawn};
-/// use std::{cell::Cell, rc::Rc, time::Duration};
+/// use greenloop::{spawn, yield_now};
+/// use std::{cell::Cell, rc::Rc};
 ///
 /// let group = WaitGroup::new();
 /// let ended = Rc::new(Cell::new(0));
 /// for number in 0..10 {
 ///     let (group, ended) = (group.clone(), ended.clone());
 ///     spawn(move || {
-///         sleep(Duration::from_millis(number % 3));
+///         (0..number).for_each(|_| yield_now());
 ///         ended.set(ended.get() + 1);
 ///         drop(group);
 ///     });
@@ -54,12 +54,16 @@ impl UnwindSafe for WaitGroup {}
 impl RefUnwindSafe for WaitGroup {}
 
 impl WaitGroup {
-    /// Makes a group of this one handle.
+    /// Makes a group with one handle, which is returned.
     ///
     /// # Examples
     ///
     /// ```
-    /// greenloop::sync::WaitGroup::new().wait(); // there is no other: it returns at once
+    /// use greenloop::sync::WaitGroup;
+    /// use std::time::Duration;
+    ///
+    /// let alone = greenloop::with_timeout(Duration::from_secs(60), || WaitGroup::new().wait());
+    /// assert!(alone.is_ok()); // there is no other handle to wait for
     /// ```
     pub fn new() -> WaitGroup {
         let state = State { count: 1, waiters: WaitList::new() };
@@ -68,8 +72,8 @@ impl WaitGroup {
 
     /// Drops this handle, and waits until all others are dropped.
     ///
-    /// The calling green thread yields, unless there is no other handle. The drop of the last one wakes it. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
+    /// If there is no other handle, the call does not yield. Otherwise the calling green thread yields, and the drop of the last
+    /// handle wakes it. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
     ///
     /// # Panics
     ///
@@ -77,7 +81,15 @@ impl WaitGroup {
     ///
     /// # Examples
     ///
-    /// See [`WaitGroup`].
+    /// ```
+    /// use greenloop::spawn;
+    /// use greenloop::sync::WaitGroup;
+    ///
+    /// let group = WaitGroup::new();
+    /// let worker = spawn({ let group = group.clone(); move || drop(group) });
+    /// group.wait();
+    /// assert!(worker.is_finished());
+    /// ```
     pub fn wait(self) {
         let shared = self.shared.clone();
         drop(self);

@@ -23,10 +23,10 @@ use crate::sys::clock::Time;
 /// # What the limit does not end
 ///
 /// - **Code that catches it.** The limit unwinds, so a [`catch_unwind`](std::panic::catch_unwind) inside of `function` catches it, as
-///   web frameworks, thread pools and test harnesses do. Then `function` goes on without a limit, and its value is returned as if it had
-///   come in time. Let a payload pass that is an [`Elapsed`], with [`resume_unwind`](std::panic::resume_unwind).
-/// - **What `function` has spawned.** A green thread goes on, detached, though the `join` that waited for it ended. In a
-///   [`scope`](crate::scope()) it ends with the limit:
+///   web frameworks, thread pools and test harnesses do. Then `function` goes on without a limit, and its value is returned as if it
+///   had come in time. If you catch an [`Elapsed`], pass it on with [`resume_unwind`](std::panic::resume_unwind).
+/// - **Green threads that `function` has spawned.** The limit ends a `join`, but the green thread that was to be joined goes on,
+///   detached. In a [`scope`](crate::scope()) it ends with the limit:
 ///
 /// ```
 /// use greenloop::hub::Hub;
@@ -81,9 +81,12 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
 /// `Timeout`.
 ///
 /// After the limit, the green thread that started the timeout unwinds at its next wait. The payload is an [`Elapsed`], which
-/// [`owns`](Timeout::owns) recognises. A `catch_unwind` on the way catches it, and what was spawned meanwhile goes on: see
-/// [`with_timeout`](with_timeout#what-the-limit-does-not-end). To end the timeout, cancel or drop it. A leaked timeout is harmless: it ends with its
-/// green thread.
+/// [`owns`](Timeout::owns) recognises.
+///
+/// A `catch_unwind` on the way catches the payload, and green threads that were spawned meanwhile go on: see
+/// [`with_timeout`](with_timeout#what-the-limit-does-not-end).
+///
+/// To end the timeout, cancel or drop it. A leaked timeout is harmless: it ends with its green thread.
 ///
 /// # Examples
 ///
