@@ -1,4 +1,7 @@
 //! Each of Python's names in `names.txt` leads to its items in rustdoc's search, and to no others.
+//!
+//! The source is what is checked. rustdoc 1.95 forgets the aliases of items that another module re-exports; docs.rs uses a newer one,
+//! which does not.
 
 use super::source::{Item, items, library, root};
 use std::fs;
