@@ -65,12 +65,26 @@
 //! kernel's [backlog](StreamServer::backlog), and when that is full, at their clients. When accepting fails, for instance because the
 //! process has no descriptor left, the server reports it to its [hook](StreamServer::on_error) and tries again after 10 ms, then after
 //! 20 ms, and so on up to a second.
-
 //!
 //! # The end
 //!
 //! [`Server::stop`] gives the handlers time to end, and kills those that need more. A [`Stopper`] stops a server from another OS thread.
 //! It also tells handlers that the server stops, so that a handler whose connection is idle can end at once.
+//! An orderly end upon SIGTERM is
+//!
+//! ```
+//! # use greenloop::process::Command;
+//! use greenloop::server::StreamServer;
+//! use greenloop::signal::{self, SIGTERM};
+//! use std::time::Duration;
+//!
+//! let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
+//! let stopper = server.stopper();
+//! let _handler = signal::on(SIGTERM, move || stopper.stop(Duration::from_secs(10)))?;
+//! # Command::new("kill").arg(std::process::id().to_string()).status()?;
+//! server.serve_forever()?; // returns when the handlers have ended, after ten seconds at the latest
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 mod datagram;
 #[expect(clippy::module_inception, reason = "named for the type in it")]
