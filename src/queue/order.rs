@@ -1,8 +1,11 @@
 //! In which order a queue gives its items out.
 
 use std::any::Any;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fiber::{UNDER_LOCK, guarded};
@@ -39,13 +42,20 @@ impl<T: Ord> Order<T> for Priority {
     type Items = Sorted<T>;
 }
 
+/// An item that could not be taken in, and what a comparison panicked with.
+pub struct Refused<T> {
+    pub(super) item: T,
+    pub(super) payload: Box<dyn Any + Send>,
+}
+
 /// The items of a queue. It cannot be named outside, so that nobody adds an [`Order`].
 #[doc(hidden)]
 pub trait Items<T> {
     /// Without any.
     const EMPTY: Self;
-    /// Takes an item in; or leaves all as it was, and gives back the payload with which code of others panicked.
-    fn push(&mut self, item: T) -> Result<(), Box<dyn Any + Send>>;
+    /// Takes an item in; or leaves all as it was, and gives it back with the payload with which code of others panicked. Drops
+    /// nothing of others: that is for who has let go of the lock.
+    fn push(&mut self, item: T) -> Result<(), Refused<T>>;
     /// The next.
     fn peek(&self) -> Option<&T>;
     /// Takes the next out.
@@ -58,7 +68,7 @@ impl<T> Items<T> for VecDeque<T> {
     const EMPTY: VecDeque<T> = VecDeque::new();
 
     #[inline]
-    fn push(&mut self, item: T) -> Result<(), Box<dyn Any + Send>> {
+    fn push(&mut self, item: T) -> Result<(), Refused<T>> {
         self.push_back(item);
         Ok(())
     }
@@ -82,7 +92,7 @@ impl<T> Items<T> for Vec<T> {
     const EMPTY: Vec<T> = Vec::new();
 
     #[inline]
-    fn push(&mut self, item: T) -> Result<(), Box<dyn Any + Send>> {
+    fn push(&mut self, item: T) -> Result<(), Refused<T>> {
         Vec::push(self, item);
         Ok(())
     }
@@ -106,34 +116,43 @@ impl<T> Items<T> for Vec<T> {
 #[derive(Debug)]
 pub struct Sorted<T> {
     // A tree compares only when something is put in, and before it changes anything; a heap does neither.
-    items: BTreeSet<Numbered<T>>,
+    items: BTreeMap<Numbered<T>, ()>,
     next: u64,
 }
 
 /// An item with its number in the order of arrival.
-#[derive(Debug)]
 struct Numbered<T> {
     item: T,
     number: u64,
+    /// What a comparison panicked with while a place was looked for; boxed, for all others have this word too.
+    panicked: OnceCell<Box<Box<dyn Any + Send>>>,
 }
 
 impl<T: Ord> Items<T> for Sorted<T> {
-    const EMPTY: Sorted<T> = Sorted { items: BTreeSet::new(), next: 0 };
+    const EMPTY: Sorted<T> = Sorted { items: BTreeMap::new(), next: 0 };
 
-    fn push(&mut self, item: T) -> Result<(), Box<dyn Any + Send>> {
-        let numbered = Numbered { item, number: self.next };
-        // Whatever a comparison does, a tree stays a tree.
-        catch_unwind(AssertUnwindSafe(|| guarded(UNDER_LOCK, || self.items.insert(numbered))))?;
-        self.next += 1;
-        Ok(())
+    fn push(&mut self, item: T) -> Result<(), Refused<T>> {
+        let numbered = Numbered { item, number: self.next, panicked: OnceCell::new() };
+        // Nothing unwinds through the tree, which would drop the item. No two are equal, so the place is free.
+        let Entry::Vacant(place) = guarded(UNDER_LOCK, || self.items.entry(numbered)) else {
+            unreachable!("no two have the same number")
+        };
+        if place.key().panicked.get().is_none() {
+            place.insert(());
+            self.next += 1;
+            return Ok(());
+        }
+        let Numbered { item, panicked, .. } = place.into_key();
+        let payload = panicked.into_inner().expect("seen just now");
+        Err(Refused { item, payload: *payload })
     }
 
     fn peek(&self) -> Option<&T> {
-        self.items.first().map(|numbered| &numbered.item)
+        self.items.first_key_value().map(|(numbered, ())| &numbered.item)
     }
 
     fn pop(&mut self) -> Option<T> {
-        self.items.pop_first().map(|numbered| numbered.item)
+        self.items.pop_first().map(|(numbered, ())| numbered.item)
     }
 
     fn len(&self) -> usize {
@@ -142,8 +161,16 @@ impl<T: Ord> Items<T> for Sorted<T> {
 }
 
 impl<T: Ord> Ord for Numbered<T> {
+    /// Asked of the one whose place is looked for. When a comparison has panicked, any answer will do.
     fn cmp(&self, other: &Numbered<T>) -> Ordering {
-        self.item.cmp(&other.item).then(self.number.cmp(&other.number))
+        if self.panicked.get().is_some() {
+            return Ordering::Less;
+        }
+        let compare = || self.item.cmp(&other.item).then(self.number.cmp(&other.number));
+        catch_unwind(AssertUnwindSafe(compare)).unwrap_or_else(|payload| {
+            self.panicked.get_or_init(|| Box::new(payload));
+            Ordering::Less
+        })
     }
 }
 
@@ -160,3 +187,15 @@ impl<T: Ord> PartialEq for Numbered<T> {
 }
 
 impl<T: Ord> Eq for Numbered<T> {}
+
+impl<T> fmt::Debug for Numbered<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Numbered").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Refused<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Refused { .. }")
+    }
+}

@@ -6,9 +6,9 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
-use super::order::{Items, Order};
+use super::order::{Items, Order, Refused};
 use crate::error::{GetError, PutError};
-use crate::fiber::{UNDER_LOCK, assert_not_under_lock, guarded};
+use crate::fiber::{self, UNDER_LOCK, assert_not_under_lock, guarded};
 use crate::hub::handover::{self, Ended, Line};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::hub::waitlist::WaitList;
@@ -307,7 +307,8 @@ impl<T, O: Order<T>> Ordered<T, O> {
         let pushed = state.items.push(item);
         state.unfinished += usize::from(pushed.is_ok());
         self.call(state);
-        if let Err(payload) = pushed {
+        if let Err(Refused { item, payload }) = pushed {
+            fiber::catch("the destructor of an item that was not put", || drop(item));
             resume_unwind(payload);
         }
     }

@@ -1,13 +1,14 @@
 //! Readiness of many descriptors, for an event loop of one's own.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
+use crate::fiber::{CALLBACK, guarded};
 use crate::hub::spend_budget;
 use crate::io::{Interest, wait_fd};
 use crate::sys::descriptor;
@@ -29,6 +30,9 @@ use crate::sys::epoll::{Epoll, EpollSet};
 /// then the number may mean another file, and the old file may still be open elsewhere, by a duplicate or in a child process: an
 /// event of one is never reported as an event of the other. (Python's `selectors` reports the events of the old file under the
 /// new key.) The selector cannot tell apart files of which each is ready at any time, such as regular files.
+///
+/// What it tells of is a clone of the data. While that is made, which is a [callback](crate::hub#callbacks), the key is out of the
+/// selector, as `clone` sees it: every other one may be used.
 ///
 /// # Examples
 ///
@@ -304,7 +308,7 @@ impl<D: Clone> Selector<D> {
             let events = events.common(registered.key.events);
             // Not if the number has come to mean another file, or none.
             if registered.ask_again(&set).is_ok() && !events.is_none() {
-                ready.push((registered.key.fd, events));
+                ready.push((registered.key.fd, registered.token, events));
             }
         };
         epoll.wait(Some(Duration::ZERO), |event| {
@@ -314,9 +318,9 @@ impl<D: Clone> Selector<D> {
             }
         })?;
         keys.values().filter(|registered| registered.always).for_each(|always| tell(always, Interest::BOTH));
-        drop(epoll);
-        // Last, for it is code of others.
-        Ok(ready.into_iter().map(|(fd, events)| (keys[&fd].key.clone(), events)).collect())
+        drop((keys, epoll));
+        let told = |(fd, token, events)| Some((self.clone_key(fd, Some(token))?, events));
+        Ok(ready.into_iter().filter_map(told).collect())
     }
 
     /// Returns what was registered with `fd`, if it is registered.
@@ -335,7 +339,7 @@ impl<D: Clone> Selector<D> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn get_key(&self, fd: &impl AsRawFd) -> Option<Key<D>> {
-        self.keys.borrow().get(&fd.as_raw_fd()).map(|registered| registered.key.clone())
+        self.clone_key(fd.as_raw_fd(), None)
     }
 
     /// Returns all that are registered, in the order of the descriptors' numbers.
@@ -358,7 +362,46 @@ impl<D: Clone> Selector<D> {
     /// ```
     #[doc(alias = "get_map")]
     pub fn keys(&self) -> Vec<Key<D>> {
-        self.keys.borrow().values().map(|registered| registered.key.clone()).collect()
+        let numbers: Vec<RawFd> = self.keys.borrow().keys().copied().collect();
+        numbers.into_iter().filter_map(|fd| self.clone_key(fd, None)).collect()
+    }
+
+    /// A clone of the key of this number, and token: taken out meanwhile, since `clone` may register and unregister.
+    fn clone_key(&self, fd: RawFd, token: Option<u64>) -> Option<Key<D>> {
+        let registered = {
+            let mut keys = self.keys.borrow_mut();
+            let registered = keys.remove(&fd)?;
+            if token.is_some_and(|token| token != registered.token) {
+                keys.insert(fd, registered);
+                return None;
+            }
+            registered
+        };
+        let out = Out { selector: self, registered: Some(registered) };
+        guarded(CALLBACK, || out.registered.as_ref().map(|registered| registered.key.clone()))
+    }
+}
+
+/// A key that is out of its selector while it is cloned.
+struct Out<'a, D> {
+    selector: &'a Selector<D>,
+    registered: Option<Registered<D>>,
+}
+
+impl<D> Drop for Out<'_, D> {
+    fn drop(&mut self) {
+        let Some(registered) = self.registered.take() else { return };
+        let mut keys = self.selector.keys.borrow_mut();
+        // Free, for the kernel has the number still. Of a regular file there may be a new key, which stays.
+        let former = match keys.entry(registered.key.fd) {
+            Entry::Vacant(place) => {
+                place.insert(registered);
+                None
+            }
+            Entry::Occupied(_) => Some(registered),
+        };
+        drop(keys);
+        drop(former);
     }
 }
 
