@@ -3,6 +3,10 @@
 use std::any::Any;
 use std::cell::Cell;
 
+/// How many kills that have not been raised may stand before a green thread: gevent raises each, and one that is killed for ever
+/// while it does not run is not to take memory for ever.
+pub(crate) const MOST_KILLS: usize = 16;
+
 /// Something that raises at the next park: a kill, or a time limit.
 pub(crate) struct Pending {
     /// What to unwind with.
@@ -23,6 +27,10 @@ impl Pending {
             #[cfg(feature = "monkey")]
             told: false,
         }
+    }
+
+    pub(super) fn is_kill(&self) -> bool {
+        self.timeout == 0
     }
 }
 

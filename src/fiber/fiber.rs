@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use corosensei::Yielder;
 
-use super::arrival::{Disturbance, Pending};
+use super::arrival::{Disturbance, MOST_KILLS, Pending};
 #[cfg(feature = "monkey")]
 use super::identity::Identity;
 use super::local::Local;
@@ -291,10 +291,19 @@ impl Fiber {
         self.extras.borrow_mut().as_mut().and_then(|extras| extras.thrown.take())
     }
 
-    /// Has something raised at the next park.
-    pub(crate) fn push_interrupt(&self, interrupt: Pending) {
-        self.with_interrupts(|interrupts| interrupts.push(interrupt));
+    /// Has something raised at the next park. Of kills, only [`MOST_KILLS`] stand there: one more comes back, to be
+    /// [discarded](super::discard).
+    pub(crate) fn push_interrupt(&self, interrupt: Pending) -> Option<Pending> {
+        let superfluous = self.with_interrupts(|interrupts| {
+            let kills = interrupts.iter().filter(|interrupt| interrupt.is_kill()).take(MOST_KILLS);
+            if interrupt.is_kill() && kills.count() == MOST_KILLS {
+                return Some(interrupt);
+            }
+            interrupts.push(interrupt);
+            None
+        });
         self.disturbed.set(true);
+        superfluous
     }
 
     /// Takes the oldest interrupt. [`update_disturbed`](Fiber::update_disturbed) is due afterwards.

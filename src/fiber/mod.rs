@@ -25,7 +25,7 @@ mod stack;
 mod thread;
 mod uncaught;
 
-pub(crate) use arrival::Pending;
+pub(crate) use arrival::{MOST_KILLS, Pending};
 pub(crate) use fiber::{Describe, FiberRef, Inbox, Occupant, State};
 pub(crate) use guard::{
     CALLBACK, UNDER_LOCK, assert_may_switch, assert_may_wait, assert_not_under_lock, guarded, in_callback,

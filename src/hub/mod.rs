@@ -148,6 +148,13 @@ pub(crate) struct HubState {
     spins_in_vain: Cell<u32>,
 }
 
+/// A kill that comes after so many that it changes nothing.
+fn discard_superfluous(kill: Option<Pending>) {
+    if let Some(kill) = kill {
+        fiber::discard(kill.payload);
+    }
+}
+
 impl HubState {
     fn new(thread: Local<Thread>) -> HubState {
         let (door, generation) = Door::open();
@@ -219,7 +226,7 @@ impl HubState {
 
     /// Raises at the fiber's park, now or when it next comes to one.
     pub(crate) fn interrupt(&self, fiber: FiberRef, interrupt: Pending) {
-        fiber.push_interrupt(interrupt);
+        discard_superfluous(fiber.push_interrupt(interrupt));
         let state = fiber.state.get();
         if state == State::Parked || (state == State::Running && fiber.is_switched_out()) {
             fiber.state.set(State::Ready);

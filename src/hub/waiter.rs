@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use super::door::{DEPARTURES, Door, Letter};
 use super::timers::TimerKey;
 use super::waitset::WaitSet;
-use super::{Alarm, HubRef, HubState, hub, local_hub};
+use super::{Alarm, HubRef, HubState, discard_superfluous, hub, local_hub};
 use crate::error::{LoopExit, ThreadEnds, Unwinding};
 use crate::fiber::{self, FiberRef, Pending, State, assert_may_wait, callback, in_panic_hook};
 use crate::sys::clock::Time;
@@ -485,7 +485,7 @@ fn defer_arrival(fiber: FiberRef) {
 #[cold]
 fn defer(thrown: Option<Box<dyn std::any::Any + Send>>, fiber: FiberRef) {
     if let Some(payload) = thrown {
-        fiber.push_interrupt(Pending::new(payload, 0));
+        discard_superfluous(fiber.push_interrupt(Pending::new(payload, 0)));
     }
 }
 

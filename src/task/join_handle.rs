@@ -200,6 +200,8 @@ impl<T> JoinHandle<T> {
     /// - A green thread that has ended is left alone.
     /// - A green thread may catch the exit and go on. Then this call waits on.
     /// - A green thread that kills itself unwinds at once.
+    /// - Two kills are raised one after the other, at two waits, as in gevent. Of those that wait to be raised the first 16 count,
+    ///   and further ones change nothing.
     ///
     /// Destructors that run while a kill or a time limit unwinds a green thread may wait for locks, channels and joins, and
     /// nothing is raised in them. For a green thread that *panics* this does not always hold, because std counts the panics of

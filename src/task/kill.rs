@@ -32,6 +32,9 @@ pub(super) fn kill(task: Shared<dyn Kill>, payload: Box<dyn Any + Send>) {
         kill_at_home(&*task, hub, payload);
         return;
     }
+    if !record.begin_errand() {
+        return fiber::discard(payload);
+    }
     let (door, epoch) = (record.door, record.epoch);
     let errand = Errand { task, payload };
     door.send(epoch, Letter::Run(Box::new(move || errand.run())));
@@ -92,6 +95,7 @@ unsafe impl Send for Errand {}
 
 impl Errand {
     fn run(self) {
+        self.task.record().end_errand();
         if let Some(hub) = self.task.record().home() {
             kill_at_home(&*self.task, hub, self.payload);
         }

@@ -7,10 +7,11 @@ use std::io;
 use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Waker;
 
 use crate::error::GreenThread;
-use crate::fiber::{Describe, FiberRef, SizeClass};
+use crate::fiber::{Describe, FiberRef, MOST_KILLS, SizeClass};
 use crate::hub::door::Door;
 use crate::hub::fork::end_of_heir;
 use crate::hub::timers::TimerKey;
@@ -58,6 +59,8 @@ pub(super) struct Record {
     pub(super) stack: SizeClass,
     /// The result is written before that is.
     ending: Ending,
+    /// Kills on their way from other OS threads.
+    errands: AtomicU8,
     /// A scoped handle has taken the result. Home thread only.
     taken: Cell<bool>,
     /// Where it runs. Home thread only.
@@ -95,6 +98,7 @@ impl Record {
             door: hub.door(),
             epoch: hub.epoch(),
             ending: Ending::new(),
+            errands: AtomicU8::new(0),
             taken: Cell::new(false),
             fiber: Cell::new(None),
             follower: Cell::new(None),
@@ -291,6 +295,19 @@ impl Record {
         let mut followers = self.followers.lock();
         self.ending.end_followed(how);
         mem::take(&mut *followers)
+    }
+
+    /// Whether another OS thread may send a kill; [`end_errand`](Record::end_errand) when it has arrived. `false` if as many are on their way
+    /// as change anything.
+    pub(super) fn begin_errand(&self) -> bool {
+        let one_more = |errands| (usize::from(errands) < MOST_KILLS).then_some(errands + 1);
+        // Relaxed: it is a count. The kill itself goes through the lock of a door.
+        self.errands.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    pub(super) fn end_errand(&self) {
+        // Relaxed: as above.
+        self.errands.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The record as a fiber's description, which outlives no borrow: the fiber's rules bound it, not a lifetime.

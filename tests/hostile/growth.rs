@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::{Read, Write};
+use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -337,6 +338,47 @@ flat! {
         pool.join();
         drop(pool);
     }}
+}
+
+/// Asserts that `run` leaves nothing on the heap, though nobody else has run since.
+fn assert_kept_nothing(run: impl FnOnce()) {
+    let before = LIVE.load(Relaxed);
+    run();
+    let grown = LIVE.load(Relaxed).saturating_sub(before);
+    assert!(grown < SLACK, "{grown} bytes more");
+}
+
+#[test]
+fn kills_of_one_that_does_not_run() {
+    let child = run_child(LIMIT, || {
+        let raised = Rc::new(Cell::new(0));
+        let task = Arc::new(spawn({
+            let raised = raised.clone();
+            move || loop {
+                let _ = catch_unwind(|| sleep(LONG));
+                raised.update(|raised| raised + 1);
+            }
+        }));
+        yield_now();
+        let payload = || Box::new([0_u8; 32]);
+        assert_kept_nothing(|| (0..MILLION).for_each(|_| assert!(!task.try_kill())));
+        assert_kept_nothing(|| (0..MILLION).for_each(|_| assert!(!task.kill_with(payload()))));
+        yield_now();
+        assert_eq!(raised.replace(0), 16);
+        let other = task.clone();
+        assert_kept_nothing(|| {
+            let killer = thread::spawn(move || {
+                (0..MILLION / 10).for_each(|_| assert!(!other.try_kill()));
+                (0..MILLION / 10).for_each(|_| assert!(!other.kill_with(payload())));
+            });
+            killer.join().unwrap();
+        });
+        // The hub reads its letters.
+        sleep(Duration::from_micros(1));
+        assert_eq!(raised.replace(0), 16);
+    });
+    let Some(child) = child else { return };
+    assert!(child.status.success(), "{child:?}");
 }
 
 /// Sockets that are opened and closed, with a wait that is given up on each.
