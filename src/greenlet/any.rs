@@ -29,7 +29,7 @@ use crate::fiber::{Describe, FiberRef, Occupant, SizeClass, Thread, existing_thr
 ///
 /// - If it is suspended in a switch, [`GreenletExit`](crate::GreenletExit) is raised in it, so its destructors run.
 /// - If it runs, or waits in the hub, it goes on until it is next suspended in a switch, and is ended there; unless it switched
-///   to a descendant, whose result comes back to it.
+///   to a descendant, whose result comes back to it. When no descendant is left that could give it one, it is ended too.
 /// - If the last handle goes in a [hub callback](crate::hub#callbacks), the greenlet is ended soon after, in a green thread.
 ///
 /// A parent that was set by [`set_parent`](AnyGreenlet::set_parent) is a handle; a greenlet's link to the one that made it is
@@ -214,7 +214,8 @@ impl AnyGreenlet {
     /// ```
     pub fn set_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
         self.check_parent(parent)?;
-        self.record.set_parent(Parent::Chosen(parent.clone()));
+        let former = self.record.set_parent(Parent::Chosen(parent.clone()));
+        drop(former);
         Ok(())
     }
 
@@ -223,11 +224,10 @@ impl AnyGreenlet {
         self.record.fiber.get().is_some_and(|fiber| fiber.is_switched_out())
     }
 
-    /// Makes `parent` its parent as if that had made it.
-    pub(super) fn set_maker(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
+    /// Makes `parent` its parent as if that had made it. Returns what [`Record::set_parent`] does.
+    pub(super) fn set_maker(&self, parent: &AnyGreenlet) -> Result<Option<AnyGreenlet>, ParentError> {
         self.check_parent(parent)?;
-        self.record.set_parent(Parent::Maker(parent.record.clone()));
-        Ok(())
+        Ok(self.record.set_parent(Parent::Maker(parent.record.clone())))
     }
 
     fn check_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {
@@ -370,16 +370,33 @@ impl Record {
         }
     }
 
-    pub(super) fn set_parent(&self, parent: Parent) {
-        let former = self.parent.replace(parent);
-        drop(former);
+    /// Returns a handle to the former parent if that may be the last one to it: it ends as this goes, in an ordinary place.
+    #[must_use]
+    pub(super) fn set_parent(&self, parent: Parent) -> Option<AnyGreenlet> {
+        match self.parent.replace(parent) {
+            Parent::Hub => None,
+            Parent::Maker(maker) => maker.handle_if_cut_off(),
+            Parent::Chosen(parent) => Some(parent),
+        }
+    }
+
+    /// One that has no handle may wait for what a descendant gives it. If it has lost the last child that referred to it, nobody can
+    /// switch back to it: here is the handle that it is to itself.
+    fn handle_if_cut_off(self: Rc<Record>) -> Option<AnyGreenlet> {
+        // Its fiber's, and this one; others are children's, and handles.
+        if Rc::strong_count(&self) > 2 || self.life.get() != Life::Active {
+            return None;
+        }
+        let fiber = self.fiber.get().filter(|fiber| fiber.disturbed.is_orphaned())?;
+        fiber.disturbed.set_orphaned(false);
+        Some(AnyGreenlet { record: self })
     }
 
     /// Passes over parents that are dead, so that generations of greenlets that each made the next make no chain.
     pub(super) fn forget_dead_parents(&self) {
         while let Some(parent) = self.parent().filter(AnyGreenlet::is_dead) {
             let next = parent.record.parent.borrow().clone();
-            self.set_parent(next);
+            drop(self.set_parent(next));
         }
     }
 }

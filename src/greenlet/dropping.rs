@@ -60,7 +60,7 @@ impl AnyGreenlet {
     }
 
     fn throw_exit(&self, thread: Local<Thread>, fiber: FiberRef) {
-        self.set_dropper(&AnyGreenlet::of_fiber(thread.current(), &thread));
+        let former = self.set_dropper(&AnyGreenlet::of_fiber(thread.current(), &thread));
         fiber.throw(Box::new(GreenletExit));
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
             wait_for_parcel::<Discarded>(thread, thread.current(), Some(fiber))
@@ -69,20 +69,24 @@ impl AnyGreenlet {
             fiber::report("a greenlet that was dropped", &*payload);
             fiber::discard(payload);
         }
+        // Not before: an end may do anything, also to this one.
+        drop(former);
     }
 
     /// Makes who drops it its parent. If that is a descendant of it, the line of ancestors there passes it by from now on.
-    fn set_dropper(&self, dropper: &AnyGreenlet) {
+    /// Returns what [`Record::set_parent`](super::any::Record::set_parent) does, of both.
+    fn set_dropper(&self, dropper: &AnyGreenlet) -> [Option<AnyGreenlet>; 2] {
+        let mut passed_by = None;
         let mut descendant = dropper.clone();
         while let Some(parent) = descendant.parent() {
             if parent == *self {
                 let grandparent = self.record.parent.borrow().clone();
-                descendant.record.set_parent(grandparent);
+                passed_by = descendant.record.set_parent(grandparent);
                 break;
             }
             descendant = parent;
         }
-        self.record.set_parent(Parent::Maker(dropper.record.clone()));
+        [passed_by, self.record.set_parent(Parent::Maker(dropper.record.clone()))]
     }
 }
 

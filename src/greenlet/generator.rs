@@ -233,13 +233,14 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     #[track_caller]
     fn wait(&self, switch: impl FnOnce(&Greenlet<Turn>) -> Result<Turn, SwitchError>) {
         // The handle of who pulls is gone before the switch.
-        self.greenlet
+        let former = self
+            .greenlet
             .set_maker(&current())
             .expect("no pull from a generator by a greenlet that its own body has made");
         self.meeting.awaited.set(true);
         let awaited = Awaited(&self.meeting.awaited);
         let turn = switch(&self.greenlet);
-        drop(awaited);
+        drop((awaited, former));
         if let Err(error) = turn {
             switching::raise(error);
         }

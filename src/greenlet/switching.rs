@@ -411,7 +411,8 @@ pub(super) fn wait_for_switch<T: 'static>() -> Result<T, SwitchError> {
 /// Nobody waits for the current greenlet: when it ends, the hub goes on.
 pub(super) fn leave_parent() {
     let thread = thread();
-    AnyGreenlet::of_fiber(thread.current(), &thread).record.set_parent(Parent::Hub);
+    let former = AnyGreenlet::of_fiber(thread.current(), &thread).record.set_parent(Parent::Hub);
+    drop(former);
 }
 
 /// The whole run of a plain greenlet on a fiber.

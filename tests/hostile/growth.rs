@@ -515,6 +515,44 @@ fn an_orphan_goes_on_with_what_its_children_give_it() {
 }
 
 #[test]
+fn an_orphan_ends_when_what_was_to_go_on_with_it_is_given_to_another() {
+    within(LIMIT, || {
+        for by_drop in [true, false] {
+            let log = Rc::new(RefCell::new(Vec::new()));
+            let logged = Logged(log.clone());
+            // The orphan waits for a child of what it pulls from, which is its own child then.
+            let (child, body) = (Rc::new(RefCell::new(None)), Rc::new(RefCell::new(None)));
+            let generator = Rc::new(RefCell::new(Some(Generator::new({
+                let (child, body) = (child.clone(), body.clone());
+                move |generator, ()| {
+                    body.replace(Some(current()));
+                    child.replace(Some(Greenlet::new(|value: u32| main().switch(value).unwrap())));
+                    generator.yield_(());
+                }
+            }))));
+            let value = switch_to_orphan({
+                let generator = generator.clone();
+                move || {
+                    let _logged = logged;
+                    generator.borrow_mut().as_mut().unwrap().next();
+                    let child = child.take().unwrap();
+                    child.switch(7_u32)
+                }
+            });
+            assert_eq!((value, log.borrow().len()), (7, 0));
+            let body = body.take().unwrap();
+            if by_drop {
+                drop(body);
+                drop(generator.take());
+            } else {
+                body.set_parent(&main()).unwrap();
+            }
+            assert_eq!(**log.borrow(), ["ended"], "{by_drop}");
+        }
+    });
+}
+
+#[test]
 fn an_orphan_that_gets_a_handle_again_lives() {
     within(LIMIT, || {
         let handle = Rc::new(RefCell::new(None));
