@@ -47,6 +47,8 @@ impl Disturbance {
     const HELD: u8 = 2;
     /// The last handle to the greenlet that runs here has gone: a switch leaves it for good. It may wait in the hub.
     const ORPHANED: u8 = 4;
+    /// A wake came for the wait before it parked.
+    const WOKEN: u8 = 8;
 
     /// Whether a wait has to look about.
     #[inline]
@@ -54,10 +56,28 @@ impl Disturbance {
         self.0.get() & (Disturbance::BROUGHT | Disturbance::HELD) != 0
     }
 
+    /// Whether a wait has to look about before it leaves: the same, or its wake has come.
+    #[inline]
+    pub(crate) fn concerns_parks(&self) -> bool {
+        self.0.get() & !Disturbance::ORPHANED != 0
+    }
+
     /// Whether a switch has to look about before it leaves.
     #[inline]
     pub(crate) fn concerns_switches(&self) -> bool {
-        self.0.get() != 0
+        self.0.get() & !Disturbance::WOKEN != 0
+    }
+
+    pub(crate) fn set_woken(&self) {
+        self.0.set(self.0.get() | Disturbance::WOKEN);
+    }
+
+    /// Whether a wake came, which is over by this.
+    #[inline]
+    pub(crate) fn take_woken(&self) -> bool {
+        let before = self.0.get();
+        self.0.set(before & !Disturbance::WOKEN);
+        before & Disturbance::WOKEN != 0
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
@@ -81,8 +101,10 @@ impl Disturbance {
         self.0.get() & Disturbance::BROUGHT != 0
     }
 
-    pub(crate) fn hold(&self) {
-        self.0.set(self.0.get() | Disturbance::HELD);
+    /// Returns whether it was held before.
+    pub(crate) fn hold(&self) -> bool {
+        let before = self.0.replace(self.0.get() | Disturbance::HELD);
+        before & Disturbance::HELD != 0
     }
 
     pub(crate) fn release(&self) {

@@ -109,8 +109,6 @@ pub(crate) struct Fiber {
     pub(crate) generation: Cell<u64>,
     /// Where it stands between the hub and its own stack.
     pub(crate) state: Cell<State>,
-    /// A wake came for the wait before it parked.
-    pub(crate) woken: Cell<bool>,
     /// Looked at before and after every park.
     pub(crate) disturbed: Disturbance,
     /// An interrupt was raised in it, or it parked while it unwound, and it has not parked since in the ordinary way.
@@ -178,7 +176,6 @@ impl Fiber {
             entry: Cell::new(|_| None),
             state: Cell::new(State::Idle),
             generation: Cell::new(0),
-            woken: Cell::new(false),
             disturbed: Disturbance::default(),
             unwinding: Cell::new(false),
             waits_on: Cell::new(("", 0)),

@@ -45,6 +45,26 @@ impl Thread {
     }
 }
 
+/// Runs the hub's own code on the thread's own stack, in no callback. Nothing that it calls may wait, neither does an allocator that
+/// C's locks lead back to the library. What it runs of others has a [guard](guarded) of its own, so no fiber is held here.
+#[inline]
+pub(crate) fn at_work<R>(run: impl FnOnce() -> R) -> R {
+    debug_assert!(!in_callback(), "the hub runs when nothing else does");
+    RULE.set(CALLBACK);
+    let _end = AtWork;
+    run()
+}
+
+/// The hub's own code runs, until this is dropped.
+struct AtWork;
+
+impl Drop for AtWork {
+    #[inline]
+    fn drop(&mut self) {
+        RULE.set("");
+    }
+}
+
 /// Whether code of others runs in a place of the library's own.
 #[inline]
 pub(crate) fn in_callback() -> bool {
@@ -105,15 +125,18 @@ struct Guard {
     fiber: Option<FiberRef>,
     /// The rule of the place that this one is in; empty for an ordinary one.
     outer: &'static str,
+    /// Whether it is within another guard, which holds the greenlet on.
+    within: bool,
 }
 
 impl Guard {
     #[inline]
     fn enter(fiber: Option<FiberRef>, rule: &'static str) -> Guard {
-        if let Some(fiber) = fiber {
-            fiber.disturbed.hold();
-        }
-        Guard { fiber, outer: RULE.replace(rule) }
+        let within = match fiber {
+            Some(fiber) => fiber.disturbed.hold(),
+            None => in_callback(),
+        };
+        Guard { fiber, outer: RULE.replace(rule), within }
     }
 }
 
@@ -121,7 +144,7 @@ impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
         RULE.set(self.outer);
-        if self.outer.is_empty()
+        if !self.within
             && let Some(fiber) = self.fiber.or_else(|| existing_thread().map(|thread| thread.current()))
         {
             fiber.disturbed.release();

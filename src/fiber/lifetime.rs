@@ -194,5 +194,6 @@ impl Thread {
             }
         }
         let_nothing_wait();
+        self.current().disturbed.hold();
     }
 }

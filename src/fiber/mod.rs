@@ -28,8 +28,8 @@ mod uncaught;
 pub(crate) use arrival::{MOST_KILLS, Pending};
 pub(crate) use fiber::{Describe, FiberRef, Inbox, Occupant, State};
 pub(crate) use guard::{
-    CALLBACK, UNDER_LOCK, assert_may_switch, assert_may_wait, assert_not_under_lock, guarded, in_callback,
-    may_wait,
+    CALLBACK, UNDER_LOCK, assert_may_switch, assert_may_wait, assert_not_under_lock, at_work, guarded,
+    in_callback, may_wait,
 };
 pub(crate) use lifetime::{abort_if_parked, thread, try_thread};
 pub(crate) use local::Local;

@@ -219,7 +219,7 @@ impl HubState {
                 self.ready.borrow_mut().push_woken(fiber);
             }
             // One that is ready has been woken before, or has yielded in the middle of its wait: its next park returns at once.
-            State::Running | State::Ready => fiber.woken.set(true),
+            State::Running | State::Ready => fiber.disturbed.set_woken(),
             State::Idle => {}
         }
     }
@@ -394,7 +394,6 @@ pub(crate) fn yield_now() {
         return;
     }
     let hub = hub();
-    assert_may_wait();
     let fiber = hub.thread.current();
     if !fiber.disturbed.get() {
         fiber.state.set(State::Ready);
@@ -402,13 +401,15 @@ pub(crate) fn yield_now() {
         hub.leave(fiber);
     }
     if fiber.disturbed.get() {
-        raise_interrupt(fiber);
+        raise_interrupt(hub);
     }
 }
 
 #[cold]
-fn raise_interrupt(fiber: FiberRef) {
-    if let Wakeup::Interrupted(interrupt) = waiter::interrupted(fiber) {
+fn raise_interrupt(hub: HubRef) {
+    // A callback holds the fiber, which looks as if something had come for it.
+    assert_may_wait();
+    if let Wakeup::Interrupted(interrupt) = waiter::interrupted(hub.thread.current()) {
         interrupt.raise();
     }
 }

@@ -242,7 +242,7 @@ impl Waiter {
         assert_may_wait();
         let generation = hub.next_generation();
         let outer = fiber.generation.replace(generation);
-        fiber.woken.set(false);
+        fiber.disturbed.take_woken();
         fiber.waits_on.set(on.words());
         Waiter { hub, fiber, generation, outer }
     }
@@ -298,11 +298,8 @@ impl Waiter {
     #[inline(always)]
     fn park_interruptibly(&self, deadline: Option<Time>) -> Wakeup {
         let fiber = self.fiber;
-        if fiber.disturbed.get() {
-            return interrupted(fiber);
-        }
-        if fiber.woken.replace(false) {
-            return Wakeup::Woken;
+        if fiber.disturbed.concerns_parks() {
+            return before_park(fiber);
         }
         if let Some(deadline) = deadline {
             let in_time = self.park_until(deadline);
@@ -330,7 +327,7 @@ impl Waiter {
         let fiber = self.fiber;
         fiber.unwinding.set(false);
         let mut in_time = true;
-        if !fiber.disturbed.get() && !fiber.woken.replace(false) {
+        if !fiber.disturbed.get() && !fiber.disturbed.take_woken() {
             match deadline {
                 None => self.hub.park(fiber),
                 Some(deadline) => in_time = self.park_until(deadline),
@@ -360,7 +357,7 @@ impl Waiter {
     /// Parks, but for a deadline, until a wake. Returns whether it ended before the deadline.
     pub(super) fn park_deaf(&self, deadline: Option<Time>) -> bool {
         let in_time = match deadline {
-            _ if self.fiber.woken.replace(false) => true,
+            _ if self.fiber.disturbed.take_woken() => true,
             None => {
                 self.hub.park(self.fiber);
                 true
@@ -377,7 +374,7 @@ impl Waiter {
     /// waits for the next park.
     pub(crate) fn park_whatever_comes(&self) -> bool {
         let park = || {
-            if !self.fiber.woken.replace(false) {
+            if !self.fiber.disturbed.take_woken() {
                 self.hub.park(self.fiber);
             }
         };
@@ -455,9 +452,19 @@ impl Drop for Waiter {
         self.fiber.generation.set(self.outer);
         if self.outer != 0 {
             // The outer wait's wake may have come meanwhile and found another generation: let it look.
-            self.fiber.woken.set(true);
+            self.fiber.disturbed.set_woken();
         }
     }
+}
+
+/// What is to be raised in `fiber` now, or its wake has come before it parks.
+#[cold]
+fn before_park(fiber: FiberRef) -> Wakeup {
+    if fiber.disturbed.get() {
+        return interrupted(fiber);
+    }
+    fiber.disturbed.take_woken();
+    Wakeup::Woken
 }
 
 /// What is to be raised in `fiber` now: an arrival by hand first, then the oldest interrupt.

@@ -69,7 +69,7 @@ impl Reactor {
         loop {
             match self.try_perform(&entry, on) {
                 Some(result) => return (result, entry),
-                None => raise_interrupt(super::super::hub().thread.current()),
+                None => raise_interrupt(super::super::hub()),
             }
         }
     }
