@@ -265,6 +265,11 @@ impl Door {
         Ok(bell)
     }
 
+    /// The bell, if it has been made.
+    pub(super) fn made_bell(&self) -> Option<&Bell> {
+        self.bell.get().map(|bell| &**bell)
+    }
+
     /// Called by the hub when somebody else has closed what it waits with, the bell too, as it seems: it gets another one. Returns the
     /// number that it had, too.
     pub(crate) fn mend_bell(&self) -> io::Result<(RawFd, &Bell)> {

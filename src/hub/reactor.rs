@@ -79,6 +79,16 @@ impl Key {
     }
 }
 
+/// What a [poll](Reactor::poll) has heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Heard {
+    Nothing,
+    /// Of a descriptor.
+    Something,
+    /// The bell, and maybe descriptors.
+    Bell,
+}
+
 /// Names one wait of [`Reactor::watch`].
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -215,18 +225,27 @@ impl Reactor {
         self.waiting.get()
     }
 
-    /// Waits until some descriptor is ready or the bell rings, for `timeout` at most (`None`: for ever), and makes those
-    /// ready whom that concerns. A signal may end the wait early. Returns whether the bell rings.
+    /// Waits until some descriptor is ready or the bell rings, for `timeout` at most (`None`: as long as the driver's waits last),
+    /// and makes those ready whom that concerns. A signal may end the wait early.
     ///
     /// # Errors
     ///
     /// If the kernel refuses to wait. Unless it is [renewed](Reactor::renew), no wait can end well then.
-    pub(crate) fn poll(&self, timeout: Option<Duration>) -> io::Result<bool> {
+    pub(crate) fn poll(&self, timeout: Option<Duration>) -> io::Result<Heard> {
         let mut woken = self.woken.take();
         let timeout = if woken.is_empty() { timeout } else { Some(Duration::ZERO) };
-        let result = self.core.borrow_mut().poll(timeout, &mut woken);
+        let heard = self.core.borrow_mut().poll(timeout, &mut woken);
         self.notify(woken);
-        result
+        heard
+    }
+
+    /// Looks whether it still hears the bell.
+    ///
+    /// # Errors
+    ///
+    /// That it does not: it is to be [renewed](Reactor::renew).
+    pub(super) fn listen_again(&self, bell: &Bell) -> io::Result<()> {
+        self.core.borrow_mut().poller.listen_again(bell)
     }
 
     /// Puts other descriptors in the place of its own, after `error` of a poll, or because the bell that had the number `former` is
@@ -242,7 +261,8 @@ impl Reactor {
         renewed
     }
 
-    #[inline]
+    /// Inlined: each poll that finds something does it.
+    #[inline(always)]
     fn notify(&self, mut woken: Vec<Notify>) {
         for notify in woken.drain(..) {
             notify.notify();
@@ -396,12 +416,12 @@ impl Core {
         self.next_id - 1
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Notify>) -> io::Result<bool> {
+    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Notify>) -> io::Result<Heard> {
         // The wait borrows the poller, so an entry for which it has to be asked again is looked at afterwards.
         let Core { poller, entries, unsettled, .. } = self;
         let tells_edges = poller.tells_edges();
         let mut rings = false;
-        poller.wait(timeout, |Readiness { token, ready, marked }| {
+        let events = poller.wait(timeout, |Readiness { token, ready, marked }| {
             if token == BELL {
                 rings = true;
                 return;
@@ -418,7 +438,11 @@ impl Core {
         while let Some(key) = self.unsettled.pop() {
             self.settle(key, woken);
         }
-        Ok(rings)
+        Ok(match rings {
+            true => Heard::Bell,
+            false if events > 0 => Heard::Something,
+            false => Heard::Nothing,
+        })
     }
 
     /// See [`Reactor::renew`].

@@ -4,12 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use super::door::Letter;
-use super::reactor::Reactor;
+use super::reactor::{Heard, Reactor};
 use super::{Alarm, BUDGET, Driver, HubState, configuration, hub};
 use crate::error::Elapsed;
-use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, Stopped, callback, report_text};
+use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, Stopped, at_work, callback, report_text};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
+use crate::sys::readiness::LONGEST_WAIT;
 
 /// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
 pub(super) const SWITCHES_PER_LOOK: usize = 128;
@@ -35,7 +36,7 @@ impl HubState {
             // First, not last: a main greenlet that only yields returns from every pass.
             if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
                 self.thread.back_in_hub();
-                self.thread.guarded(CALLBACK, || self.look());
+                at_work(|| self.look());
                 continue;
             }
             let (fresh, woken) = self.ready.borrow_mut().begin_pass();
@@ -114,7 +115,8 @@ impl HubState {
         let cooling = fiber::cool_stacks();
         if cooling.is_some_and(|left| left.is_zero()) {
             // Whoever has become ready meanwhile goes first.
-            return self.poll(Some(Duration::ZERO));
+            self.poll(Some(Duration::ZERO));
+            return;
         }
         let next = self.timers.borrow().next_deadline();
         let descriptors = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
@@ -148,7 +150,7 @@ impl HubState {
                 self.lonely_sleeps.set(0);
                 return;
             }
-            self.poll(longest);
+            self.sleep(longest);
             self.door().end_sleep();
         }
         if !lonely || self.door().has_letters() {
@@ -181,12 +183,51 @@ impl HubState {
         false
     }
 
-    fn poll(&self, timeout: Option<Duration>) {
-        let Some(reactor) = self.made_reactor() else { return };
+    fn poll(&self, timeout: Option<Duration>) -> Heard {
+        let Some(reactor) = self.made_reactor() else { return Heard::Nothing };
         match reactor.poll(timeout) {
-            Ok(true) if !self.door().silence() => self.mend(reactor, None),
-            Ok(_) => {}
+            Ok(Heard::Bell) if !self.door().silence() => self.mend(reactor, None),
+            Ok(heard) => return heard,
             Err(error) => self.mend(reactor, Some(error)),
+        }
+        Heard::Something
+    }
+
+    /// Waits for a descriptor, a letter, or the end of the time.
+    #[inline]
+    fn sleep(&self, longest: Option<Duration>) {
+        if self.poll(longest) == Heard::Nothing {
+            self.sleep_on(longest);
+        }
+    }
+
+    /// Nothing was heard in the time of a wait, which may be less than what was asked for.
+    #[cold]
+    fn sleep_on(&self, longest: Option<Duration>) {
+        let mut left = longest;
+        loop {
+            let was_cut = left.is_none_or(|left| left > LONGEST_WAIT);
+            let has_letters = self.door().has_letters();
+            if was_cut || has_letters {
+                self.look_after_bell();
+            }
+            if !was_cut || has_letters || !self.ready.borrow().is_empty() {
+                return;
+            }
+            left = left.map(|left| left - LONGEST_WAIT);
+            if self.poll(left) != Heard::Nothing {
+                return;
+            }
+        }
+    }
+
+    /// Somebody else may have closed the bell, and nothing tells that: the kernel goes on with a sleep, and who rings has nothing to
+    /// ring.
+    fn look_after_bell(&self) {
+        if let (Some(reactor), Some(bell)) = (self.made_reactor(), self.door().made_bell())
+            && reactor.listen_again(bell).is_err()
+        {
+            self.mend(reactor, None);
         }
     }
 

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::readiness::{Interest, Readiness, timespec};
+use super::readiness::{Interest, LONGEST_WAIT, Readiness, timespec};
 use super::replaceable::Replaceable;
-use super::{SystemCall, original};
+use super::{SystemCall, original, uninterrupted};
 
 /// Events fetched by one wait; more stay in the kernel for the next.
 const EVENTS: usize = 1024;
@@ -55,13 +55,13 @@ impl Epoll {
         &self.set
     }
 
-    /// Waits until something in the set is ready, at most for `timeout`, and hands each event to `tell`. A signal ends the
+    /// Waits until something in the set is ready, at most for `timeout` and for [`LONGEST_WAIT`], and hands each event to `tell`. A signal ends the
     /// wait early.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut tell: impl FnMut(Readiness),
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let count = match self.fetch(timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             count => count?,
@@ -72,17 +72,22 @@ impl Epoll {
                 Interest::READABLE.when(bits & READABLE != 0) | Interest::WRITABLE.when(bits & WRITABLE != 0);
             tell(Readiness { token: event.u64, ready, marked: bits & MARKED != 0 });
         }
-        Ok(())
+        Ok(count)
     }
 
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        if self.precise && timeout != Some(Duration::ZERO) {
-            match self.fetch_precisely(timeout) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => self.precise = false,
+        let milliseconds = match timeout {
+            None => LONGEST_WAIT.as_millis() as libc::c_int,
+            Some(Duration::ZERO) => 0,
+            Some(timeout) if self.precise => match self.fetch_precisely(timeout.min(LONGEST_WAIT)) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                    self.precise = false;
+                    rounded_up(timeout.min(LONGEST_WAIT))
+                }
                 count => return count,
-            }
-        }
-        let milliseconds = timeout.map_or(-1, rounded_up);
+            },
+            Some(timeout) => rounded_up(timeout.min(LONGEST_WAIT)),
+        };
         let capacity = self.events.len() as libc::c_int;
         // SAFETY: `events` is valid for `capacity` events to be written; the descriptor is open as long as `self.set` lives.
         let count = unsafe {
@@ -91,18 +96,17 @@ impl Epoll {
         count.check().map(|count| count as usize)
     }
 
-    fn fetch_precisely(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = timeout.map(timespec);
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: `events` is valid for as many events as is said, `timeout` is null or points to a timespec that outlives
-        // the call, and a null signal mask leaves the mask alone, whatever its size.
+    fn fetch_precisely(&mut self, timeout: Duration) -> io::Result<usize> {
+        let timeout = timespec(timeout);
+        // SAFETY: `events` is valid for as many events as is said, `timeout` outlives the call, and a null signal mask leaves the mask
+        // alone, whatever its size.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
                 self.set.fd.as_raw_fd(),
                 self.events.as_mut_ptr(),
                 self.events.len() as libc::c_int,
-                timeout,
+                std::ptr::from_ref(&timeout),
                 std::ptr::null::<libc::sigset_t>(),
                 size_of::<u64>(),
             )
@@ -131,9 +135,12 @@ impl EpollSet {
 
     /// Adds `fd` for good: every wait tells for what of `interest` it is ready, as long as it is.
     pub(crate) fn add_level(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        let readable = if interest.is_readable() { libc::EPOLLIN } else { 0 };
-        let writable = if interest.is_writable() { libc::EPOLLOUT } else { 0 };
-        self.control(libc::EPOLL_CTL_ADD, fd, readable | writable, token)
+        self.control(libc::EPOLL_CTL_ADD, fd, level(interest), token)
+    }
+
+    /// The same for one that was added so. An error if the number does not mean that file any more.
+    pub(crate) fn level_again(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, level(interest), token)
     }
 
     /// Asks for `fd`, which is not in the set, as [`ask`](EpollSet::ask) does.
@@ -188,6 +195,12 @@ fn open() -> io::Result<OwnedFd> {
     let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.check()?;
     // SAFETY: the kernel has just made `fd`, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn level(interest: Interest) -> libc::c_int {
+    let readable = if interest.is_readable() { libc::EPOLLIN } else { 0 };
+    let writable = if interest.is_writable() { libc::EPOLLOUT } else { 0 };
+    readable | writable
 }
 
 /// For one answer.

@@ -7,13 +7,17 @@ use std::ops::BitOr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use super::readiness::{Interest, Readiness, timespec};
+use super::clock::Time;
+use super::readiness::{Interest, LONGEST_WAIT, Readiness, timespec};
 use super::{SystemCall, original, uninterrupted};
 
 /// POLLNVAL counts as ready for everything: the call that follows gets EBADF.
 const READABLE: libc::c_short = libc::POLLIN | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
 const WRITABLE: libc::c_short = libc::POLLOUT | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
 const MARKED: libc::c_short = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
+
+/// How often the parts of a set are looked at that the kernel does not wait for as a whole.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// A position in [`Poll::asked`] that means "not there".
 const NOWHERE: u32 = u32::MAX;
@@ -65,23 +69,59 @@ impl Poll {
         }
     }
 
-    /// Waits until something in the set is ready, at most for `timeout`, and hands each event to `tell`. A signal ends the
+    /// Waits until something in the set is ready, at most for `timeout` and for [`LONGEST_WAIT`], and hands each event to `tell`. A signal ends the
     /// wait early.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut tell: impl FnMut(Readiness),
-    ) -> io::Result<()> {
-        let count = match poll(&mut self.asked, timeout) {
+    ) -> io::Result<usize> {
+        let timeout = timeout.map_or(LONGEST_WAIT, |timeout| timeout.min(LONGEST_WAIT));
+        let count = match poll(&mut self.asked, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.wait_in_parts(timeout)?,
             count => count?,
         };
         let answers = self.asked.iter().zip(&self.tokens).filter(|(asked, _)| asked.revents != 0);
         for (asked, &token) in answers.take(count) {
             tell(Readiness { token, ready: ready(asked.revents), marked: asked.revents & MARKED != 0 });
         }
-        Ok(())
+        Ok(count)
     }
+
+    /// The limit of descriptors was lowered below the size of the set, which the kernel refuses to look at as a whole then. Looks at
+    /// one part after another until something is ready.
+    #[cold]
+    fn wait_in_parts(&mut self, timeout: Duration) -> io::Result<usize> {
+        let most = most_descriptors()?;
+        let deadline = Time::after(timeout);
+        loop {
+            let ready = if most > 0 { self.look_at_parts(most)? } else { 0 };
+            let left = Time::now().until(deadline);
+            if ready > 0 || left.is_zero() {
+                return Ok(ready);
+            }
+            // Nothing is looked at: this sleeps. A signal may end that.
+            let _ = poll(&mut [], Some(left.min(BETWEEN_LOOKS)));
+            if most == 0 {
+                // None can be looked at: each is to be tried.
+                self.asked.iter_mut().for_each(|asked| asked.revents = asked.events);
+                return Ok(self.asked.len());
+            }
+        }
+    }
+
+    fn look_at_parts(&mut self, most: usize) -> io::Result<usize> {
+        self.asked.chunks_mut(most).map(poll_now).sum()
+    }
+}
+
+/// How many descriptors the process may have.
+fn most_descriptors() -> io::Result<usize> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid to be written.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }.check()?;
+    Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
 }
 
 /// A set of events that [`poll`](crate::select::poll) can be asked for, or has found.

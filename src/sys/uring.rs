@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::readiness::{Interest, Readiness};
+use super::readiness::{Interest, LONGEST_WAIT, Readiness};
 use abi::{Completion, Submission};
 pub(crate) use entry::{Done, Entry};
 pub(crate) use opening::Opening;
@@ -159,18 +159,19 @@ impl Uring {
         self.poll(Poll { token, fd, interest, manner: Manner::Always, taken_back: false });
     }
 
-    /// Waits until something that was asked is ready, at most for `timeout`, and hands each event to `tell`. A signal ends
-    /// the wait early.
+    /// Waits until something that was asked is ready, at most for `timeout` and for [`LONGEST_WAIT`], and hands each
+    /// event to `tell`. A signal ends the wait early.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         mut tell: impl FnMut(Readiness),
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let idle = self.heard.is_empty() && self.done.is_empty() && !self.ring.has_completions();
-        let waits = idle && timeout != Some(Duration::ZERO);
+        let timeout = timeout.map_or(LONGEST_WAIT, |timeout| timeout.min(LONGEST_WAIT));
+        let waits = idle && !timeout.is_zero();
         self.submit(waits.then_some(timeout))?;
+        let mut answers = self.heard.len();
         self.heard.drain(..).for_each(&mut tell);
-        let mut answers = 0;
         loop {
             let before = answers;
             while let Some(completion) = self.ring.pop() {
@@ -181,7 +182,7 @@ impl Uring {
             }
             // The kernel makes few answers at a time.
             if answers == before || answers > EVENTS || !self.ring.may_have_work() {
-                return Ok(());
+                return Ok(answers);
             }
             self.ring.enter(0, None)?;
         }
@@ -198,7 +199,7 @@ impl Uring {
             if self.leaving == 0 {
                 return Ok(());
             }
-            self.submit(Some(None))?;
+            self.submit(Some(LONGEST_WAIT))?;
         }
     }
 
@@ -340,7 +341,7 @@ impl Uring {
     }
 
     /// Submits all that there is room for, and if told so, waits for an answer.
-    fn submit(&mut self, wait: Option<Option<Duration>>) -> io::Result<()> {
+    fn submit(&mut self, wait: Option<Duration>) -> io::Result<()> {
         while !self.refill() {
             let before = self.ring.unsubmitted();
             self.ring.enter(0, None)?;
@@ -350,7 +351,7 @@ impl Uring {
             }
         }
         match wait {
-            Some(timeout) => self.ring.enter(1, timeout),
+            Some(timeout) => self.ring.enter(1, Some(timeout)),
             None if self.ring.unsubmitted() > 0 || self.ring.may_have_work() => self.ring.enter(0, None),
             None => Ok(()),
         }
@@ -381,7 +382,7 @@ impl Drop for Uring {
         while self.under_way > 0 {
             // It fails if somebody else has closed the ring, and the kernel has no other name for it. Then what was lent stays lent: the
             // caller of `begin` has given it up, and the buffers are.
-            if self.submit(Some(None)).is_err() {
+            if self.submit(Some(LONGEST_WAIT)).is_err() {
                 return std::mem::forget(self.buffers.take());
             }
             while let Some(completion) = self.ring.pop() {

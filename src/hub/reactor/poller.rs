@@ -61,6 +61,22 @@ impl Poller {
         Ok(())
     }
 
+    /// Looks whether it still hears the bell: the number may be closed, or mean another file.
+    ///
+    /// # Errors
+    ///
+    /// That it does not. A driver that cannot tell hears it from now on, or is told by its next wait.
+    pub(super) fn listen_again(&mut self, bell: &Bell) -> io::Result<()> {
+        let fd = bell.as_fd().as_raw_fd();
+        match self {
+            Poller::Epoll(epoll) => epoll.set().level_again(fd, BELL, Interest::READABLE)?,
+            // Each wait names it by its number.
+            Poller::Poll(_) => {}
+            Poller::Uring(uring) => uring.add_level(fd, BELL, Interest::READABLE),
+        }
+        Ok(())
+    }
+
     /// Somebody else has closed its descriptor, so that a wait gave `error`, or the bell's, which had the number `former`: it gets
     /// others. The reactor tells it again of all that it is to know.
     ///
@@ -70,12 +86,13 @@ impl Poller {
     pub(super) fn renew(&mut self, error: Option<io::Error>, former: RawFd, bell: &Bell) -> io::Result<()> {
         match (&mut *self, error) {
             (Poller::Epoll(epoll), error) if error.as_ref().is_none_or(descriptor::is_lost) => {
+                // Without an error the set may be gone as well, and the number another set.
                 epoll.set().renew()?;
             }
             (_, Some(error)) => return Err(error),
+            (Poller::Epoll(_), None) => {}
             (Poller::Poll(poll), None) => poll.ask(former, BELL, Interest::NONE),
             (Poller::Uring(uring), None) => uring.ask(former, BELL, Interest::NONE),
-            (Poller::Epoll(_), None) => {}
         }
         self.listen(bell)
     }
@@ -146,7 +163,11 @@ impl Poller {
     }
 
     #[inline]
-    pub(super) fn wait(&mut self, timeout: Option<Duration>, tell: impl FnMut(Readiness)) -> io::Result<()> {
+    pub(super) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        tell: impl FnMut(Readiness),
+    ) -> io::Result<usize> {
         match self {
             Poller::Epoll(epoll) => epoll.wait(timeout, tell),
             Poller::Poll(poll) => poll.wait(timeout, tell),

@@ -120,10 +120,10 @@ fn what_was_taken_out_ends_no_wait() {
 fn the_bell_ends_a_wait() {
     Bench::on_each(|bench| {
         bench.bell.notify();
-        assert!(bench.reactor.poll(None).unwrap());
+        assert_eq!(bench.reactor.poll(None).unwrap(), Heard::Bell);
         bench.bell.clear();
         let start = Instant::now();
-        assert!(!bench.reactor.poll(Some(Duration::from_millis(2))).unwrap());
+        assert_eq!(bench.reactor.poll(Some(Duration::from_millis(2))).unwrap(), Heard::Nothing);
         assert!(start.elapsed() >= Duration::from_millis(2));
     });
 }
