@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::readiness::{Interest, LONGEST_WAIT, Readiness, timespec};
 use super::replaceable::Replaceable;
-use super::{SystemCall, original, uninterrupted};
+use super::{SystemCall, original};
 
 /// Events fetched by one wait; more stay in the kernel for the next.
 const EVENTS: usize = 1024;

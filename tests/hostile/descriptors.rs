@@ -36,16 +36,30 @@ fn assert_quiet(selector: &Selector<&'static str>) {
     }
 }
 
-each_driver! {
-    fn the_key_of_a_number_used_again_hears_nothing_of_the_old_file() {
-        let selector = Selector::new().unwrap();
-        let (old, mut old_peer) = UnixStream::pair().unwrap();
-        let (new, mut new_peer) = UnixStream::pair().unwrap();
+/// The number of a socket that was registered, and means another one now, while the old one is open elsewhere: in a child perhaps.
+struct Reused {
+    number: OwnedFd,
+    duplicate: UnixStream,
+    old_peer: UnixStream,
+    new_peer: UnixStream,
+}
+
+impl Reused {
+    fn in_a(selector: &Selector<&'static str>) -> Reused {
+        let (old, old_peer) = UnixStream::pair().unwrap();
+        let (new, new_peer) = UnixStream::pair().unwrap();
         selector.register(&old, Interest::READABLE, "old").unwrap();
-        // A child may have it as well.
         let duplicate = old.try_clone().unwrap();
         let mut number = OwnedFd::from(old);
         dup2(&new, &mut number).unwrap();
+        Reused { number, duplicate, old_peer, new_peer }
+    }
+}
+
+each_driver! {
+    fn the_key_of_a_number_used_again_hears_nothing_of_the_old_file() {
+        let selector = Selector::new().unwrap();
+        let Reused { number, duplicate, mut old_peer, mut new_peer } = Reused::in_a(&selector);
         selector.unregister(&number).unwrap();
         selector.register(&number, Interest::READABLE, "new").unwrap();
         old_peer.write_all(b"for the old one").unwrap();
@@ -60,12 +74,7 @@ each_driver! {
 
     fn a_key_whose_number_was_used_again_hears_of_neither_file() {
         let selector = Selector::new().unwrap();
-        let (old, mut old_peer) = UnixStream::pair().unwrap();
-        let (new, mut new_peer) = UnixStream::pair().unwrap();
-        selector.register(&old, Interest::READABLE, "old").unwrap();
-        let duplicate = old.try_clone().unwrap();
-        let mut number = OwnedFd::from(old);
-        dup2(&new, &mut number).unwrap();
+        let Reused { number, duplicate, mut old_peer, mut new_peer } = Reused::in_a(&selector);
         new_peer.write_all(b"for the new one").unwrap();
         old_peer.write_all(b"for the old one").unwrap();
         assert_quiet(&selector);

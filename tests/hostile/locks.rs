@@ -191,11 +191,13 @@ fn an_item_whose_comparison_panics_is_dropped_with_its_queue_free() {
     });
 }
 
+type OnClone = dyn Fn(&Selector<Used>);
+
 /// Data whose clone uses the selector that it is in.
 struct Used {
     name: &'static str,
     selector: Rc<OnceCell<Selector<Used>>>,
-    on_clone: Rc<dyn Fn(&Selector<Used>)>,
+    on_clone: Rc<OnClone>,
 }
 
 impl Clone for Used {
@@ -214,7 +216,7 @@ fn used(
     two.write_all(b"a").unwrap();
     (&one).write_all(b"b").unwrap();
     let second = two.as_raw_fd();
-    let on_clone: Rc<dyn Fn(&Selector<Used>)> = Rc::new(move |selector| on_clone(selector, second));
+    let on_clone: Rc<OnClone> = Rc::new(move |selector| on_clone(selector, second));
     assert!(selector.set(Selector::new().unwrap()).is_ok());
     for (socket, name) in [(&one, "one"), (&two, "two")] {
         let data = Used { name, selector: selector.clone(), on_clone: on_clone.clone() };

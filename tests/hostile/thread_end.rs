@@ -19,7 +19,7 @@ use greenloop::{
     yield_now,
 };
 
-use crate::support::{resident_bytes, run_child, within};
+use crate::support::{Finished, resident_bytes, run_child, within};
 use crate::{LIMIT, LONG};
 
 /// Something for a destructor to do, last of all.
@@ -479,9 +479,17 @@ fn a_thread_that_goes_on_for_long_registers_no_more_than_it_must() {
     assert!(child.is_none_or(|child| child.status.success()));
 }
 
+/// What was to go on was refused, and the process has ended as a green thread wanted.
+#[track_caller]
+fn assert_refused(child: Option<Finished>) {
+    let Some(child) = child else { return };
+    assert_eq!(child.status.code(), Some(7), "{child:?}");
+    assert!(child.stdout.contains("refused"), "{child:?}");
+}
+
 #[test]
 fn main_does_not_go_on_while_a_green_thread_ends_the_process() {
-    let Some(child) = run_child(LIMIT, || {
+    assert_refused(run_child(LIMIT, || {
         let main = main();
         drop(spawn(move || {
             LATE.with_borrow_mut(|all| {
@@ -503,17 +511,13 @@ fn main_does_not_go_on_while_a_green_thread_ends_the_process() {
         drop(spawn(|| std::process::exit(7)));
         yield_now();
         std::process::abort();
-    }) else {
-        return;
-    };
-    assert_eq!(child.status.code(), Some(7), "{child:?}");
-    assert!(child.stdout.contains("refused"), "{child:?}");
+    }));
 }
 
 /// As above, by a handle that is made when the end has begun, where nobody has had one before.
 #[test]
 fn main_does_not_go_on_by_a_handle_that_is_made_at_the_end() {
-    let Some(child) = run_child(LIMIT, || {
+    assert_refused(run_child(LIMIT, || {
         let never_runs = Defer::new(|| {
             assert!(main().is_dead());
             assert!(matches!(main().switch(1), Err(SwitchError::Ending)));
@@ -523,11 +527,7 @@ fn main_does_not_go_on_by_a_handle_that_is_made_at_the_end() {
         drop(spawn_later(LONG, move || drop(never_runs)));
         spawn(|| std::process::exit(7)).wait();
         std::process::abort();
-    }) else {
-        return;
-    };
-    assert_eq!(child.status.code(), Some(7), "{child:?}");
-    assert!(child.stdout.contains("refused"), "{child:?}");
+    }));
 }
 
 #[test]
