@@ -8,6 +8,9 @@ use super::verb::{FORMS, Form, Verb};
 /// How deep blocks may nest.
 const DEPTH: usize = 6;
 
+/// One in so many programs is about what would rarely be met.
+const RARE: u64 = 64;
+
 /// The program of a seed.
 pub(crate) fn generate(seed: u64, patched: bool, setting: &Setting) -> Program {
     // Seeds are near each other; what is made of them is not to be.
@@ -17,6 +20,13 @@ pub(crate) fn generate(seed: u64, patched: bool, setting: &Setting) -> Program {
     }
     let driver = setting.drivers[random.below(setting.drivers.len())];
     let mut weights = taste(&mut random);
+    // By chance it is too rare that somebody panics while a panic hook waits.
+    if seed % RARE == RARE - 1 {
+        weights.iter_mut().for_each(|weight| *weight /= 8);
+        for (verb, weight) in [(Verb::PanicHook, 12), (Verb::Spawn, 24), (Verb::Panic, 36)] {
+            weights[verb as usize] = weight;
+        }
+    }
     for form in FORMS.iter().filter(|form| setting.without.iter().any(|name| name == form.name)) {
         weights[form.verb as usize] = 0;
     }
