@@ -22,9 +22,10 @@ pub(crate) fn spawn_parked<T: 'static>(run: impl FnOnce() -> T + 'static) -> gre
     task
 }
 
-/// Keeps the OS thread until `deadline` is past, so that the hub finds all that was due before at once.
+/// Keeps the OS thread until `deadline` is past, so that the hub finds all that was due before at once: also a time limit that was made
+/// of it, somewhat later if the OS thread was kept from the processor meanwhile.
 pub(crate) fn block_past(deadline: Instant) {
-    thread::sleep(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
+    thread::sleep(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(50));
 }
 
 /// Two deadlines of which the first is due before the second, and both after everybody has parked, on a busy machine too.
