@@ -1,8 +1,8 @@
 //! When nothing is ready: who waited for that, and whether anything can ever be ready again.
 
-use super::HubState;
 use super::door::BYSTANDERS;
-use super::waiter::Wake;
+use super::state::HubState;
+use super::wake::Wake;
 use crate::error::{LoopExit, Parked};
 use crate::fiber::{self, FiberRef, State};
 use crate::sys::process;

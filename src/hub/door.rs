@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::doorbell::Doorbell;
-use super::signals::Ear;
-use super::waiter::Wait;
+use super::ear::Ear;
+use super::wait::Wait;
 use crate::sys::bell::Bell;
 use crate::sys::futex;
 use crate::sys::lock::Lock;
@@ -114,7 +114,9 @@ pub(crate) struct Door {
     epoch: AtomicU32,
     /// The next generation of a wait; kept here so that no number comes twice from one door.
     generation: AtomicU64,
+    /// With the epoch of the hub that each is for.
     letters: Lock<Vec<(u32, Letter)>>,
+    /// Whether there are letters, and whether the hub sleeps.
     doorbell: Doorbell,
     /// What rings. It may have rung for another door, whose late letters then ring for nothing.
     bell: OnceLock<Arc<Bell>>,
@@ -124,7 +126,10 @@ pub(crate) struct Door {
     deaf: AtomicBool,
     /// and sleeps on this word instead: how often it was to ring.
     knocks: AtomicU32,
+    /// What it has to do with signals.
     pub(super) ear: Ear,
+    /// The next door whose hub has ever listened to signals.
+    pub(super) next_listening: OnceLock<&'static Door>,
 }
 
 impl std::fmt::Debug for Letter {
@@ -153,6 +158,7 @@ impl Door {
             deaf: AtomicBool::new(false),
             knocks: AtomicU32::new(0),
             ear: Ear::new(),
+            next_listening: OnceLock::new(),
         }))
     }
 

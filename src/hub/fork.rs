@@ -11,7 +11,10 @@ use std::io;
 use std::mem;
 use std::sync::Once;
 
-use super::{BUDGET, HubState, Ready, door, local_hub};
+use super::current::local_hub;
+use super::door;
+use super::ready::Ready;
+use super::state::{BUDGET, HubState};
 use crate::fiber::{self, FiberRef};
 use crate::sys::process;
 

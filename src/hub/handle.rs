@@ -4,8 +4,9 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
+use super::current::{HubRef, local_hub};
+use super::lifetime::hub;
 use super::waiter::{Waiter, WaitingOn, Wakeup};
-use super::{HubRef, hub, local_hub};
 use crate::sys::clock::Time;
 
 /// A handle to the calling OS thread's hub.

@@ -3,10 +3,13 @@
 //! A kill or a time limit makes such a call fail, and each further one, wait or not, until it is raised: at the next wait of
 //! greenloop's own, or when the time limit's scope ends.
 
+use super::current::{HubRef, local_hub};
 use super::reactor::Reactor;
-use super::waiter::{ArmedTimeout, Waiter, Wakeup, is_unwinding};
-use super::{HubRef, HubState, State, local_hub, run};
-use crate::fiber::{FiberRef, Pending, in_callback};
+use super::run;
+use super::state::HubState;
+use super::time_limit::ArmedTimeout;
+use super::waiter::{Waiter, Wakeup, is_unwinding};
+use crate::fiber::{FiberRef, Pending, State, in_callback};
 use crate::sys::clock::Time;
 use crate::sys::section;
 

@@ -8,6 +8,7 @@
 
 mod completion;
 mod descriptor;
+mod in_flight;
 mod poller;
 mod registration;
 mod turn;
@@ -23,8 +24,8 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::Driver;
-use super::waiter::Notify;
+use super::driver::Driver;
+use super::notify::Notify;
 use crate::sys::bell::Bell;
 use crate::sys::descriptor::{closed, opens_nothing};
 use crate::sys::epoll::EpollSet;
@@ -32,51 +33,21 @@ use crate::sys::poll::Poll;
 use crate::sys::readiness::{Interest, Readiness};
 use crate::sys::replaceable::Replaceable;
 
-use completion::Operation;
-use descriptor::{Entry, Side};
+pub(crate) use descriptor::Direction;
+pub(crate) use descriptor::Key;
+use descriptor::{Descriptor, Half};
+use in_flight::InFlight;
 use poller::{BELL, Poller};
 pub(crate) use registration::Registration;
 pub(crate) use turn::Turn;
 
-/// In [`Core::numbers`]: no entry has this number.
+/// In [`Core::numbers`]: no descriptor has this number.
 const NOBODY: u32 = u32::MAX;
 
 fn next_reactor() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     // Relaxed: the numbers only have to differ.
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Which way an operation moves bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Direction {
-    Read,
-    Write,
-}
-
-/// Names an entry of one reactor for good: a slot and a generation, so that the key of an entry that is gone names none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Key(u64);
-
-impl Key {
-    fn new(index: u32, generation: u32) -> Key {
-        Key(u64::from(generation) << 32 | u64::from(index))
-    }
-
-    fn index(self) -> usize {
-        self.0 as u32 as usize
-    }
-
-    /// For an atomic to keep.
-    #[inline]
-    pub(crate) fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    #[inline]
-    pub(crate) fn from_bits(bits: u64) -> Key {
-        Key(bits)
-    }
 }
 
 /// What a [poll](Reactor::poll) has heard.
@@ -114,10 +85,10 @@ pub(crate) struct Reactor {
 #[derive(Debug)]
 struct Core {
     poller: Poller,
-    entries: Slab<Entry>,
+    descriptors: Slab<Descriptor>,
     /// Those that the kernel does as a whole, by their tokens.
-    operations: Slab<Operation>,
-    /// `numbers[fd]` is the slot of the entry of that number, or [`NOBODY`]. At most one entry has a number.
+    operations: Slab<InFlight>,
+    /// `numbers[fd]` is the slot of the descriptor of that number, or [`NOBODY`]. At most one descriptor has a number.
     numbers: Vec<u32>,
     next_generation: u32,
     /// The id of the next operation or watch; 0 is none's.
@@ -139,7 +110,7 @@ impl Reactor {
     pub(crate) fn new(driver: Option<Driver>, bell: &Bell) -> io::Result<Reactor> {
         let core = Core {
             poller: Poller::open(driver, bell)?,
-            entries: Slab::new(),
+            descriptors: Slab::new(),
             operations: Slab::new(),
             numbers: Vec::new(),
             next_generation: 0,
@@ -164,7 +135,7 @@ impl Reactor {
         let driver = core.poller.driver();
         // First, so that there is a descriptor for the next.
         core.poller = Poller::Poll(Poll::new());
-        mem::forget(mem::take(&mut core.entries));
+        mem::forget(mem::take(&mut core.descriptors));
         mem::forget(mem::take(&mut core.operations));
         core.numbers.clear();
         core.unsettled.clear();
@@ -284,7 +255,7 @@ impl Reactor {
         let mut woken = self.woken.take();
         {
             let core = &mut *self.core.borrow_mut();
-            if core.entry(key).is_some() {
+            if core.descriptor(key).is_some() {
                 core.poller.disown(fd);
                 core.remove(key, &mut woken);
             }
@@ -310,22 +281,22 @@ impl Reactor {
     /// turn is now. True for a key that names nothing.
     #[inline]
     pub(crate) fn is_free(&self, key: Key, direction: Direction) -> bool {
-        self.core.borrow_mut().side(key, direction).is_none_or(|side| side.is_free())
+        self.core.borrow_mut().half(key, direction).is_none_or(|half| half.is_free())
     }
 
     /// A result showed that nothing is left for now.
     #[inline]
     pub(crate) fn note_drained(&self, key: Key, direction: Direction) {
-        if let Some(side) = self.core.borrow_mut().side(key, direction) {
-            side.note_drained();
+        if let Some(half) = self.core.borrow_mut().half(key, direction) {
+            half.note_drained();
         }
     }
 
     /// The call said EAGAIN.
     #[inline]
     pub(crate) fn note_blocked(&self, key: Key, direction: Direction) {
-        if let Some(side) = self.core.borrow_mut().side(key, direction) {
-            side.ready = false;
+        if let Some(half) = self.core.borrow_mut().half(key, direction) {
+            half.ready = false;
         }
     }
 
@@ -354,11 +325,11 @@ impl Reactor {
         let mut woken = self.woken.take();
         // Borrowed: the reactor's own descriptor, or one of a notice that is being dropped.
         if let Ok(mut core) = self.core.try_borrow_mut()
-            && let Some(entry) = core.entry_of(fd).filter(|entry| !entry.owned)
+            && let Some(descriptor) = core.descriptor_of(fd).filter(|descriptor| !descriptor.owned)
         {
-            let key = entry.key;
+            let key = descriptor.key;
             #[cfg(feature = "monkey")]
-            let ids: Vec<_> = entry.watching().collect();
+            let ids: Vec<_> = descriptor.watching().collect();
             #[cfg(feature = "monkey")]
             core.closed.extend(ids);
             core.remove(key, &mut woken);
@@ -384,7 +355,7 @@ impl Reactor {
             let core = &mut *self.core.borrow_mut();
             #[cfg(feature = "monkey")]
             core.closed.retain(|&id| id != watch.id);
-            let untold = core.entry(watch.key).and_then(|entry| entry.unwatch(watch.id));
+            let untold = core.descriptor(watch.key).and_then(|descriptor| descriptor.unwatch(watch.id));
             // An error comes again when the next one asks, who hears of it.
             let _ = core.refresh(watch.key);
             untold
@@ -402,13 +373,13 @@ impl fmt::Debug for Reactor {
 
 impl Core {
     #[inline]
-    fn entry(&mut self, key: Key) -> Option<&mut Entry> {
-        self.entries.get_mut(key.index()).filter(|entry| entry.key == key)
+    fn descriptor(&mut self, key: Key) -> Option<&mut Descriptor> {
+        self.descriptors.get_mut(key.index()).filter(|descriptor| descriptor.key == key)
     }
 
     #[inline]
-    fn side(&mut self, key: Key, direction: Direction) -> Option<&mut Side> {
-        self.entry(key).map(|entry| entry.side(direction))
+    fn half(&mut self, key: Key, direction: Direction) -> Option<&mut Half> {
+        self.descriptor(key).map(|descriptor| descriptor.half(direction))
     }
 
     fn next_id(&mut self) -> u64 {
@@ -417,8 +388,8 @@ impl Core {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Notify>) -> io::Result<Heard> {
-        // The wait borrows the poller, so an entry for which it has to be asked again is looked at afterwards.
-        let Core { poller, entries, unsettled, .. } = self;
+        // The wait borrows the poller, so a descriptor for which it has to be asked again is looked at afterwards.
+        let Core { poller, descriptors, unsettled, .. } = self;
         let tells_edges = poller.tells_edges();
         let mut rings = false;
         let events = poller.wait(timeout, |Readiness { token, ready, marked }| {
@@ -427,9 +398,11 @@ impl Core {
                 return;
             }
             let key = Key(token);
-            if let Some(entry) = entries.get_mut(key.index()).filter(|entry| entry.key == key) {
-                entry.hear(ready, marked, woken);
-                if !(entry.owned && tells_edges) {
+            if let Some(descriptor) =
+                descriptors.get_mut(key.index()).filter(|descriptor| descriptor.key == key)
+            {
+                descriptor.hear(ready, marked, woken);
+                if !(descriptor.owned && tells_edges) {
                     unsettled.push(key);
                 }
             }
@@ -458,11 +431,11 @@ impl Core {
             // It keeps what it was asked for.
             return Ok(());
         }
-        let keys: Vec<_> = self.entries.iter().map(|(_, entry)| entry.key).collect();
+        let keys: Vec<_> = self.descriptors.iter().map(|(_, descriptor)| descriptor.key).collect();
         for key in keys {
-            let Some(entry) = self.entry(key) else { continue };
-            let (fd, owned) = (entry.fd, entry.owned);
-            let asked = mem::replace(&mut entry.asked, Interest::NONE);
+            let Some(descriptor) = self.descriptor(key) else { continue };
+            let (fd, owned) = (descriptor.fd, descriptor.owned);
+            let asked = mem::replace(&mut descriptor.asked, Interest::NONE);
             let told = match (owned, asked.is_none()) {
                 (true, _) => self.poller.own(fd, key.0),
                 (false, false) => self.refresh(key),
@@ -475,12 +448,12 @@ impl Core {
         Ok(())
     }
 
-    /// After an event for an entry whose driver may have to be asked again.
+    /// After an event for a descriptor whose driver may have to be asked again.
     fn settle(&mut self, key: Key, woken: &mut Vec<Notify>) {
         let answers_once = self.poller.answers_once();
-        let Some(entry) = self.entry(key) else { return };
+        let Some(descriptor) = self.descriptor(key) else { return };
         if answers_once {
-            entry.asked = Interest::NONE;
+            descriptor.asked = Interest::NONE;
         }
         if self.refresh(key).is_err() {
             // The number is closed, or names something else: those who still wait find that out themselves.
@@ -488,7 +461,7 @@ impl Core {
         }
     }
 
-    /// [`refresh`](Core::refresh) for an entry that belongs to a source. A driver that tells edges needs to hear nothing,
+    /// [`refresh`](Core::refresh) for a descriptor that belongs to a source. A driver that tells edges needs to hear nothing,
     /// and the others do not fail.
     #[inline]
     fn refresh_owned(&mut self, key: Key) {
@@ -497,30 +470,30 @@ impl Core {
         }
     }
 
-    /// Asks the driver for what those at `key` wait for, if that has changed; forgets an entry that nobody needs.
+    /// Asks the driver for what those at `key` wait for, if that has changed; forgets a descriptor that nobody needs.
     fn refresh(&mut self, key: Key) -> io::Result<()> {
         let tells_edges = self.poller.tells_edges();
-        let Some(entry) = self.entry(key) else { return Ok(()) };
-        if entry.owned && tells_edges {
+        let Some(descriptor) = self.descriptor(key) else { return Ok(()) };
+        if descriptor.owned && tells_edges {
             return Ok(());
         }
-        let (fd, wanted) = (entry.fd, entry.wanted(tells_edges));
-        if !entry.is_needed() {
+        let (fd, wanted) = (descriptor.fd, descriptor.wanted(tells_edges));
+        if !descriptor.is_needed() {
             self.remove(key, &mut Vec::new());
-        } else if wanted != entry.asked {
-            entry.asked = wanted;
+        } else if wanted != descriptor.asked {
+            descriptor.asked = wanted;
             self.poller.ask(fd, key.0, wanted)?;
         }
         Ok(())
     }
 
     fn register(&mut self, fd: RawFd, blocked: Direction, woken: &mut Vec<Notify>) -> io::Result<Key> {
-        let key = match self.entry_of(fd) {
+        let key = match self.descriptor_of(fd) {
             // Somebody watches the number by hand; he will be told by the same edges.
-            Some(entry) if !entry.owned => entry.key,
+            Some(descriptor) if !descriptor.owned => descriptor.key,
             // Its source was leaked, and the number closed under it.
-            Some(entry) => {
-                let stale = entry.key;
+            Some(descriptor) => {
+                let stale = descriptor.key;
                 self.remove(stale, woken);
                 self.insert(fd)
             }
@@ -530,26 +503,27 @@ impl Core {
             self.remove(key, woken);
             return Err(error);
         }
-        let entry = self.entry(key).expect("it has just been found or inserted");
-        entry.owned = true;
-        entry.side(blocked).ready = false;
+        let descriptor = self.descriptor(key).expect("it has just been found or inserted");
+        descriptor.owned = true;
+        descriptor.half(blocked).ready = false;
         Ok(key)
     }
 
     fn watch(&mut self, fd: RawFd, interest: Interest, notify: Notify) -> Result<Watch, (io::Error, Notify)> {
-        let key = match self.entry_of(fd) {
-            Some(entry) => entry.key,
+        let key = match self.descriptor_of(fd) {
+            Some(descriptor) => descriptor.key,
             None => self.insert(fd),
         };
         let id = self.next_id();
-        let entry = self.entry(key).expect("it has just been found or inserted");
-        entry.watch(id, interest, notify);
+        let descriptor = self.descriptor(key).expect("it has just been found or inserted");
+        descriptor.watch(id, interest, notify);
         // The number may name another file than when it was last asked for: it is asked again even for the same.
-        entry.asked = Interest::NONE;
+        descriptor.asked = Interest::NONE;
         let watched = self.refresh(key);
         if let Err(error) = watched {
-            let notify = self.entry(key).expect("it is still there").unwatch(id).expect("nobody has told it");
-            if self.entry(key).is_some_and(|entry| !entry.is_needed()) {
+            let notify =
+                self.descriptor(key).expect("it is still there").unwatch(id).expect("nobody has told it");
+            if self.descriptor(key).is_some_and(|descriptor| !descriptor.is_needed()) {
                 self.remove(key, &mut Vec::new());
             }
             return Err((error, notify));
@@ -557,17 +531,17 @@ impl Core {
         Ok(Watch { key, id })
     }
 
-    fn entry_of(&mut self, fd: RawFd) -> Option<&mut Entry> {
+    fn descriptor_of(&mut self, fd: RawFd) -> Option<&mut Descriptor> {
         let slot = *self.numbers.get(fd as usize)?;
-        self.entries.get_mut(slot as usize)
+        self.descriptors.get_mut(slot as usize)
     }
 
     fn insert(&mut self, fd: RawFd) -> Key {
-        let slot = self.entries.vacant_entry();
+        let slot = self.descriptors.vacant_entry();
         let index = u32::try_from(slot.key()).expect("there are fewer descriptors than that");
         let key = Key::new(index, self.next_generation);
         self.next_generation = self.next_generation.wrapping_add(1);
-        slot.insert(Entry::new(key, fd));
+        slot.insert(Descriptor::new(key, fd));
         let number = fd as usize;
         if self.numbers.len() <= number {
             self.numbers.resize(number + 1, NOBODY);
@@ -576,21 +550,21 @@ impl Core {
         key
     }
 
-    /// Forgets an entry and hands out who waits at it. The driver hears only what it can bear by number: that nobody asks.
+    /// Forgets a descriptor and hands out who waits at it. The driver hears only what it can bear by number: that nobody asks.
     fn remove(&mut self, key: Key, woken: &mut Vec<Notify>) {
-        if self.entry(key).is_none() {
+        if self.descriptor(key).is_none() {
             return;
         }
-        let entry = self.entries.remove(key.index());
-        self.numbers[entry.fd as usize] = NOBODY;
-        entry.performed().for_each(|token| self.hurry(token));
-        if !entry.asked.is_none() {
+        let descriptor = self.descriptors.remove(key.index());
+        self.numbers[descriptor.fd as usize] = NOBODY;
+        descriptor.performed().for_each(|token| self.hurry(token));
+        if !descriptor.asked.is_none() {
             // Asking for nothing cannot fail.
-            let _ = self.poller.ask(entry.fd, key.0, Interest::NONE);
+            let _ = self.poller.ask(descriptor.fd, key.0, Interest::NONE);
         }
         self.poller.let_go();
         self.hear_done();
-        entry.disband(woken);
+        descriptor.disband(woken);
     }
 }
 

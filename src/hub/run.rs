@@ -3,9 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use super::configuration;
+use super::current::local_hub;
 use super::door::Letter;
+use super::driver::Driver;
 use super::reactor::{Heard, Reactor};
-use super::{Alarm, BUDGET, Driver, HubState, configuration, hub};
+use super::state::{Alarm, BUDGET, HubState};
 use crate::error::Elapsed;
 use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, Stopped, at_work, callback, report_text};
 use crate::sys::clock::Time;
@@ -370,7 +373,7 @@ fn without_descriptors(error: &io::Error) -> bool {
 /// A fiber's work for the hub: green threads, one after another, as long as fresh ones may begin in this pass. The next
 /// one begins on the same warm stack, with no switch.
 fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
-    let hub = hub();
+    let hub = local_hub().expect("a hub that begins green threads");
     let mut next = hub.starting.take();
     while let Some(job) = next {
         job.run(fiber);

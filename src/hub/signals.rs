@@ -4,45 +4,15 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::HubState;
 use super::door::Door;
+use super::state::HubState;
 use crate::fiber::Pending;
 use crate::sys::signal::listening;
 
 /// The doors of all hubs that have ever listened: a chain that only grows, so that a handler may walk it at any time.
 static FIRST: OnceLock<&'static Door> = OnceLock::new();
-
-/// What a door has to do with signals. Sets of signals are words, with signal 1 in the lowest bit.
-#[derive(Debug)]
-pub(super) struct Ear {
-    wanted: AtomicU64,
-    heard: AtomicU64,
-    next: OnceLock<&'static Door>,
-}
-
-impl Ear {
-    pub(super) const fn new() -> Ear {
-        Ear { wanted: AtomicU64::new(0), heard: AtomicU64::new(0), next: OnceLock::new() }
-    }
-
-    /// Those that have come since it was last asked.
-    pub(super) fn take_heard(&self) -> u64 {
-        self.heard.swap(0, Ordering::SeqCst)
-    }
-
-    /// Whether any signal is listened to.
-    pub(super) fn listens(&self) -> bool {
-        self.wanted.load(Ordering::SeqCst) != 0
-    }
-
-    /// Listens to nothing.
-    pub(super) fn close(&self) {
-        self.wanted.store(0, Ordering::SeqCst);
-        self.heard.store(0, Ordering::SeqCst);
-    }
-}
 
 /// The set of this one signal, or none for what is not the number of one.
 pub(crate) fn set_of(signal: i32) -> u64 {
@@ -60,7 +30,7 @@ impl HubState {
             if door.is(self.door()) {
                 return;
             }
-            place = &door.ear.next;
+            place = &door.next_listening;
         }
     }
 
@@ -90,7 +60,7 @@ fn tell(signal: i32) -> bool {
             door.ring();
             heard = true;
         }
-        place = &door.ear.next;
+        place = &door.next_listening;
     }
     heard
 }

@@ -7,15 +7,16 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::panic;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::door::{DEPARTURES, Door, Letter};
-use super::timers::TimerKey;
-use super::waitset::WaitSet;
-use super::{Alarm, HubRef, HubState, discard_superfluous, hub, local_hub};
+use super::current::{HubRef, local_hub};
+use super::door::Letter;
+use super::lifetime::hub;
+pub(crate) use super::notify::Notify;
+use super::state::{Alarm, HubState, discard_superfluous};
+use super::wait::Wait;
+pub(crate) use super::wake::{Wake, departures};
 use crate::error::{LoopExit, ThreadEnds, Unwinding};
-use crate::fiber::{self, FiberRef, Pending, State, assert_may_wait, callback, in_panic_hook};
+use crate::fiber::{self, FiberRef, Pending, State, assert_may_wait, in_panic_hook};
 use crate::sys::clock::Time;
 
 /// What a wait in a panic hook raises in place of the panic.
@@ -55,17 +56,8 @@ impl WaitingOn {
     }
 }
 
-/// The address of one wait, from anywhere: wakes it, or does nothing once it is over.
-///
-/// Two words, so that it moves in registers: a larger one is written to memory in parts and read back as a whole, which
-/// stalls the processor on the way of every message.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wake {
-    door: &'static Door,
-    wait: Wait,
-}
-
 impl Wake {
+    /// Ends the wait; nothing once it is over.
     #[inline]
     pub(crate) fn wake(self) {
         match local_hub() {
@@ -81,103 +73,10 @@ impl Wake {
         self.door.send(self.door.epoch(), Letter::Wake(self.wait));
     }
 
-    /// Whether both are of the same wait.
-    pub(super) fn is(self, other: Wake) -> bool {
-        self.door.is(other.door) && self.wait == other.wait
-    }
-
     /// A wake of nobody, which is living as long as the calling thread's hub is.
     pub(crate) fn of_nobody() -> Wake {
         let hub = hub();
         Wake { door: hub.door(), wait: Wait::new(hub.thread.current().index(), hub.epoch(), 0) }
-    }
-
-    /// Whether its hub is still there. One that parked on an OS thread that has ended never runs again: what would be set
-    /// aside for it would be lost.
-    #[inline]
-    pub(crate) fn is_living(self) -> bool {
-        self.wait.epoch() == self.door.epoch() & Wait::EPOCH
-    }
-}
-
-/// Which wait behind a door, in one word: from the top, the number of the fiber in its thread (28 bits), the epoch (12), the
-/// generation (24).
-///
-/// The latter two are cut. When a generation has come round there may be a wake for no reason, which every wait expects. An epoch
-/// does not come round: a door that has had as many hubs as there are numbers is not used again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Wait(u64);
-
-impl Wait {
-    const GENERATION: u64 = (1 << 24) - 1;
-    pub(super) const EPOCH: u32 = (1 << 12) - 1;
-
-    #[inline]
-    pub(super) fn new(fiber: u32, epoch: u32, generation: u64) -> Wait {
-        debug_assert!(fiber < 1 << 28, "more green threads than memory can hold");
-        Wait(u64::from(fiber) << 36 | u64::from(epoch & Wait::EPOCH) << 24 | generation & Wait::GENERATION)
-    }
-
-    #[inline]
-    pub(super) fn fiber(self) -> u32 {
-        (self.0 >> 36) as u32
-    }
-
-    #[inline]
-    fn epoch(self) -> u32 {
-        (self.0 >> 24) as u32 & Wait::EPOCH
-    }
-
-    #[inline]
-    pub(super) fn is_of_generation(self, generation: u64) -> bool {
-        (self.0 ^ generation) & Wait::GENERATION == 0
-    }
-}
-
-/// How many hubs have ended while somebody stood in a line there. Read before the lines are looked at, it tells whether they are to be
-/// looked at again.
-#[inline]
-pub(crate) fn departures() -> u64 {
-    // Acquire: who sees the departure sees the hub gone.
-    DEPARTURES.load(Ordering::Acquire)
-}
-
-/// What stands in a wait list: whom to tell.
-pub(crate) enum Notify {
-    /// A parked greenlet.
-    Wake(Wake),
-    /// One of many things that a greenlet waits for, by its number there.
-    Set(Arc<WaitSet>, usize),
-    /// A future's task.
-    Task(std::task::Waker),
-}
-
-impl Notify {
-    /// Tells. From any OS thread, at any time; never while the primitive's own lock is held, for this may run user code.
-    #[inline]
-    pub(crate) fn notify(self) {
-        match self {
-            Notify::Wake(wake) => wake.wake(),
-            other => other.notify_other(),
-        }
-    }
-
-    fn notify_other(self) {
-        match self {
-            Notify::Wake(wake) => wake.wake(),
-            Notify::Set(set, number) => set.post(number),
-            Notify::Task(waker) => callback("a waker", || waker.wake()),
-        }
-    }
-}
-
-impl std::fmt::Debug for Notify {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Notify::Wake(wake) => write!(formatter, "{wake:?}"),
-            Notify::Set(_, number) => write!(formatter, "Set({number})"),
-            Notify::Task(_) => formatter.write_str("Task"),
-        }
     }
 }
 
@@ -220,6 +119,21 @@ impl std::fmt::Debug for Interrupt {
 }
 
 /// One wait of the current greenlet; it may park several times, and ends when dropped.
+///
+/// How it parks, what ends that beside a wake, and where a kill or a time limit is raised:
+///
+/// | | deadline | a kill or a time limit | for |
+/// |---|---|---|---|
+/// | [`park`](Waiter::park) | yes | ends it, and is returned; waits while the caller unwinds | every wait of a primitive |
+/// | [`park_uninterrupted`](Waiter::park_uninterrupted) | | may wake it for no reason, and is raised at the next `park` | what must not be left half done |
+/// | `park_undecided` | yes | ends it, and is raised at the next park | loans to the kernel, which are given up first |
+/// | [`park_whatever_comes`](Waiter::park_whatever_comes) | | waits; a deadlock ends it | a scope with children |
+/// | `park_in_call` | yes | ends it, and is told as an errno | calls from C |
+/// | `park_in_infallible_call` | yes | ends it, for no reason as the caller sees it | calls from C that cannot fail |
+///
+/// Those are made of four that are not called from outside of the room's waits: `park_interruptibly`, `park_deaf` (a kill ends it, and is
+/// put off), `park_amid_unwinding` (nothing but the wake and the deadline), `park_amid_panic` (a panic hook does not park at all). A wake,
+/// which is never lost, may also come for no reason. `yield_now` is no wait: who yields stays ready.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     hub: HubRef,
@@ -497,6 +411,16 @@ fn defer(thrown: Option<Box<dyn std::any::Any + Send>>, fiber: FiberRef) {
 }
 
 impl HubState {
+    /// The current fiber, which has interrupts left, is about to be switched out: they are raised when its turn comes.
+    #[cold]
+    pub(crate) fn recall(&self, fiber: FiberRef) {
+        if fiber.with_interrupts(|interrupts| interrupts.is_empty()) || is_unwinding() {
+            return;
+        }
+        fiber.state.set(State::Ready);
+        self.ready.borrow_mut().push_woken(fiber);
+    }
+
     /// Everybody here who may stand in a line.
     fn in_line(&self) -> impl Iterator<Item = FiberRef> {
         let stands =
@@ -516,42 +440,12 @@ impl HubState {
     }
 }
 
-/// A deadline that runs: of a greenlet's scope, see [`with_timeout`](crate::with_timeout).
-#[derive(Debug)]
-pub(crate) struct ArmedTimeout {
-    key: TimerKey,
-    pub(super) fiber: FiberRef,
-    pub(crate) id: u64,
-}
-
-/// Starts a deadline of the current greenlet.
-pub(crate) fn arm_timeout(deadline: Time, limit: std::time::Duration) -> ArmedTimeout {
-    let hub = hub();
-    let fiber = hub.thread.current();
-    let id = hub.next_generation();
-    let key = hub.arm(deadline, Alarm::Timeout { fiber, run: fiber.runs.get(), id, limit });
-    ArmedTimeout { key, fiber, id }
-}
-
-/// Ends such a deadline: it will not be raised any more, even if it has rung. Any greenlet of the thread may do that.
-pub(crate) fn disarm_timeout(armed: ArmedTimeout) {
-    let ArmedTimeout { key, fiber, id } = armed;
-    let Some(hub) = local_hub() else { return };
-    if hub.disarm(key) {
-        return;
-    }
-    fiber.with_interrupts(|interrupts| interrupts.retain(|interrupt| interrupt.timeout != id));
-    // One that is not running looks for itself when it goes on: something else may have come for it.
-    if fiber == hub.thread.current() {
-        fiber.update_disturbed();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::{run, yield_now};
+    use super::super::run;
+    use super::super::yielding::yield_now;
     use super::*;
 
     /// As where a patched function switches while its caller gets in line.

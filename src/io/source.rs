@@ -11,7 +11,7 @@ use super::home::{Found, Home};
 use super::operation::{Direction, Operation};
 use crate::hub::reactor::{Key, Reactor, Registration, Turn};
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, check_may_wait};
-use crate::hub::{hub, local_hub, spend_budget};
+use crate::hub::{HubRef, hub, local_hub, spend_budget};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::lock::Lock;
@@ -229,12 +229,13 @@ impl<T: AsFd> Source<T> {
         let hub = hub();
         let (reactor, key) = match known {
             Some(known) => known,
-            None => self.registrations.register(hub.try_reactor()?, fd.as_raw_fd(), O::DIRECTION)?,
+            None => self.registrations.register(&hub, fd.as_raw_fd(), O::DIRECTION)?,
         };
         // A key that names nothing: it has been closed.
         let turn = Turn::begin(reactor, key, O::DIRECTION, || waiter.notify());
         let turn = turn.ok_or_else(descriptor::bad_descriptor)?;
         if !reactor.tells_edges() {
+            // Such a driver is yet to be asked, be it for the whole, if it does that, or for readiness.
             if let Some(result) = perform(&mut operation, fd, &turn, &waiter, deadline) {
                 let (output, drained) = result?;
                 turn.finish(drained);
@@ -348,19 +349,14 @@ impl Registrations {
         Some((reactor, self.known.lock().key_in(reactor)?))
     }
 
-    /// Makes the source known to `reactor`, the calling thread's, which does not know it. It said EAGAIN in the direction of
+    /// Makes the source known to the reactor of the calling thread's hub, which does not know it. It said EAGAIN in the direction of
     /// `blocked`.
-    fn register<'a>(
-        &self,
-        reactor: &'a Reactor,
-        fd: RawFd,
-        blocked: Direction,
-    ) -> io::Result<(&'a Reactor, Key)> {
+    fn register<'a>(&self, hub: &'a HubRef, fd: RawFd, blocked: Direction) -> io::Result<(&'a Reactor, Key)> {
         // The lock is held over the system call, so that the descriptor is not closed in between.
         let mut known = self.known.lock();
         self.check_open()?;
-        let registration = Registration::new(fd, blocked)?;
-        let key = registration.key();
+        let registration = Registration::new(*hub, fd, blocked)?;
+        let (reactor, key) = (hub.reactor(), registration.key());
         known.add(registration);
         self.home.settle(reactor.id(), key.to_bits());
         Ok((reactor, key))

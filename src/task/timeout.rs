@@ -7,7 +7,8 @@ use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::error::Elapsed;
-use crate::hub::waiter::{ArmedTimeout, arm_timeout, disarm_timeout, end_unwinding};
+use crate::hub::time_limit::{ArmedTimeout, arm_timeout, disarm_timeout};
+use crate::hub::waiter::end_unwinding;
 use crate::sys::clock::Time;
 
 /// Runs `function` with a time limit. This is gevent's `with_timeout`.

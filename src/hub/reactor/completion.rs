@@ -8,35 +8,22 @@
 use std::io;
 use std::mem;
 
-use super::super::raise_interrupt;
-use super::super::waiter::{Waiter, WaitingOn, Wake};
-use super::{Core, Poller, Reactor};
+use super::super::lifetime::hub;
+use super::super::waiter::{Waiter, WaitingOn};
+use super::super::yielding::raise_interrupt;
+use super::in_flight::{InFlight, Progress};
+use super::poller::Poller;
+use super::{Core, Reactor};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
-use crate::sys::uring::{Begun, Done, Entry, Uring};
+use crate::sys::uring::{Done, Entry, Uring};
 
 /// Among more descriptors than that, bytes to receive are waited for by readiness: a request to receive is larger in the kernel than a
 /// question, so that a pass over many of them misses the caches.
 const FEW: usize = 128;
 
-/// An operation that was begun.
-#[derive(Debug)]
-pub(super) struct Operation {
-    whom: Wake,
-    begun: Begun,
-    progress: Progress,
-}
-
-#[derive(Debug)]
-enum Progress {
-    UnderWay,
-    Done(io::Result<Done>),
-    /// Who began it has heard of it.
-    Told,
-}
-
 /// The loan of what an entry has. It ends when this is dropped, which waits for it if nobody else has.
-pub(super) struct Lent<'a> {
+pub(super) struct Loan<'a> {
     reactor: &'a Reactor,
     token: usize,
 }
@@ -52,7 +39,7 @@ impl Reactor {
     /// there are few sockets and there is a buffer for it; all others.
     pub(super) fn pays(&self, entry: &Entry<'_>) -> bool {
         let core = &mut *self.core.borrow_mut();
-        !entry.takes_buffer() || core.entries.len() <= FEW && core.uring().has_buffers()
+        !entry.takes_buffer() || core.descriptors.len() <= FEW && core.uring().has_buffers()
     }
 
     /// Has the kernel do what `entry` says while the current greenlet, which does not unwind, is parked.
@@ -69,7 +56,7 @@ impl Reactor {
         loop {
             match self.try_perform(&entry, on) {
                 Some(result) => return (result, entry),
-                None => raise_interrupt(super::super::hub()),
+                None => raise_interrupt(hub()),
             }
         }
     }
@@ -77,7 +64,7 @@ impl Reactor {
     /// `None` if it was interrupted, before or meanwhile, and has not been done.
     fn try_perform(&self, entry: &Entry<'_>, on: &'static str) -> Option<io::Result<Done>> {
         let waiter = Waiter::new(WaitingOn::Other(on));
-        Lent::begin(self, entry, &waiter)?.wait(&waiter, None)
+        Loan::begin(self, entry, &waiter)?.wait(&waiter, None)
     }
 }
 
@@ -91,7 +78,7 @@ impl Core {
 
     /// Gives an operation up on a file that is about to be closed: the next [`let_go`](Poller::let_go) waits for its end.
     pub(super) fn hurry(&mut self, token: u32) {
-        if let Operation { begun, progress: Progress::UnderWay, .. } = self.operations[token as usize] {
+        if let InFlight { begun, progress: Progress::UnderWay, .. } = self.operations[token as usize] {
             self.uring().hurry(begun);
         }
     }
@@ -109,22 +96,22 @@ impl Core {
     }
 }
 
-impl<'a> Lent<'a> {
+impl<'a> Loan<'a> {
     /// Begins an operation, whose end wakes `waiter`. `None` if that is interrupted: an operation that is always done before it can be
     /// given up would put the interrupt off for ever.
-    pub(super) fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, waiter: &Waiter) -> Option<Lent<'a>> {
+    pub(super) fn begin(reactor: &'a Reactor, entry: &'a Entry<'_>, waiter: &Waiter) -> Option<Loan<'a>> {
         if waiter.is_disturbed() {
             return None;
         }
         let core = &mut *reactor.core.borrow_mut();
         let token = core.operations.vacant_key();
-        // SAFETY: `Lent<'a>` borrows the entry, and lives in the frame of a wait alone, `try_perform` or `Turn::perform`, which leaves
+        // SAFETY: `Loan<'a>` borrows the entry, and lives in the frame of a wait alone, `try_perform` or `Turn::perform`, which leaves
         // it only when the operation has been told of, or by its drop, which waits until it has. The entry itself lives in the frame
         // of the caller: in one that never runs again, since its OS thread has ended, nothing is dropped.
         let begun = unsafe { core.uring().begin(entry, token as u64) };
-        core.operations.insert(Operation { whom: waiter.wake(), begun, progress: Progress::UnderWay });
+        core.operations.insert(InFlight { whom: waiter.wake(), begun, progress: Progress::UnderWay });
         reactor.waiting.update(|waiting| waiting + 1);
-        Some(Lent { reactor, token })
+        Some(Loan { reactor, token })
     }
 
     /// Its name, for [`Core::hurry`].
@@ -163,7 +150,7 @@ impl<'a> Lent<'a> {
 
     fn give_up(&self) {
         let core = &mut *self.reactor.core.borrow_mut();
-        if let Operation { begun, progress: Progress::UnderWay, .. } = core.operations[self.token] {
+        if let InFlight { begun, progress: Progress::UnderWay, .. } = core.operations[self.token] {
             core.uring().cancel(begun);
         }
     }
@@ -173,7 +160,7 @@ impl<'a> Lent<'a> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Loan<'_> {
     fn drop(&mut self) {
         // Only if a park unwound: the hub itself has failed. Then the OS thread waits.
         if self.is_under_way() {

@@ -2,26 +2,57 @@
 
 use std::os::fd::RawFd;
 
-use super::super::waiter::Notify;
+use super::super::notify::Notify;
 use super::super::waitlist::{Ticket, WaitList};
-use super::{Direction, Key};
 use crate::sys::readiness::Interest;
+
+/// Which way an operation moves bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// Names a descriptor of one reactor for good: a slot and a generation, so that the key of one that is gone names none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key(pub(super) u64);
+
+impl Key {
+    pub(super) fn new(index: u32, generation: u32) -> Key {
+        Key(u64::from(generation) << 32 | u64::from(index))
+    }
+
+    pub(super) fn index(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    /// For an atomic to keep.
+    #[inline]
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Key {
+        Key(bits)
+    }
+}
 
 /// A file descriptor by its number, in one reactor.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Descriptor {
     pub(super) key: Key,
     pub(super) fd: RawFd,
     /// Whether it belongs to a source, which takes it out before the number can mean anything else.
     pub(super) owned: bool,
     /// What the driver was last asked for.
     pub(super) asked: Interest,
-    sides: [Side; 2],
+    halves: [Half; 2],
     /// Those who only want to hear of readiness, in order of arrival; each is told once.
     watchers: Vec<Watcher>,
 }
 
-/// Names one operation's place in the line at a [`Side`].
+/// Names one operation's place in the line at a [`Half`].
 #[derive(Debug)]
 pub(super) struct Place {
     id: u64,
@@ -31,7 +62,7 @@ pub(super) struct Place {
 
 /// One direction of a descriptor of greenloop's own. The operations on it take turns.
 #[derive(Debug)]
-pub(super) struct Side {
+pub(super) struct Half {
     /// Whether the next try may succeed: true until the kernel said otherwise.
     pub(super) ready: bool,
     /// The end of the stream or an error is behind what can be read or written.
@@ -53,22 +84,22 @@ struct Watcher {
     notify: Notify,
 }
 
-impl Entry {
-    pub(super) fn new(key: Key, fd: RawFd) -> Entry {
-        let sides = [Side::new(), Side::new()];
-        Entry { key, fd, owned: false, asked: Interest::NONE, sides, watchers: Vec::new() }
+impl Descriptor {
+    pub(super) fn new(key: Key, fd: RawFd) -> Descriptor {
+        let halves = [Half::new(), Half::new()];
+        Descriptor { key, fd, owned: false, asked: Interest::NONE, halves, watchers: Vec::new() }
     }
 
     #[inline]
-    pub(super) fn side(&mut self, direction: Direction) -> &mut Side {
-        &mut self.sides[direction as usize]
+    pub(super) fn half(&mut self, direction: Direction) -> &mut Half {
+        &mut self.halves[direction as usize]
     }
 
     /// Takes in that the descriptor is ready, and wakes whom that concerns. Those whose notice may run code of others are
     /// handed out.
     #[inline]
     pub(super) fn hear(&mut self, ready: Interest, marked: bool, woken: &mut Vec<Notify>) {
-        let [read, write] = &mut self.sides;
+        let [read, write] = &mut self.halves;
         if ready.is_readable() {
             read.hear(marked, woken);
         }
@@ -102,7 +133,7 @@ impl Entry {
         Some(self.watchers.remove(place).notify)
     }
 
-    /// Whether anybody needs this entry.
+    /// Whether anybody needs this descriptor.
     pub(super) fn is_needed(&self) -> bool {
         self.owned || !self.watchers.is_empty()
     }
@@ -114,7 +145,7 @@ impl Entry {
         if tells_edges {
             return watched;
         }
-        let [read, write] = &self.sides;
+        let [read, write] = &self.halves;
         watched
             | Interest::READABLE.when(read.parked.is_some())
             | Interest::WRITABLE.when(write.parked.is_some())
@@ -122,23 +153,23 @@ impl Entry {
 
     /// The tokens of the operations that the kernel does on it.
     pub(super) fn performed(&self) -> impl Iterator<Item = u32> + use<> {
-        let [read, write] = &self.sides;
+        let [read, write] = &self.halves;
         [read.performed, write.performed].into_iter().flatten()
     }
 
     /// Hands out everybody, because nothing more will be heard of the descriptor.
     pub(super) fn disband(self, woken: &mut Vec<Notify>) {
-        for side in self.sides {
-            woken.extend(side.parked);
-            woken.extend(side.line.into_iter().flat_map(|mut line| line.drain()).map(|(_, notify)| notify));
+        for half in self.halves {
+            woken.extend(half.parked);
+            woken.extend(half.line.into_iter().flat_map(|mut line| line.drain()).map(|(_, notify)| notify));
         }
         woken.extend(self.watchers.into_iter().map(|watcher| watcher.notify));
     }
 }
 
-impl Side {
-    fn new() -> Side {
-        Side { ready: true, marked: false, turn: 0, parked: None, performed: None, line: None }
+impl Half {
+    fn new() -> Half {
+        Half { ready: true, marked: false, turn: 0, parked: None, performed: None, line: None }
     }
 
     /// Whether an operation that comes now may try at once.
@@ -153,7 +184,7 @@ impl Side {
         self.marked |= marked;
         match self.parked.take() {
             None => {}
-            // An entry in the hub's queue: it runs nothing.
+            // An descriptor in the hub's queue: it runs nothing.
             Some(Notify::Wake(wake)) => wake.wake(),
             Some(notify) => woken.push(notify),
         }
@@ -165,7 +196,7 @@ impl Side {
         self.ready &= self.marked;
     }
 
-    /// An operation comes that found it unready or others before it, to stay until it [leaves](Side::leave). `notify` is for
+    /// An operation comes that found it unready or others before it, to stay until it [leaves](Half::leave). `notify` is for
     /// when it may try.
     #[inline]
     pub(super) fn enter(&mut self, id: u64, notify: impl FnOnce() -> Notify) -> Place {
@@ -277,61 +308,61 @@ mod tests {
         notices.into_iter().for_each(Notify::notify);
     }
 
-    fn hear(side: &RefCell<Side>) {
-        told(|woken| side.borrow_mut().hear(false, woken));
+    fn hear(half: &RefCell<Half>) {
+        told(|woken| half.borrow_mut().hear(false, woken));
     }
 
     #[test]
     fn turns_come_in_order_of_arrival() {
         let woken = Woken::default();
-        let side = RefCell::new(Side::new());
-        side.borrow_mut().ready = false;
-        let enter = |id| side.borrow_mut().enter(id, || woken.notify(id));
+        let half = RefCell::new(Half::new());
+        half.borrow_mut().ready = false;
+        let enter = |id| half.borrow_mut().enter(id, || woken.notify(id));
         let [first, second, third] = [enter(1), enter(2), enter(3)];
-        side.borrow_mut().wait_again(&second, true, || unreachable!("it stands in the line already"));
-        hear(&side);
+        half.borrow_mut().wait_again(&second, true, || unreachable!("it stands in the line already"));
+        hear(&half);
         assert_eq!(woken.take(), [1]);
-        side.borrow_mut().wait_again(&first, true, || woken.notify(1));
-        assert!(!side.borrow().may_try(&first));
-        hear(&side);
+        half.borrow_mut().wait_again(&first, true, || woken.notify(1));
+        assert!(!half.borrow().may_try(&first));
+        hear(&half);
         assert_eq!(woken.take(), [1]);
-        assert!(side.borrow().may_try(&first) && !side.borrow().may_try(&second));
+        assert!(half.borrow().may_try(&first) && !half.borrow().may_try(&second));
         // The first leaves readiness behind: the second is woken by that.
-        side.borrow_mut().leave(&first).unwrap().notify();
+        half.borrow_mut().leave(&first).unwrap().notify();
         assert_eq!(woken.take(), [2]);
         // The second takes all: the third hears of the next readiness.
-        side.borrow_mut().note_drained();
-        assert!(side.borrow_mut().leave(&second).is_none());
-        assert!(!side.borrow().may_try(&third) && !side.borrow().is_free());
-        hear(&side);
+        half.borrow_mut().note_drained();
+        assert!(half.borrow_mut().leave(&second).is_none());
+        assert!(!half.borrow().may_try(&third) && !half.borrow().is_free());
+        hear(&half);
         assert_eq!(woken.take(), [3]);
-        assert!(side.borrow_mut().leave(&third).is_none());
-        assert!(side.borrow().is_free());
+        assert!(half.borrow_mut().leave(&third).is_none());
+        assert!(half.borrow().is_free());
     }
 
     #[test]
     fn one_that_gives_up_leaves_no_gap() {
         let woken = Woken::default();
-        let mut side = Side::new();
-        side.ready = false;
-        let places: Vec<_> = (1..=4).map(|id| side.enter(id, || woken.notify(id))).collect();
-        assert!(side.leave(&places[2]).is_none());
+        let mut half = Half::new();
+        half.ready = false;
+        let places: Vec<_> = (1..=4).map(|id| half.enter(id, || woken.notify(id))).collect();
+        assert!(half.leave(&places[2]).is_none());
         // Woken, and killed before it ran: readiness goes to the next.
-        told(|woken| side.hear(false, woken));
-        side.leave(&places[0]).unwrap().notify();
-        side.leave(&places[1]).unwrap().notify();
+        told(|woken| half.hear(false, woken));
+        half.leave(&places[0]).unwrap().notify();
+        half.leave(&places[1]).unwrap().notify();
         assert_eq!(woken.take(), [1, 2, 4]);
-        assert!(side.leave(&places[3]).is_none());
-        assert!(side.is_free());
+        assert!(half.leave(&places[3]).is_none());
+        assert!(half.is_free());
     }
 
     #[test]
     fn behind_a_mark_a_short_read_proves_nothing() {
-        let mut side = Side::new();
-        side.note_drained();
-        assert!(!side.is_free());
-        side.hear(true, &mut Vec::new());
-        side.note_drained();
-        assert!(side.is_free());
+        let mut half = Half::new();
+        half.note_drained();
+        assert!(!half.is_free());
+        half.hear(true, &mut Vec::new());
+        half.note_drained();
+        assert!(half.is_free());
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::super::Driver;
+use super::super::driver::Driver;
 use crate::sys::bell::Bell;
 use crate::sys::descriptor;
 use crate::sys::epoll::{Epoll, EpollSet};

@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Weak;
 
+use super::super::current::{HubRef, local_hub};
 use super::super::door::{Door, Letter};
-use super::super::{hub, local_hub};
-use super::{Direction, Key, Reactor};
+use super::Reactor;
+use super::descriptor::{Direction, Key};
 use crate::sys::epoll::EpollSet;
 
 /// A source's descriptor in the reactor of one hub.
@@ -21,14 +22,13 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Takes `fd` into the calling thread's reactor, because it said EAGAIN in the direction of `blocked`. It has to be
+    /// Takes `fd` into the reactor of the calling thread's hub, because it said EAGAIN in the direction of `blocked`. It has to be
     /// [ended](Registration::end) before the number can mean anything else.
     ///
     /// # Errors
     ///
     /// As epoll_ctl(2) has it.
-    pub(crate) fn new(fd: RawFd, blocked: Direction) -> io::Result<Registration> {
-        let hub = hub();
+    pub(crate) fn new(hub: HubRef, fd: RawFd, blocked: Direction) -> io::Result<Registration> {
         let reactor = hub.try_reactor()?;
         let key = reactor.register(fd, blocked)?;
         let (reactor, set) = (reactor.id(), reactor.set());

@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn entries(&self) -> usize {
-        self.reactor.core.borrow().entries.len()
+        self.reactor.core.borrow().descriptors.len()
     }
 }
 
@@ -194,7 +194,7 @@ fn what_cannot_be_watched_leaves_no_trace() {
     let result = reactor.watch(file.as_raw_fd(), Interest::READABLE, Notify::Task(Waker::noop().clone()));
     assert!(is_always_ready(&result.unwrap_err().0));
     assert!(reactor.register(file.as_raw_fd(), Direction::Read).is_err());
-    assert_eq!((reactor.core.borrow().entries.len(), reactor.waiting()), (0, 0));
+    assert_eq!((reactor.core.borrow().descriptors.len(), reactor.waiting()), (0, 0));
 }
 
 #[test]
@@ -211,6 +211,6 @@ fn a_thousand_descriptors_come_and_go() {
             assert!(!bench.reactor.is_free(key, Direction::Read));
             bench.reactor.deregister(reader.as_raw_fd(), key);
         }
-        assert_eq!((bench.entries(), bench.reactor.core.borrow().entries.capacity() < 10), (0, true));
+        assert_eq!((bench.entries(), bench.reactor.core.borrow().descriptors.capacity() < 10), (0, true));
     });
 }

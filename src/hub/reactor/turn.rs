@@ -2,10 +2,11 @@
 
 use std::io;
 
-use super::super::waiter::{Notify, Waiter};
-use super::completion::Lent;
-use super::descriptor::{Place, Side};
-use super::{Direction, Key, Reactor};
+use super::super::notify::Notify;
+use super::super::waiter::Waiter;
+use super::Reactor;
+use super::completion::Loan;
+use super::descriptor::{Direction, Half, Key, Place};
 use crate::sys::clock::Time;
 use crate::sys::uring::{Done, Entry};
 
@@ -34,14 +35,14 @@ impl<'a> Turn<'a> {
     ) -> Option<Turn<'a>> {
         let core = &mut *reactor.core.borrow_mut();
         let id = core.next_id();
-        let place = core.side(key, direction)?.enter(id, notify);
+        let place = core.half(key, direction)?.enter(id, notify);
         reactor.waiting.update(|waiting| waiting + 1);
         Some(Turn { reactor, key, direction, place, drained: false })
     }
 
     /// Whether the kernel may do the operation as a whole: the driver can, it is this one's turn, and a try would be in vain.
     pub(crate) fn may_perform(&self) -> bool {
-        self.reactor.performs() && self.with_side(|side| side.may_be_performed(&self.place)) == Some(true)
+        self.reactor.performs() && self.with_half(|half| half.may_be_performed(&self.place)) == Some(true)
     }
 
     /// Has the kernel do an operation that [may](Turn::may_perform) be done so, as [`Reactor::perform`] does. `None` if it has not been
@@ -56,31 +57,31 @@ impl<'a> Turn<'a> {
         if !self.reactor.pays(entry) {
             return None;
         }
-        let lent = Lent::begin(self.reactor, entry, waiter)?;
-        self.with_side(|side| side.begin_performed(lent.token()));
+        let loan = Loan::begin(self.reactor, entry, waiter)?;
+        self.with_half(|half| half.begin_performed(loan.token()));
         // Dropped before the loan, which the token names.
         let mut performing = Performing { turn: self, succeeded: false };
-        let performed = lent.wait(waiter, deadline);
+        let performed = loan.wait(waiter, deadline);
         performing.succeeded = matches!(performed, Some(Ok(_)));
         performed
     }
 
     #[inline]
-    fn with_side<R>(&self, look: impl FnOnce(&mut Side) -> R) -> Option<R> {
-        self.reactor.core.borrow_mut().side(self.key, self.direction).map(look)
+    fn with_half<R>(&self, look: impl FnOnce(&mut Half) -> R) -> Option<R> {
+        self.reactor.core.borrow_mut().half(self.key, self.direction).map(look)
     }
 
     /// Whether its turn has come and it may try; `None` if the key names nothing any more.
     #[inline]
     pub(crate) fn may_try(&self) -> Option<bool> {
-        self.with_side(|side| side.may_try(&self.place))
+        self.with_half(|half| half.may_try(&self.place))
     }
 
     /// It has tried and was told EAGAIN if `blocked`, or it was woken for nothing; it parks next.
     pub(crate) fn wait_again(&self, blocked: bool, notify: impl FnOnce() -> Notify) {
         let core = &mut *self.reactor.core.borrow_mut();
-        if let Some(side) = core.side(self.key, self.direction) {
-            side.wait_again(&self.place, blocked, notify);
+        if let Some(half) = core.half(self.key, self.direction) {
+            half.wait_again(&self.place, blocked, notify);
             core.refresh_owned(self.key);
         }
     }
@@ -101,7 +102,7 @@ struct Performing<'a, 'b> {
 impl Drop for Performing<'_, '_> {
     #[inline]
     fn drop(&mut self) {
-        self.turn.with_side(|side| side.end_performed(self.succeeded));
+        self.turn.with_half(|half| half.end_performed(self.succeeded));
     }
 }
 
@@ -113,11 +114,11 @@ impl Drop for Turn<'_> {
         let mut next = None;
         {
             let core = &mut *reactor.core.borrow_mut();
-            if let Some(side) = core.side(self.key, self.direction) {
+            if let Some(half) = core.half(self.key, self.direction) {
                 if self.drained {
-                    side.note_drained();
+                    half.note_drained();
                 }
-                next = side.leave(&self.place);
+                next = half.leave(&self.place);
                 core.refresh_owned(self.key);
             }
         }

@@ -1,0 +1,93 @@
+//! The beginning and the end of a hub.
+
+#![expect(unsafe_code, reason = "a hub lives as long as its OS thread, and is freed with it")]
+
+use std::ptr::NonNull;
+
+use super::configuration;
+use super::current::{HubRef, local_hub, set_hub};
+use super::door::tell_departure;
+use super::fork::look_after_forks;
+use super::state::{Alarm, HubState};
+use crate::fiber::{self, Local};
+use crate::sys::clock::Time;
+
+/// The calling thread's hub, made on first use.
+#[inline]
+pub(crate) fn hub() -> HubRef {
+    match local_hub() {
+        Some(hub) => hub,
+        None => make_hub(),
+    }
+}
+
+/// Runs `function` with `hub` as the calling thread's hub, in thread-local variables that have none.
+#[cfg(feature = "monkey")]
+pub(crate) fn lend_hub(hub: HubRef, function: impl FnOnce()) {
+    // SAFETY: the thread's own variables have it meanwhile, and `function` is over when they lose it.
+    unsafe { set_hub(Some(hub)) };
+    function();
+    // SAFETY: as above.
+    unsafe { set_hub(None) };
+}
+
+#[cold]
+fn make_hub() -> HubRef {
+    look_after_forks();
+    let thread = fiber::thread();
+    // Between the end of its hub and that of its record a thread has no hub.
+    assert!(!fiber::is_ending(), "this OS thread ends: it has no hub any more");
+    thread.set_on_end(end_hub);
+    let hub = Box::new(HubState::new(thread, configuration::settings().spin));
+    // SAFETY: the box is freed by `end_hub` alone, after the last use.
+    let hub = unsafe { Local::new(NonNull::from(Box::leak(hub))) };
+    // SAFETY: as above; `end_hub` takes it back before.
+    unsafe { set_hub(Some(hub)) };
+    hub
+}
+
+/// Called by the thread's record when the thread ends.
+fn end_hub() {
+    let Some(hub) = local_hub() else { return };
+    hub.abandon_all();
+    // SAFETY: the reference that is left is this function's.
+    unsafe { set_hub(None) };
+    // What is left of letters, and of who waited for descriptors, has destructors of others, which find no hub.
+    fiber::catch("what is left at the end of a hub", || hub.shut_door());
+    // SAFETY: leaked by `make_hub`; HUB no longer leads to it, so this is the last use.
+    let state = unsafe { Box::from_raw(hub.as_ptr()) };
+    fiber::catch("what is left at the end of a hub", || drop(state));
+}
+
+impl HubState {
+    /// The OS thread ends: gives up all that is here, and what the destructors of that spawn.
+    fn abandon_all(&self) {
+        // First, since what it tells others of may spawn.
+        self.thread.all().iter().filter_map(|fiber| fiber.description()).for_each(|leaked| leaked.leak());
+        loop {
+            let fresh = self.ready.borrow_mut().take_fresh();
+            let timed = self.timers.borrow_mut().pop_due(Time::NEVER);
+            let letters = self.door().take_letters();
+            if fresh.is_empty() && timed.is_none() && letters.is_empty() {
+                return;
+            }
+            fresh.into_iter().for_each(|job| job.abandon());
+            if let Some(Alarm::Start(job)) = timed {
+                job.abandon();
+            }
+            for (_, letter) in letters {
+                fiber::catch("the destructor of a callback", || drop(letter));
+            }
+        }
+    }
+
+    /// The hub is gone, as far as other threads can see.
+    fn shut_door(&self) {
+        self.door().ear.close();
+        let leaves_some_in_line = self.is_anybody_in_line();
+        self.door().close(self.generation.get());
+        if leaves_some_in_line {
+            tell_departure();
+        }
+    }
+}

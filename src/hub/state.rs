@@ -1,0 +1,286 @@
+//! One thread's run loop and everything that it looks after.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::door::Door;
+use super::reactor::Reactor;
+use super::ready::Ready;
+use super::timers::{TimerKey, Timers};
+use super::wait::Wait;
+use super::wake::Wake;
+use crate::error::StackError;
+use crate::fiber::{self, FiberRef, Local, Pending, SizeClass, State, Thread};
+use crate::sys::clock::Time;
+use crate::sys::shared::Shared;
+
+/// Operations that a green thread may do at a stretch without waiting, see [`spend_budget`](super::spend_budget).
+pub(super) const BUDGET: u32 = 64;
+/// Killed ones that may stand among the fresh ones in any case.
+const DEAD_FRESH: usize = 1024;
+/// Green threads are numbered from blocks, so that a spawn needs no atomic operation for it.
+const NUMBERS_AT_A_TIME: u64 = 1 << 20;
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+/// A green thread that has not begun.
+pub(crate) trait Job {
+    /// Runs it to its end on `fiber`, and keeps what it raises.
+    fn run(&self, fiber: FiberRef);
+    /// The stack that it asked for.
+    fn stack(&self) -> SizeClass;
+    /// Whether it was killed, and will not begin.
+    fn has_ended(&self) -> bool;
+    /// There is no stack for it.
+    fn fail(&self, error: StackError);
+    /// Its hub ends before it could begin.
+    fn abandon(&self);
+}
+
+/// What a timer does.
+pub(crate) enum Alarm {
+    /// Ends a wait.
+    Wake { fiber: FiberRef, generation: u64 },
+    /// Raises in what runs on the fiber, if it still does.
+    Timeout { fiber: FiberRef, run: u64, id: u64, limit: Duration },
+    /// Begins a green thread.
+    Start(Shared<dyn Job>),
+}
+
+/// Tells a hub from every other that there was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct HubId {
+    door: *const Door,
+    epoch: u32,
+}
+
+/// One thread's run loop and everything that it looks after.
+pub(crate) struct HubState {
+    // ---- where it is ----
+    /// The OS thread's fibers.
+    pub(crate) thread: Local<Thread>,
+    /// Through which other threads reach it. Another one in the child of a fork.
+    pub(super) door: Cell<&'static Door>,
+    /// Tells it from other hubs behind its door.
+    pub(super) epoch: Cell<u32>,
+    /// In the child of a fork, the green thread that forked, which stands for the main greenlet.
+    pub(super) heir: Cell<Option<FiberRef>>,
+
+    // ---- what it looks after ----
+    /// Who is to run.
+    pub(super) ready: RefCell<Ready<FiberRef, Shared<dyn Job>>>,
+    /// Fresh ones killed since those were last taken out.
+    pub(super) dead_fresh: Cell<usize>,
+    /// What a fiber finds to begin with.
+    pub(super) starting: Cell<Option<Shared<dyn Job>>>,
+    /// Who is to be woken, interrupted or begun at some time.
+    pub(super) timers: RefCell<Timers<Alarm>>,
+    /// Who waits for descriptors. Made when somebody does, or the hub first sleeps.
+    pub(super) reactor: OnceCell<Reactor>,
+    /// Who waits for the hub to have nothing ready.
+    pub(super) idlers: RefCell<Vec<Wake>>,
+    /// The main greenlet, waiting for `alive` to reach zero.
+    pub(super) joiner: Cell<Option<Wake>>,
+    /// What to do with signals that have come.
+    pub(super) hear: Cell<Option<fn(u64)>>,
+
+    // ---- what it counts ----
+    /// The next generation of a wait: never the same number twice.
+    pub(super) generation: Cell<u64>,
+    /// The number of the next green thread that is spawned here.
+    pub(super) next_number: Cell<u64>,
+    /// Green threads spawned here that have not ended.
+    pub(super) alive: Cell<usize>,
+    /// Switches since the loop last looked at timers, letters and descriptors.
+    pub(super) unlooked: Cell<usize>,
+    /// Operations that who runs may still do without waiting.
+    pub(super) budget: Cell<u32>,
+    /// Sleeps in a row from which only another OS thread could have woken the hub, and none did.
+    pub(super) lonely_sleeps: Cell<u32>,
+
+    // ---- how it spins ----
+    /// How long to spin before the next block.
+    pub(super) spin: Cell<Duration>,
+    /// How many blocks to skip that.
+    pub(super) spins_to_skip: Cell<u32>,
+    /// Spins in a row in which nothing came.
+    pub(super) spins_in_vain: Cell<u32>,
+}
+
+/// A kill that comes after so many that it changes nothing.
+pub(super) fn discard_superfluous(kill: Option<Pending>) {
+    if let Some(kill) = kill {
+        fiber::discard(kill.payload);
+    }
+}
+
+impl HubState {
+    pub(super) fn new(thread: Local<Thread>, spin: Duration) -> HubState {
+        let (door, generation) = Door::open();
+        HubState {
+            thread,
+            door: Cell::new(door),
+            epoch: Cell::new(door.epoch()),
+            heir: Cell::new(None),
+            ready: RefCell::new(Ready::new()),
+            dead_fresh: Cell::new(0),
+            starting: Cell::new(None),
+            timers: RefCell::new(Timers::new()),
+            reactor: OnceCell::new(),
+            generation: Cell::new(generation),
+            unlooked: Cell::new(0),
+            budget: Cell::new(BUDGET),
+            next_number: Cell::new(0),
+            alive: Cell::new(0),
+            joiner: Cell::new(None),
+            hear: Cell::new(None),
+            idlers: RefCell::new(Vec::new()),
+            lonely_sleeps: Cell::new(0),
+            spin: Cell::new(spin),
+            spins_to_skip: Cell::new(0),
+            spins_in_vain: Cell::new(0),
+        }
+    }
+
+    /// The door through which other threads reach it.
+    #[inline]
+    pub(crate) fn door(&self) -> &'static Door {
+        self.door.get()
+    }
+
+    /// Tells it from other hubs behind its door.
+    #[inline]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.get()
+    }
+
+    /// Tells it from every other, those of before a fork included.
+    pub(crate) fn id(&self) -> HubId {
+        HubId { door: self.door(), epoch: self.epoch() }
+    }
+
+    /// Ends a wait; nothing if that is over.
+    #[inline]
+    pub(crate) fn wake(&self, wait: Wait) {
+        if let Some(fiber) = self.thread.fiber(wait.fiber())
+            && wait.is_of_generation(fiber.generation.get())
+        {
+            self.make_ready(fiber);
+        }
+    }
+
+    /// Wakes `fiber`, whichever wait it is in.
+    #[inline]
+    pub(crate) fn make_ready(&self, fiber: FiberRef) {
+        match fiber.state.get() {
+            State::Parked => {
+                fiber.state.set(State::Ready);
+                self.ready.borrow_mut().push_woken(fiber);
+            }
+            // One that is ready has been woken before, or has yielded in the middle of its wait: its next park returns at once.
+            State::Running | State::Ready => fiber.disturbed.set_woken(),
+            State::Idle => {}
+        }
+    }
+
+    /// Raises at the fiber's park, now or when it next comes to one.
+    pub(crate) fn interrupt(&self, fiber: FiberRef, interrupt: Pending) {
+        discard_superfluous(fiber.push_interrupt(interrupt));
+        let state = fiber.state.get();
+        if state == State::Parked || (state == State::Running && fiber.is_switched_out()) {
+            fiber.state.set(State::Ready);
+            self.ready.borrow_mut().push_woken(fiber);
+        }
+    }
+
+    /// Leaves the stack of the current fiber until it is made ready.
+    #[inline(always)]
+    pub(super) fn park(&self, fiber: FiberRef) {
+        fiber.state.set(State::Parked);
+        self.leave(fiber);
+    }
+
+    #[inline(always)]
+    pub(super) fn leave(&self, fiber: FiberRef) {
+        self.thread.leave(None, || self.run());
+        if fiber.state.get() != State::Running {
+            self.came_by_hand(fiber);
+        }
+    }
+
+    /// Somebody switched by hand into a fiber that the hub was to resume.
+    #[cold]
+    pub(crate) fn came_by_hand(&self, fiber: FiberRef) {
+        if fiber.state.get() == State::Ready {
+            self.ready.borrow_mut().withdraw(&fiber);
+        }
+        fiber.state.set(State::Running);
+    }
+
+    #[inline]
+    pub(super) fn next_generation(&self) -> u64 {
+        let generation = self.generation.get();
+        self.generation.set(generation + 1);
+        generation
+    }
+
+    pub(crate) fn arm(&self, deadline: Time, alarm: Alarm) -> TimerKey {
+        self.timers.borrow_mut().arm(deadline, alarm)
+    }
+
+    /// Takes a timer back; `false` if it has rung.
+    pub(crate) fn disarm(&self, key: TimerKey) -> bool {
+        let alarm = self.timers.borrow_mut().cancel(key);
+        alarm.is_some()
+    }
+
+    #[inline]
+    pub(crate) fn push_fresh(&self, job: Shared<dyn Job>) {
+        self.ready.borrow_mut().push_fresh(job);
+    }
+
+    /// One that is fresh was killed. When they may be half of all, they are taken out: who spawns and kills need never yield.
+    pub(crate) fn count_dead_fresh(&self) {
+        let dead = self.dead_fresh.get() + 1;
+        self.dead_fresh.set(dead);
+        let mut ready = self.ready.borrow_mut();
+        if dead >= DEAD_FRESH && dead >= ready.fresh() / 2 {
+            self.dead_fresh.set(0);
+            let taken = ready.take_fresh_if(|job| job.has_ended());
+            drop(ready);
+            drop(taken);
+        }
+    }
+
+    /// A green thread is spawned here: counts it, and gives it a number that no other one of the process has.
+    #[inline]
+    pub(crate) fn count_spawned(&self) -> u64 {
+        self.alive.set(self.alive.get() + 1);
+        let mut number = self.next_number.get();
+        if number.is_multiple_of(NUMBERS_AT_A_TIME) {
+            // Relaxed: only uniqueness counts.
+            number = NUMBERS.fetch_add(NUMBERS_AT_A_TIME, Ordering::Relaxed) + 1;
+        }
+        self.next_number.set(number + 1);
+        number
+    }
+
+    /// A green thread has ended here.
+    #[inline]
+    pub(crate) fn count_ended(&self) {
+        let alive = self.alive.get() - 1;
+        self.alive.set(alive);
+        if alive == 0
+            && let Some(joiner) = self.joiner.take()
+        {
+            joiner.wake();
+        }
+    }
+}
+
+impl fmt::Debug for HubState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("HubState")
+    }
+}

@@ -1,0 +1,94 @@
+//! Leaving the processor to others, without waiting for anything.
+
+use super::current::{HubRef, local_hub};
+use super::lifetime::hub;
+use super::run::SWITCHES_PER_LOOK;
+use super::state::BUDGET;
+use super::waiter::{self, Waiter, WaitingOn, Wakeup};
+use crate::fiber::{FiberRef, Local, State, Thread, assert_may_wait, in_callback};
+
+/// Leaves the current stack for `target`, or for whatever the hub runs next; for who switches by hand, and has asked whether it may.
+/// Returns when control comes back.
+#[inline(always)]
+pub(crate) fn leave(thread: Local<Thread>, target: Option<FiberRef>) {
+    if std::thread::panicking() {
+        leave_amid_unwinding(thread, target);
+    } else {
+        thread.leave(target, run_for_main);
+    }
+}
+
+/// The main greenlet has left the choice of who goes on to the hub.
+#[inline(never)]
+fn run_for_main() {
+    hub().run();
+}
+
+/// The same while somebody on this OS thread unwinds: the current one, or one that is away meanwhile.
+#[cold]
+fn leave_amid_unwinding(thread: Local<Thread>, target: Option<FiberRef>) {
+    let current = thread.current();
+    let leave = || thread.leave(target, run_for_main);
+    if thread.is_unwinding(current) { thread.away_while_unwinding(current, leave) } else { leave() }
+}
+
+/// Lets everybody who is ready run before the current greenlet goes on.
+///
+/// While a green thread unwinds, nothing happens: it must not yield then.
+#[inline(always)]
+pub(crate) fn yield_now() {
+    if waiter::is_unwinding() {
+        return;
+    }
+    let hub = hub();
+    let fiber = hub.thread.current();
+    if !fiber.disturbed.get() {
+        fiber.state.set(State::Ready);
+        hub.ready.borrow_mut().push_yielded(fiber);
+        hub.leave(fiber);
+    }
+    if fiber.disturbed.get() {
+        raise_interrupt(hub);
+    }
+}
+
+#[cold]
+pub(super) fn raise_interrupt(hub: HubRef) {
+    // A callback holds the fiber, which looks as if something had come for it.
+    assert_may_wait();
+    if let Wakeup::Interrupted(interrupt) = waiter::interrupted(hub.thread.current()) {
+        interrupt.raise();
+    }
+}
+
+/// Counts an operation that did not have to wait; when the green thread has done many at a stretch, it yields, so that
+/// always-ready descriptors and queues starve nobody.
+#[inline]
+pub(crate) fn spend_budget() {
+    if let Some(hub) = local_hub() {
+        let left = hub.budget.get();
+        if left > 1 {
+            hub.budget.set(left - 1);
+        } else if in_callback() {
+            // What may not wait may not yield either, however much it does.
+            hub.budget.set(BUDGET);
+        } else {
+            // Nobody knows how long so many took: timers and descriptors get a look before the next so many.
+            hub.unlooked.set(SWITCHES_PER_LOOK);
+            yield_now();
+        }
+    }
+}
+
+/// Waits until the hub has nothing ready.
+pub(crate) fn idle() {
+    let waiter = Waiter::new(WaitingOn::Other("idle"));
+    let (hub, own) = (hub(), waiter.wake());
+    hub.idlers.borrow_mut().push(own);
+    while hub.idlers.borrow().iter().any(|idler| idler.is(own)) {
+        if let Wakeup::Interrupted(interrupt) = waiter.park(None) {
+            hub.idlers.borrow_mut().retain(|idler| !idler.is(own));
+            interrupt.raise();
+        }
+    }
+}
