@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::BitOr;
 use std::time::Duration;
 
-/// How long a wait lasts at most: then its hub looks whether what would end it is still there.
-pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long a wait lasts at most: then its hub looks whether what would end it is still there. Long enough that an idle hub costs nothing.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What to wait for on a file descriptor, and what it turned out to be ready for.
 ///
