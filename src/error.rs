@@ -66,7 +66,7 @@ pub enum SwitchError {
 ///
 /// The error may go to other OS threads, but the value need not be `Send`: it stays on the OS thread where it was sent, and only
 /// that thread can take it. If you drop the error there, the value is dropped too. If you drop it elsewhere, the value is dropped
-/// when that OS thread next refuses one, or ends.
+/// when that OS thread next refuses one, or ends, in a [hub callback](crate::hub#callbacks).
 ///
 /// # Examples
 ///
@@ -80,8 +80,23 @@ pub enum SwitchError {
 /// ```
 pub struct Undelivered(Arc<()>);
 
-/// A refused value, with what its [`Undelivered`] holds too.
-type Refused = (Arc<()>, Box<dyn Any>);
+/// A refused value.
+struct Refused {
+    /// What its [`Undelivered`] holds too.
+    key: Arc<()>,
+    /// `None` once it was taken.
+    value: Option<Box<dyn Any>>,
+    /// Drops a value that nobody has taken.
+    discard: fn(Box<dyn Any>),
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        if let Some(value) = self.value.take() {
+            (self.discard)(value);
+        }
+    }
+}
 
 thread_local! {
     /// What was sent on this OS thread and refused.
@@ -89,12 +104,13 @@ thread_local! {
 }
 
 impl Undelivered {
+    /// Of `value`, which `discard` drops if nobody takes it.
     #[cold]
-    pub(crate) fn new(value: Box<dyn Any>) -> Undelivered {
+    pub(crate) fn new(value: Box<dyn Any>, discard: fn(Box<dyn Any>)) -> Undelivered {
         let key = Arc::new(());
         let forsaken: Vec<_> = REFUSED.with_borrow_mut(|refused| {
-            let forsaken = refused.extract_if(.., |(key, _)| Arc::strong_count(key) == 1).collect();
-            refused.push((key.clone(), value));
+            let forsaken = refused.extract_if(.., |refused| Arc::strong_count(&refused.key) == 1).collect();
+            refused.push(Refused { key: key.clone(), value: Some(value), discard });
             forsaken
         });
         // With nothing borrowed: their destructors are others' code.
@@ -128,8 +144,8 @@ impl Undelivered {
         // Where the OS thread's variables are gone, so is the value.
         let taken = REFUSED.try_with(|refused| {
             let mut refused = refused.borrow_mut();
-            let place = refused.iter().position(|(key, _)| Arc::ptr_eq(key, &self.0))?;
-            Some(refused.swap_remove(place).1)
+            let place = refused.iter().position(|refused| Arc::ptr_eq(&refused.key, &self.0))?;
+            refused.swap_remove(place).value.take()
         });
         taken.ok().flatten()
     }

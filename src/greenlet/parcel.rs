@@ -5,9 +5,6 @@ use std::any::Any;
 use crate::error::{GreenletExit, StackError, SwitchError, Undelivered};
 use crate::fiber::callback;
 
-/// The place of a destructor, in reports.
-pub(super) const UNTAKEN: &str = "the destructor of a value that no greenlet takes";
-
 /// What one greenlet hands to another.
 pub(super) enum Parcel<T> {
     Value(T),
@@ -36,15 +33,20 @@ impl<T: 'static> Refusal<T> {
     #[cold]
     pub(super) fn into_error(self) -> SwitchError {
         match self {
-            Refusal::WrongType(value) => SwitchError::WrongType(Undelivered::new(Box::new(value))),
+            Refusal::WrongType(value) => SwitchError::WrongType(Undelivered::new(Box::new(value), discard)),
             Refusal::Stack(value, error) => {
-                callback(UNTAKEN, || drop(value));
+                discard(value);
                 SwitchError::Stack(error)
             }
             Refusal::Ending(value) => {
-                callback(UNTAKEN, || drop(value));
+                discard(value);
                 SwitchError::Ending
             }
         }
     }
+}
+
+/// Drops what no greenlet takes: as a callback, since its destructor is others' code.
+pub(super) fn discard<T>(value: T) {
+    callback("the destructor of a value that no greenlet takes", || drop(value));
 }

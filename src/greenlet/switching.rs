@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 
 use super::any::{AnyGreenlet, Life, Parent, Record};
-use super::parcel::{Exited, Parcel, Refusal, UNTAKEN};
+use super::parcel::{Exited, Parcel, Refusal, discard};
 use super::{orphans, trace};
 use crate::error::{GreenletExit, InvalidSwitch, SwitchError};
 use crate::fiber::{
@@ -44,7 +44,7 @@ pub(super) fn deliver_result<T: 'static>(
                 // It cannot start, or waits for another type: an error for it, or for its heir.
                 let error = refusal.into_error();
                 parcel = Parcel::Thrown(Box::new(error.to_string()));
-                callback(UNTAKEN, || drop(error));
+                discard(error);
                 next = if heir.is_started() { Some(heir) } else { heir.parent() };
             }
         }
@@ -55,7 +55,7 @@ pub(super) fn deliver_result<T: 'static>(
             fiber::report("a greenlet without a parent", &*payload);
             fiber::discard(payload);
         }
-        value => callback(UNTAKEN, || drop(value)),
+        value => discard(value),
     }
     None
 }
@@ -248,7 +248,7 @@ fn accept_otherwise<T: 'static>(
         Some(_) => return Err(Refusal::WrongType(value)),
         None => Box::new(InvalidSwitch),
     };
-    callback(UNTAKEN, || drop(value));
+    discard(value);
     fiber.throw(payload);
     Ok(fiber)
 }

@@ -1,6 +1,6 @@
 //! A server that is set up: what streams and datagrams have in common.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -68,6 +68,8 @@ struct Service<A> {
     hook: Hook<A>,
     /// The green thread that accepts.
     accepting: RefCell<Option<JoinHandle<()>>>,
+    /// Whether it has ever accepted.
+    started: Cell<bool>,
     /// Who waits for word from the [`Stopper`]s.
     listening: RefCell<Option<JoinHandle<()>>>,
     stopping: Stopping,
@@ -87,6 +89,7 @@ impl<A: Clone + 'static> Server<A> {
             handlers: Pool::new(limit),
             hook,
             accepting: RefCell::new(None),
+            started: Cell::new(false),
             listening: RefCell::new(None),
             stopping,
             failure: RefCell::new(None),
@@ -127,6 +130,7 @@ impl<A: Clone + 'static> Server<A> {
         let shared = self.shared.clone();
         let accepting = task::spawn(move || shared.accept(&*arrivals));
         self.shared.accepting.replace(Some(accepting));
+        self.shared.started.set(true);
         Ok(())
     }
 
@@ -170,7 +174,8 @@ impl<A: Clone + 'static> Server<A> {
     /// ```
     pub fn stopper(&self) -> Stopper {
         let stopper = self.shared.stopping.stopper();
-        if self.is_accepting() {
+        // Also while it pauses, or gives its handlers time: they are to be stopped then.
+        if self.shared.started.get() && !self.shared.stopping.over().is_set() {
             // Nothing was asked yet, so it succeeds.
             let _ = self.listen_to_stoppers();
         }
@@ -252,8 +257,10 @@ impl<A: Clone + 'static> Server<A> {
     /// Handlers that ask a [`Stopper`] know that the server stops, and can end before.
     ///
     /// Yields until all handlers have ended; [`serve_forever`](Server::serve_forever) returns at the same time. A kill or an enclosing
-    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the handlers alone. A handler that calls this
-    /// is killed last.
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the handlers alone.
+    ///
+    /// A handler that calls this is waited for too, so all of `grace` passes, and then it is killed, last of all. Use a [`Stopper`] in a
+    /// handler: it does not wait.
     ///
     /// # Examples
     ///

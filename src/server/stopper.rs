@@ -87,6 +87,8 @@ impl Stopper {
     ///
     /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding.
     ///
+    /// A server that was told to stop before its start is over when its `start` has failed, or when its last handle is dropped.
+    ///
     /// # Examples
     ///
     /// ```

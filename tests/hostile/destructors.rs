@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use greenloop::error::InvalidSwitch;
+use greenloop::error::{InvalidSwitch, SwitchError, Undelivered};
 use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current, main};
 use greenloop::sync::Mutex;
 use greenloop::threadpool::ThreadPool;
@@ -392,4 +393,36 @@ fn who_switches_by_hand_while_it_unwinds_does_not_make_the_others_unwind() {
         assert!(!std::thread::panicking());
         all_is_well();
     });
+}
+
+/// Sends `value` to a greenlet that waits for a number.
+fn refused<T: 'static>(value: T) -> Undelivered {
+    let of_numbers: AnyGreenlet = (*Greenlet::new(|number: u32| number)).clone();
+    match of_numbers.switch(value) {
+        Err(SwitchError::WrongType(refused)) => refused,
+        other => unreachable!("{:?}", other.map(drop)),
+    }
+}
+
+/// A value that no greenlet took, and whose error went to another OS thread, is dropped when the next one is refused, or at the end.
+#[test]
+fn of_values_that_were_refused_are_told() {
+    let Some(child) = run_child(LIMIT, || {
+        let told = collect_uncaught();
+        let log = told.clone();
+        let sender = thread::spawn(move || {
+            for number in 0..3 {
+                let undelivered = refused(Bomb("a value"));
+                assert_eq!(log.lock().unwrap().len(), number);
+                thread::spawn(move || drop(undelivered)).join().unwrap();
+            }
+            all_is_well();
+        });
+        sender.join().unwrap();
+        let lines = std::mem::take(&mut *told.lock().unwrap());
+        assert_eq!(lines, ["the destructor of a value that no greenlet takes panicked: a value"; 3]);
+    }) else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
 }

@@ -8,7 +8,7 @@ use greenloop::net::{TcpListener, TcpStream, UdpSocket};
 use greenloop::server::{DatagramServer, Server, ServerClosed, Stopper, StreamServer};
 use greenloop::{hub::Hub, idle, select, spawn, yield_now};
 
-use crate::support::{run_child, within};
+use crate::support::{run_child, spawn_parked, within};
 use crate::{LIMIT, LOCAL, LONG, connect, hear};
 
 /// Sends back what comes, until the connection or the server ends.
@@ -74,24 +74,52 @@ fn an_idle_connection_does_not_cost_the_grace() {
     });
 }
 
+/// One whose handler waits for more from its client.
+fn busy() -> (Server<std::net::SocketAddr>, TcpStream) {
+    let server = StreamServer::bind(LOCAL).unwrap().handle(|mut stream, _peer| {
+        stream.write_all(b"!")?;
+        stream.read(&mut [0]).map(drop)
+    });
+    server.start().unwrap();
+    let mut client = connect(&server);
+    client.read_exact(&mut [0]).unwrap();
+    (server, client)
+}
+
 #[test]
 fn a_second_stop_may_give_less_time() {
     within(LIMIT, || {
-        let server = StreamServer::bind(LOCAL).unwrap().handle(|mut stream, _peer| {
-            stream.write_all(b"!")?;
-            stream.read(&mut [0]).map(drop)
-        });
-        server.start().unwrap();
+        let (server, _client) = busy();
         // Also of a server that runs already.
         let stopper = server.stopper();
-        let mut client = connect(&server);
-        client.read_exact(&mut [0]).unwrap();
         stopper.stop(LONG);
         idle();
         assert!(stopper.is_stopping());
         assert!(!stopper.wait_timeout(Duration::from_millis(1)));
         stopper.stop(Duration::ZERO);
         stopper.wait();
+        assert_eq!(server.handlers(), 0);
+    });
+}
+
+#[test]
+fn a_stopper_that_is_made_while_nothing_is_accepted_stops_too() {
+    within(LIMIT, || {
+        let (server, _client) = busy();
+        server.stop_accepting();
+        let stopper = server.stopper();
+        stopper.stop(Duration::ZERO);
+        stopper.wait();
+        assert_eq!(server.handlers(), 0);
+
+        // In the time of the handlers.
+        let (server, _client) = busy();
+        let stops = spawn_parked({
+            let server = server.clone();
+            move || server.stop(LONG)
+        });
+        server.stopper().stop(Duration::ZERO);
+        stops.join().unwrap();
         assert_eq!(server.handlers(), 0);
     });
 }
