@@ -70,6 +70,8 @@ struct Service<A> {
     accepting: RefCell<Option<JoinHandle<()>>>,
     /// Whether it has ever accepted.
     started: Cell<bool>,
+    /// How many stop it at this moment.
+    ends: Cell<usize>,
     /// Who waits for word from the [`Stopper`]s.
     listening: RefCell<Option<JoinHandle<()>>>,
     stopping: Stopping,
@@ -90,6 +92,7 @@ impl<A: Clone + 'static> Server<A> {
             hook,
             accepting: RefCell::new(None),
             started: Cell::new(false),
+            ends: Cell::new(0),
             listening: RefCell::new(None),
             stopping,
             failure: RefCell::new(None),
@@ -317,20 +320,27 @@ impl<A: Clone + 'static> Server<A> {
     }
 }
 
-/// Tells that it is over when dropped: a handler that stops its server is killed, and returns from nothing.
+/// Tells that it is over when dropped: a handler that stops its server is killed, and returns from nothing. The last of several tells,
+/// since only one of them waits for who accepts.
 struct Closing<'a, A>(&'a Service<A>);
 
 impl<A> Closing<'_, A> {
     /// Lets nothing come any more, and says so.
     fn begin(shared: &Service<A>) -> Closing<'_, A> {
+        shared.ends.update(|ends| ends + 1);
+        let closing = Closing(shared);
         drop(shared.arrivals.take());
         shared.stopping.begin();
-        Closing(shared)
+        closing
     }
 }
 
 impl<A> Drop for Closing<'_, A> {
     fn drop(&mut self) {
+        self.0.ends.update(|ends| ends - 1);
+        if self.0.ends.get() > 0 {
+            return;
+        }
         self.0.stopping.over().set();
         if let Some(task) = self.0.listening.take() {
             task.try_kill();
