@@ -68,7 +68,7 @@ pub enum SwitchError {
 /// that thread can take it. If you drop the error there, the value is dropped too. If you drop it elsewhere, the value is dropped
 /// when that OS thread next refuses one, or ends, in a [hub callback](crate::hub#callbacks).
 ///
-/// A green thread that is [isolated](crate::Builder::isolated) counts as an OS thread of its own.
+/// With the feature `monkey`, a green thread that is isolated counts as an OS thread of its own.
 ///
 /// # Examples
 ///
