@@ -1,10 +1,17 @@
 use std::collections::HashSet;
 use std::fs;
 use std::hint;
+use std::ops::Range;
+use std::ptr;
+use std::sync::atomic::Ordering;
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
+use super::extent::*;
+use super::pool::*;
+use super::size::*;
 use super::*;
+use crate::sys::memory;
 use crate::sys::memory::tests::pretend_to_take_every_advice;
 use crate::sys::signal::tests::{Ended, in_child, in_child_after};
 
@@ -26,7 +33,7 @@ fn mappings(range: Range<usize>) -> usize {
 fn allocate_middle_colour(pool: &'static Pool, class: SizeClass) -> Stack {
     let mut others = Vec::new();
     loop {
-        let stack = pool.allocate(class).unwrap();
+        let stack = Stack::from_pool(pool, class).unwrap();
         if lowered(&stack) == COLOURS / 2 * COLOUR_STEP {
             return stack;
         }
@@ -120,7 +127,7 @@ fn the_default_can_be_changed() {
 #[test]
 fn the_stack_returned_last_is_taken_first() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let allocate = || POOL.allocate(class_of(64 * KIB)).unwrap();
+    let allocate = || Stack::from_pool(&POOL, class_of(64 * KIB)).unwrap();
     let (first, second, third) = (allocate(), allocate(), allocate());
     let [first_extent, second_extent] = [&first, &second].map(Stack::extent);
     drop(first);
@@ -134,17 +141,17 @@ fn the_stack_returned_last_is_taken_first() {
 #[test]
 fn classes_do_not_share_stacks() {
     static POOL: Pool = Pool::new(Guards::Installed);
-    let small = POOL.allocate(class_of(16 * KIB)).unwrap().extent();
-    let large = POOL.allocate(class_of(1024 * KIB)).unwrap().extent();
+    let small = Stack::from_pool(&POOL, class_of(16 * KIB)).unwrap().extent();
+    let large = Stack::from_pool(&POOL, class_of(1024 * KIB)).unwrap().extent();
     assert_ne!(small.low(), large.low());
-    assert_eq!(POOL.allocate(class_of(16 * KIB)).unwrap().extent(), small);
+    assert_eq!(Stack::from_pool(&POOL, class_of(16 * KIB)).unwrap().extent(), small);
 }
 
 #[test]
 fn bases_are_coloured_and_aligned() {
     static POOL: Pool = Pool::new(Guards::Installed);
     let class = class_of(32 * KIB);
-    let stacks: Vec<_> = (0..2 * COLOURS).map(|_| POOL.allocate(class).unwrap()).collect();
+    let stacks: Vec<_> = (0..2 * COLOURS).map(|_| Stack::from_pool(&POOL, class).unwrap()).collect();
     let first = lowered(&stacks[0]) / COLOUR_STEP;
     for (index, stack) in stacks.iter().enumerate() {
         assert_eq!(lowered(stack), (first + index) % COLOURS * COLOUR_STEP);
@@ -161,7 +168,7 @@ fn bases_are_coloured_and_aligned() {
 fn forty_thousand_guarded_stacks_are_one_mapping() {
     in_child(|| {
         static POOL: Pool = Pool::new(Guards::Installed);
-        let allocate = |_| POOL.allocate(class_of(64 * KIB)).unwrap();
+        let allocate = |_| Stack::from_pool(&POOL, class_of(64 * KIB)).unwrap();
         let stacks: Vec<_> = (0..2000).map(allocate).collect();
         if POOL.closed_guards.load(Ordering::SeqCst) {
             return; // A kernel before 6.13.
@@ -179,11 +186,11 @@ fn forty_thousand_guarded_stacks_are_one_mapping() {
 fn closed_guards_take_two_mappings_each() {
     static POOL: Pool = Pool::new(Guards::Closed);
     let class = class_of(64 * KIB);
-    let stack = POOL.allocate(class).unwrap();
+    let stack = Stack::from_pool(&POOL, class).unwrap();
     let low = stack.extent().low();
     assert_eq!(mappings(low + 1..low + FIRST_SLAB * class.slot()), 2 * FIRST_SLAB - 1);
     drop(stack);
-    assert_eq!(POOL.allocate(class).unwrap().extent().low(), low);
+    assert_eq!(Stack::from_pool(&POOL, class).unwrap().extent().low(), low);
 }
 
 #[test]
@@ -196,7 +203,7 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
         static POOL: Pool = Pool::new(Guards::Closed);
         let mut stacks = Vec::with_capacity(limit);
         let error = loop {
-            match POOL.allocate(class_of(64 * KIB)) {
+            match Stack::from_pool(&POOL, class_of(64 * KIB)) {
                 Ok(stack) => stacks.push(stack),
                 Err(error) => break error,
             }
@@ -206,7 +213,7 @@ fn the_limit_of_mappings_is_an_error_that_leaves_room_for_others() {
         assert!((limit / 2 - 200..=limit / 2).contains(&stacks.len()), "{} stacks", stacks.len());
         std::thread::spawn(|| ()).join().unwrap();
         stacks.pop();
-        stacks.push(POOL.allocate(class_of(64 * KIB)).unwrap());
+        stacks.push(Stack::from_pool(&POOL, class_of(64 * KIB)).unwrap());
     })
     .assert_success();
 }
@@ -244,7 +251,7 @@ fn where_guards_are_only_said_to_be_installed_they_are_closed() {
     assert_guard_reported(|prelude| {
         in_child_after(prelude, || {
             pretend_to_take_every_advice();
-            drop(POOL.allocate(class_of(32 * KIB)).unwrap());
+            drop(Stack::from_pool(&POOL, class_of(32 * KIB)).unwrap());
             assert!(POOL.closed_guards.load(Ordering::SeqCst));
             touch_guard(&POOL);
         })
@@ -257,14 +264,14 @@ const DEPTH: &str = "GREENLOOP_TEST_DEPTH";
 /// The lowest word of the stack can be written, also after the stack has been trimmed and reused; what lies below cannot.
 fn touch_guard(pool: &'static Pool) {
     let class = class_of(32 * KIB);
-    let _neighbour = pool.allocate(class).unwrap();
+    let _neighbour = Stack::from_pool(pool, class).unwrap();
     for _ in 0..2 {
-        let stack = pool.allocate(class).unwrap();
+        let stack = Stack::from_pool(pool, class).unwrap();
         let lowest = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low());
         // SAFETY: the stack belongs to this test, and nobody runs on it.
         unsafe { lowest.write_volatile(1) };
     }
-    let stack = pool.allocate(class).unwrap();
+    let stack = Stack::from_pool(pool, class).unwrap();
     eprintln!("so far so good");
     let depth: usize = std::env::var(DEPTH).unwrap().parse().unwrap();
     let guard = ptr::with_exposed_provenance_mut::<u8>(stack.extent.low() - depth);
@@ -368,7 +375,7 @@ fn a_stack_without_pages_to_spare_can_be_used_to_its_end() {
     static POOL: Pool = Pool::new(Guards::Installed);
     let class = class_of(16 * KIB);
     for _ in 0..3 {
-        let stack = POOL.allocate(class).unwrap();
+        let stack = Stack::from_pool(&POOL, class).unwrap();
         let extent = stack.extent();
         let mut diver = diver(stack);
         dive(&mut diver, extent, 7 * KIB);
@@ -383,9 +390,9 @@ fn threads_never_get_the_same_stack() {
     let taken: Vec<Stack> = std::thread::scope(|scope| {
         let take = || {
             for _ in 0..1000 {
-                drop((POOL.allocate(class).unwrap(), POOL.allocate(class).unwrap()));
+                drop((Stack::from_pool(&POOL, class).unwrap(), Stack::from_pool(&POOL, class).unwrap()));
             }
-            (0..500).map(|_| POOL.allocate(class).unwrap()).collect::<Vec<_>>()
+            (0..500).map(|_| Stack::from_pool(&POOL, class).unwrap()).collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -396,7 +403,7 @@ fn threads_never_get_the_same_stack() {
 
 /// Takes so many stacks and returns them.
 fn use_at_once(pool: &'static Pool, class: SizeClass, count: usize) -> Vec<Extent> {
-    let stacks: Vec<_> = (0..count).map(|_| pool.allocate(class).unwrap()).collect();
+    let stacks: Vec<_> = (0..count).map(|_| Stack::from_pool(pool, class).unwrap()).collect();
     stacks.iter().map(|stack| stack.extent()).collect()
 }
 
