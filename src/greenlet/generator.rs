@@ -46,7 +46,7 @@ use crate::fiber::{self, FiberRef, assert_may_switch, thread};
 /// assert_eq!(sum.send(10), Some(11));
 /// ```
 pub struct Generator<S: 'static, Y: 'static> {
-    greenlet: Greenlet<Turn>,
+    greenlet: Greenlet<Pull>,
     meeting: Rc<Meeting<S, Y>>,
 }
 
@@ -60,7 +60,7 @@ pub struct Yielder<S: 'static, Y: 'static> {
 }
 
 /// What is switched between a generator and who pulls, so that nobody else's value can be taken for it.
-struct Turn;
+struct Pull;
 
 /// Where a body stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,16 +124,16 @@ impl<S: 'static, Y: 'static> Yielder<S, Y> {
         }
         let waits = Suspension(&meeting.phase);
         meeting.yielded.set(Some(value));
-        let turn = if meeting.awaited.get() {
+        let pull = if meeting.awaited.get() {
             meeting.phase.set(Phase::Suspended);
-            switching::switch_to_parent(Turn)
+            switching::switch_to_parent(Pull)
         } else {
             meeting.phase.set(Phase::Kept);
             switching::wait_for_switch()
         };
         drop(waits);
-        match turn {
-            Ok(Turn) => meeting.sent.take().expect("a pull sends something"),
+        match pull {
+            Ok(Pull) => meeting.sent.take().expect("a pull sends something"),
             Err(error) => switching::raise(error),
         }
     }
@@ -173,9 +173,9 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
             abandoned: Cell::new(false),
         });
         let yielder = Yielder { meeting: meeting.clone() };
-        let greenlet = Greenlet::new(move |turn: Turn| {
+        let greenlet = Greenlet::new(move |pull: Pull| {
             yielder.meeting.begin(&yielder, body);
-            turn
+            pull
         });
         Generator { greenlet, meeting }
     }
@@ -211,7 +211,7 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
         match meeting.phase.get() {
             Phase::Suspended => {
                 meeting.sent.set(Some(value));
-                self.wait(|greenlet| greenlet.switch(Turn));
+                self.wait(|greenlet| greenlet.switch(Pull));
             }
             Phase::Busy => {
                 assert!(
@@ -231,7 +231,7 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
 
     /// Waits for the body to yield or to end, as its parent. Who pulls may be another one each time.
     #[track_caller]
-    fn wait(&self, switch: impl FnOnce(&Greenlet<Turn>) -> Result<Turn, SwitchError>) {
+    fn wait(&self, switch: impl FnOnce(&Greenlet<Pull>) -> Result<Pull, SwitchError>) {
         // The handle of who pulls is gone before the switch.
         let former = self
             .greenlet
@@ -239,9 +239,9 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
             .expect("no pull from a generator by a greenlet that its own body has made");
         self.meeting.awaited.set(true);
         let awaited = Awaited(&self.meeting.awaited);
-        let turn = switch(&self.greenlet);
+        let pull = switch(&self.greenlet);
         drop((awaited, former));
-        if let Err(error) = turn {
+        if let Err(error) = pull {
             switching::raise(error);
         }
     }
