@@ -7,7 +7,7 @@ use greenloop::hub::Driver;
 use greenloop::{idle, spawn, with_timeout};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{each_driver, with_driver, within};
+use crate::support::{each_driver, run_child, with_driver, within};
 use crate::{Folder, LIMIT, is_nonblocking};
 
 each_driver! {
@@ -94,22 +94,26 @@ fn who_asked_not_to_wait_is_told() {
     });
 }
 
-/// What opens on another OS thread stays there until somebody opens the other end; the kernel gives it up.
+/// In a process of its own: what another test's child has of this process until it runs its program would be a reader.
 #[test]
 fn opening_a_named_pipe_ends_in_time_with_io_uring() {
-    with_driver(Driver::IoUring, || {
-        let folder = Folder::new();
-        let path = folder.fifo();
-        assert!(with_timeout(Duration::from_millis(5), || File::open(&path)).is_err());
-        let opener = spawn({
-            let path = path.clone();
-            move || File::open(path)
+    let scenario = || {
+        with_driver(Driver::IoUring, || {
+            let folder = Folder::new();
+            let path = folder.fifo();
+            assert!(with_timeout(Duration::from_millis(5), || File::open(&path)).is_err());
+            let opener = spawn({
+                let path = path.clone();
+                move || File::open(path)
+            });
+            idle();
+            opener.kill();
+            // Nobody is left who would read.
+            let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+            let refused = OpenOptions::new().write(true).custom_flags(nonblocking).open(&path).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()));
         });
-        idle();
-        opener.kill();
-        // Nobody is left who would read.
-        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-        let refused = OpenOptions::new().write(true).custom_flags(nonblocking).open(&path).unwrap_err();
-        assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()));
-    });
+    };
+    let Some(child) = run_child(LIMIT, scenario) else { return };
+    assert!(child.status.success(), "{child:?}");
 }
