@@ -90,6 +90,7 @@
 //! | a limit on how many do something at a time | a [`Semaphore`](sync::Semaphore), or a [`Pool`](pool::Pool) of green threads |
 //! | the first of several events | [`select!`] for channels, times and descriptors, [`wait_any`] for everything else |
 //! | green threads that borrow from the caller | [`scope`]; with a limit, [`pool::scope`] |
+//! | reports of panics that name the green thread | [`install_panic_hook`](hub::install_panic_hook) |
 //! | a time limit | [`with_timeout`] around any code, or the `_timeout` form of one call |
 //! | to call code that blocks, or computes for long | [`unblock`](threadpool::unblock) |
 //! | values from a function that pauses after each | a [`Generator`](greenlet::Generator) |

@@ -15,6 +15,23 @@
 //! assert_eq!(greeter.switch("Bob".to_string()).unwrap(), "goodbye, Bob");
 //! assert!(greeter.is_dead());
 //! ```
+//!
+//! A greenlet learns of another one by capturing its handle, or by getting it as a value. So two can switch to each other:
+//!
+//! ```
+//! use greenloop::greenlet::{AnyGreenlet, Greenlet, current};
+//!
+//! let pong = Greenlet::new(|(mut ping, mut ball): (AnyGreenlet, u32)| loop {
+//!     (ping, ball) = ping.switch((current(), ball + 1)).unwrap();
+//! });
+//! let ping = Greenlet::new(move |(caller, mut ball): (AnyGreenlet, u32)| {
+//!     while ball < 6 {
+//!         (_, ball) = pong.switch((current(), ball + 1)).unwrap();
+//!     }
+//!     (caller, ball) // goes to the parent
+//! });
+//! assert_eq!(ping.switch((current(), 0)).unwrap().1, 6);
+//! ```
 
 #![expect(unsafe_code, reason = "values that cross a switch")]
 

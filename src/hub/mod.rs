@@ -25,6 +25,9 @@
 //!
 //! # The panic hook
 //!
+//! A panic is reported under the name of the OS thread, which all green threads of a hub share. After [`install_panic_hook`] a line
+//! before the report names the green thread.
+//!
 //! std's panic hook ([`std::panic::set_hook`]) runs in the green thread that panics. It may not wait either, because std aborts
 //! the process if another green thread panics meanwhile. In the hook sleeps and yields return at once, and IO that would have to
 //! wait fails. A lock, a channel or a join that would have to wait leaves the hook, and raises an error that says so in place of

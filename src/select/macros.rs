@@ -14,8 +14,11 @@
 ///   [`Select::try_select`](crate::select::Select::try_select).
 /// - `default(timeout) => body` is chosen if nothing could be done for that long.
 ///
-/// [The module](mod@crate::select) tells which arm is chosen, and what a kill and a time limit do. The syntax is that of
-/// crossbeam-channel's macro.
+/// `result` is a name, `_`, or another pattern that always matches. `Ok(value)` does not compile there, since the result may be an
+/// `Err`: match on it in the body.
+///
+/// [The module](mod@crate::select) tells which arm is chosen, what to do in a loop when a channel ends, and what a kill and a time
+/// limit do. The syntax is that of crossbeam-channel's macro.
 ///
 /// # Panics
 ///

@@ -34,6 +34,37 @@
 //! the first of them. If none can be done, the green thread waits for all of them, and the first that becomes possible is chosen. The
 //! others are not done: only the chosen operation receives or sends a value.
 //!
+//! # Channels that end
+//!
+//! A receive from a channel that is empty and disconnected can be done at once, with an `Err` as its result, and so can a send to a
+//! channel without receivers. A loop that goes on after such an `Err` is given the same one again and again. It never waits, and no
+//! other green thread runs. So leave the loop, or put [`never`](crate::channel::never()) in the place of the receiver:
+//!
+//! ```
+//! use greenloop::channel::{never, unbounded};
+//! use greenloop::{select, spawn};
+//!
+//! let (words, mut hear) = unbounded();
+//! let (numbers, mut count) = unbounded();
+//! spawn(move || words.send("hello"));
+//! spawn(move || numbers.send(5));
+//! let (mut open, mut log) = (2, Vec::new());
+//! while open > 0 {
+//!     select! {
+//!         recv(hear) -> word => match word {
+//!             Ok(word) => log.push(word.to_owned()),
+//!             Err(_) => (hear, open) = (never(), open - 1),
+//!         },
+//!         recv(count) -> number => match number {
+//!             Ok(number) => log.push(number.to_string()),
+//!             Err(_) => (count, open) = (never(), open - 1),
+//!         },
+//!     }
+//! }
+//! log.sort();
+//! assert_eq!(log, ["5", "hello"]);
+//! ```
+//!
 //! # Kill and time limit
 //!
 //! A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing is lost. If a value or a

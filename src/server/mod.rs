@@ -81,10 +81,13 @@
 //! let server = StreamServer::bind("127.0.0.1:0")?.handle(|_stream, _peer| Ok(()));
 //! let stopper = server.stopper();
 //! let _handler = signal::on(SIGTERM, move || stopper.stop(Duration::from_secs(10)))?;
-//! # Command::new("kill").arg(std::process::id().to_string()).status()?;
+//! # greenloop::spawn(|| Command::new("kill").arg(std::process::id().to_string()).status()); // once the server serves
 //! server.serve_forever()?; // returns when the handlers have ended, after ten seconds at the latest
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! Ctrl-C sends another signal, SIGINT. For an orderly end upon that too, install a second handler, with a clone of the stopper. After a
+//! stop that comes before the start, `serve_forever` fails with [`ServerClosed`].
 
 mod datagram;
 #[expect(clippy::module_inception, reason = "named for the type in it")]

@@ -15,8 +15,10 @@ use crate::sys::clock::Time;
 /// Spawns a green thread that runs `function`, and returns its handle.
 ///
 /// The green thread does not run yet. It begins when the caller next yields, after those that were spawned before it. It stays on
-/// this OS thread, so `function` need not be `Send`. It gets a stack of the default size when it begins. If you drop the handle,
-/// the green thread is detached and goes on.
+/// this OS thread, so `function` need not be `Send`. It gets a stack of the default size when it begins.
+///
+/// If you drop the handle, the green thread is detached and goes on. Then nobody sees what it returns, not even if that is an `Err`. A
+/// panic goes to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook), which prints a line.
 ///
 /// # Examples
 ///

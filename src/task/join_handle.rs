@@ -80,6 +80,9 @@ impl<T> JoinHandle<T> {
     /// - [`is_panic`](JoinError::is_panic): it panicked. The error contains the payload.
     /// - [`stack_error`](JoinError::stack_error): there was no stack to run it on.
     ///
+    /// Unlike std's, it is an [`Error`](std::error::Error), so `?` passes it on. If the closure returns a `Result`, there are two to
+    /// pass on.
+    ///
     /// # Panics
     ///
     /// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
@@ -93,6 +96,20 @@ impl<T> JoinHandle<T> {
     /// let killed = greenloop::spawn(|| 6 * 7);
     /// killed.kill();
     /// assert!(killed.join().unwrap_err().is_killed());
+    /// ```
+    ///
+    /// A closure that may fail:
+    ///
+    /// ```
+    /// use std::error::Error;
+    ///
+    /// fn parse(text: &'static str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    ///     let number = greenloop::spawn(|| text.parse::<u32>()).join()??;
+    ///     Ok(number)
+    /// }
+    ///
+    /// assert_eq!(parse("42").unwrap(), 42);
+    /// assert_eq!(parse("many").unwrap_err().to_string(), "invalid digit found in string");
     /// ```
     #[doc(alias("successful", "value", "exception", "exc_info", "get", "result"))]
     #[inline]

@@ -26,7 +26,11 @@ static INHERITED: AtomicBool = AtomicBool::new(false);
 /// A value that is declared `inherited static` is handed down. A green thread begins with a clone of the value that its spawner
 /// had at the moment of the spawn, or with what a function after `=>` makes of that value. So what belongs to a request reaches
 /// all green threads that work for it, and those that they spawn. If the spawner had not made the value, it is made when it is
-/// first used, like any other. Greenlets made by hand inherit nothing.
+/// first used, like any other, and the function after `=>` is not called. Greenlets made by hand inherit nothing.
+///
+/// Nothing is handed down to another OS thread. A closure for [`unblock`](crate::threadpool::unblock) or a
+/// [`ThreadPool`](crate::threadpool::ThreadPool) captures what it needs. The handlers of a [server](crate::server) begin with the value
+/// of the green thread that started the server.
 ///
 /// # Examples
 ///

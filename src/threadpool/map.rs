@@ -131,6 +131,8 @@ impl ThreadPool {
     /// it may use what is not `Send`. If `function` panics, so does that green thread, and `callback` is not called. If you kill
     /// the green thread, the job runs on.
     ///
+    /// To wait until the callback has run, join the green thread. [`ThreadPool::join`] waits for the job alone.
+    ///
     /// # Panics
     ///
     /// Panics if there is no thread and none can be made.

@@ -334,6 +334,8 @@ impl ThreadPool {
 
     /// Waits until no job runs and none is queued.
     ///
+    /// It does not wait for the callbacks of [`apply_async`](ThreadPool::apply_async): [`joinall`](crate::joinall) waits for these.
+    ///
     /// The calling green thread yields if there is one, and the thread that ends the last job wakes it. A kill or an enclosing
     /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the jobs alone.
     ///
