@@ -623,6 +623,13 @@ impl From<TimedOut> for io::Error {
 /// The hub raises it in the main greenlet, in place of sleeping for ever. The green threads that it names stay parked, and the
 /// hub stays usable.
 ///
+/// It is not raised while something could still wake a green thread: a timer, a descriptor, a job of a pool, or another OS thread of the
+/// process, whatever that does. When the last of them is gone, it comes. While there is a listener of a [signal](crate::signal), it
+/// never comes.
+///
+/// In its text, a green thread that joins another one waits on `the end of green thread 4`. The number is the other's
+/// [`id`](crate::JoinHandle::id).
+///
 /// # Examples
 ///
 /// ```
