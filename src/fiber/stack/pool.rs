@@ -181,7 +181,7 @@ impl Pool {
         self.crowded.load(Ordering::Relaxed) != 0
     }
 
-    /// See [`cool_stacks`].
+    /// See [`cool_stacks`](super::cool_stacks).
     #[cold]
     pub(super) fn cool(&self, now: Time) -> Option<Duration> {
         let cool = |class: SizeClass| {
@@ -195,7 +195,7 @@ impl Pool {
         SizeClass::all().filter_map(cool).min()
     }
 
-    /// See [`cool_all_stacks`].
+    /// See [`cool_all_stacks`](super::cool_all_stacks).
     pub(super) fn cool_all(&self) {
         for class in SizeClass::all() {
             while let Some(state) = self.lock_crowded(class) {

@@ -18,7 +18,7 @@ pub(super) const LARGEST_GUARD: usize = 1024 * 1024;
 pub(super) const COLOURS: usize = 24;
 pub(super) const COLOUR_STEP: usize = 64;
 
-/// Bytes above the base that the pool keeps for itself: a cache line, though a [`Header`] is smaller.
+/// Bytes above the base that the pool keeps for itself: a cache line, though a [`Header`](super::extent::Header) is smaller.
 pub(super) const HEADER: usize = 64;
 
 /// What the pool may keep of a stack: the header, and the largest colour.
