@@ -4,14 +4,16 @@
 //! RwLock, Condvar, Once and Barrier work between green threads of one hub, of several, and with plain OS threads.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 use libc::{c_int, c_long, timespec};
 
-use super::call::{Call, failed};
+use super::call::{Call, Errno, errno_of_hindrance, failed};
 use super::parts::{Parts, patched};
+use super::pauses::Pauses;
 use crate::fiber::isolation::is_isolated;
 use crate::fiber::report_text;
 use crate::hub::waiter::{Waiter, WaitingOn, Wake};
@@ -96,7 +98,18 @@ impl Drop for Counted {
 
 /// Wakes up to `count` of those who wait at `address`.
 pub(super) fn wake(address: usize, count: usize) -> usize {
-    Bucket::of(address).wake(address, u32::MAX, count)
+    wake_some(address, u32::MAX, count)
+}
+
+/// [`wake`] for those only who wait for one of `bits`.
+pub(super) fn wake_some(address: usize, bits: u32, count: usize) -> usize {
+    Bucket::of(address).wake(address, bits, count)
+}
+
+/// Whether somebody may wait at `address`: no wake after a change needs to look for others. Async-signal-safe.
+pub(super) fn may_be_awaited(address: usize) -> bool {
+    fence(Ordering::SeqCst);
+    Bucket::of(address).count.load(Ordering::SeqCst) > 0
 }
 
 /// How a wait in the table ended.
@@ -116,6 +129,30 @@ pub(super) fn wait_at<R>(
     look: impl FnOnce() -> Option<R>,
     begun: impl FnOnce(),
 ) -> Waited<R> {
+    let parked = |waiter: &Waiter| Ok::<_, Infallible>(waiter.park_in_infallible_call(deadline));
+    let Ok(waited) = stand_in_line(address, bits, look, begun, parked);
+    waited
+}
+
+/// [`wait_at`] for a call that may fail, and does if a kill or a time limit ends it.
+pub(super) fn wait_in_call_at<R>(
+    address: usize,
+    bits: u32,
+    deadline: Option<Time>,
+    look: impl FnOnce() -> Option<R>,
+) -> Result<Waited<R>, Errno> {
+    stand_in_line(address, bits, look, || (), |waiter| waiter.park_in_call(deadline))
+        .map_err(errno_of_hindrance)
+}
+
+/// Waits at `address` by `park`. Who is hindered passes on the wake that he may have had.
+fn stand_in_line<R, E>(
+    address: usize,
+    bits: u32,
+    look: impl FnOnce() -> Option<R>,
+    begun: impl FnOnce(),
+    park: impl FnOnce(&Waiter) -> Result<bool, E>,
+) -> Result<Waited<R>, E> {
     let counted = Counted::new(Bucket::of(address));
     let waiter = Waiter::new(WaitingOn::Other(
         "a lock outside greenloop (std's channels between green threads of one hub need Builder::isolated)",
@@ -125,18 +162,21 @@ pub(super) fn wait_at<R>(
     {
         let mut waiters = counted.0.waiters.lock();
         if let Some(found) = look() {
-            return Waited::Ready(found);
+            return Ok(Waited::Ready(found));
         }
         waiters.push_back(Waiting { id, word: address, bits, wake: waiter.wake() });
     }
     begun();
-    let in_time = waiter.park_in_infallible_call(deadline);
+    let parked = park(&waiter);
     let mut waiters = counted.0.waiters.lock();
     let position = waiters.iter().position(|waiting| waiting.id == id);
     let left = position.and_then(|position| waiters.remove(position));
     drop(waiters);
+    if parked.is_err() && left.is_none() {
+        counted.0.wake(address, bits, 1);
+    }
     // Still in line: nobody woke it.
-    if left.is_some() && !in_time { Waited::Late } else { Waited::Woken }
+    Ok(if left.is_some() && !parked? { Waited::Late } else { Waited::Woken })
 }
 
 /// Waits while the word at `word` is `expected`.
@@ -151,6 +191,33 @@ unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Optio
         Waited::Ready(()) => failed(libc::EAGAIN).into(),
         Waited::Late => failed(libc::ETIMEDOUT).into(),
         Waited::Woken => 0,
+    }
+}
+
+/// [`wait`] for a word that other processes may have too. They wake nobody here, so it is looked at now and then.
+///
+/// # Safety
+///
+/// As for `wait`.
+unsafe fn wait_among_processes(
+    word: *const AtomicU32,
+    expected: u32,
+    bits: u32,
+    deadline: Option<Time>,
+) -> c_long {
+    let mut pauses = Pauses::new();
+    loop {
+        let pause = pauses.next(deadline);
+        // SAFETY: the caller's contract.
+        let changed = || (unsafe { &*word }.load(Ordering::SeqCst) != expected).then_some(());
+        match wait_at(word.addr(), bits, Some(pause), changed, || ()) {
+            Waited::Ready(()) if pauses.is_first() => return failed(libc::EAGAIN).into(),
+            Waited::Ready(()) | Waited::Woken => return 0,
+            Waited::Late if deadline.is_some_and(|deadline| deadline <= pause) => {
+                return failed(libc::ETIMEDOUT).into();
+            }
+            Waited::Late => {}
+        }
     }
 }
 
@@ -216,6 +283,9 @@ pub(super) unsafe fn deadline(
     let Some(timeout) = (unsafe { timeout.as_ref() }) else { return Ok(None) };
     let seconds = u64::try_from(timeout.tv_sec).map_err(drop)?;
     let nanoseconds = u32::try_from(timeout.tv_nsec).map_err(drop)?;
+    if nanoseconds >= 1_000_000_000 {
+        return Err(());
+    }
     let given = Duration::new(seconds, nanoseconds);
     if !absolute {
         return Ok(Some(Time::after(given)));
@@ -234,15 +304,20 @@ pub(super) unsafe fn deadline(
 ///
 /// As for futex(2).
 unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits: u32) -> Option<c_long> {
-    if operation & libc::FUTEX_PRIVATE_FLAG == 0 {
+    // What the kernel refuses, it is left to refuse.
+    if word == 0 || !word.is_multiple_of(align_of::<AtomicU32>()) {
         return None;
     }
+    let is_private = operation & libc::FUTEX_PRIVATE_FLAG != 0;
     let realtime = operation & libc::FUTEX_CLOCK_REALTIME != 0;
     let plain = operation & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
     match plain {
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
             Call::enter(Parts::THREADS)?;
             if !is_isolated() && is_thread_local(word) {
+                if !is_private {
+                    return None;
+                }
                 // SAFETY: the caller's contract.
                 return unsafe { stop(word, plain, value, timeout) };
             }
@@ -251,8 +326,14 @@ unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits:
             // SAFETY: the caller's contract.
             let deadline = unsafe { deadline(timeout, absolute, realtime) }.ok()?;
             let bits = if absolute { bits } else { u32::MAX };
-            // SAFETY: as above.
-            Some(unsafe { wait(std::ptr::with_exposed_provenance(word), value, bits, deadline) })
+            let word = std::ptr::with_exposed_provenance(word);
+            Some(match is_private {
+                _ if bits == 0 => return None,
+                // SAFETY: as above.
+                true => unsafe { wait(word, value, bits, deadline) },
+                // SAFETY: as above.
+                false => unsafe { wait_among_processes(word, value, bits, deadline) },
+            })
         }
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
             let bits = if plain == libc::FUTEX_WAKE_BITSET { bits } else { u32::MAX };

@@ -33,7 +33,7 @@
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
 //! | [`PROCESS`](Parts::PROCESS) | `waitpid`, `waitid` | `Child::wait`, `Command::status` |
 //! | [`FILES`](Parts::FILES) | `flock`; `pread`, `pread64`, `preadv`, `preadv64`, `fsync`, `fdatasync`, and with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
-//! | [`THREADS`](Parts::THREADS) | the private futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_unlock`, `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast` | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
+//! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
 //!
 //! With `_FORTIFY_SOURCE`, C code calls some of these by other names, which are covered too: `__read_chk`, `__pread_chk`, `__pread64_chk`,
@@ -103,8 +103,8 @@
 //!   thread's own in any case: its handle, its id and whether it panics. So `std::thread::park` works;
 //!   [`Coverage::has_identities`] returns `false` if it does not.
 //! - Locks of C that ask for their owner: to the C library, all green threads of one hub that are not isolated are one thread, so they
-//!   all can take a recursive `pthread_mutex_t` that one of them holds. `pthread_mutex_timedlock`, `pthread_rwlock_rdlock` and
-//!   `sem_wait` stop the OS thread.
+//!   all can take a recursive `pthread_mutex_t` that one of them holds. A green thread that asks for a `pthread_rwlock_t` which it
+//!   has itself waits for ever, where a thread would be told EDEADLK.
 //! - Opening a FIFO. `pwrite`, which writes to memory that the kernel takes to the disk later: SQLite holds a lock of C's across
 //!   it. `copy_file_range`, `msync` and other calls that wait only for a disk. `recvmmsg` with a time limit.
 //! - Locks on parts of files, by `fcntl` and `lockf`; `wait`, `wait3` and `wait4`; `gethostbyname` and `getnameinfo`; waiting for
@@ -173,29 +173,39 @@ compile_error!(
 // |         | `flock.rs`      | flock                                                                                    |
 // | THREADS | `futex.rs`      | syscall                                                                                  |
 // |         | `pthread.rs`    | pthread_join, pthread_mutex_lock, pthread_mutex_unlock, pthread_cond_*                   |
+// |         | `timed_mutex.rs`| pthread_mutex_timedlock, pthread_mutex_clocklock                                         |
+// |         | `rwlock.rs`     | pthread_rwlock_*                                                                         |
+// |         | `semaphore.rs`  | sem_wait, sem_timedwait, sem_clockwait, sem_post                                         |
+// |         | `once.rs`       | pthread_once, pthread_barrier_wait                                                       |
 // | any     | `close.rs`      | close, dup2, dup3                                                                        |
 //
 // The others are what those have in common: the call, its descriptors' memory, OS threads to do it on; the parts, the coverage.
 mod call;
 mod close;
 mod connect;
+mod contended;
 mod coverage;
 mod dns;
 mod file;
 mod flock;
 mod futex;
 mod off_hub;
+mod once;
 mod parts;
+mod pauses;
 mod process;
 mod pthread;
 mod read_write;
+mod rwlock;
 mod select;
+mod semaphore;
 mod sendfile;
 mod slices;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod time;
+mod timed_mutex;
 
 use crate::fiber::identity;
 use crate::task::isolation::isolate_all;

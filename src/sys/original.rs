@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
     addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec,
-    loff_t, mmsghdr, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_cond_t, pthread_mutex_t,
-    pthread_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
+    loff_t, mmsghdr, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_barrier_t, pthread_cond_t,
+    pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, sem_t, siginfo_t, sigset_t, size_t,
+    sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
 };
 
 macro_rules! name {
@@ -25,8 +26,14 @@ macro_rules! name {
     };
 }
 
+/// The type of a function of C; `unwinding` if an exception of C++ may come out of it.
+macro_rules! function {
+    (($($type:ty),*) -> $result:ty) => { unsafe extern "C" fn($($type),*) -> $result };
+    (($($type:ty),*) -> $result:ty, unwinding) => { unsafe extern "C-unwind" fn($($type),*) -> $result };
+}
+
 macro_rules! originals {
-    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty $(, $unwinding:ident)?;)*) => {
         $(
             #[doc = concat!("The C library's `", stringify!($name), "`.")]
             ///
@@ -54,7 +61,7 @@ macro_rules! originals {
                 static FOUND: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
                 let function = find(&FOUND, name!($name));
                 // SAFETY: the C library's function of this name has this type, by its manual page.
-                let function: unsafe extern "C" fn($($type),*) -> $result = unsafe { mem::transmute(function) };
+                let function: function!(($($type),*) -> $result $(, $unwinding)?) = unsafe { mem::transmute(function) };
                 // SAFETY: the caller keeps its contract.
                 unsafe { function($($argument),*) }
             }
@@ -145,8 +152,25 @@ originals! {
     fn pthread_cond_clockwait(
         condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, clock: clockid_t, until: *const timespec
     ) -> c_int;
+    fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec) -> c_int;
+    fn pthread_mutex_clocklock(mutex: *mut pthread_mutex_t, clock: clockid_t, until: *const timespec) -> c_int;
     fn pthread_cond_signal(condition: *mut pthread_cond_t) -> c_int;
     fn pthread_cond_broadcast(condition: *mut pthread_cond_t) -> c_int;
+    fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int;
+    fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int;
+    fn pthread_rwlock_timedrdlock(lock: *mut pthread_rwlock_t, until: *const timespec) -> c_int;
+    fn pthread_rwlock_timedwrlock(lock: *mut pthread_rwlock_t, until: *const timespec) -> c_int;
+    fn pthread_rwlock_clockrdlock(lock: *mut pthread_rwlock_t, clock: clockid_t, until: *const timespec) -> c_int;
+    fn pthread_rwlock_clockwrlock(lock: *mut pthread_rwlock_t, clock: clockid_t, until: *const timespec) -> c_int;
+    fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int;
+    fn pthread_once(
+        control: *mut pthread_once_t, initialise: Option<unsafe extern "C-unwind" fn()>
+    ) -> c_int, unwinding;
+    fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_int;
+    fn sem_wait(semaphore: *mut sem_t) -> c_int;
+    fn sem_timedwait(semaphore: *mut sem_t, until: *const timespec) -> c_int;
+    fn sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, until: *const timespec) -> c_int;
+    fn sem_post(semaphore: *mut sem_t) -> c_int;
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
     fn syscall(
         number: c_long, first: c_long, second: c_long, third: c_long, fourth: c_long, fifth: c_long, sixth: c_long

@@ -6,12 +6,14 @@
 mod support;
 
 mod coverage;
+mod cplusplus;
 mod early;
 mod identity;
 mod interruption;
 mod isolation;
 mod library;
 mod locks;
+mod posix_locks;
 mod process;
 mod select;
 mod socket;
