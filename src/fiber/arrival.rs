@@ -2,6 +2,11 @@
 
 use std::any::Any;
 use std::cell::Cell;
+#[cfg(feature = "monkey")]
+use std::time::Duration;
+
+#[cfg(feature = "monkey")]
+use crate::sys::clock::Time;
 
 /// How many kills that have not been raised may stand before a green thread: gevent raises each, and one that is killed for ever
 /// while it does not run is not to take memory for ever.
@@ -13,9 +18,39 @@ pub(crate) struct Pending {
     pub(crate) payload: Box<dyn Any + Send>,
     /// Which time limit it comes from, so that its end can take it back; 0 for a kill.
     pub(crate) timeout: u64,
-    /// A call in which nothing may unwind has failed for it.
+    /// Calls in which nothing may unwind have failed for it.
     #[cfg(feature = "monkey")]
-    pub(crate) told: bool,
+    pub(crate) refusals: Refusals,
+}
+
+/// The calls that have failed for one interrupt, while it could not be raised.
+#[cfg(feature = "monkey")]
+#[derive(Default)]
+pub(crate) struct Refusals {
+    count: u32,
+    /// When the first failed.
+    since: Option<Time>,
+    reported: bool,
+}
+
+#[cfg(feature = "monkey")]
+impl Refusals {
+    /// How long a green thread may go on in this way before that is reported.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// One more call fails. Returns how many have, this one included, and whether that is to be reported, which it is once.
+    pub(crate) fn count(&mut self, now: Time) -> (u32, bool) {
+        self.count = self.count.saturating_add(1);
+        let since = *self.since.get_or_insert(now);
+        let overdue = !self.reported && since.until(now) >= Refusals::PATIENCE;
+        self.reported |= overdue;
+        (self.count, overdue)
+    }
+
+    /// How many calls have failed.
+    pub(crate) fn so_far(&self) -> u32 {
+        self.count
+    }
 }
 
 impl Pending {
@@ -25,11 +60,11 @@ impl Pending {
             payload,
             timeout,
             #[cfg(feature = "monkey")]
-            told: false,
+            refusals: Refusals::default(),
         }
     }
 
-    pub(super) fn is_kill(&self) -> bool {
+    pub(crate) fn is_kill(&self) -> bool {
         self.timeout == 0
     }
 }

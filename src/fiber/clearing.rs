@@ -28,7 +28,12 @@ impl Fiber {
     pub(crate) fn end_run(&self) {
         self.end_description();
         self.runs.set(self.runs.get() + 1);
+        #[cfg(not(feature = "monkey"))]
         self.unwinding.set(false);
+        #[cfg(feature = "monkey")]
+        if self.unwinding.replace(false) {
+            self.forget_refusals_amid_unwinding();
+        }
         if self.has_left() {
             self.discard_left();
         }

@@ -88,6 +88,9 @@ pub(super) struct Extras {
     interrupts: Vec<Pending>,
     /// What runs here keeps its own values here: greenlet-local storage.
     locals: Option<Box<dyn Any>>,
+    /// Calls that have failed because they would have waited while what runs here unwound.
+    #[cfg(feature = "monkey")]
+    refused_amid_unwinding: u32,
 }
 
 /// A stack with a place to resume, and what goes with it while something runs there. The thread's own stack is one too.
@@ -316,6 +319,25 @@ impl Fiber {
     /// Looks at what is to be raised, the oldest first; `function` runs nothing of others.
     pub(crate) fn with_interrupts<R>(&self, function: impl FnOnce(&mut Vec<Pending>) -> R) -> R {
         self.with_extras(|extras| function(&mut extras.interrupts))
+    }
+
+    /// Counts a call that fails because it would have waited while what runs here unwinds, if `more`. Returns how many have.
+    #[cfg(feature = "monkey")]
+    #[cold]
+    pub(crate) fn refused_amid_unwinding(&self, more: bool) -> u32 {
+        self.with_extras(|extras| {
+            let count = &mut extras.refused_amid_unwinding;
+            *count = count.saturating_add(more.into());
+            *count
+        })
+    }
+
+    #[cfg(feature = "monkey")]
+    #[cold]
+    pub(super) fn forget_refusals_amid_unwinding(&self) {
+        if let Some(extras) = self.extras.borrow_mut().as_mut() {
+            extras.refused_amid_unwinding = 0;
+        }
     }
 
     /// Looks at what runs here keeps for itself; `function` runs nothing of others.

@@ -107,7 +107,9 @@ pub(super) unsafe fn release_lock() {
 ///
 /// - a panic that ended a green thread whose handle is gone;
 /// - a destructor, a hook or a callback that fails;
-/// - a detached green thread for which there was no stack.
+/// - a detached green thread for which there was no stack;
+/// - with the feature `monkey`, a green thread whose calls of C have failed for a second because of a kill or a time limit, and that goes
+///   on calling.
 ///
 /// `None` brings back the default hook, which prints one line to standard error. A panic of a green thread that is joined does
 /// not come here, and neither does a kill.

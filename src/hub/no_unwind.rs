@@ -1,15 +1,19 @@
 //! Waiting inside a call from C, or from code that takes it for one: nothing may unwind there.
 //!
 //! A kill or a time limit makes such a call fail, and each further one, wait or not, until it is raised: at the next wait of
-//! greenloop's own, or when the time limit's scope ends.
+//! greenloop's own, or when the time limit's scope ends. Who goes on calling gets slower and slower, and is reported after a while.
+
+use std::any::Any;
+use std::time::Duration;
 
 use super::current::{HubRef, local_hub};
 use super::reactor::Reactor;
 use super::run;
 use super::state::HubState;
 use super::time_limit::ArmedTimeout;
-use super::waiter::{Waiter, Wakeup, is_unwinding};
-use crate::fiber::{FiberRef, Pending, State, in_callback};
+use super::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
+use crate::error::GreenThread;
+use crate::fiber::{FiberRef, Pending, State, in_callback, report_text};
 use crate::sys::clock::Time;
 use crate::sys::section;
 
@@ -21,6 +25,11 @@ pub(crate) enum Hindrance {
     /// A time limit.
     Elapsed,
 }
+
+/// How many calls in a row fail at once. Each later one fails after a pause.
+const FAILING_AT_ONCE: u32 = 4;
+/// The first of those pauses, which double, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_micros(250), Duration::from_millis(10)];
 
 /// The calling thread's hub, if what runs is a greenlet's code, and not the library's own, which may not wait.
 #[inline]
@@ -73,6 +82,65 @@ impl HubState {
         }
         check_in_call(self.thread.current())
     }
+
+    /// Why the next call of the current greenlet that could wait must fail; `None` if it need not. Who unwinds may do what needs no
+    /// wait.
+    #[inline]
+    pub(crate) fn hindrance(&self) -> Option<Hindrance> {
+        check_in_call(self.thread.current()).err()
+    }
+
+    /// How many calls in a row have failed.
+    pub(crate) fn refusals(&self) -> u32 {
+        let fiber = self.thread.current();
+        if is_unwinding() {
+            return fiber.refused_amid_unwinding(false);
+        }
+        fiber.with_interrupts(|interrupts| interrupts.first().map_or(0, |oldest| oldest.refusals.so_far()))
+    }
+
+    /// A call of the current greenlet fails, for a [`Hindrance`]: the others run first, and after some such calls it pauses. Returns
+    /// how many have failed in a row.
+    #[cold]
+    pub(crate) fn refuse_call(&self) -> u32 {
+        let fiber = self.thread.current();
+        if is_unwinding() {
+            return fiber.refused_amid_unwinding(true);
+        }
+        let now = Time::now();
+        let counted = fiber.with_interrupts(|interrupts| {
+            interrupts.first_mut().map(|oldest| (oldest.is_kill(), oldest.refusals.count(now)))
+        });
+        let Some((killed, (count, overdue))) = counted else { return 1 };
+        if overdue {
+            report(fiber, killed);
+        }
+        match count.checked_sub(FAILING_AT_ONCE + 1) {
+            None => self.yield_in_call(),
+            Some(_) if self.is_at_work() => {}
+            Some(pauses) => {
+                let pause = PAUSES[0].saturating_mul(1 << pauses.min(16)).min(PAUSES[1]);
+                Waiter::new(WaitingOn::Sleep).park_deaf(Some(now.plus(pause)));
+            }
+        }
+        count
+    }
+}
+
+/// Tells the hook for what nobody can receive who was killed, or is out of time, and does not end.
+#[cold]
+fn report(fiber: FiberRef, killed: bool) {
+    let who = match fiber.description() {
+        None => "the main greenlet".to_owned(),
+        Some(description) => {
+            let name = description.name().map(|name| &**name);
+            GreenThread { name, place: description.spawned_at() }.to_string()
+        }
+    };
+    let what = if killed { "was killed" } else { "came to its time limit" };
+    report_text(&format!(
+        "{who} {what} a second ago and does not end: each of its calls that could wait fails, and it tries the next"
+    ));
 }
 
 impl Waiter {
@@ -114,17 +182,35 @@ fn tell(fiber: FiberRef) -> Result<(), Hindrance> {
         return Ok(());
     }
     fiber.update_disturbed();
-    fiber.with_interrupts(|interrupts| {
-        let Some(oldest) = interrupts.first_mut() else { return Ok(()) };
-        oldest.told = true;
-        Err(if oldest.timeout == 0 { Hindrance::Killed } else { Hindrance::Elapsed })
+    fiber.with_interrupts(|interrupts| match interrupts.first() {
+        None => Ok(()),
+        Some(oldest) if oldest.is_kill() => Err(Hindrance::Killed),
+        Some(_) => Err(Hindrance::Elapsed),
     })
 }
 
 /// Whether a call has failed because of this time limit, which was not raised since.
 pub(crate) fn was_told(armed: &ArmedTimeout) -> bool {
-    let told = |interrupt: &Pending| interrupt.timeout == armed.id && interrupt.told;
+    let told = |interrupt: &Pending| interrupt.timeout == armed.id && interrupt.refusals.so_far() > 0;
     armed.fiber.with_interrupts(|interrupts| interrupts.iter().any(told))
+}
+
+/// What a kill was to raise in `fiber`, if calls have failed because of it and it was not raised since.
+pub(crate) fn take_told_kill(fiber: FiberRef) -> Option<Box<dyn Any + Send>> {
+    if !fiber.disturbed.get() {
+        return None;
+    }
+    let told = |interrupt: &Pending| interrupt.is_kill() && interrupt.refusals.so_far() > 0;
+    let kill = fiber.with_interrupts(|interrupts| {
+        interrupts.iter().position(told).map(|position| interrupts.remove(position))
+    });
+    fiber.update_disturbed();
+    kill.map(|kill| kill.payload)
+}
+
+/// Whether `payload` is what a panic leaves that code has made of a call's failure: text. Anything else was raised on purpose.
+pub(crate) fn is_of_a_panic(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<&'static str>() || payload.is::<String>()
 }
 
 #[cfg(test)]

@@ -10,16 +10,20 @@ use std::time::Duration;
 
 use libc::{c_int, c_short, ssize_t};
 
+use super::interruption::{Side, side};
 use super::parts::{Parts, patched};
 use crate::hub::HubRef;
 use crate::hub::no_unwind::{Hindrance, hub_of_greenlet};
-use crate::hub::waiter::{Waiter, WaitingOn};
+use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::io::Interest;
 use crate::sys::clock::Time;
 use crate::sys::original;
 
 /// A number from errno(3).
 pub(super) type Errno = c_int;
+
+/// After how many failed calls in a row a call fails that has only said EAGAIN so far.
+const HONEST_REFUSALS: u32 = 4;
 
 /// A call from a greenlet's code, of a part that is patched.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +59,35 @@ impl Call {
         Some(Call { hub: hub_of_greenlet()? })
     }
 
+    /// Whether the next call that could wait fails, for a kill or a time limit.
+    #[inline]
+    pub(super) fn is_interrupted(self) -> bool {
+        self.hub.hindrance().is_some()
+    }
+
+    /// Lets others run if [`is_interrupted`](Call::is_interrupted): for a call that does what it is asked to all the same.
+    #[inline]
+    pub(super) fn give_way_if_interrupted(self) {
+        if self.is_interrupted() {
+            self.hub.yield_in_call();
+        }
+    }
+
+    /// Fails for a kill or a time limit, when others have run. Returns with what.
+    pub(super) fn refuse(self, hindrance: Hindrance) -> Errno {
+        self.hub.refuse_call();
+        match hindrance {
+            Hindrance::Killed => libc::ECANCELED,
+            Hindrance::Elapsed => libc::ETIMEDOUT,
+        }
+    }
+
+    /// [`refuse`](Call::refuse) for a function whose callers know neither errno: with EINTR first, which many repeat, and then with
+    /// `errno`.
+    pub(super) fn refuse_with(self, errno: Errno) -> Errno {
+        if self.hub.refuse_call() == 1 { libc::EINTR } else { errno }
+    }
+
     /// Waits until `fd` may be ready for `interest`. The number is open: a call on it has just said EAGAIN.
     pub(super) fn wait_for(self, fd: RawFd, interest: Interest, deadline: Option<Time>) -> Result<(), Miss> {
         let on = if interest.is_readable() { WaitingOn::Readable(fd) } else { WaitingOn::Writable(fd) };
@@ -68,7 +101,25 @@ impl Call {
         descriptors: &[(RawFd, Interest)],
         deadline: Option<Time>,
     ) -> Result<(), Miss> {
-        let reactor = self.hub.try_reactor().map_err(|error| Miss::Failed(errno_of(&error)))?;
+        self.try_wait_for_any(on, descriptors, deadline)
+            .unwrap_or_else(|hindrance| Err(Miss::Failed(self.refuse(hindrance))))
+    }
+
+    /// [`wait_for_any`](Call::wait_for_any) for a call that says in its own way why it fails.
+    ///
+    /// # Errors
+    ///
+    /// Why it must fail, without having waited any longer.
+    pub(super) fn try_wait_for_any(
+        self,
+        on: WaitingOn,
+        descriptors: &[(RawFd, Interest)],
+        deadline: Option<Time>,
+    ) -> Result<Result<(), Miss>, Hindrance> {
+        let reactor = match self.hub.try_reactor() {
+            Ok(reactor) => reactor,
+            Err(error) => return Ok(Err(Miss::Failed(errno_of(&error)))),
+        };
         let waiter = Waiter::new(on);
         let mut watches = Vec::with_capacity(descriptors.len());
         let mut refused = None;
@@ -87,12 +138,13 @@ impl Call {
         let parked = if refused.is_none() { waiter.park_in_call(deadline) } else { Ok(true) };
         let closed = watches.iter().any(|watch| reactor.is_closed(watch));
         watches.iter().for_each(|watch| reactor.unwatch(watch));
-        match (refused, parked) {
-            (Some(refused), _) => Err(refused),
-            (None, Err(hindrance)) => Err(Miss::Failed(errno_of_hindrance(hindrance))),
-            (None, Ok(_)) if closed => Err(Miss::Failed(libc::EBADF)),
-            (None, Ok(true)) => Ok(()),
-            (None, Ok(false)) => Err(Miss::Late),
+        match refused {
+            Some(refused) => Ok(Err(refused)),
+            None => parked.map(|in_time| match in_time {
+                _ if closed => Err(Miss::Failed(libc::EBADF)),
+                true => Ok(()),
+                false => Err(Miss::Late),
+            }),
         }
     }
 
@@ -102,8 +154,13 @@ impl Call {
     ///
     /// With what the call must fail, without having waited any longer.
     pub(super) fn sleep_until(self, deadline: Time) -> Result<(), Errno> {
+        self.try_sleep_until(deadline).map_err(|hindrance| self.refuse(hindrance))
+    }
+
+    /// [`sleep_until`](Call::sleep_until) for a call that says in its own way why it fails.
+    pub(super) fn try_sleep_until(self, deadline: Time) -> Result<(), Hindrance> {
         let waiter = Waiter::new(WaitingOn::Sleep);
-        while waiter.park_in_call(Some(deadline)).map_err(errno_of_hindrance)? {}
+        while waiter.park_in_call(Some(deadline))? {}
         Ok(())
     }
 
@@ -113,7 +170,7 @@ impl Call {
     ///
     /// With what the call must fail, whether it would wait or not.
     pub(super) fn spend_budget(self) -> Result<(), Errno> {
-        self.hub.spend_budget_in_call().map_err(errno_of_hindrance)
+        self.hub.spend_budget_in_call().map_err(|hindrance| self.refuse(hindrance))
     }
 
     /// Does `attempt`, which never waits, until it goes through or must not be tried again.
@@ -125,7 +182,9 @@ impl Call {
         interest: Interest,
         mut attempt: impl FnMut() -> ssize_t,
     ) -> Result<ssize_t, Miss> {
-        self.spend_budget().map_err(Miss::Failed)?;
+        if let Err(hindrance) = self.hub.spend_budget_in_call() {
+            return self.amid_interruption(fd, hindrance, attempt);
+        }
         let mut deadline = None;
         loop {
             match tried(attempt()) {
@@ -135,7 +194,7 @@ impl Call {
             }
             let deadline = match deadline {
                 Some(deadline) => deadline,
-                None if is_nonblocking(fd) => return Err(Miss::Failed(libc::EAGAIN)),
+                None if is_nonblocking(fd) => return Err(Miss::Failed(self.unready(fd))),
                 None => *deadline.insert(time_limit(fd, interest).map(Time::after)),
             };
             match self.wait_for(fd, interest, deadline) {
@@ -143,6 +202,39 @@ impl Call {
                 result => result?,
             }
         }
+    }
+
+    /// [`until_done`](Call::until_done) for a green thread that was killed, or is out of time. A call that need not wait does what it can
+    /// where nobody expects it to fail, as on the bell that wakes an event loop; but a loop of such calls is to end too.
+    #[cold]
+    fn amid_interruption(
+        self,
+        fd: RawFd,
+        hindrance: Hindrance,
+        mut attempt: impl FnMut() -> ssize_t,
+    ) -> Result<ssize_t, Miss> {
+        let side = side(fd);
+        if side == Side::Far || !is_nonblocking(fd) {
+            return Err(Miss::Failed(self.refuse(hindrance)));
+        }
+        self.hub.yield_in_call();
+        match tried(attempt()) {
+            Ok(count) => Ok(count),
+            Err(Declined::Failed(errno)) => Err(Miss::Failed(errno)),
+            Err(Declined::WouldBlock) if side == Side::Own || self.hub.refusals() <= HONEST_REFUSALS => {
+                Err(Miss::Failed(libc::EAGAIN))
+            }
+            Err(Declined::WouldBlock) => Err(Miss::Failed(self.refuse(hindrance))),
+        }
+    }
+
+    /// What a call says that would wait, on a descriptor that is O_NONBLOCK. Who unwinds, and waits for the descriptor elsewhere, must
+    /// not wait there either.
+    fn unready(self, fd: RawFd) -> Errno {
+        if is_unwinding() && self.hub.refusals() > 0 && side(fd) != Side::Own {
+            return self.refuse(Hindrance::Killed);
+        }
+        libc::EAGAIN
     }
 
     /// Does `attempt`, which is given how many bytes have gone, until all `length` have, as a blocking call does. If it
@@ -175,13 +267,6 @@ fn tried(result: ssize_t) -> Result<ssize_t, Declined> {
     match errno() {
         libc::EAGAIN => Err(Declined::WouldBlock),
         other => Err(Declined::Failed(other)),
-    }
-}
-
-pub(super) fn errno_of_hindrance(hindrance: Hindrance) -> Errno {
-    match hindrance {
-        Hindrance::Killed => libc::ECANCELED,
-        Hindrance::Elapsed => libc::ETIMEDOUT,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::sys::original;
 #[unsafe(no_mangle)]
 unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length: socklen_t) -> c_int {
     let call = match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_nonblocking(fd) => call,
+        Some(call) if !is_nonblocking(fd) || call.is_interrupted() => call,
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::connect(fd, address, address_length) },
     };
@@ -81,7 +81,7 @@ fn retry(call: Call, deadline: Option<Time>, attempt: impl Fn() -> c_int) -> c_i
 /// `accept`, with `run` for the C library's.
 fn accept_with(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
     let call = match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_nonblocking(fd) => call,
+        Some(call) if !is_nonblocking(fd) || call.is_interrupted() => call,
         _ => return run(),
     };
     let accepted = call.until_done(fd, Interest::READABLE, || without_waiting(fd, || run() as ssize_t));

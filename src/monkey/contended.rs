@@ -4,9 +4,9 @@
 
 use libc::{c_int, clockid_t, timespec};
 
-use super::call::Errno;
 use super::futex::{self, Waited, wait_at, wait_in_call_at};
 use super::pauses::Pauses;
+use crate::hub::no_unwind::Hindrance;
 use crate::sys::clock::Time;
 
 /// When an absolute time of C's is; `Err` for what the C library is left to refuse.
@@ -44,20 +44,20 @@ pub(super) fn until_taken(
 ///
 /// # Errors
 ///
-/// With what a kill or a time limit makes it fail.
+/// Why it must fail.
 pub(super) fn until_taken_in_call(
     address: usize,
     deadline: Option<Time>,
     attempt: impl Fn() -> Option<c_int>,
-) -> Result<Option<c_int>, Errno> {
+) -> Result<Option<c_int>, Hindrance> {
     take(deadline, &attempt, |until| wait_in_call_at(address, u32::MAX, Some(until), &attempt))
 }
 
 fn take(
     deadline: Option<Time>,
     attempt: impl Fn() -> Option<c_int>,
-    wait: impl Fn(Time) -> Result<Waited<c_int>, Errno>,
-) -> Result<Option<c_int>, Errno> {
+    wait: impl Fn(Time) -> Result<Waited<c_int>, Hindrance>,
+) -> Result<Option<c_int>, Hindrance> {
     let mut pauses = Pauses::new();
     loop {
         if let Some(result) = attempt() {

@@ -57,7 +57,7 @@ unsafe extern "C" fn getaddrinfo(
     hints: *const addrinfo,
     found: *mut *mut addrinfo,
 ) -> c_int {
-    let Some(_) = Call::enter(Parts::DNS) else {
+    let Some(call) = Call::enter(Parts::DNS) else {
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::getaddrinfo(node, service, hints, found) };
     };
@@ -69,6 +69,7 @@ unsafe extern "C" fn getaddrinfo(
     let flags = unsafe { hints.as_ref() }
         .map(|hints| (hints.ai_flags, hints.ai_family, hints.ai_socktype, hints.ai_protocol));
     if is_numeric(node_name.as_deref(), flags.map_or(0, |(flags, ..)| flags)) {
+        call.give_way_if_interrupted();
         // SAFETY: as above.
         return unsafe { original::getaddrinfo(node, service, hints, found) };
     }
@@ -85,7 +86,7 @@ unsafe extern "C" fn getaddrinfo(
             unsafe { original::getaddrinfo(pointer(&node_name), pointer(&service_name), hints, &mut list) };
         Found { code, errno: errno(), list: if code == 0 { list } else { ptr::null_mut() } }
     };
-    match detachable("getaddrinfo", look_up) {
+    match detachable(call, "getaddrinfo", look_up) {
         Ok(mut answer) => {
             if answer.code == 0 {
                 // SAFETY: the caller's to write.

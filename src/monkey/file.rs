@@ -108,8 +108,11 @@ unsafe fn read_slices_at(
     plain: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
     match Call::enter(Parts::FILES) {
-        // SAFETY: the caller's contract. The kernel refuses what is below 0.
-        Some(_) if offset >= 0 => unsafe { read_at(fd, slices, offset) },
+        Some(call) if offset >= 0 => {
+            call.give_way_if_interrupted();
+            // SAFETY: the caller's contract. The kernel refuses what is below 0.
+            unsafe { read_at(fd, slices, offset) }
+        }
         _ => plain(),
     }
 }

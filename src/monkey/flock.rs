@@ -19,6 +19,7 @@ unsafe extern "C" fn flock(fd: c_int, operation: c_int) -> c_int {
         // SAFETY: takes no pointers.
         _ => return unsafe { original::flock(fd, operation) },
     };
+    call.give_way_if_interrupted();
     let mut pause = Duration::from_millis(1);
     loop {
         // SAFETY: as above.
@@ -26,8 +27,8 @@ unsafe extern "C" fn flock(fd: c_int, operation: c_int) -> c_int {
         if result == 0 || errno() != libc::EWOULDBLOCK {
             return result;
         }
-        if let Err(errno) = call.sleep_until(Time::after(pause)) {
-            return failed(errno);
+        if call.try_sleep_until(Time::after(pause)).is_err() {
+            return failed(call.refuse_with(libc::ENOLCK));
         }
         pause = (2 * pause).min(LONGEST_PAUSE);
     }

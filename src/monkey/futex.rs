@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use libc::{c_int, c_long, timespec};
 
-use super::call::{Call, Errno, errno_of_hindrance, failed};
+use super::call::{Call, failed};
 use super::parts::{Parts, patched};
 use super::pauses::Pauses;
 use crate::fiber::isolation::is_isolated;
 use crate::fiber::report_text;
+use crate::hub::no_unwind::Hindrance;
 use crate::hub::waiter::{Waiter, WaitingOn, Wake};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
@@ -140,9 +141,8 @@ pub(super) fn wait_in_call_at<R>(
     bits: u32,
     deadline: Option<Time>,
     look: impl FnOnce() -> Option<R>,
-) -> Result<Waited<R>, Errno> {
+) -> Result<Waited<R>, Hindrance> {
     stand_in_line(address, bits, look, || (), |waiter| waiter.park_in_call(deadline))
-        .map_err(errno_of_hindrance)
 }
 
 /// Waits at `address` by `park`. Who is hindered passes on the wake that he may have had.

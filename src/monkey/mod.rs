@@ -83,13 +83,37 @@
 //!
 //! # What a kill or a time limit does
 //!
-//! Nothing may unwind through a call from C. So a [`kill`](crate::JoinHandle::kill) makes a patched call fail with ECANCELED, and the end
-//! of a [`with_timeout`](crate::with_timeout) with ETIMEDOUT. Every further call that could have to wait fails too, until the green thread
-//! comes to a wait of greenloop's own, which unwinds, or to the end of the scope of the time limit, which then gives
-//! [`Elapsed`](crate::Elapsed). A sleep returns early.
+//! Nothing may unwind through a call from C. So a [`kill`](crate::JoinHandle::kill) makes a patched call fail, and so does the end of a
+//! [`with_timeout`](crate::with_timeout). Every further call that could have to wait fails too, until the green thread comes to a wait of
+//! greenloop's own, which unwinds, or to the end of the scope of the time limit, which then gives [`Elapsed`](crate::Elapsed). Calls fail
+//! with what their manual pages have, for code that is right takes anything else for a fault of its own:
 //!
-//! Two kinds of waits cannot be interrupted: a wait for a std lock, because `lock` has no error to return; and a wait for a disk or for
-//! the end of an OS thread, because the kernel or that thread still writes into the caller's memory.
+//! | call | says |
+//! |---|---|
+//! | `read`, `recv`, `write`, `send`, `accept`, `connect`, `sendfile` and their siblings | ECANCELED for a kill, ETIMEDOUT for a time limit, also where they would not wait |
+//! | `poll`, `select`, `epoll_wait` and their siblings | EINTR first, and then that every descriptor is ready for what was asked, and has an error: the next call on it fails |
+//! | the same on an eventfd, and reads and writes of one that is O_NONBLOCK | the truth: by these other OS threads wake an event loop |
+//! | reads and writes of a pipe, a pair of sockets or a terminal that is O_NONBLOCK | the truth; but after five failed calls ECANCELED or ETIMEDOUT where they would wait |
+//! | `waitpid`, `waitid` | EINTR first, and then ECHILD, unless a child has ended |
+//! | `sem_wait` and its siblings | EINTR, unless the semaphore is free |
+//! | `flock` | EINTR first, and then ENOLCK, unless the lock is free |
+//! | `getaddrinfo` | EAI_SYSTEM, with ECANCELED or ETIMEDOUT as errno |
+//! | `nanosleep` and its siblings | that it is over |
+//!
+//! What the code makes of that is not what it was asked for. So a green thread that returns or panics after a call has failed for a
+//! kill [counts as killed](crate::JoinError::is_killed), and a scope of `with_timeout` that is left so after its limit gives `Elapsed`.
+//! (A panic is what leaves text, as `panic!` and `unwrap` do. Other payloads go on.) For instance, std's `Command::output` unwraps the
+//! errors of its pipes. std's panic hook sees such a panic.
+//!
+//! Each such call lets the others run before it fails. Code that takes no failure for an answer, such as `loop { thread::sleep(second) }`,
+//! an accept loop that skips what fails, or a pool that replaces its connections, gets slow: from the fifth failed call on, each pauses,
+//! in the end for 10 ms. When it has gone on for a second, that is reported to the
+//! [hook for what nobody can receive](crate::hub::set_uncaught_hook), with the place of its spawn. A `kill` waits for it, a
+//! [`kill_timeout`](crate::JoinHandle::kill_timeout) returns `false`.
+//!
+//! Some waits cannot be interrupted: a wait for a lock of std's or of C's, and so for std's channels and `thread::park`, because it has no
+//! error to return; and a wait for a disk or for the end of an OS thread, because the kernel or that thread still writes into the caller's
+//! memory. `pread` of what is in memory does what it is asked to.
 //!
 //! # What is not covered
 //!
@@ -179,7 +203,8 @@ compile_error!(
 // |         | `once.rs`       | pthread_once, pthread_barrier_wait                                                       |
 // | any     | `close.rs`      | close, dup2, dup3                                                                        |
 //
-// The others are what those have in common: the call, its descriptors' memory, OS threads to do it on; the parts, the coverage.
+// The others are what those have in common: the call, what it says when it is interrupted, its descriptors' memory, OS threads to do it
+// on; the parts, the coverage.
 mod call;
 mod close;
 mod connect;
@@ -189,6 +214,7 @@ mod dns;
 mod file;
 mod flock;
 mod futex;
+mod interruption;
 mod off_hub;
 mod once;
 mod parts;

@@ -2,7 +2,7 @@
 
 use libc::ssize_t;
 
-use super::call::{Errno, errno, errno_of_hindrance, set_errno};
+use super::call::{Call, Errno, errno, set_errno};
 use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::task::{Notice, Waitable};
 use crate::threadpool::{Job, ThreadPool};
@@ -50,9 +50,12 @@ fn on(pool: &ThreadPool, run: impl FnOnce() -> ssize_t + Copy + Send + 'static) 
 ///
 /// Why the call must fail; `run` goes on then, and its value is dropped. EAGAIN if no thread can be made.
 pub(super) fn detachable<T: Send + 'static>(
+    call: Call,
     on: &'static str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Errno> {
+    // Before somebody works for it.
+    call.spend_budget()?;
     let job: Job<T> = NAMES.try_submit(run).map_err(|_| libc::EAGAIN)?;
     let waiter = Waiter::new(WaitingOn::Other(on));
     let subscription = job.subscribe(Notice(waiter.notify()));
@@ -61,6 +64,7 @@ pub(super) fn detachable<T: Send + 'static>(
         parked = waiter.park_in_call(None);
     }
     job.unsubscribe(subscription);
-    parked.map_err(errno_of_hindrance)?;
+    drop(waiter);
+    parked.map_err(|hindrance| call.refuse(hindrance))?;
     Ok(job.join().expect("a call into C does not panic"))
 }

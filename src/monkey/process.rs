@@ -7,6 +7,7 @@ use libc::{c_int, id_t, idtype_t, pid_t, siginfo_t};
 
 use super::call::{Call, Errno, Miss, failed};
 use super::parts::Parts;
+use crate::hub::waiter::WaitingOn;
 use crate::io::Interest;
 use crate::sys::clock::Time;
 use crate::sys::original;
@@ -33,14 +34,17 @@ impl Children {
 
     fn wait(&mut self, call: Call) -> Result<(), Errno> {
         if let Some(descriptor) = &self.descriptor {
-            return match call.wait_for(descriptor.as_raw_fd(), Interest::READABLE, None) {
-                Err(Miss::Failed(errno)) => Err(errno),
-                _ => Ok(()),
+            let fd = descriptor.as_raw_fd();
+            let descriptors = [(fd, Interest::READABLE)];
+            return match call.try_wait_for_any(WaitingOn::Readable(fd), &descriptors, None) {
+                Ok(Err(Miss::Failed(errno))) => Err(errno),
+                Ok(_) => Ok(()),
+                Err(_) => Err(call.refuse_with(libc::ECHILD)),
             };
         }
         let pause = self.pause;
         self.pause = (2 * pause).min(LONGEST_PAUSE);
-        call.sleep_until(Time::after(pause))
+        call.try_sleep_until(Time::after(pause)).map_err(|_| call.refuse_with(libc::ECHILD))
     }
 }
 
@@ -51,6 +55,7 @@ unsafe extern "C" fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::waitpid(child, status, options) },
     };
+    call.give_way_if_interrupted();
     // A descriptor tells of the end, and of nothing else.
     let one = (child > 0 && options & (libc::WUNTRACED | libc::WCONTINUED) == 0).then_some(child);
     let mut children: Option<Children> = None;
@@ -79,6 +84,7 @@ unsafe extern "C" fn waitid(
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::waitid(kind, child, information, options) },
     };
+    call.give_way_if_interrupted();
     let ends_only = options & (libc::WSTOPPED | libc::WCONTINUED) == 0;
     let one = (kind == libc::P_PID && ends_only).then_some(child as pid_t);
     let mut children: Option<Children> = None;

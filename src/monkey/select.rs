@@ -10,6 +10,7 @@ use std::time::Duration;
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
 use super::call::{Call, Miss, failed};
+use super::interruption::{pretend_awaited, pretend_polled, pretend_selected};
 use super::parts::Parts;
 use crate::hub::waiter::WaitingOn;
 use crate::io::Interest;
@@ -19,16 +20,24 @@ use crate::sys::original;
 /// How often a descriptor is asked whose events the hub does not wait for, such as urgent data.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Asks with `look` until it says other than 0 or the deadline has passed.
+/// A call, if it may wait, or must not even be told the truth.
+fn enter(waits: bool) -> Option<Call> {
+    Call::enter(Parts::SELECT).filter(|call| waits || call.is_interrupted())
+}
+
+/// Asks with `look` until it says other than 0 or the deadline has passed. When a kill or a time limit makes the call fail,
+/// `pretend` is given what `look` has said, and says what the caller is told.
 fn until_some(
     call: Call,
     on: &'static str,
     deadline: Option<Time>,
     mut look: impl FnMut() -> c_int,
     descriptors: impl Fn() -> Option<Vec<(RawFd, Interest)>>,
+    pretend: impl FnOnce(c_int) -> c_int,
 ) -> c_int {
-    if let Err(errno) = call.spend_budget() {
-        return failed(errno);
+    if call.hub.spend_budget_in_call().is_err() {
+        let waits = deadline.is_none_or(|deadline| deadline > Time::now());
+        return interrupted(call, waits, look, pretend);
     }
     loop {
         let count = look();
@@ -36,23 +45,45 @@ fn until_some(
             return count;
         }
         let waited = match descriptors() {
-            Some(descriptors) => call.wait_for_any(WaitingOn::Other(on), &descriptors, deadline),
-            None => Err(Miss::Unwaitable),
+            Some(descriptors) => call.try_wait_for_any(WaitingOn::Other(on), &descriptors, deadline),
+            None => Ok(Err(Miss::Unwaitable)),
         };
         match waited {
-            Ok(()) => {}
-            Err(Miss::Late) => return look(),
-            Err(Miss::Unwaitable) => {
+            Ok(Ok(())) => {}
+            Ok(Err(Miss::Late)) => return look(),
+            Ok(Err(Miss::Unwaitable)) => {
                 let pause = Time::after(PAUSE);
                 let pause = deadline.map_or(pause, |deadline| deadline.min(pause));
-                if let Err(errno) = call.sleep_until(pause) {
-                    return failed(errno);
+                if call.try_sleep_until(pause).is_err() {
+                    return interrupted(call, true, look, pretend);
                 }
             }
             // Closed under the wait: the next look tells, as natively.
-            Err(Miss::Failed(libc::EBADF)) => return look(),
-            Err(Miss::Failed(errno)) => return failed(errno),
+            Ok(Err(Miss::Failed(libc::EBADF))) => return look(),
+            Ok(Err(Miss::Failed(errno))) => return failed(errno),
+            Err(_) => return interrupted(call, true, look, pretend),
         }
+    }
+}
+
+/// What a call says in a green thread that was killed, or is out of time; `waits` unless it was not to wait in any case.
+#[cold]
+fn interrupted(
+    call: Call,
+    waits: bool,
+    mut look: impl FnMut() -> c_int,
+    pretend: impl FnOnce(c_int) -> c_int,
+) -> c_int {
+    if call.hub.refuse_call() == 1 && waits {
+        return failed(libc::EINTR);
+    }
+    let count = look();
+    if count == -1 {
+        return -1;
+    }
+    match pretend(count) {
+        0 if waits => failed(libc::EINTR),
+        told => told,
     }
 }
 
@@ -93,10 +124,9 @@ fn watched(set: &[pollfd]) -> Option<Vec<(RawFd, Interest)>> {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn poll(set: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
-    let call = match Call::enter(Parts::SELECT) {
-        Some(call) if timeout != 0 => call,
+    let Some(call) = enter(timeout != 0) else {
         // SAFETY: the caller's contract is that of the C library's function.
-        _ => return unsafe { original::poll(set, count, timeout) },
+        return unsafe { original::poll(set, count, timeout) };
     };
     // SAFETY: as above.
     unsafe { poll_until(call, set, count, deadline_of_milliseconds(timeout)) }
@@ -113,7 +143,14 @@ unsafe fn poll_until(call: Call, set: *mut pollfd, count: nfds_t, deadline: Opti
         let set = if count == 0 { &[] } else { unsafe { slice::from_raw_parts(set, count as usize) } };
         watched(set)
     };
-    until_some(call, "poll", deadline, look, descriptors)
+    let pretend = |_| {
+        if count == 0 {
+            return 0;
+        }
+        // SAFETY: as above; it is the caller's to write.
+        pretend_polled(unsafe { slice::from_raw_parts_mut(set, count as usize) })
+    };
+    until_some(call, "poll", deadline, look, descriptors, pretend)
 }
 
 #[unsafe(no_mangle)]
@@ -181,8 +218,19 @@ impl Sets {
         Some(watched)
     }
 
+    /// Adds what was asked for and is not ready to what `found` have been found, but for what is exceptional.
+    fn pretend(&self, found: c_int) -> c_int {
+        let pretended = self.places.iter().zip(&self.asked).take(2).map(|(&place, asked)| match asked {
+            // SAFETY: not null, so valid by the contract of `new`, and nobody else's meanwhile.
+            Some(asked) => pretend_selected(self.count, asked, unsafe { &mut *place }),
+            None => 0,
+        });
+        found + pretended.sum::<c_int>()
+    }
+
     fn until(self, call: Call, deadline: Option<Time>) -> c_int {
-        until_some(call, "select", deadline, || self.look(), || self.watched())
+        let pretend = |found| self.pretend(found);
+        until_some(call, "select", deadline, || self.look(), || self.watched(), pretend)
     }
 }
 
@@ -236,15 +284,19 @@ unsafe extern "C" fn pselect(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn epoll_wait(set: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int {
-    let call = match Call::enter(Parts::SELECT) {
-        Some(call) if timeout != 0 => call,
+    let Some(call) = enter(timeout != 0) else {
         // SAFETY: the caller's contract is that of the C library's function.
-        _ => return unsafe { original::epoll_wait(set, events, count, timeout) },
+        return unsafe { original::epoll_wait(set, events, count, timeout) };
     };
     // SAFETY: as above.
     let look = || unsafe { original::epoll_wait(set, events, count, 0) };
     let descriptors = || Some(vec![(set, Interest::READABLE)]);
-    until_some(call, "epoll_wait", deadline_of_milliseconds(timeout), look, descriptors)
+    let pretend = |found| {
+        // SAFETY: the caller gave room for `count`, more than none, as a look has just found.
+        let events = unsafe { slice::from_raw_parts_mut(events, count as usize) };
+        pretend_awaited(set, events, found as usize)
+    };
+    until_some(call, "epoll_wait", deadline_of_milliseconds(timeout), look, descriptors, pretend)
 }
 
 #[unsafe(no_mangle)]

@@ -17,8 +17,9 @@ use crate::sys::original;
 ///
 /// `semaphore` must be one of the C library's.
 unsafe fn take(call: Call, semaphore: *mut sem_t, deadline: Option<Time>) -> c_int {
-    if let Err(errno) = call.spend_budget() {
-        return failed(errno);
+    if call.hub.spend_budget_in_call().is_err() {
+        // It may be taken all the same: who was interrupted tries again.
+        call.hub.yield_in_call();
     }
     let attempt = || {
         // SAFETY: the caller's contract.
@@ -28,7 +29,7 @@ unsafe fn take(call: Call, semaphore: *mut sem_t, deadline: Option<Time>) -> c_i
     match until_taken_in_call(semaphore.addr(), deadline, attempt) {
         Ok(Some(result)) => result,
         Ok(None) => failed(libc::ETIMEDOUT),
-        Err(errno) => failed(errno),
+        Err(_) => failed(call.refuse_with(libc::EINTR)),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sys::original;
 /// `sendfile`, with `run` for the C library's, which is given how much is left.
 fn send_file(to: RawFd, length: size_t, run: impl Fn(size_t) -> ssize_t) -> ssize_t {
     let call = match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_nonblocking(to) => call,
+        Some(call) if !is_nonblocking(to) || call.is_interrupted() => call,
         _ => return run(length),
     };
     let sent = call.until_all_gone(to, length, |sent| without_waiting(to, || run(length - sent)));

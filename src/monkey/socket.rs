@@ -6,14 +6,16 @@ use std::os::fd::RawFd;
 use libc::{c_int, c_uint, c_void, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
 use super::call::{Call, answer};
+use super::interruption::{Side, side};
 use super::parts::Parts;
 use super::slices;
 use crate::io::Interest;
 use crate::sys::original;
 
-/// Unless the caller has said himself that he does not wait.
-fn enter(flags: c_int) -> Option<Call> {
-    if flags & libc::MSG_DONTWAIT != 0 { None } else { Call::enter(Parts::SOCKET) }
+/// Unless the caller has said himself that he does not wait; then he is told if that must fail in any case.
+fn enter(fd: RawFd, flags: c_int) -> Option<Call> {
+    let may_wait = flags & libc::MSG_DONTWAIT == 0;
+    Call::enter(Parts::SOCKET).filter(|call| may_wait || (call.is_interrupted() && side(fd) == Side::Far))
 }
 
 /// Receives into a buffer of `length` bytes: once, or with MSG_WAITALL until it is full. `attempt` is given how many bytes
@@ -45,7 +47,7 @@ fn receive(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t {
-    let Some(call) = enter(flags) else {
+    let Some(call) = enter(fd, flags) else {
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::recv(fd, buffer, length, flags) };
     };
@@ -64,7 +66,7 @@ unsafe extern "C" fn recvfrom(
     address: *mut sockaddr,
     address_length: *mut socklen_t,
 ) -> ssize_t {
-    let Some(call) = enter(flags) else {
+    let Some(call) = enter(fd, flags) else {
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::recvfrom(fd, buffer, length, flags, address, address_length) };
     };
@@ -85,7 +87,7 @@ unsafe extern "C" fn recvfrom(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
-    let call = match enter(flags) {
+    let call = match enter(fd, flags) {
         Some(call) if !message.is_null() => call,
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::recvmsg(fd, message, flags) },
@@ -114,7 +116,7 @@ fn nameless() -> msghdr {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
-    let Some(call) = enter(flags) else {
+    let Some(call) = enter(fd, flags) else {
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::send(fd, buffer, length, flags) };
     };
@@ -136,7 +138,7 @@ unsafe extern "C" fn sendto(
     address: *const sockaddr,
     address_length: socklen_t,
 ) -> ssize_t {
-    let Some(call) = enter(flags) else {
+    let Some(call) = enter(fd, flags) else {
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::sendto(fd, buffer, length, flags, address, address_length) };
     };
@@ -159,7 +161,7 @@ unsafe extern "C" fn sendto(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
-    let call = match enter(flags) {
+    let call = match enter(fd, flags) {
         Some(call) if !message.is_null() => call,
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::sendmsg(fd, message, flags) },
@@ -198,7 +200,7 @@ unsafe extern "C" fn recvmmsg(
     flags: c_int,
     timeout: *mut timespec,
 ) -> c_int {
-    let call = match enter(flags) {
+    let call = match enter(fd, flags) {
         // The kernel looks at a time limit only when a message has come, which programs do not rely on.
         Some(call) if timeout.is_null() => call,
         // SAFETY: the caller's contract is that of the C library's function.
@@ -221,7 +223,7 @@ unsafe extern "C" fn recvmmsg(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
-    let Some(call) = enter(flags) else {
+    let Some(call) = enter(fd, flags) else {
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::sendmmsg(fd, messages, count, flags) };
     };

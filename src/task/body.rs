@@ -15,6 +15,8 @@ use super::local;
 use super::record::Record;
 use crate::error::{Failure, JoinError, StackError};
 use crate::fiber::{self, FiberRef, SizeClass, callback};
+#[cfg(feature = "monkey")]
+use crate::hub::no_unwind;
 use crate::hub::{Job, hub};
 use crate::sys::shared::Shared;
 
@@ -170,6 +172,8 @@ where
         }
         let body = || {
             let outcome = panic::catch_unwind(AssertUnwindSafe(closure));
+            #[cfg(feature = "monkey")]
+            let outcome = if fiber.disturbed.get() { after_told_kill(fiber, outcome) } else { outcome };
             fiber.free_locals();
             outcome
         };
@@ -200,6 +204,23 @@ where
 
     fn abandon(&self) {
         let _ = self.end_unstarted(Failure::Killed);
+    }
+}
+
+/// How it has ended on `fiber`, when a kill was told to calls from C: what the code made of their failures, a value or a panic, is not
+/// what was asked for.
+#[cfg(feature = "monkey")]
+#[cold]
+fn after_told_kill<T>(fiber: FiberRef, outcome: std::thread::Result<T>) -> std::thread::Result<T> {
+    match outcome {
+        Err(payload) if !no_unwind::is_of_a_panic(&*payload) => Err(payload),
+        outcome => match no_unwind::take_told_kill(fiber) {
+            None => outcome,
+            Some(kill) => {
+                callback("the destructor of a result that nobody takes", || drop(outcome));
+                Err(kill)
+            }
+        },
     }
 }
 

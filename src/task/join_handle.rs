@@ -241,7 +241,8 @@ impl<T> JoinHandle<T> {
 
     /// Ends the green thread, and waits for at most `limit` until it has ended. Returns `true` if it has.
     ///
-    /// Apart from that, it is like [`kill`](JoinHandle::kill).
+    /// Apart from that, it is like [`kill`](JoinHandle::kill). `false` means that the green thread goes on: it has caught the exit, or its
+    /// destructors wait, or it computes, or it is code under `monkey::patch_all` that takes no failure for an answer.
     ///
     /// # Examples
     ///

@@ -44,6 +44,8 @@ use crate::sys::clock::Time;
 /// assert_eq!(Hub::current().alive(), 1); // it sleeps on
 /// ```
 ///
+/// Calls of C under `monkey::patch_all` cannot unwind. They fail instead, and `Elapsed` is returned whatever `function` made of that.
+///
 /// # Errors
 ///
 /// Returns [`Elapsed`] if this limit, and not another one, ended `function`.
@@ -66,6 +68,10 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
         // A C call inside has failed for it; what the code made of that is not the value that was asked for.
         #[cfg(feature = "monkey")]
         Ok(_) if timeout.was_told() => Err(Elapsed { limit, id: timeout.id }),
+        #[cfg(feature = "monkey")]
+        Err(payload) if crate::hub::no_unwind::is_of_a_panic(&*payload) && timeout.was_told() => {
+            Err(Elapsed { limit, id: timeout.id })
+        }
         Ok(value) => Ok(value),
         Err(payload) => match payload.downcast::<Elapsed>() {
             Ok(elapsed) if timeout.owns(&*elapsed) => {

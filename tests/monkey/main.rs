@@ -13,6 +13,7 @@ mod interruption;
 mod isolation;
 mod library;
 mod locks;
+mod persistence;
 mod posix_locks;
 mod process;
 mod select;
