@@ -9,8 +9,9 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
-use libc::{c_char, c_int, epoll_event, fd_set, pollfd, sockaddr_storage, socklen_t};
+use libc::{c_char, c_int, epoll_event, pollfd, sockaddr_storage, socklen_t};
 
+use super::fd_sets::Words;
 use crate::sys::original;
 
 /// Who is at the other side of a descriptor.
@@ -86,14 +87,11 @@ pub(super) fn pretend_polled(set: &mut [pollfd]) -> c_int {
 }
 
 /// The same for what a `select` was asked for, of which `found` is told. Returns how many were added.
-pub(super) fn pretend_selected(count: c_int, asked: &fd_set, found: &mut fd_set) -> c_int {
+pub(super) fn pretend_selected(count: c_int, asked: &Words, found: &mut Words) -> c_int {
     let mut added = 0;
-    for fd in 0..count.min(libc::FD_SETSIZE as c_int) {
-        // SAFETY: `fd` is below FD_SETSIZE.
-        let is_in = |set: &fd_set| unsafe { libc::FD_ISSET(fd, set) };
-        if is_in(asked) && !is_in(found) && side(fd) != Side::Own {
-            // SAFETY: as above.
-            unsafe { libc::FD_SET(fd, found) };
+    for fd in 0..count.min(asked.room()) {
+        if asked.contains(fd) && !found.contains(fd) && side(fd) != Side::Own {
+            found.insert(fd);
             added += 1;
         }
     }
@@ -140,7 +138,7 @@ fn read_from_proc(path: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     let Ok(path) = CStr::from_bytes_until_nul(path) else { return text };
     // SAFETY: a C string.
-    let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let fd = unsafe { original::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC, 0) };
     if fd == -1 {
         return text;
     }

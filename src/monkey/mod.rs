@@ -28,16 +28,16 @@
 //! | part | functions | so in std |
 //! |---|---|---|
 //! | [`TIME`](Parts::TIME) | `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield` | `thread::sleep`, `yield_now` |
-//! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`; `read`, `readv`, `write`, `writev` | `net`, Unix sockets, pipes, standard input |
+//! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`; `read`, `readv`, `write`, `writev`; `tcdrain` | `net`, Unix sockets, pipes, standard input |
 //! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
-//! | [`PROCESS`](Parts::PROCESS) | `waitpid`, `waitid` | `Child::wait`, `Command::status` |
-//! | [`FILES`](Parts::FILES) | `flock`; `pread`, `pread64`, `preadv`, `preadv64`, `fsync`, `fdatasync`, and with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
+//! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid` | `Child::wait`, `Command::status` |
+//! | [`FILES`](Parts::FILES) | `flock`, `lockf`, `lockf64`, and the locks of `fcntl` and `fcntl64`; a named pipe's `open`, `open64`, `openat`, `openat64`, on another OS thread; `pread`, `pread64`, `preadv`, `preadv64`, `copy_file_range`, `fsync`, `fdatasync`, `msync`, with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files, and with `THREADS`, for isolated green threads, `pwrite`, `pwrite64`, `pwritev` and `pwritev64`: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `fs::copy`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
 //! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
 //!
 //! With `_FORTIFY_SOURCE`, C code calls some of these by other names, which are covered too: `__read_chk`, `__pread_chk`, `__pread64_chk`,
-//! `__recv_chk`, `__recvfrom_chk`, `__poll_chk`, `__ppoll_chk`.
+//! `__recv_chk`, `__recvfrom_chk`, `__poll_chk`, `__ppoll_chk`, `__open_2`, `__open64_2`, `__openat_2`, `__openat64_2`.
 //!
 //! # How to see it
 //!
@@ -70,16 +70,17 @@
 //! - Other green threads run during a call that waits, and sometimes during one that does not. After the call you see their changes,
 //!   as with OS threads.
 //! - A patched call may switch to other green threads. If you call one while a `RefCell` is borrowed, the others find it borrowed.
-//! - A signal does not interrupt a call that waits. `ppoll`, `pselect` and `epoll_pwait` with a signal mask are the C library's,
-//!   and stop the OS thread.
+//! - A signal does not interrupt a call that waits. `ppoll`, `pselect` and `epoll_pwait` with a signal mask other
+//!   than the thread's own are the C library's, and stop the OS thread.
 //! - The handler of a signal runs inside the code that it interrupts. A call in a handler that does not have to wait, such as `write` to
 //!   a pipe with room, is as safe as without greenloop; it may sometimes yield with that signal blocked. A call that would wait must
 //!   use [`original`].
 //! - While a `connect`, `accept`, `sendfile` or `splice` is tried, its descriptors are O_NONBLOCK for a moment. Other processes that
 //!   share them see that.
-//! - The kernel does not announce some events, so greenloop polls for them: a free `flock`, and the end of any child when a call waits
-//!   for whichever ends first, at least every 20 ms; room at a Unix listener that is full, every 50 ms; urgent data for `poll`, every
-//!   5 ms.
+//! - The kernel does not announce some events, so greenloop polls for them: a free lock on a file or a part of it, an empty queue of
+//!   a terminal, what another process does with a futex or a semaphore, what the handler of a signal does with a semaphore, and the end
+//!   of any child when a call waits for whichever ends first, at least every 20 ms; room at a Unix listener that is full, every 50 ms;
+//!   urgent data for `poll`, every 5 ms. So nobody is told of a deadlock of locks on parts of files (EDEADLK).
 //!
 //! # What a kill or a time limit does
 //!
@@ -94,9 +95,11 @@
 //! | `poll`, `select`, `epoll_wait` and their siblings | EINTR first, and then that every descriptor is ready for what was asked, and has an error: the next call on it fails |
 //! | the same on an eventfd, and reads and writes of one that is O_NONBLOCK | the truth: by these other OS threads wake an event loop |
 //! | reads and writes of a pipe, a pair of sockets or a terminal that is O_NONBLOCK | the truth; but after five failed calls ECANCELED or ETIMEDOUT where they would wait |
-//! | `waitpid`, `waitid` | EINTR first, and then ECHILD, unless a child has ended |
+//! | `waitpid`, `waitid` and their siblings | EINTR first, and then ECHILD, unless a child has ended |
 //! | `sem_wait` and its siblings | EINTR, unless the semaphore is free |
-//! | `flock` | EINTR first, and then ENOLCK, unless the lock is free |
+//! | `flock`, `lockf`, the locks of `fcntl` | EINTR first, and then ENOLCK, unless the lock is free |
+//! | `tcdrain` | EINTR first, and then EIO, unless nothing is left to go out |
+//! | `open` of a named pipe | ECANCELED for a kill, ETIMEDOUT for a time limit; what is opened for it later is closed again |
 //! | `getaddrinfo` | EAI_SYSTEM, with ECANCELED or ETIMEDOUT as errno |
 //! | `nanosleep` and its siblings | that it is over |
 //!
@@ -129,10 +132,10 @@
 //! - Locks of C that ask for their owner: to the C library, all green threads of one hub that are not isolated are one thread, so they
 //!   all can take a recursive `pthread_mutex_t` that one of them holds. A green thread that asks for a `pthread_rwlock_t` which it
 //!   has itself waits for ever, where a thread would be told EDEADLK.
-//! - Opening a FIFO. `pwrite`, which writes to memory that the kernel takes to the disk later: SQLite holds a lock of C's across
-//!   it. `copy_file_range`, `msync` and other calls that wait only for a disk. `recvmmsg` with a time limit.
-//! - Locks on parts of files, by `fcntl` and `lockf`; `wait`, `wait3` and `wait4`; `gethostbyname` and `getnameinfo`; waiting for
-//!   signals, as `pause` and `sigwait` do; message queues and semaphores of System V and POSIX.
+//! - `pwrite` in a green thread that is not isolated: it writes to memory that the kernel takes to the disk later, and SQLite holds a
+//!   lock of C's across it. `fallocate`, `unlink`, `stat` and other calls that wait only for a disk. `recvmmsg` with a time limit.
+//! - `gethostbyname` and `getnameinfo`; waiting for signals, as `pause` and `sigwait` do; message queues of POSIX, and message queues
+//!   and semaphores of System V.
 //! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
 //!   [`Coverage`] reports.
 //! - Two crates that define these names cannot be linked into one program.
@@ -190,11 +193,13 @@ compile_error!(
 // |         | `socket.rs`     | recv, recvfrom, recvmsg, recvmmsg, send, sendto, sendmsg, sendmmsg                       |
 // |         | `sendfile.rs`   | sendfile, sendfile64, splice                                                             |
 // |         | `read_write.rs` | read, readv, write, writev; with FILES on regular files too                              |
+// |         | `terminal.rs`   | tcdrain                                                                                  |
 // | SELECT  | `select.rs`     | poll, ppoll, select, pselect, epoll_wait, epoll_pwait                                    |
 // | DNS     | `dns.rs`        | getaddrinfo                                                                              |
-// | PROCESS | `process.rs`    | waitpid, waitid                                                                          |
-// | FILES   | `file.rs`       | pread, pread64, preadv, preadv64, fsync, fdatasync                                       |
-// |         | `flock.rs`      | flock                                                                                    |
+// | PROCESS | `process.rs`    | wait, wait3, wait4, waitpid, waitid                                                      |
+// | FILES   | `file.rs`       | pread*, pwrite*, copy_file_range, fsync, fdatasync, msync                                |
+// |         | `flock.rs`      | flock, lockf, lockf64, fcntl, fcntl64                                                    |
+// |         | `open.rs`       | open, open64, openat, openat64                                                           |
 // | THREADS | `futex.rs`      | syscall                                                                                  |
 // |         | `pthread.rs`    | pthread_join, pthread_mutex_lock, pthread_mutex_unlock, pthread_cond_*                   |
 // |         | `timed_mutex.rs`| pthread_mutex_timedlock, pthread_mutex_clocklock                                         |
@@ -211,12 +216,14 @@ mod connect;
 mod contended;
 mod coverage;
 mod dns;
+mod fd_sets;
 mod file;
 mod flock;
 mod futex;
 mod interruption;
 mod off_hub;
 mod once;
+mod open;
 mod parts;
 mod pauses;
 mod process;
@@ -228,6 +235,7 @@ mod semaphore;
 mod sendfile;
 mod slices;
 mod socket;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod time;

@@ -54,9 +54,31 @@ pub(super) fn detachable<T: Send + 'static>(
     on: &'static str,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Errno> {
+    detachable_on(&NAMES, call, on, run)
+}
+
+/// [`detachable`] for a call that others end, or nobody.
+///
+/// # Errors
+///
+/// As for that.
+pub(super) fn detachable_apart<T: Send + 'static>(
+    call: Call,
+    on: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Errno> {
+    detachable_on(&APART, call, on, run)
+}
+
+fn detachable_on<T: Send + 'static>(
+    pool: &ThreadPool,
+    call: Call,
+    on: &'static str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Errno> {
     // Before somebody works for it.
     call.spend_budget()?;
-    let job: Job<T> = NAMES.try_submit(run).map_err(|_| libc::EAGAIN)?;
+    let job: Job<T> = pool.try_submit(run).map_err(|_| libc::EAGAIN)?;
     let waiter = Waiter::new(WaitingOn::Other(on));
     let subscription = job.subscribe(Notice(waiter.notify()));
     let mut parked = Ok(true);

@@ -33,13 +33,14 @@ impl Parts {
     /// `getaddrinfo`.
     #[doc(alias = "patch_dns")]
     pub const DNS: Parts = Parts(8);
-    /// `waitpid`, `waitid`: `std::process::Child::wait`.
+    /// `wait`, `waitpid`, `waitid`: `std::process::Child::wait`.
     #[doc(alias("patch_os", "patch_subprocess"))]
     pub const PROCESS: Parts = Parts(16);
-    /// `flock`; `pread`, `fsync` and `fdatasync`, and with [`SOCKET`](Parts::SOCKET) `read` and `write` on regular files, on
-    /// another OS thread.
+    /// `flock`, and the locks of `lockf` and `fcntl`; `open` of a named pipe, `pread`, `copy_file_range`, `fsync` and `msync`, and with
+    /// [`SOCKET`](Parts::SOCKET) `read` and `write` on regular files, on another OS thread.
     pub const FILES: Parts = Parts(32);
-    /// `futex`, `pthread_join` and `pthread_mutex_lock`: the locks of std, the end of its threads, and the locks of C.
+    /// `futex`, `pthread_join`, `pthread_mutex_lock` and their siblings: the locks of std, the end of its threads, and the locks,
+    /// semaphores and initialisers of C.
     #[doc(alias = "patch_thread")]
     pub const THREADS: Parts = Parts(64);
     /// Every part.

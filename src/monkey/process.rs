@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use libc::{c_int, id_t, idtype_t, pid_t, siginfo_t};
+use libc::{c_int, id_t, idtype_t, pid_t, rusage, siginfo_t};
 
 use super::call::{Call, Errno, Miss, failed};
 use super::parts::Parts;
@@ -48,20 +48,23 @@ impl Children {
     }
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t {
+/// Asks with `look`, which is given the options, until a child has changed, with `plain` for the C library's call.
+fn until_changed(
+    child: pid_t,
+    options: c_int,
+    look: impl Fn(c_int) -> pid_t,
+    plain: impl FnOnce() -> pid_t,
+) -> pid_t {
     let call = match Call::enter(Parts::PROCESS) {
         Some(call) if options & libc::WNOHANG == 0 => call,
-        // SAFETY: the caller's contract is that of the C library's function.
-        _ => return unsafe { original::waitpid(child, status, options) },
+        _ => return plain(),
     };
     call.give_way_if_interrupted();
     // A descriptor tells of the end, and of nothing else.
     let one = (child > 0 && options & (libc::WUNTRACED | libc::WCONTINUED) == 0).then_some(child);
     let mut children: Option<Children> = None;
     loop {
-        // SAFETY: as above.
-        let changed = unsafe { original::waitpid(child, status, options | libc::WNOHANG) };
+        let changed = look(options | libc::WNOHANG);
         if changed != 0 {
             return changed;
         }
@@ -70,6 +73,38 @@ unsafe extern "C" fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -
             return failed(errno);
         }
     }
+}
+
+/// Any child, for which C has a call without options too.
+const ANY: pid_t = -1;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn wait(status: *mut c_int) -> pid_t {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let look = |options| unsafe { original::waitpid(ANY, status, options) };
+    // SAFETY: as above.
+    until_changed(ANY, 0, look, || unsafe { original::wait(status) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let look = |options| unsafe { original::wait3(status, options, usage) };
+    until_changed(ANY, options, look, || look(options))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn wait4(child: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let look = |options| unsafe { original::wait4(child, status, options, usage) };
+    until_changed(child, options, look, || look(options))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let look = |options| unsafe { original::waitpid(child, status, options) };
+    until_changed(child, options, look, || look(options))
 }
 
 #[unsafe(no_mangle)]

@@ -2,6 +2,7 @@
 //!
 //! Each is asked for what is ready now; if nothing is, the hub waits for the same descriptors, and it is asked again.
 
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::slice;
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
-use super::call::{Call, Miss, failed};
+use super::call::{Call, Miss, errno, failed, set_errno};
+use super::fd_sets::{BITS, FD_SETSIZE, Words, size_of_table};
 use super::interruption::{pretend_awaited, pretend_polled, pretend_selected};
 use super::parts::Parts;
 use crate::hub::waiter::WaitingOn;
@@ -107,6 +109,26 @@ unsafe fn deadline_of_timespec(timeout: *const timespec) -> Result<Option<Time>,
     Ok(Some(Time::after(Duration::new(seconds, nanoseconds))))
 }
 
+/// Whether no mask is given, or the one that the calling thread has already: with any other it is signals that are waited for.
+///
+/// # Safety
+///
+/// `mask` must be null or valid for reads.
+unsafe fn changes_nothing(mask: *const sigset_t) -> bool {
+    // SAFETY: the caller's contract.
+    let Some(given) = (unsafe { mask.as_ref() }) else { return true };
+    let mut present = MaybeUninit::<sigset_t>::zeroed();
+    // SAFETY: no new mask, and a place for the present one.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), present.as_mut_ptr()) };
+    // SAFETY: zeros are a set, and the call has filled it.
+    let present = unsafe { present.assume_init() };
+    // Nobody blocks these two, whatever a mask says.
+    let blockable = |signal: &c_int| !matches!(*signal, libc::SIGKILL | libc::SIGSTOP);
+    // SAFETY: a valid set and the number of a signal.
+    let is_in = |set: &sigset_t, signal| unsafe { libc::sigismember(set, signal) } == 1;
+    (1..=libc::SIGRTMAX()).filter(blockable).all(|signal| is_in(given, signal) == is_in(&present, signal))
+}
+
 /// What the hub has to wait for; `None` if it cannot.
 fn watched(set: &[pollfd]) -> Option<Vec<(RawFd, Interest)>> {
     let of = |asked: &pollfd| {
@@ -162,9 +184,10 @@ unsafe extern "C" fn ppoll(
 ) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
     match (Call::enter(Parts::SELECT), unsafe { deadline_of_timespec(timeout) }) {
-        // With a mask it is the signals that are waited for.
-        // SAFETY: as above.
-        (Some(call), Ok(deadline)) if mask.is_null() => unsafe { poll_until(call, set, count, deadline) },
+        // SAFETY: as above, twice.
+        (Some(call), Ok(deadline)) if unsafe { changes_nothing(mask) } => unsafe {
+            poll_until(call, set, count, deadline)
+        },
         // SAFETY: as above.
         _ => unsafe { original::ppoll(set, count, timeout, mask) },
     }
@@ -174,23 +197,32 @@ unsafe extern "C" fn ppoll(
 struct Sets {
     count: c_int,
     places: [*mut fd_set; 3],
-    asked: [Option<fd_set>; 3],
+    asked: [Option<Words>; 3],
 }
 
 impl Sets {
+    /// `None` if nobody knows how long they are.
+    ///
     /// # Safety
     ///
-    /// Each place must be null or valid for reads and writes as long as this lives.
-    unsafe fn new(count: c_int, places: [*mut fd_set; 3]) -> Sets {
+    /// Each place must be null or valid for reads and writes of what the kernel takes `count` to mean, as long as this lives.
+    unsafe fn new(count: c_int, places: [*mut fd_set; 3]) -> Option<Sets> {
+        let known = match count {
+            ..=FD_SETSIZE => count.max(0),
+            // No more than there is room for in the process's table, as the kernel sees it.
+            _ => count.min(size_of_table()?),
+        };
+        let words = (known as usize).div_ceil(BITS);
         // SAFETY: the caller's contract.
-        Sets { count, places, asked: places.map(|place| unsafe { place.as_ref() }.copied()) }
+        let asked = places.map(|place| (!place.is_null()).then(|| unsafe { Words::copied(place, words) }));
+        Some(Sets { count, places, asked })
     }
 
     fn look(&self) -> c_int {
-        for (&place, asked) in self.places.iter().zip(self.asked) {
+        for (&place, asked) in self.places.iter().zip(&self.asked) {
             if let Some(asked) = asked {
                 // SAFETY: not null, so valid by the contract of `new`.
-                unsafe { *place = asked };
+                unsafe { asked.write_to(place) };
             }
         }
         let [readable, writable, exceptional] = self.places;
@@ -200,13 +232,11 @@ impl Sets {
     }
 
     fn watched(&self) -> Option<Vec<(RawFd, Interest)>> {
-        let contains = |set: &Option<fd_set>, fd| {
-            // SAFETY: `fd` is below FD_SETSIZE, since `count` is.
-            set.as_ref().is_some_and(|set| unsafe { libc::FD_ISSET(fd, ptr::from_ref(set)) })
-        };
+        let contains = |set: &Option<Words>, fd| set.as_ref().is_some_and(|set| set.contains(fd));
         let [readable, writable, exceptional] = &self.asked;
+        let most = self.asked.iter().flatten().map(|set| set.room()).max().unwrap_or(0);
         let mut watched = Vec::new();
-        for fd in 0..self.count.min(libc::FD_SETSIZE as c_int) {
+        for fd in 0..self.count.min(most) {
             match (contains(readable, fd), contains(writable, fd)) {
                 (true, true) => watched.push((fd, Interest::BOTH)),
                 (true, false) => watched.push((fd, Interest::READABLE)),
@@ -220,10 +250,14 @@ impl Sets {
 
     /// Adds what was asked for and is not ready to what `found` have been found, but for what is exceptional.
     fn pretend(&self, found: c_int) -> c_int {
-        let pretended = self.places.iter().zip(&self.asked).take(2).map(|(&place, asked)| match asked {
-            // SAFETY: not null, so valid by the contract of `new`, and nobody else's meanwhile.
-            Some(asked) => pretend_selected(self.count, asked, unsafe { &mut *place }),
-            None => 0,
+        let pretended = self.places.iter().zip(&self.asked).take(2).map(|(&place, asked)| {
+            let Some(asked) = asked else { return 0 };
+            // SAFETY: not null, so valid by the contract of `new`.
+            let mut found = unsafe { Words::copied(place, asked.as_slice().len()) };
+            let added = pretend_selected(self.count, asked, &mut found);
+            // SAFETY: as above.
+            unsafe { found.write_to(place) };
+            added
         });
         found + pretended.sum::<c_int>()
     }
@@ -243,23 +277,42 @@ unsafe extern "C" fn select(
     timeout: *mut timeval,
 ) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
-    let given = unsafe { timeout.as_ref() }
-        .map(|timeout| timespec { tv_sec: timeout.tv_sec, tv_nsec: timeout.tv_usec.saturating_mul(1000) });
+    let given = unsafe { timeout.as_ref() }.map(whole_seconds);
     // SAFETY: null, or from a reference.
     let deadline = unsafe { deadline_of_timespec(given.as_ref().map_or(ptr::null(), ptr::from_ref)) };
-    let (Some(call), Ok(deadline)) = (Call::enter(Parts::SELECT), deadline) else {
+    let patched = Call::enter(Parts::SELECT).zip(deadline.ok()).and_then(|(call, deadline)| {
+        // SAFETY: as above.
+        let sets = unsafe { Sets::new(count, [readable, writable, exceptional]) };
+        sets.map(|sets| (call, deadline, sets))
+    });
+    let Some((call, deadline, sets)) = patched else {
         // SAFETY: the caller's contract.
         return unsafe { original::select(count, readable, writable, exceptional, timeout) };
     };
-    // SAFETY: as above.
-    let ready = unsafe { Sets::new(count, [readable, writable, exceptional]) }.until(call, deadline);
+    let ready = sets.until(call, deadline);
     if let Some(deadline) = deadline {
         // Linux tells how much of the time is left.
+        let before = errno();
         let left = Time::now().until(deadline);
+        set_errno(before);
         // SAFETY: there is a deadline because it is not null.
         unsafe { *timeout = timeval { tv_sec: left.as_secs() as _, tv_usec: left.subsec_micros().into() } };
     }
     ready
+}
+
+/// With the seconds in its microseconds counted as such. Of those, glibc takes 32 bits.
+fn whole_seconds(given: &timeval) -> timespec {
+    const MICROSECONDS: i32 = 1_000_000;
+    let microseconds = given.tv_usec as i32;
+    if given.tv_sec < 0 || microseconds < 0 {
+        // Refused.
+        return timespec { tv_sec: -1, tv_nsec: 0 };
+    }
+    timespec {
+        tv_sec: given.tv_sec.saturating_add((microseconds / MICROSECONDS).into()),
+        tv_nsec: (microseconds % MICROSECONDS * 1000).into(),
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -273,13 +326,17 @@ unsafe extern "C" fn pselect(
 ) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
     match (Call::enter(Parts::SELECT), unsafe { deadline_of_timespec(timeout) }) {
-        (Some(call), Ok(deadline)) if mask.is_null() => {
-            // SAFETY: as above.
-            unsafe { Sets::new(count, [readable, writable, exceptional]) }.until(call, deadline)
-        }
         // SAFETY: as above.
-        _ => unsafe { original::pselect(count, readable, writable, exceptional, timeout, mask) },
+        (Some(call), Ok(deadline)) if unsafe { changes_nothing(mask) } => {
+            // SAFETY: as above.
+            if let Some(sets) = unsafe { Sets::new(count, [readable, writable, exceptional]) } {
+                return sets.until(call, deadline);
+            }
+        }
+        _ => {}
     }
+    // SAFETY: as above.
+    unsafe { original::pselect(count, readable, writable, exceptional, timeout, mask) }
 }
 
 #[unsafe(no_mangle)]
@@ -307,8 +364,9 @@ unsafe extern "C" fn epoll_pwait(
     timeout: c_int,
     mask: *const sigset_t,
 ) -> c_int {
-    if mask.is_null() {
-        // SAFETY: the caller's contract is that of the C library's function.
+    // SAFETY: the caller's contract is that of the C library's function.
+    if unsafe { changes_nothing(mask) } {
+        // SAFETY: as above.
         return unsafe { epoll_wait(set, events, count, timeout) };
     }
     // SAFETY: as above.

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
 
 use super::poll::check;
 use super::readiness::Interest;
@@ -44,7 +45,7 @@ pub(crate) fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io:
 pub(crate) fn write_at(fd: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> io::Result<usize> {
     let offset = offset_of(offset)?;
     // SAFETY: `buffer` is valid for its length of bytes to be read.
-    let count = unsafe { libc::pwrite64(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), offset) };
+    let count = unsafe { original::pwrite64(fd.as_raw_fd(), buffer.as_ptr().cast(), buffer.len(), offset) };
     count.check().map(|count| count as usize)
 }
 
@@ -133,21 +134,22 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     let before = flags(fd)?;
     let after = if nonblocking { before | libc::O_NONBLOCK } else { before & !libc::O_NONBLOCK };
     if after != before {
-        // SAFETY: takes no pointers.
-        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, after) }.check()?;
+        let after = ptr::without_provenance_mut::<libc::c_void>(after as usize);
+        // SAFETY: takes no pointers, but a number in the place of one.
+        unsafe { original::fcntl(fd.as_raw_fd(), libc::F_SETFL, after) }.check()?;
     }
     Ok(())
 }
 
 fn flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     // SAFETY: takes no pointers.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.check()
+    unsafe { original::fcntl(fd.as_raw_fd(), libc::F_GETFL, ptr::null_mut::<libc::c_void>()) }.check()
 }
 
 /// A descriptor on which every call fails with EBADF: it names a place in the file system and opens nothing.
 pub(crate) fn closed() -> io::Result<OwnedFd> {
     // SAFETY: the path is a C string.
-    let fd = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) }.check()?;
+    let fd = unsafe { original::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC, 0) }.check()?;
     // SAFETY: the kernel has just made `fd`, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
     addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec,
-    loff_t, mmsghdr, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_barrier_t, pthread_cond_t,
-    pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, sem_t, siginfo_t, sigset_t, size_t,
-    sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
+    loff_t, mmsghdr, mode_t, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_barrier_t,
+    pthread_cond_t, pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, rusage, sem_t, siginfo_t,
+    sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
 };
 
 macro_rules! name {
@@ -101,13 +101,30 @@ originals! {
     fn splice(
         from: c_int, from_offset: *mut loff_t, to: c_int, to_offset: *mut loff_t, length: size_t, flags: c_uint
     ) -> ssize_t;
+    fn open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int;
+    fn open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int;
+    fn openat(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int;
+    fn openat64(folder: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int;
     fn flock(fd: c_int, operation: c_int) -> c_int;
+    fn lockf(fd: c_int, operation: c_int, length: off_t) -> c_int;
+    fn lockf64(fd: c_int, operation: c_int, length: off64_t) -> c_int;
+    fn fcntl(fd: c_int, operation: c_int, argument: *mut c_void) -> c_int;
+    fn fcntl64(fd: c_int, operation: c_int, argument: *mut c_void) -> c_int;
     fn pread(fd: c_int, buffer: *mut c_void, length: size_t, offset: off_t) -> ssize_t;
     fn pread64(fd: c_int, buffer: *mut c_void, length: size_t, offset: off64_t) -> ssize_t;
     fn preadv(fd: c_int, slices: *const iovec, count: c_int, offset: off_t) -> ssize_t;
     fn preadv64(fd: c_int, slices: *const iovec, count: c_int, offset: off64_t) -> ssize_t;
+    fn pwrite(fd: c_int, buffer: *const c_void, length: size_t, offset: off_t) -> ssize_t;
+    fn pwrite64(fd: c_int, buffer: *const c_void, length: size_t, offset: off64_t) -> ssize_t;
+    fn pwritev(fd: c_int, slices: *const iovec, count: c_int, offset: off_t) -> ssize_t;
+    fn pwritev64(fd: c_int, slices: *const iovec, count: c_int, offset: off64_t) -> ssize_t;
+    fn copy_file_range(
+        from: c_int, from_offset: *mut off64_t, to: c_int, to_offset: *mut off64_t, length: size_t, flags: c_uint
+    ) -> ssize_t;
     fn fsync(fd: c_int) -> c_int;
     fn fdatasync(fd: c_int) -> c_int;
+    fn msync(address: *mut c_void, length: size_t, flags: c_int) -> c_int;
+    fn tcdrain(fd: c_int) -> c_int;
     fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssize_t;
     fn readv(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t;
     fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t;
@@ -138,6 +155,9 @@ originals! {
     fn getaddrinfo(
         node: *const c_char, service: *const c_char, hints: *const addrinfo, found: *mut *mut addrinfo
     ) -> c_int;
+    fn wait(status: *mut c_int) -> pid_t;
+    fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
+    fn wait4(child: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
     fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t;
     fn waitid(kind: idtype_t, child: id_t, information: *mut siginfo_t, options: c_int) -> c_int;
     fn close(fd: c_int) -> c_int;
@@ -178,6 +198,10 @@ originals! {
     fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t) -> ssize_t;
     fn __pread_chk(fd: c_int, buffer: *mut c_void, length: size_t, offset: off_t, room: size_t) -> ssize_t;
     fn __pread64_chk(fd: c_int, buffer: *mut c_void, length: size_t, offset: off64_t, room: size_t) -> ssize_t;
+    fn __open_2(path: *const c_char, flags: c_int) -> c_int;
+    fn __open64_2(path: *const c_char, flags: c_int) -> c_int;
+    fn __openat_2(folder: c_int, path: *const c_char, flags: c_int) -> c_int;
+    fn __openat64_2(folder: c_int, path: *const c_char, flags: c_int) -> c_int;
     fn __recv_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t, flags: c_int) -> ssize_t;
     fn __recvfrom_chk(
         fd: c_int, buffer: *mut c_void, length: size_t, room: size_t, flags: c_int, address: *mut sockaddr,

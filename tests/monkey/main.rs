@@ -8,6 +8,7 @@ mod support;
 mod coverage;
 mod cplusplus;
 mod early;
+mod files;
 mod identity;
 mod interruption;
 mod isolation;
