@@ -185,7 +185,7 @@ pub enum ParentError {
     Main,
 }
 
-/// The error of a green thread or a greenlet that got no stack.
+/// The error of a green thread or a greenlet that got no stack; or, with the feature `monkey`, no thread-local variables of its own.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StackError {
@@ -208,6 +208,10 @@ pub enum StackError {
     /// The kernel has no address space or no memory for another stack.
     #[error("no memory for another stack")]
     OutOfMemory(#[source] io::Error),
+    /// There are no thread-local variables for another isolated green thread.
+    #[cfg(feature = "monkey")]
+    #[error("no thread-local variables for another isolated green thread")]
+    Variables(#[source] io::Error),
 }
 
 // A value that nothing changes.
@@ -219,6 +223,8 @@ impl StackError {
         match self {
             StackError::TooLarge { .. } => io::ErrorKind::InvalidInput,
             StackError::MapLimit(_) | StackError::OutOfMemory(_) => io::ErrorKind::OutOfMemory,
+            #[cfg(feature = "monkey")]
+            StackError::Variables(error) => error.kind(),
         }
     }
 }

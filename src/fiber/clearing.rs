@@ -73,6 +73,15 @@ impl Fiber {
         report_text("greenlet-locals whose destructors make them anew, without end: they leak");
     }
 
+    /// From now on nothing is raised here, nor is what has come already.
+    #[cfg(feature = "monkey")]
+    pub(super) fn deafen(&self) {
+        self.deaf.set(true);
+        if self.disturbed.is_brought() {
+            self.discard_disturbance();
+        }
+    }
+
     #[cold]
     fn discard_disturbance(&self) {
         if let Some(payload) = self.take_thrown() {

@@ -153,6 +153,9 @@ pub(crate) struct Fiber {
     /// Where its own thread-local variables are; 0 if it runs with those of the OS thread.
     #[cfg(feature = "monkey")]
     pub(crate) variables: Cell<usize>,
+    /// Whether the destructors of those run: nothing is raised there.
+    #[cfg(feature = "monkey")]
+    pub(super) deaf: Cell<bool>,
 
     /// What to run when a stack without work is given some.
     pub(super) entry: Cell<Entry>,
@@ -197,6 +200,8 @@ impl Fiber {
             has_identity: Cell::new(false),
             #[cfg(feature = "monkey")]
             variables: Cell::new(0),
+            #[cfg(feature = "monkey")]
+            deaf: Cell::new(false),
         }
     }
 
@@ -276,6 +281,9 @@ impl Fiber {
     /// Puts `payload` where it is looked at when the fiber goes on. Returns what lay there.
     #[cold]
     pub(super) fn replace_thrown(&self, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
+        if self.is_deaf() {
+            return Some(payload);
+        }
         let former = self.with_extras(|extras| extras.thrown.replace(payload));
         self.disturbed.set(true);
         former
@@ -292,8 +300,11 @@ impl Fiber {
     }
 
     /// Has something raised at the next park. Of kills, only [`MOST_KILLS`] stand there: one more comes back, to be
-    /// [discarded](super::discard).
+    /// [discarded](super::discard), and so does what can never be raised.
     pub(crate) fn push_interrupt(&self, interrupt: Pending) -> Option<Pending> {
+        if self.is_deaf() {
+            return Some(interrupt);
+        }
         let superfluous = self.with_interrupts(|interrupts| {
             let kills = interrupts.iter().filter(|interrupt| interrupt.is_kill()).take(MOST_KILLS);
             if interrupt.is_kill() && kills.count() == MOST_KILLS {
@@ -304,6 +315,14 @@ impl Fiber {
         });
         self.disturbed.set(true);
         superfluous
+    }
+
+    /// Whether what would be raised is lost: only the destructors of its thread-local variables run any more.
+    fn is_deaf(&self) -> bool {
+        #[cfg(feature = "monkey")]
+        return self.deaf.get();
+        #[cfg(not(feature = "monkey"))]
+        false
     }
 
     /// Takes the oldest interrupt. [`update_disturbed`](Fiber::update_disturbed) is due afterwards.

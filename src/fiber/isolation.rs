@@ -1,128 +1,68 @@
 //! Green threads with thread-local variables of their own.
 //!
-//! The variables of an OS thread lie relative to one register. An isolated green thread runs with the register of an OS
-//! thread that was made for that and does nothing else: it has a set of variables of its own, which begin as those of any
-//! OS thread do, whoever declared them, in Rust or in C. Only whoever resumes a stack sets the register, so that a stack
-//! never sees another value of it.
+//! The variables of an OS thread lie relative to one register. An isolated green thread runs with a [`ControlBlock`] of its own, so
+//! it has a set of variables that begin as those of any OS thread do, whoever declared them, in Rust or in C. Only whoever
+//! resumes a stack sets the register, so that a stack never sees another value of it.
 
-use std::hint::black_box;
 use std::io;
-use std::os::unix::thread::{JoinHandleExt, RawPthread};
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::thread;
 
-use super::lifetime::{refuse_from_now_on, thread as local_thread};
+use super::lifetime::thread as local_thread;
 use super::local::Local;
 use super::thread::{Thread, existing_thread, set_thread};
-use crate::sys::thread_local::{base, can_be_moved, move_to};
-use crate::sys::{futex, process as processes, signal};
+use super::thread_name::name_current;
+use crate::sys::control_block::ControlBlock;
+use crate::sys::thread_end::destroy_variables;
+use crate::sys::thread_local::{base, move_to, run_with};
 
-/// What the OS threads are called if the green thread has no name: at most 15 bytes, which is what the kernel shows.
-const THREAD_NAME: &str = "greenloop-local";
-
-/// Of their own stacks, on which destructors of thread-local variables run, in bytes.
-const STACK_SIZE: usize = 256 * 1024;
-
-/// The OS thread sets up what each begins with.
-const BEGINNING: u32 = 0;
-/// It waits, and leaves its variables alone.
-const LENT: u32 = 1;
-/// It is to end.
-const OVER: u32 = 2;
-
-/// The thread-local variables of an OS thread that does nothing but have them. They are destroyed when this is dropped, and
-/// the calling OS thread waits for that: what their destructors use may belong to it.
+/// Thread-local variables that nobody else uses.
 #[derive(Debug)]
-pub(crate) struct Variables {
-    lender: Arc<Lender>,
-    thread: RawPthread,
-    /// The process that made it: in the child of a fork it is not there.
-    process: u32,
-}
-
-#[derive(Debug)]
-struct Lender {
-    phase: AtomicU32,
-    /// Where its variables are, from LENT on.
-    base: AtomicUsize,
-}
+pub(crate) struct Variables(ControlBlock);
 
 impl Variables {
-    /// Makes an OS thread for its variables. Does not yield.
+    /// Takes some that have their first contents. Does not yield.
     ///
     /// # Errors
     ///
-    /// `Unsupported` where a program may not choose the variables that it runs with; else why there is no OS thread.
-    pub(crate) fn new(name: Option<&str>) -> io::Result<Variables> {
-        if !can_be_moved() {
-            let reason =
-                "an isolated green thread needs x86_64 and a kernel that lets programs set FS (Linux 5.9)";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-        }
-        let lender = Arc::new(Lender { phase: AtomicU32::new(BEGINNING), base: AtomicUsize::new(0) });
-        let builder = thread::Builder::new().name(name.unwrap_or(THREAD_NAME).into()).stack_size(STACK_SIZE);
-        let lends = lender.clone();
-        // A signal's handler there would use the variables while a green thread does.
-        let thread = signal::while_all_are_blocked(|| builder.spawn(move || lends.lend()))?;
-        Ok(Variables { lender, thread: thread.into_pthread_t(), process: process::id() })
+    /// `Unsupported` where a program may not choose the variables that it runs with; else why there are no more.
+    pub(crate) fn take() -> io::Result<Variables> {
+        in_common(ControlBlock::take).map(Variables)
     }
 
-    /// Runs `body`, which must not unwind, with these variables on the current fiber, which must not be main.
-    pub(crate) fn run(&self, body: &mut dyn FnMut()) {
+    /// Runs `body`, which must not unwind, with these variables on the current fiber, which must not be main. They are
+    /// [destroyed](destroy) by then. std tells the fiber's name as the thread's.
+    pub(crate) fn run(self, body: &mut dyn FnMut()) {
         let thread = local_thread();
         let fiber = thread.current();
-        let lent = self.lender.base();
-        // SAFETY: they can be moved, since `new` has made these.
+        let lent = self.0.base();
+        // SAFETY: they can be moved, since there is a block.
         let own = unsafe { base() };
         thread.own_variables.set(own);
         fiber.variables.set(lent);
-        // SAFETY: as above; the lender is alive and waits. From here on the relay resumes the fiber with `lent`, and goes on
-        // with `own` itself.
-        unsafe { run_with(lent, own, &mut || lend_thread(thread, body)) };
+        // SAFETY: as above; nobody else uses the block. From here on the relay resumes the fiber with `lent`, and goes on with
+        // `own` itself.
+        unsafe {
+            run_with(lent, own, &mut || {
+                lend_thread(thread, &mut || {
+                    if let Some(name) = fiber.description().and_then(|description| description.name()) {
+                        name_current(name);
+                    }
+                    body();
+                });
+            });
+        }
         fiber.variables.set(0);
+        // SAFETY: nothing runs with them, and they were destroyed.
+        unsafe { thread.first_contents.borrow_mut().restore(lent, own) };
     }
 }
 
-impl Drop for Variables {
-    fn drop(&mut self) {
-        if self.process != process::id() {
-            return;
-        }
-        // Release: what the green thread has done to its variables their destructors see.
-        self.lender.phase.store(OVER, Ordering::Release);
-        futex::wake(&self.lender.phase);
-        // SAFETY: `new` has made it, and nobody else joins it or has detached it.
-        unsafe { processes::join_thread(self.thread) };
-    }
-}
-
-impl Lender {
-    /// The whole life of the OS thread.
-    fn lend(&self) {
-        // SAFETY: they can be moved, or there would be no such thread. Relaxed: published with the phase.
-        self.base.store(unsafe { base() }, Ordering::Relaxed);
-        // It may be OVER already. Release: whoever sees LENT sees what the thread has set up.
-        let _ = self.phase.compare_exchange(BEGINNING, LENT, Ordering::Release, Ordering::Relaxed);
-        futex::wake(&self.phase);
-        // Acquire: as for the store of OVER.
-        while self.phase.load(Ordering::Acquire) == LENT {
-            futex::wait(&self.phase, LENT, None);
-        }
-        // What its destructors find of greenlets belongs to the hub's thread, on which alone it may run.
-        refuse_from_now_on();
-    }
-
-    /// Where the variables are, once they can be used. The thread has begun some microseconds before, or does so now.
-    fn base(&self) -> usize {
-        // Acquire: as for the store of LENT.
-        while self.phase.load(Ordering::Acquire) == BEGINNING {
-            futex::wait(&self.phase, BEGINNING, None);
-        }
-        // Relaxed: see `lend`.
-        self.base.load(Ordering::Relaxed)
-    }
+/// Destroys the variables that the current green thread has for itself: the destructors run in it. They may wait; no kill and no
+/// time limit is raised in them, for nothing may unwind out of one.
+pub(crate) fn destroy() {
+    let fiber = local_thread().current();
+    fiber.deafen();
+    destroy_variables();
+    fiber.deaf.set(false);
 }
 
 /// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.
@@ -150,23 +90,49 @@ pub(super) fn in_common<R>(function: impl FnOnce() -> R) -> R {
     let lent = unsafe { base() };
     let mut function = Some(function);
     let mut result = None;
-    // SAFETY: both are those of live OS threads, and only this one uses them now; `function` does not switch.
+    // SAFETY: one is the OS thread's own block, the other the current green thread's; `function` does not switch.
     unsafe { run_with(own, lent, &mut || result = function.take().map(|function| function())) };
     result.expect("it has run")
 }
 
-/// Runs `function` with the variables at `base`, and goes on with those at `own`.
+/// Before a fork: runs on with the OS thread's own variables, which the C library takes for those of the one thread that the child
+/// has.
 ///
-/// # Safety
-///
-/// As for [`move_to`], of both; `own` is what the caller runs with, and `function` does not unwind.
+/// Not inlined: nothing here may use a variable, nor keep its address. The same goes for the caller.
 #[inline(never)]
-unsafe fn run_with(base: usize, own: usize, function: &mut dyn FnMut()) {
-    // Not inlined, since the address of a variable that it uses could then be kept here.
-    let function = black_box(function);
-    // SAFETY: the caller's contract; nothing here uses a variable.
-    unsafe { move_to(base) };
-    function();
-    // SAFETY: as above.
-    unsafe { move_to(own) };
+pub(super) fn leave_before_fork() {
+    let own = own_unless_common();
+    if own != 0 {
+        // SAFETY: they can be moved, since some are; these are the OS thread's own.
+        unsafe { move_to(own) };
+    }
+}
+
+/// After it, in the parent and in the child: goes on with what was left. As for [`leave_before_fork`].
+#[inline(never)]
+pub(super) fn return_after_fork() {
+    let lent = what_was_left();
+    if lent != 0 {
+        // SAFETY: those of the green thread that forked, which nobody else has.
+        unsafe { move_to(lent) };
+    }
+}
+
+/// The OS thread's own variables, if what runs has others, which are kept in mind; else 0.
+#[inline(never)]
+fn own_unless_common() -> usize {
+    let Some(thread) = existing_thread() else { return 0 };
+    let own = thread.own_variables.get();
+    let lent = thread.current().variables.get();
+    // SAFETY: not zero means that there was an isolated green thread, so they can be moved.
+    if own == 0 || lent == 0 || unsafe { base() } != lent {
+        return 0;
+    }
+    thread.left_to_fork.set(lent);
+    own
+}
+
+#[inline(never)]
+fn what_was_left() -> usize {
+    existing_thread().map_or(0, |thread| thread.left_to_fork.take())
 }

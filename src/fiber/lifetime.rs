@@ -45,13 +45,6 @@ pub(crate) fn try_thread() -> Option<Local<Thread>> {
     existing_thread().or_else(make_thread)
 }
 
-/// Lets nothing be made on the calling OS thread, whose own code is over.
-#[cfg(feature = "monkey")]
-pub(super) fn refuse_from_now_on() {
-    begin_end();
-    let_nothing_wait();
-}
-
 /// Sets whether the process aborts if the calling OS thread ends with a greenlet that is suspended or parked.
 pub(crate) fn abort_if_parked(abort: bool) {
     NEVER_LEAKS.set(abort);

@@ -23,7 +23,12 @@ mod relay;
 mod shadow;
 mod stack;
 mod thread;
+#[cfg(feature = "monkey")]
+mod thread_name;
 mod uncaught;
+
+#[cfg(feature = "monkey")]
+use crate::sys::control_block;
 
 pub(crate) use arrival::{MOST_KILLS, Pending};
 pub(crate) use fiber::{Describe, FiberRef, Inbox, Occupant, State};
@@ -45,6 +50,8 @@ pub(crate) use uncaught::{callback, catch, discard, report, report_text};
 pub(crate) fn hold_locks() {
     stack::hold_locks();
     uncaught::hold_lock();
+    #[cfg(feature = "monkey")]
+    control_block::hold_lock();
 }
 
 /// Ends [`hold_locks`].
@@ -53,10 +60,33 @@ pub(crate) fn hold_locks() {
 ///
 /// This thread, or in the child of a fork the one that it is a copy of, has called that.
 pub(crate) unsafe fn release_locks() {
+    #[cfg(feature = "monkey")]
     // SAFETY: the caller's promise.
+    unsafe {
+        control_block::release_lock()
+    };
+    // SAFETY: as above.
     unsafe { uncaught::release_lock() };
     // SAFETY: as above.
     unsafe { stack::release_locks() };
+}
+
+/// To be called first before a fork, by who uses no thread-local variable, for these may be others afterwards.
+pub(crate) fn before_fork() {
+    #[cfg(feature = "monkey")]
+    isolation::leave_before_fork();
+}
+
+/// To be called last after a fork, in the parent and in the child, as [`before_fork`].
+pub(crate) fn after_fork() {
+    #[cfg(feature = "monkey")]
+    isolation::return_after_fork();
+}
+
+/// In the child of a fork, forgets what only the parent has.
+pub(crate) fn forget_parents() {
+    #[cfg(feature = "monkey")]
+    control_block::forget_all();
 }
 
 /// Runs `function`, which neither yields nor unwinds, with the thread-local variables that the fibers of this OS thread have in

@@ -92,7 +92,7 @@ impl Thread {
     fn resume_with_variables(&self, fiber: FiberRef, swap: &mut Swap) -> CoroutineResult<(), ()> {
         let variables = fiber.variables.get();
         if variables != 0 {
-            // SAFETY: who has set them has found that they can be moved, and keeps their OS thread waiting.
+            // SAFETY: who has set them has found that they can be moved, and lets nobody else use them.
             unsafe { move_to(variables) };
         }
         let result = swap.resume(());

@@ -9,6 +9,8 @@ use super::fiber::{FiberRef, Occupant};
 use super::local::Local;
 use super::stack::CLASSES;
 use crate::sys::destructors::List;
+#[cfg(feature = "monkey")]
+use crate::sys::first_contents::FirstContents;
 
 /// No word that a list of destructors ever begins with: it is the address of an aligned record, or null.
 pub(super) const NO_DESTRUCTOR: usize = 1;
@@ -65,6 +67,12 @@ pub(crate) struct Thread {
     /// Where the OS thread's own thread-local variables are, once a fiber has others.
     #[cfg(feature = "monkey")]
     pub(super) own_variables: Cell<usize>,
+    /// What a fiber had, which forks and goes on with those meanwhile.
+    #[cfg(feature = "monkey")]
+    pub(super) left_to_fork: Cell<usize>,
+    /// What those of a fiber begin with.
+    #[cfg(feature = "monkey")]
+    pub(super) first_contents: RefCell<FirstContents>,
 }
 
 thread_local! {
@@ -124,6 +132,10 @@ impl Thread {
             own_destructor: Cell::new(NO_DESTRUCTOR),
             #[cfg(feature = "monkey")]
             own_variables: Cell::new(0),
+            #[cfg(feature = "monkey")]
+            left_to_fork: Cell::new(0),
+            #[cfg(feature = "monkey")]
+            first_contents: RefCell::default(),
         }
     }
 

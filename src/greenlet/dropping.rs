@@ -28,7 +28,7 @@ impl AnyGreenlet {
     /// go on with, ends when it is next suspended in a switch.
     #[cold]
     pub(super) fn end_unreachable(&self) {
-        // On another OS thread, which destroys the variables of an isolated green thread, it cannot go on: it stays as it is.
+        // Past the end of the OS thread it cannot go on: it stays as it is.
         let (Some(thread), Some(fiber)) = (existing_thread(), self.record.fiber.get()) else { return };
         if self.record.kind != Kind::Plain {
             return;

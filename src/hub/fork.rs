@@ -95,10 +95,18 @@ pub(super) fn look_after_forks() {
 }
 
 extern "C" fn before() {
+    fiber::before_fork();
+    hold_locks();
+}
+
+/// Not inlined, as none of these: in an isolated green thread each runs between two changes of what thread-locals are.
+#[inline(never)]
+fn hold_locks() {
     fiber::hold_locks();
     door::hold_locks(local_hub().map(|hub| hub.door()));
 }
 
+#[inline(never)]
 fn release_locks() {
     // SAFETY: held by `before`, which this thread ran.
     unsafe { door::release_locks(local_hub().map(|hub| hub.door())) };
@@ -108,10 +116,18 @@ fn release_locks() {
 
 extern "C" fn in_parent() {
     release_locks();
+    fiber::after_fork();
 }
 
 extern "C" fn in_child() {
     release_locks();
+    begin_anew();
+    fiber::after_fork();
+}
+
+#[inline(never)]
+fn begin_anew() {
+    fiber::forget_parents();
     if let Some(hub) = local_hub() {
         hub.begin_anew();
     }

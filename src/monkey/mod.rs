@@ -207,6 +207,7 @@ compile_error!(
 // |         | `semaphore.rs`  | sem_wait, sem_timedwait, sem_clockwait, sem_post                                         |
 // |         | `once.rs`       | pthread_once, pthread_barrier_wait                                                       |
 // | any     | `close.rs`      | close, dup2, dup3                                                                        |
+// |         | `keys.rs`       | pthread_key_create, pthread_key_delete, tss_create, tss_delete                           |
 //
 // The others are what those have in common: the call, what it says when it is interrupted, its descriptors' memory, OS threads to do it
 // on; the parts, the coverage.
@@ -221,6 +222,7 @@ mod file;
 mod flock;
 mod futex;
 mod interruption;
+mod keys;
 mod off_hub;
 mod once;
 mod open;
@@ -306,8 +308,9 @@ pub fn unpatch(parts: Parts) {
 /// Sets whether green threads that are spawned from now on, on any OS thread, have thread-local variables of their own.
 ///
 /// By default they have not. A [`Builder`](crate::Builder::isolated) can say otherwise for one green thread. Members of a
-/// [`Pool`](crate::pool::Pool), a [`scope`](crate::scope) or a [server](crate::server) obey this setting too. With it, a spawn panics if
-/// no OS thread is left for it, or where isolation does not work.
+/// [`Pool`](crate::pool::Pool), a [`scope`](crate::scope) or a [server](crate::server) obey this setting too. Where isolation does not
+/// work, or there is no memory for it, a green thread does not begin, and its join gives the
+/// [error](crate::error::StackError::Variables).
 ///
 /// # Examples
 ///

@@ -22,9 +22,26 @@ pub(crate) fn wake_one(word: &AtomicU32) {
     call(word, libc::FUTEX_WAKE, 1, None);
 }
 
+/// Stops the calling OS thread until the kernel has cleared `word`, as it does with a thread's number when that has ended.
+#[cfg(feature = "monkey")]
+pub(crate) fn wait_until_cleared(word: &AtomicU32) {
+    loop {
+        // Acquire: what the thread has done is seen.
+        match word.load(std::sync::atomic::Ordering::Acquire) {
+            0 => return,
+            // The kernel does not wake as from within the process.
+            number => call_among_processes(word, libc::FUTEX_WAIT, number, None),
+        }
+    }
+}
+
 fn call(word: &AtomicU32, operation: libc::c_int, value: u32, timeout: Option<Duration>) {
+    call_among_processes(word, operation | libc::FUTEX_PRIVATE_FLAG, value, timeout);
+}
+
+fn call_among_processes(word: &AtomicU32, operation: libc::c_int, value: u32, timeout: Option<Duration>) {
     let word = ptr::from_ref(word).expose_provenance().cast_signed() as libc::c_long;
-    let operation: libc::c_long = (operation | libc::FUTEX_PRIVATE_FLAG).into();
+    let operation: libc::c_long = operation.into();
     let value: libc::c_long = value.into();
     let timeout = timeout.map(timespec);
     let timeout = timeout.as_ref().map_or(0, |timeout| ptr::from_ref(timeout).expose_provenance());

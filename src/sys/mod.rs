@@ -3,9 +3,13 @@
 pub(crate) mod atomic;
 pub(crate) mod bell;
 pub(crate) mod clock;
+#[cfg(feature = "monkey")]
+pub(crate) mod control_block;
 pub(crate) mod descriptor;
 pub(crate) mod destructors;
 pub(crate) mod epoll;
+#[cfg(feature = "monkey")]
+pub(crate) mod first_contents;
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod memory;
@@ -20,6 +24,8 @@ pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod socket;
+#[cfg(feature = "monkey")]
+pub(crate) mod thread_end;
 pub(crate) mod thread_local;
 pub(crate) mod uring;
 

@@ -15,6 +15,8 @@ use libc::{
     sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
 };
 
+use super::thread_end::{Destructor, Key};
+
 macro_rules! name {
     ($name:ident) => {
         const {
@@ -191,6 +193,10 @@ originals! {
     fn sem_timedwait(semaphore: *mut sem_t, until: *const timespec) -> c_int;
     fn sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, until: *const timespec) -> c_int;
     fn sem_post(semaphore: *mut sem_t) -> c_int;
+    fn pthread_key_create(key: *mut Key, destructor: Option<Destructor>) -> c_int;
+    fn pthread_key_delete(key: Key) -> c_int;
+    fn tss_create(key: *mut Key, destructor: Option<Destructor>) -> c_int;
+    fn tss_delete(key: Key) -> ();
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
     fn syscall(
         number: c_long, first: c_long, second: c_long, third: c_long, fourth: c_long, fifth: c_long, sixth: c_long

@@ -27,17 +27,6 @@ pub(crate) fn on_main_thread() -> bool {
     u32::try_from(thread) == Ok(std::process::id())
 }
 
-/// Blocks the OS thread until `thread` has ended.
-///
-/// # Safety
-///
-/// `thread` was neither joined nor detached, and is not the calling one.
-#[cfg(feature = "monkey")]
-pub(crate) unsafe fn join_thread(thread: libc::pthread_t) {
-    // SAFETY: the caller's contract; a null pointer means that its result is not wanted.
-    unsafe { super::original::pthread_join(thread, std::ptr::null_mut()) };
-}
-
 /// A descriptor that is readable once the process has ended (Linux 5.3). A child that has not been waited for is found by
 /// its id, dead or alive.
 pub(crate) fn open_pidfd(id: u32) -> io::Result<OwnedFd> {

@@ -1,8 +1,10 @@
-//! Where the calling OS thread keeps its thread-local variables, and running with those of another one.
+//! Where the calling OS thread keeps its thread-local variables, and running with others.
 
 #[cfg(all(feature = "monkey", target_arch = "x86_64"))]
 use std::arch::asm;
 use std::ffi::{c_int, c_void};
+#[cfg(feature = "monkey")]
+use std::hint::black_box;
 use std::ops::Range;
 
 /// The block of thread-local variables, of the program or of one of its libraries, in which `address` lies.
@@ -42,7 +44,7 @@ pub(crate) fn block_around(address: usize) -> Option<Range<usize>> {
 #[cfg(feature = "monkey")]
 const FSGSBASE: u64 = 1 << 1;
 
-/// Whether a program may run with the thread-local variables of another OS thread than its own.
+/// Whether a program may run with other thread-local variables than those of its OS thread.
 #[cfg(feature = "monkey")]
 pub(crate) fn can_be_moved() -> bool {
     // SAFETY: takes no pointers; an unknown number gives 0.
@@ -74,7 +76,7 @@ pub(crate) unsafe fn base() -> usize {
 ///
 /// # Safety
 ///
-/// They [can be moved](can_be_moved); `base` is that of a live OS thread which does not use its variables meanwhile. The
+/// They [can be moved](can_be_moved); `base` is that of a thread-control block which no other OS thread uses meanwhile. The
 /// caller neither uses a thread-local variable nor is inlined where one is used: their addresses may have been kept.
 #[cfg(feature = "monkey")]
 #[inline(always)]
@@ -87,6 +89,23 @@ pub(crate) unsafe fn move_to(base: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = base;
+}
+
+/// Runs `function` with the variables at `base`, and goes on with those at `own`.
+///
+/// # Safety
+///
+/// As for [`move_to`], of both; `own` is what the caller runs with, and `function` does not unwind.
+#[cfg(feature = "monkey")]
+#[inline(never)]
+pub(crate) unsafe fn run_with(base: usize, own: usize, function: &mut dyn FnMut()) {
+    // Not inlined, since the address of a variable that it uses could then be kept here.
+    let function = black_box(function);
+    // SAFETY: the caller's contract; nothing here uses a variable.
+    unsafe { move_to(base) };
+    function();
+    // SAFETY: as above.
+    unsafe { move_to(own) };
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 
 use super::ending::End;
+#[cfg(feature = "monkey")]
+use super::isolation;
 use super::kill::Kill;
 use super::local;
 use super::record::Record;
@@ -133,7 +135,7 @@ where
                 let inherited = local::handed_down(self.record.id);
                 callback("the destructor of a closure that never ran", || drop((closure, inherited)));
                 #[cfg(feature = "monkey")]
-                drop(self.record.isolation.take());
+                drop(self.record.take_isolation());
                 self.finish(Err(failure));
                 Ok(())
             }
@@ -163,6 +165,11 @@ where
     F: FnOnce() -> T,
 {
     fn run(&self, fiber: FiberRef) {
+        #[cfg(feature = "monkey")]
+        let variables = match self.record.take_isolation().begin() {
+            Ok(variables) => variables,
+            Err(error) => return self.fail(error),
+        };
         let Some(closure) = self.begin() else { return };
         self.record.fiber.set(Some(fiber));
         // SAFETY: `self` keeps the record alive until the description is taken back below.
@@ -180,9 +187,9 @@ where
         #[cfg(not(feature = "monkey"))]
         let outcome = body();
         #[cfg(feature = "monkey")]
-        let outcome = match self.record.isolation.take() {
+        let outcome = match variables {
             None => body(),
-            Some(isolation) => isolation.run(body),
+            Some(variables) => isolation::run_with(variables, body),
         };
         self.record.fiber.set(None);
         // SAFETY: nothing is described.

@@ -4,9 +4,8 @@ use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::fiber::isolation::Variables;
-
-use crate::hub::door::BYSTANDERS;
+use crate::error::StackError;
+use crate::fiber::isolation::{Variables, destroy};
 use crate::hub::{hub, lend_hub};
 
 /// Whether all that are spawned from now on are isolated.
@@ -18,43 +17,51 @@ pub(crate) fn isolate_all(isolated: bool) {
     ALL.store(isolated, Ordering::Relaxed);
 }
 
-#[inline]
-pub(super) fn are_all_isolated() -> bool {
-    // Relaxed: see `isolate_all`.
-    ALL.load(Ordering::Relaxed)
-}
-
-/// What an isolated green thread runs with, until it ends.
+/// Which thread-local variables a green thread is to run with, until it begins.
 #[derive(Debug)]
-pub(super) struct Isolation {
-    variables: Variables,
-    _bystander: Bystander,
-}
-
-/// The OS thread that the variables belong to, which wakes nobody.
-#[derive(Debug)]
-struct Bystander;
-
-impl Drop for Bystander {
-    fn drop(&mut self) {
-        BYSTANDERS.remove();
-    }
+pub(super) enum Isolation {
+    /// Those of its OS thread.
+    Not,
+    /// Some of its own, which it takes when it begins: so a burst of spawns needs no more than run at once.
+    OnBeginning,
+    /// These: its spawn was to tell whether there are any.
+    With(Variables),
 }
 
 impl Isolation {
-    #[cold]
-    pub(super) fn new(name: Option<&str>) -> io::Result<Box<Isolation>> {
-        let variables = Variables::new(name)?;
-        BYSTANDERS.add();
-        Ok(Box::new(Isolation { variables, _bystander: Bystander }))
+    /// For one whose builder does not say.
+    #[inline]
+    pub(super) fn by_default() -> Isolation {
+        // Relaxed: see `isolate_all`.
+        if ALL.load(Ordering::Relaxed) { Isolation::OnBeginning } else { Isolation::Not }
     }
 
-    /// Runs `body`, which does not unwind.
-    #[cold]
-    pub(super) fn run<T>(&self, body: impl FnOnce() -> T) -> T {
-        let hub = hub();
-        let (body, result) = (Cell::new(Some(body)), Cell::new(None));
-        self.variables.run(&mut || lend_hub(hub, || result.set(body.take().map(|body| body()))));
-        result.take().expect("it has run")
+    /// For one whose builder says so.
+    pub(super) fn chosen(isolated: bool) -> io::Result<Isolation> {
+        if isolated { Variables::take().map(Isolation::With) } else { Ok(Isolation::Not) }
     }
+
+    /// What it begins with: `None` for those of its OS thread.
+    #[inline]
+    pub(super) fn begin(self) -> Result<Option<Variables>, StackError> {
+        match self {
+            Isolation::Not => Ok(None),
+            Isolation::OnBeginning => Variables::take().map(Some).map_err(StackError::Variables),
+            Isolation::With(variables) => Ok(Some(variables)),
+        }
+    }
+}
+
+/// Runs `body`, which does not unwind, with variables of its own, and destroys these.
+#[cold]
+pub(super) fn run_with<T>(variables: Variables, body: impl FnOnce() -> T) -> T {
+    let hub = hub();
+    let (body, result) = (Cell::new(Some(body)), Cell::new(None));
+    variables.run(&mut || {
+        lend_hub(hub, || {
+            result.set(body.take().map(|body| body()));
+            destroy();
+        });
+    });
+    result.take().expect("it has run")
 }

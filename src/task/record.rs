@@ -24,7 +24,7 @@ use crate::sys::lock::Lock;
 use super::ending::{End, Ending, Outcome};
 use super::followers::{Followers, LinkFunction};
 #[cfg(feature = "monkey")]
-use super::isolation::{Isolation, are_all_isolated};
+use super::isolation::Isolation;
 use super::local;
 
 /// A number that no other green thread of the process has.
@@ -68,9 +68,9 @@ pub(super) struct Record {
     /// Who waits for the end on the home thread, first of all: told without a lock. Home thread only.
     follower: Cell<Option<FiberRef>>,
     followers: Lock<Followers>,
-    /// What it runs with in place of the OS thread's own thread-local variables, until it ends. Home thread only.
+    /// What it is to run with in place of the OS thread's own thread-local variables, until it begins. Home thread only.
     #[cfg(feature = "monkey")]
-    pub(super) isolation: Cell<Option<Box<Isolation>>>,
+    isolation: Cell<Isolation>,
 }
 
 /// What few have, elsewhere so that it takes all others a word.
@@ -104,7 +104,7 @@ impl Record {
             follower: Cell::new(None),
             followers: Lock::new(Followers::None),
             #[cfg(feature = "monkey")]
-            isolation: Cell::new(Record::isolation_for_all()),
+            isolation: Cell::new(Isolation::by_default()),
         }
     }
 
@@ -113,22 +113,18 @@ impl Record {
         OnceCell::from(Box::new(Rarities { name: Some(name), due: Cell::new(None) }))
     }
 
-    /// # Panics
-    ///
-    /// If all are to be isolated and this one cannot be.
-    #[cfg(feature = "monkey")]
-    #[inline]
-    fn isolation_for_all() -> Option<Box<Isolation>> {
-        are_all_isolated()
-            .then(|| Isolation::new(None).expect("a green thread that is spawned can be isolated"))
-    }
-
     /// Lets it have thread-local variables of its own, or not. It has not begun.
     #[cfg(feature = "monkey")]
     pub(super) fn isolate(&self, isolated: bool) -> io::Result<()> {
-        let isolation = if isolated { Some(Isolation::new(self.name().map(|name| &**name))?) } else { None };
-        self.isolation.set(isolation);
+        self.isolation.set(Isolation::chosen(isolated)?);
         Ok(())
+    }
+
+    /// What it is to run with; the OS thread's own from now on.
+    #[cfg(feature = "monkey")]
+    #[inline]
+    pub(super) fn take_isolation(&self) -> Isolation {
+        self.isolation.replace(Isolation::Not)
     }
 
     pub(super) fn name(&self) -> Option<&Arc<str>> {

@@ -18,7 +18,7 @@ use greenloop::{Builder, JoinHandle, greenlet_local, joinall, sleep, spawn, with
 use crate::{in_a_child, patched, yields};
 
 fn isolated<T: 'static>(function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
-    Builder::new().isolated(true).spawn(function).expect("an OS thread for its variables")
+    Builder::new().isolated(true).spawn(function).expect("variables of its own")
 }
 
 fn join_all<T: 'static>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
@@ -392,19 +392,244 @@ fn all_can_be_isolated() {
 }
 
 #[test]
-fn no_os_thread_is_left() {
-    in_a_child("isolation::no_os_thread_is_left", || {
+fn no_os_thread_is_needed_for_it() {
+    in_a_child("isolation::no_os_thread_is_needed_for_it", || {
         let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
         spawn(|| ()).join().unwrap();
         let before = threads();
         for _ in 0..20 {
             let tasks: Vec<_> = (0..10).map(|_| isolated(|| sleep(Duration::ZERO))).collect();
             drop(isolated(|| ()));
-            assert!(threads() > before);
+            assert_eq!(threads(), before);
             join_all(tasks);
         }
         yield_now();
         assert_eq!(threads(), before);
+        println!("done");
+    });
+}
+
+#[test]
+fn what_one_leaves_the_next_does_not_find() {
+    thread_local! {
+        static PLAIN: Cell<[usize; 40]> = const { Cell::new([7; 40]) };
+        static ZERO: Cell<usize> = const { Cell::new(0) };
+    }
+    patched(|| {
+        for number in 1..=1_000 {
+            let found = isolated(move || {
+                let found =
+                    (PLAIN.replace([number; 40]), ZERO.replace(number), COUNT.replace(1), NAMES.take());
+                NAMES.set(vec![number.to_string(); 3]);
+                // SAFETY: errno is the calling thread's own.
+                let errno = unsafe { libc::__errno_location() };
+                // SAFETY: as above.
+                let errno = unsafe { errno.replace(libc::EXDEV) };
+                (found, errno)
+            });
+            assert_eq!(found.join().unwrap(), (([7; 40], 0, 0, vec!["first".to_owned()]), 0));
+        }
+    });
+}
+
+/// What was told of an end, in order.
+type Told = Arc<Mutex<Vec<&'static str>>>;
+
+/// Tells its end, and lets others run before if it can.
+struct TellsLate(Told, &'static str, fn());
+
+impl Drop for TellsLate {
+    fn drop(&mut self) {
+        thread::sleep(Duration::from_millis(1));
+        self.2();
+        self.0.lock().unwrap().push(self.1);
+    }
+}
+
+/// The OS thread that really runs.
+fn os_thread() -> std::path::PathBuf {
+    std::fs::read_link("/proc/thread-self").unwrap()
+}
+
+#[test]
+fn destructors_run_in_the_c_library_s_order_at_home_and_may_wait() {
+    thread_local! {
+        static FIRST: RefCell<Option<TellsLate>> = const { RefCell::new(None) };
+        static SECOND: RefCell<Option<TellsLate>> = const { RefCell::new(None) };
+    }
+    struct Kept(Told, std::path::PathBuf, usize, fn());
+    unsafe extern "C" fn tell(value: *mut libc::c_void) {
+        // SAFETY: a box, as it was kept.
+        let Kept(told, home, rounds, wait) = *unsafe { Box::from_raw(value.cast()) };
+        assert_eq!(os_thread(), home);
+        wait();
+        told.lock().unwrap().push("a key");
+        if rounds > 1 {
+            keep(Kept(told, home, rounds - 1, wait));
+        }
+    }
+    fn keep(kept: Kept) {
+        static KEY: std::sync::OnceLock<libc::pthread_key_t> = std::sync::OnceLock::new();
+        let key = *KEY.get_or_init(|| {
+            let mut key = 0;
+            // SAFETY: `key` is valid to write to, and `tell` takes what is kept.
+            assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(tell)) }, 0);
+            key
+        });
+        // SAFETY: a key.
+        unsafe { libc::pthread_setspecific(key, Box::into_raw(Box::new(kept)).cast()) };
+    }
+    patched(|| {
+        let told = Told::default();
+        let run = |told: Told, wait: fn()| {
+            move || {
+                keep(Kept(told.clone(), os_thread(), 3, wait));
+                FIRST.set(Some(TellsLate(told.clone(), "the first", wait)));
+                SECOND.set(Some(TellsLate(told.clone(), "the second", wait)));
+                told.lock().unwrap().push("the end");
+            }
+        };
+        // What ends is an OS thread: nothing of greenloop's waits there.
+        let unpatched = Told::default();
+        thread::spawn(run(unpatched.clone(), || ())).join().unwrap();
+        let unpatched = unpatched.lock().unwrap().clone();
+        assert_eq!(unpatched, ["the end", "the second", "the first", "a key", "a key", "a key"]);
+
+        let isolated = isolated(run(told.clone(), || {
+            yield_now();
+            sleep(Duration::from_millis(1));
+        }));
+        yields(move || isolated.join().unwrap());
+        assert_eq!(*told.lock().unwrap(), unpatched);
+    });
+}
+
+#[test]
+fn a_kill_is_too_late_once_its_variables_are_destroyed() {
+    struct Waits(Rc<Event>, Rc<Cell<u32>>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            self.1.set(self.1.get() + 1);
+            self.0.wait();
+            thread::sleep(Duration::from_millis(1));
+            assert!(with_timeout(Duration::from_millis(1), || sleep(Duration::from_millis(20))).is_ok());
+            self.1.set(self.1.get() + 1);
+        }
+    }
+    thread_local! {
+        static WAITS: RefCell<Option<Waits>> = const { RefCell::new(None) };
+    }
+    patched(|| {
+        let (event, steps) = (Rc::new(Event::new()), Rc::new(Cell::new(0)));
+        let waits = Waits(event.clone(), steps.clone());
+        let ends = isolated(move || {
+            WAITS.set(Some(waits));
+            7
+        });
+        while steps.get() == 0 {
+            yield_now();
+        }
+        assert!(!ends.kill_timeout(Duration::from_millis(5)));
+        event.set();
+        assert_eq!(ends.join().unwrap(), 7);
+        assert_eq!(steps.get(), 2);
+    });
+}
+
+#[test]
+fn what_the_c_library_says_of_it_is_true() {
+    patched(|| {
+        isolated(|| {
+            // SAFETY: a set of processors is an array of bits.
+            let mut all: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+            // SAFETY: valid to write to, with its length.
+            unsafe { libc::sched_getaffinity(0, size_of_val(&all), &mut all) };
+            // SAFETY: as many bits as it has.
+            let is_allowed = |number: &usize| unsafe { libc::CPU_ISSET(*number, &all) };
+            for processor in (0..libc::CPU_SETSIZE as usize).filter(is_allowed) {
+                // SAFETY: as above.
+                let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+                // SAFETY: as above.
+                unsafe { libc::CPU_SET(processor, &mut one) };
+                // SAFETY: valid to read, with its length.
+                assert_eq!(unsafe { libc::sched_setaffinity(0, size_of_val(&one), &one) }, 0);
+                // SAFETY: takes nothing.
+                assert_eq!(unsafe { libc::sched_getcpu() }, processor as i32);
+            }
+            // Nobody can take its block away.
+            // SAFETY: takes nothing.
+            let itself = unsafe { libc::pthread_self() };
+            // SAFETY: the thread is there, and refuses.
+            assert_eq!(unsafe { libc::pthread_detach(itself) }, libc::EINVAL);
+        })
+        .join()
+        .unwrap();
+
+        // A lock knows its owner.
+        struct Lock(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+        // SAFETY: a mutex is for several threads.
+        unsafe impl Sync for Lock {}
+        static LOCK: Lock = Lock(std::cell::UnsafeCell::new(libc::PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP));
+        // SAFETY: a mutex that is initialised and stays where it is.
+        let try_lock = || unsafe { libc::pthread_mutex_trylock(LOCK.0.get()) };
+        // SAFETY: as above; the caller holds it.
+        let unlock = || unsafe { libc::pthread_mutex_unlock(LOCK.0.get()) };
+        let holds = isolated(move || {
+            assert_eq!((try_lock(), try_lock()), (0, 0));
+            sleep(Duration::from_millis(5));
+            assert_eq!((unlock(), unlock()), (0, 0));
+        });
+        yield_now();
+        assert_eq!(isolated(try_lock).join().unwrap(), libc::EBUSY);
+        holds.join().unwrap();
+        assert_eq!(isolated(move || (try_lock(), unlock())).join().unwrap(), (0, 0));
+    });
+}
+
+/// More than an OS thread each would allow.
+#[test]
+fn twenty_thousand_at_once() {
+    in_a_child("isolation::twenty_thousand_at_once", || {
+        let event = Rc::new(Event::new());
+        let tasks = (0..20_000).map(|number| {
+            let event = event.clone();
+            isolated(move || {
+                COUNT.set(number);
+                event.wait();
+                COUNT.get()
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        yield_now();
+        event.set();
+        assert_eq!(join_all(tasks), (0..20_000).collect::<Vec<_>>());
+        println!("done");
+    });
+}
+
+#[test]
+fn without_memory_for_it_a_spawn_gives_the_error() {
+    in_a_child("isolation::without_memory_for_it_a_spawn_gives_the_error", || {
+        assert!(isolated(|| ()).join().is_ok());
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+        let size: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+        let limit = (size + 64 * 1024) * 1024;
+        let limit = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: valid to read.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        let mut all = Vec::new();
+        let error = loop {
+            assert!(all.len() < 20_000, "without a limit");
+            match Builder::new().isolated(true).spawn(|| ()) {
+                Ok(task) => all.push(task),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), std::io::ErrorKind::OutOfMemory);
+        // Those that were made are used again.
+        all.drain(..).for_each(|task| task.join().unwrap());
+        assert_eq!(isolated(|| 7).join().unwrap(), 7);
         println!("done");
     });
 }
@@ -427,6 +652,41 @@ fn a_fork_within_it() {
             }
         });
         assert_eq!(forks.join().unwrap(), Some(3));
+        println!("done");
+    });
+}
+
+/// The C library gives the stacks of OS threads that the child has not to those that it makes.
+#[test]
+fn a_fork_within_it_off_the_main_thread() {
+    in_a_child("isolation::a_fork_within_it_off_the_main_thread", || {
+        let forks = || {
+            // SAFETY: the child uses nothing of other OS threads, and ends.
+            match unsafe { fork() }.unwrap() {
+                Fork::Child => {
+                    COUNT.set(1);
+                    for _ in 0..4 {
+                        let threads: Vec<_> = (0..4)
+                            .map(|number| {
+                                thread::spawn(move || {
+                                    let filled = std::hint::black_box([0xEE_u8; 1_000_000]);
+                                    COUNT.get() + number + u32::from(filled[77])
+                                })
+                            })
+                            .collect();
+                        let sum: u32 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+                        assert_eq!(sum, 6 + 4 * 0xEE);
+                    }
+                    sleep(Duration::from_millis(1));
+                    let others = (0..40).map(|_| isolated(|| COUNT.get()));
+                    assert_eq!(join_all(others.collect()), [0; 40]);
+                    std::process::exit(COUNT.get() as i32);
+                }
+                Fork::Parent { child } => wait_pid(child).unwrap().code(),
+            }
+        };
+        let code = thread::spawn(move || isolated(forks).join().unwrap()).join().unwrap();
+        assert_eq!(code, Some(1));
         println!("done");
     });
 }
