@@ -114,6 +114,10 @@
 //! [hook for what nobody can receive](crate::hub::set_uncaught_hook), with the place of its spawn. A `kill` waits for it, a
 //! [`kill_timeout`](crate::JoinHandle::kill_timeout) returns `false`.
 //!
+//! tokio, postgres (also its `LISTEN`, and in a pool of r2d2's), libzmq and libcurl (easy and multi) end in this way with errors of their
+//! own, a few milliseconds after a limit or a kill, and can be used again after a limit; `tests/clients` shows it. A fetch by
+//! `reqwest::blocking` parks its thread, and ends with its answer or the client's own time limit.
+//!
 //! Some waits cannot be interrupted: a wait for a lock of std's or of C's, and so for std's channels and `thread::park`, because it has no
 //! error to return; and a wait for a disk or for the end of an OS thread, because the kernel or that thread still writes into the caller's
 //! memory. `pread` of what is in memory does what it is asked to.

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::generate_simple_self_signed;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -11,6 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::interrupted::SilentServer;
 use crate::{DELAY, SERIAL, compare, compare_isolated};
 
 const FETCHES: u32 = if cfg!(debug_assertions) { 50 } else { 200 };
@@ -106,4 +107,32 @@ fn those_of_reqwest_park_as_threads_do() {
 #[test]
 fn those_of_reqwest_isolated() {
     compare_isolated(&format!("reqwest, isolated, {DELAY:?}"), FETCHES, fetch_with_reqwest());
+}
+
+/// It parks, as for a lock, and a park has no error to return: the answer or the client's own time limit ends it, and the hub runs on.
+#[test]
+fn an_interrupted_fetch_of_reqwest_s_goes_on_until_its_own_limit() {
+    let server = SilentServer::start(2);
+    let url = server.url();
+    crate::patched(move || {
+        let client = reqwest::blocking::Client::builder().no_proxy().timeout(DELAY).build().unwrap();
+        let fetch = {
+            let url = url.clone();
+            move || client.get(&url).send().map(drop).map_err(|error| error.is_timeout())
+        };
+        let start = Instant::now();
+        let ticks = greenloop::spawn(move || {
+            (0..)
+                .map(|tick| (tick, greenloop::sleep(DELAY / 50)))
+                .find(|_| start.elapsed() >= DELAY)
+                .unwrap()
+                .0
+        });
+        let limited = greenloop::spawn(move || greenloop::with_timeout(DELAY / 10, fetch));
+        assert_eq!(limited.join().unwrap(), Ok(Err(true)));
+        assert!(start.elapsed() >= DELAY);
+        assert!(ticks.join().unwrap() > 1, "the OS thread was stopped");
+        assert_eq!(ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap(), ANSWER);
+    });
+    server.end();
 }

@@ -8,11 +8,15 @@ mod support;
 
 mod curl;
 mod http;
+mod interrupted;
+mod library;
 mod postgres;
 mod program;
 mod redis;
 mod sqlite;
 mod standard;
+mod tokio;
+mod zmq;
 
 use std::fs;
 use std::path::PathBuf;

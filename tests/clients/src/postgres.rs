@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use ::postgres::{Client, NoTls};
+use ::postgres::fallible_iterator::FallibleIterator;
+use ::postgres::{Client, Error, NoTls};
 use greenloop::threadpool::unblock;
+use r2d2_postgres::PostgresConnectionManager;
+use r2d2_postgres::r2d2::Pool;
 use ureq::tls::TlsConfig;
 
 use crate::http::{agent, fetch, slow_server};
+use crate::interrupted::interrupted;
 use crate::program::{Program, Stop};
 use crate::support::{example, finish};
 use crate::{DELAY, Folder, LIMIT, SERIAL, compare, compare_isolated};
@@ -128,4 +132,54 @@ fn queries_off_the_hub_take_little_longer_than_one() {
 fn sleep(url: &str) {
     let mut client = Client::connect(url, NoTls).unwrap();
     client.query_one("select pg_sleep($1)", &[&DELAY.as_secs_f64()]).unwrap();
+}
+
+/// It is broken, or has another answer.
+fn is_closed_or_usable(mut client: Client) {
+    assert!(client.is_closed() || client.simple_query("select 1").is_ok());
+}
+
+fn wait_long(client: &mut Client) -> Result<(), Error> {
+    client.query_one("select pg_sleep(600)", &[]).map(drop)
+}
+
+#[test]
+fn an_interrupted_query_fails() {
+    let server = Server::start();
+    let url = server.url();
+    interrupted("postgres", move || Client::connect(&url, NoTls).unwrap(), wait_long, is_closed_or_usable);
+}
+
+#[test]
+fn so_does_a_wait_for_a_notification() {
+    let server = Server::start();
+    let url = server.url();
+    let prepare = move || {
+        let mut client = Client::connect(&url, NoTls).unwrap();
+        client.batch_execute("listen news").unwrap();
+        client
+    };
+    let call = |client: &mut Client| client.notifications().blocking_iter().next().map(drop);
+    interrupted("postgres, LISTEN", prepare, call, is_closed_or_usable);
+}
+
+/// The pool replaces what has failed.
+#[test]
+fn so_does_a_query_of_a_pool_s() {
+    let server = Server::start();
+    let settings: ::postgres::Config = server.url().parse().unwrap();
+    let manager = PostgresConnectionManager::new(settings, NoTls);
+    let pool = Pool::builder().max_size(2).build(manager).unwrap();
+    let again = |pool: Pool<PostgresConnectionManager<NoTls>>| {
+        let row = pool.get().unwrap().query_one("select 7", &[]).unwrap();
+        assert_eq!(row.get::<_, i32>(0), 7);
+    };
+    let for_calls = pool.clone();
+    interrupted(
+        "r2d2_postgres",
+        move || for_calls.clone(),
+        |pool| wait_long(&mut pool.get().unwrap()),
+        again,
+    );
+    again(pool);
 }
