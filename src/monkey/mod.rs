@@ -30,8 +30,8 @@
 //! | [`TIME`](Parts::TIME) | `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield` | `thread::sleep`, `yield_now` |
 //! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`; `read`, `readv`, `write`, `writev`; `tcdrain` | `net`, Unix sockets, pipes, standard input |
 //! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
-//! | [`DNS`](Parts::DNS) | `getaddrinfo`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
-//! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid` | `Child::wait`, `Command::status` |
+//! | [`DNS`](Parts::DNS) | `getaddrinfo`, `getnameinfo`, `gethostbyname`, `gethostbyname2`, `gethostbyaddr`, `gethostbyname_r`, `gethostbyname2_r`, `gethostbyaddr_r`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
+//! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid`; `sigwait`, `sigwaitinfo`, `sigtimedwait` | `Child::wait`, `Command::status` |
 //! | [`FILES`](Parts::FILES) | `flock`, `lockf`, `lockf64`, and the locks of `fcntl` and `fcntl64`; a named pipe's `open`, `open64`, `openat`, `openat64`, on another OS thread; `pread`, `pread64`, `preadv`, `preadv64`, `copy_file_range`, `fsync`, `fdatasync`, `msync`, with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files, and with `THREADS`, for isolated green threads, `pwrite`, `pwrite64`, `pwritev` and `pwritev64`: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `fs::copy`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
 //! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
@@ -100,7 +100,9 @@
 //! | `flock`, `lockf`, the locks of `fcntl` | EINTR first, and then ENOLCK, unless the lock is free |
 //! | `tcdrain` | EINTR first, and then EIO, unless nothing is left to go out |
 //! | `open` of a named pipe | ECANCELED for a kill, ETIMEDOUT for a time limit; what is opened for it later is closed again |
-//! | `getaddrinfo` | EAI_SYSTEM, with ECANCELED or ETIMEDOUT as errno |
+//! | `getaddrinfo`, `getnameinfo` | EAI_SYSTEM, with ECANCELED or ETIMEDOUT as errno |
+//! | `gethostbyname` and its siblings | NETDB_INTERNAL as h_errno, with ECANCELED or ETIMEDOUT as errno |
+//! | `sigwait`, `sigwaitinfo`, `sigtimedwait` | EINTR first, and then EINVAL, EINTR or EAGAIN, unless there is a signal |
 //! | `nanosleep` and its siblings | that it is over |
 //!
 //! What the code makes of that is not what it was asked for. So a green thread that returns or panics after a call has failed for a
@@ -138,8 +140,7 @@
 //!   has itself waits for ever, where a thread would be told EDEADLK.
 //! - `pwrite` in a green thread that is not isolated: it writes to memory that the kernel takes to the disk later, and SQLite holds a
 //!   lock of C's across it. `fallocate`, `unlink`, `stat` and other calls that wait only for a disk. `recvmmsg` with a time limit.
-//! - `gethostbyname` and `getnameinfo`; waiting for signals, as `pause` and `sigwait` do; message queues of POSIX, and message queues
-//!   and semaphores of System V.
+//! - `res_query` and its siblings; `pause` and `sigsuspend`; message queues of POSIX, and message queues and semaphores of System V.
 //! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
 //!   [`Coverage`] reports.
 //! - Two crates that define these names cannot be linked into one program.
@@ -200,7 +201,9 @@ compile_error!(
 // |         | `terminal.rs`   | tcdrain                                                                                  |
 // | SELECT  | `select.rs`     | poll, ppoll, select, pselect, epoll_wait, epoll_pwait                                    |
 // | DNS     | `dns.rs`        | getaddrinfo                                                                              |
+// |         | `hosts.rs`      | getnameinfo, gethostby*                                                                  |
 // | PROCESS | `process.rs`    | wait, wait3, wait4, waitpid, waitid                                                      |
+// |         | `sigwait.rs`    | sigwait, sigwaitinfo, sigtimedwait                                                       |
 // | FILES   | `file.rs`       | pread*, pwrite*, copy_file_range, fsync, fdatasync, msync                                |
 // |         | `flock.rs`      | flock, lockf, lockf64, fcntl, fcntl64                                                    |
 // |         | `open.rs`       | open, open64, openat, openat64                                                           |
@@ -225,6 +228,7 @@ mod fd_sets;
 mod file;
 mod flock;
 mod futex;
+mod hosts;
 mod interruption;
 mod keys;
 mod off_hub;
@@ -239,6 +243,7 @@ mod rwlock;
 mod select;
 mod semaphore;
 mod sendfile;
+mod sigwait;
 mod slices;
 mod socket;
 mod terminal;

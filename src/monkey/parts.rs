@@ -30,10 +30,10 @@ impl Parts {
     /// `poll`, `select`, `epoll_wait` and their siblings.
     #[doc(alias = "patch_select")]
     pub const SELECT: Parts = Parts(4);
-    /// `getaddrinfo`.
+    /// `getaddrinfo`, `getnameinfo`, `gethostbyname` and its siblings.
     #[doc(alias = "patch_dns")]
     pub const DNS: Parts = Parts(8);
-    /// `wait`, `waitpid`, `waitid`: `std::process::Child::wait`.
+    /// `wait`, `waitpid`, `waitid`: `std::process::Child::wait`; and `sigwait`.
     #[doc(alias("patch_os", "patch_subprocess"))]
     pub const PROCESS: Parts = Parts(16);
     /// `flock`, and the locks of `lockf` and `fcntl`; `open` of a named pipe, `pread`, `copy_file_range`, `fsync` and `msync`, and with

@@ -9,8 +9,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
-    addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, id_t, idtype_t, iovec,
-    loff_t, mmsghdr, mode_t, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_barrier_t,
+    addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, hostent, id_t, idtype_t,
+    iovec, loff_t, mmsghdr, mode_t, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_barrier_t,
     pthread_cond_t, pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, rusage, sem_t, siginfo_t,
     sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
 };
@@ -58,6 +58,7 @@ macro_rules! originals {
             )]
             /// ```
             #[inline]
+            #[allow(clippy::too_many_arguments, reason = "as in C")]
             #[expect(clippy::disallowed_methods, reason = "a function of a name that is found while the program runs")]
             pub unsafe fn $name($($argument: $type),*) -> $result {
                 static FOUND: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
@@ -157,6 +158,28 @@ originals! {
     fn getaddrinfo(
         node: *const c_char, service: *const c_char, hints: *const addrinfo, found: *mut *mut addrinfo
     ) -> c_int;
+    fn getnameinfo(
+        address: *const sockaddr, length: socklen_t, host: *mut c_char, host_length: socklen_t,
+        service: *mut c_char, service_length: socklen_t, flags: c_int
+    ) -> c_int;
+    fn gethostbyname(name: *const c_char) -> *mut hostent;
+    fn gethostbyname2(name: *const c_char, family: c_int) -> *mut hostent;
+    fn gethostbyaddr(address: *const c_void, length: socklen_t, family: c_int) -> *mut hostent;
+    fn gethostbyname_r(
+        name: *const c_char, host: *mut hostent, buffer: *mut c_char, length: size_t, found: *mut *mut hostent,
+        h_errno: *mut c_int
+    ) -> c_int;
+    fn gethostbyname2_r(
+        name: *const c_char, family: c_int, host: *mut hostent, buffer: *mut c_char, length: size_t,
+        found: *mut *mut hostent, h_errno: *mut c_int
+    ) -> c_int;
+    fn gethostbyaddr_r(
+        address: *const c_void, size: socklen_t, family: c_int, host: *mut hostent, buffer: *mut c_char,
+        length: size_t, found: *mut *mut hostent, h_errno: *mut c_int
+    ) -> c_int;
+    fn sigwait(set: *const sigset_t, signal: *mut c_int) -> c_int;
+    fn sigwaitinfo(set: *const sigset_t, information: *mut siginfo_t) -> c_int;
+    fn sigtimedwait(set: *const sigset_t, information: *mut siginfo_t, timeout: *const timespec) -> c_int;
     fn wait(status: *mut c_int) -> pid_t;
     fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
     fn wait4(child: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
