@@ -21,7 +21,8 @@ use crate::sys::clock::Time;
 /// device works as well: no OS thread waits for it, and it stays in the mode in which it came. See [the module](crate::fs) for what
 /// a kill does.
 ///
-/// Each read and write of a regular file is a trip to another OS thread, which costs a hundred times as much as the system call, or,
+/// What the kernel has of a regular file in memory is read at the price of the system call, and may be less than there is in the
+/// file. Any other read, the one that finds the end, and each write is a trip to another OS thread, which costs ten times as much, or,
 /// with io_uring, a turn of the hub. So [`BufReader`](io::BufReader) and [`BufWriter`](io::BufWriter) pay even more than
 /// elsewhere.
 ///
@@ -434,7 +435,7 @@ impl Read for &File {
             return result;
         }
         // In one trip.
-        let (mut more, result) = self.file.offload(|mut file| {
+        let (mut more, result) = self.file.offload_at_position(|mut file| {
             let mut more = Vec::new();
             let result = file.read_to_end(&mut more);
             Ok((more, result))
@@ -500,11 +501,17 @@ impl Write for File {
 
 impl Seek for &File {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        // Where the end is may be known to a server only.
+        if !matches!(position, SeekFrom::End(_))
+            && let Some(result) = self.file.at_free_position(|mut file| file.seek(position))
+        {
+            return result;
+        }
         if let Some(result) = self.file.at_position(|mut file| file.seek(position)) {
             return result;
         }
         // Not here: it would wait for a read that is under way.
-        self.file.offload(move |mut file| file.seek(position))
+        self.file.offload_at_position(move |mut file| file.seek(position))
     }
 }
 

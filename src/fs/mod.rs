@@ -1,13 +1,13 @@
 //! Files and folders, with std's names and signatures.
 //!
-//! No operation stops the hub. The calling green thread waits while one of up to 64 OS threads makes the system call, and other green
-//! threads run. These OS threads are for files alone: nothing that [`unblock`](crate::threadpool::unblock) runs can occupy them. If a
+//! No operation stops the hub. What the kernel has of a [`File`] in memory is read at once, on file systems that can tell (all that are
+//! common but for those of the network). For anything else the calling green thread waits while one of up to 64 OS threads makes the
+//! system call, and other green threads run. These OS threads are for files alone: nothing that [`unblock`](crate::threadpool::unblock) runs can occupy them. If a
 //! [`File`] is a pipe, a terminal or a device, the green thread waits for it as in [`io`](crate::io), without an OS thread, and so it does
 //! for the [other end](OpenOptions::open) of a named pipe. Only a file system that does not answer occupies the threads of its users; once
 //! it has taken all 64, other operations wait.
 //!
-//! On [io_uring](crate::hub::Driver::IoUring) the kernel itself opens, reads, writes and synchronises a [`File`], without such a thread;
-//! cached contents are read twenty times as fast.
+//! On [io_uring](crate::hub::Driver::IoUring) the kernel itself opens, reads, writes and synchronises a [`File`], without such a thread.
 //!
 //! ```
 //! use greenloop::fs;

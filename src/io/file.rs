@@ -3,10 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Source;
 use super::operation::{ReadBytes, WriteBytes};
-use crate::hub::{HubRef, hub};
+use crate::hub::{HubRef, hub, spend_budget};
 use crate::sync::Semaphore;
 use crate::sys::descriptor;
 use crate::sys::uninterrupted;
@@ -15,23 +16,49 @@ use crate::threadpool::{offload, stops};
 
 /// The most that one read or write of a regular file moves.
 const LARGEST: usize = 1 << 20;
-/// The same with io_uring, which copies what is in memory at once, while the hub waits.
+/// The same where the hub's thread copies what is in memory: itself, or when it submits to io_uring.
 const LARGEST_HERE: usize = 1 << 18;
 /// What is read at least of a file that does not say how much it has, as those of /proc do not.
 const FIRST: u64 = 4095;
 
 /// An open file that stays in the mode in which it came, since others may have it open too.
 ///
-/// Pipes, terminals, sockets and devices are waited for by readiness. For regular files and folders there is no such thing:
-/// io_uring reads and writes them if that is the driver, and else a thread of the pool. That owns the bytes meanwhile, so that the
-/// caller may go away at any time.
+/// Pipes, terminals, sockets and devices are waited for by readiness. For regular files and folders there is no such thing: what
+/// the kernel has in memory is read at once, and for the rest io_uring reads and writes them if that is the driver, and else a thread
+/// of the pool. That owns the bytes meanwhile, so that the caller may go away at any time.
 #[derive(Debug)]
 pub(crate) struct AnyFile<T> {
     source: Source<Arc<T>>,
     tells_readiness: bool,
-    /// Held by who has io_uring read or write at the position of the open file, which does not see to it by itself that each
-    /// gets bytes of its own.
-    position: Arc<Semaphore>,
+    /// Whether what is read may lie in the kernel's memory. With O_DIRECT it always comes from the disk, and a read waits for that,
+    /// whatever it is asked.
+    cached: bool,
+    position: Arc<Position>,
+}
+
+/// The position of an open file, which its duplicates share.
+#[derive(Debug)]
+struct Position {
+    /// Held by who has io_uring read or write there, which does not see to it by itself that each gets bytes of its own.
+    turn: Semaphore,
+    /// How many operations there are on their way to other OS threads, or under way: the kernel locks the position meanwhile.
+    away: AtomicUsize,
+}
+
+/// An operation at the position that another OS thread does: counted until it has ended, or is given up.
+struct Away(Arc<Position>);
+
+impl Away {
+    fn new(position: &Arc<Position>) -> Away {
+        position.away.fetch_add(1, Ordering::SeqCst);
+        Away(Arc::clone(position))
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.away.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The calling thread's hub, if operations are to go to the kernel as a whole.
@@ -47,7 +74,9 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         let nonblocking =
             tells_readiness && descriptor::is_nonblocking(source.get_ref().as_fd()).unwrap_or(false);
         source.set_nonblocking(nonblocking);
-        AnyFile { source, tells_readiness, position: Arc::new(Semaphore::new(1)) }
+        let cached = !tells_readiness && !descriptor::is_direct(source.get_ref().as_fd()).unwrap_or(true);
+        let position = Position { turn: Semaphore::new(1), away: AtomicUsize::new(0) };
+        AnyFile { source, tells_readiness, cached, position: Arc::new(position) }
     }
 
     /// `file` is a duplicate of this one.
@@ -85,15 +114,59 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         offload(move || operation(&file))
     }
 
+    /// The same for what moves the position of the open file, or depends on it.
+    pub(crate) fn offload_at_position<R: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&T) -> io::Result<R> + Send + 'static,
+    ) -> io::Result<R> {
+        let away = Away::new(&self.position);
+        self.offload(move |file| {
+            let result = operation(file);
+            drop(away);
+            result
+        })
+    }
+
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.tells_readiness {
             return self.source.run(ReadBytes { buffer, lent: true });
         }
+        if let Some(count) = self.read_from_memory(buffer, None) {
+            return Ok(count);
+        }
         if let Some(hub) = performer() {
-            let _turn = self.position.acquire();
+            let _turn = self.position.turn.acquire();
             return self.fill_here(hub, buffer, None);
         }
-        self.fetch(buffer, |file, bytes| descriptor::read(file.as_fd(), bytes))
+        let away = Away::new(&self.position);
+        self.fetch(buffer, move |file, bytes| {
+            let _away = &away;
+            descriptor::read(file.as_fd(), bytes)
+        })
+    }
+
+    /// What of a file the kernel has in memory, at the position or at `offset`, copied by the calling thread. `None` if that is nothing,
+    /// or cannot be told without waiting: at the end of a file, too, for Linux 5.9 and 5.10 say so of what is not in memory.
+    fn read_from_memory(&self, buffer: &mut [u8], offset: Option<u64>) -> Option<usize> {
+        if !self.cached {
+            return None;
+        }
+        let length = buffer.len().min(LARGEST_HERE);
+        // Before the call: this may yield, and be raised out of.
+        spend_budget();
+        let mut read = || descriptor::read_from_memory(self.as_fd(), &mut buffer[..length], offset);
+        let read = if offset.is_some() { read() } else { self.at_free_position(|_| read())? };
+        read.ok().filter(|&count| count > 0)
+    }
+
+    /// Does what concerns the position and does not wait, unless somebody else has the position: the kernel would wait for that one,
+    /// whatever it is asked.
+    pub(crate) fn at_free_position<R>(&self, change: impl FnOnce(&T) -> R) -> Option<R> {
+        if self.position.away.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        let _turn = self.position.turn.try_acquire()?;
+        Some(change(self.get_ref()))
     }
 
     /// What is left of a regular file, if the kernel reads it by itself.
@@ -110,7 +183,7 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
                 }
                 more.resize((count + LARGEST_HERE).min(more.capacity()), 0);
             }
-            let turn = self.position.acquire();
+            let turn = self.position.turn.acquire();
             let read;
             (read, more) = self.read_here(hub, more, count, None);
             drop(turn);
@@ -162,7 +235,7 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
     /// Does what concerns the position alone, where nobody who is parked keeps that locked in the kernel.
     pub(crate) fn at_position<R>(&self, change: impl FnOnce(&T) -> R) -> Option<R> {
         performer()?;
-        let _turn = self.position.acquire();
+        let _turn = self.position.turn.acquire();
         Some(change(self.get_ref()))
     }
 
@@ -180,6 +253,9 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
 
     /// [`read`](AnyFile::read) at a place of its own.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if let Some(count) = self.read_from_memory(buffer, Some(offset)) {
+            return Ok(count);
+        }
         if let Some(hub) = performer().filter(|_| descriptor::is_offset(offset)) {
             return self.fill_here(hub, buffer, Some(offset));
         }
@@ -217,11 +293,11 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
             return self.source.run(WriteBytes { buffer, lent: true });
         }
         if let Some(hub) = performer() {
-            let _turn = self.position.acquire();
+            let _turn = self.position.turn.acquire();
             return self.write_here(hub, buffer, None);
         }
         let bytes = buffer[..buffer.len().min(LARGEST)].to_vec();
-        self.offload(move |file| uninterrupted(|| descriptor::write(file.as_fd(), &bytes)))
+        self.offload_at_position(move |file| uninterrupted(|| descriptor::write(file.as_fd(), &bytes)))
     }
 }
 

@@ -108,6 +108,20 @@ pub(crate) fn read_now(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usiz
     if check(fd, Interest::READABLE)?.is_none() { Err(would_block()) } else { read(fd, buffer) }
 }
 
+/// Reads what the kernel has of a file in memory, at its position or at `offset`: EAGAIN if that is nothing, EOPNOTSUPP where it cannot
+/// tell.
+pub(crate) fn read_from_memory(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    offset: Option<u64>,
+) -> io::Result<usize> {
+    let offset = offset.map_or(Ok(-1), offset_of)?;
+    let slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `slice` is one iovec over `buffer`, which is valid for its length of bytes to be written.
+    let count = unsafe { libc::preadv2(fd.as_raw_fd(), &slice, 1, offset, libc::RWF_NOWAIT) };
+    count.check().map(|count| count as usize)
+}
+
 /// Writes to a descriptor in blocking mode without waiting: EAGAIN if there is no room.
 ///
 /// Where the kernel cannot promise that, see [`read_now`], it writes no more than a pipe with any room takes.
@@ -122,6 +136,11 @@ pub(crate) fn write_now(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> 
         return Err(would_block());
     }
     write(fd, &buffer[..buffer.len().min(libc::PIPE_BUF)])
+}
+
+/// Whether reads and writes of the open file go past the kernel's memory.
+pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(flags(fd)? & libc::O_DIRECT != 0)
 }
 
 /// Whether calls on the open file return EAGAIN where they would block.

@@ -1,12 +1,13 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use greenloop::fs::{File, FileTimes, OpenOptions, Permissions, TryLockError};
 use greenloop::spawn;
 
-use crate::support::{leaves_nothing_open, within};
+use crate::support::{each_driver, leaves_nothing_open, within};
 use crate::{Folder, LIMIT, is_nonblocking};
 
 /// Case 144: reads and writes of every size, at every place.
@@ -36,6 +37,65 @@ fn bytes_come_back_as_they_went() {
         assert_eq!(file.read(&mut []).unwrap(), 0);
         file.flush().unwrap();
     });
+}
+
+each_driver! {
+    /// What the kernel has in memory, on a file system that can tell.
+    fn what_is_in_memory_is_read_without_a_wait() {
+        let folder = Folder::new();
+        let path = folder.join("file");
+        std::fs::write(&path, [7; 4096]).unwrap();
+        let mut file = File::open(&path).unwrap();
+        let mut bytes = [0; 100];
+        let slices = &mut [std::io::IoSliceMut::new(&mut bytes)];
+        if rustix::io::preadv2(&file, slices, 0, rustix::io::ReadWriteFlags::NOWAIT).is_err() {
+            return;
+        }
+        let other = spawn(|| ());
+        assert_eq!(file.read(&mut bytes).unwrap(), 100);
+        assert_eq!(file.seek(SeekFrom::Start(3_996)).unwrap(), 3_996);
+        assert_eq!(file.read(&mut bytes).unwrap(), 100);
+        assert_eq!(file.read_at(&mut bytes, 4_000).unwrap(), 96);
+        assert_eq!(bytes, [7; 100]);
+        assert!(!other.is_finished(), "it has yielded");
+        assert_eq!(file.read(&mut bytes).unwrap(), 0);
+    }
+
+    /// Whether it lies in memory or has to come from the disk, each byte goes to one of those who read at the same position.
+    fn readers_share_a_position() {
+        let folder = Folder::new();
+        let path = folder.join("file");
+        let bytes: Vec<u8> = (0..100_000).flat_map(u32::to_be_bytes).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let file = Arc::new(File::open(&path).unwrap());
+        file.sync_all().unwrap();
+        let readers: Vec<_> = (0..8)
+            .map(|reader| {
+                let file = file.clone();
+                spawn(move || {
+                    let mut parts = Vec::new();
+                    loop {
+                        let mut part = vec![0; 1000 + 4 * reader];
+                        let count = (&*file).read(&mut part).unwrap();
+                        part.truncate(count);
+                        if part.is_empty() {
+                            return parts;
+                        }
+                        // Now and then the rest has to come from the disk again.
+                        if parts.len() % 16 == 5 {
+                            rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+                        }
+                        parts.push(part);
+                        greenloop::yield_now();
+                    }
+                })
+            })
+            .collect();
+        let mut parts: Vec<_> = readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect();
+        // By the numbers with which they begin: memory ends between pages.
+        parts.sort_unstable();
+        assert!(parts.concat() == bytes);
+    }
 }
 
 #[test]

@@ -164,3 +164,41 @@ fn many_at_once_each_get_their_own() {
         std::fs::remove_file(path).unwrap();
     });
 }
+
+/// The kernel locks the position while another thread reads there, and who comes then waits, whatever it asks for.
+#[test]
+fn nobody_reads_here_while_another_thread_has_the_position() {
+    let program = std::fs::File::open("/proc/self/exe").unwrap();
+    let twin = program.try_clone().unwrap();
+    let file = Arc::new(AnyFile::new(program));
+    let twin = file.sibling(twin);
+    let (go, gone) = std::sync::mpsc::channel();
+    let reads = spawn({
+        let file = Arc::clone(&file);
+        move || file.offload_at_position(move |_| gone.recv().map_err(io::Error::other)).unwrap()
+    });
+    yield_now();
+    assert!(file.at_free_position(|_| ()).is_none() && twin.at_free_position(|_| ()).is_none());
+    go.send(()).unwrap();
+    reads.join().unwrap();
+    assert!(file.at_free_position(|_| ()).is_some() && twin.at_free_position(|_| ()).is_some());
+    let turn = file.position.turn.acquire();
+    assert!(file.at_free_position(|_| ()).is_none() && twin.at_free_position(|_| ()).is_none());
+    drop(turn);
+}
+
+#[test]
+fn what_goes_past_the_memory_is_not_read_here() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let path = std::env::temp_dir().join(format!("greenloop-direct-{}", std::process::id()));
+    std::fs::write(&path, [1; 8192]).unwrap();
+    let plain = AnyFile::new(std::fs::File::open(&path).unwrap());
+    assert!(plain.cached);
+    let direct = rustix::fs::OFlags::DIRECT.bits() as i32;
+    // Some file systems do not have it.
+    if let Ok(file) = std::fs::File::options().read(true).custom_flags(direct).open(&path) {
+        assert!(!AnyFile::new(file).cached);
+    }
+    std::fs::remove_file(path).unwrap();
+}
