@@ -14,6 +14,7 @@ use std::time::Instant;
 use super::choice::{Choice, Grant};
 use super::choosers::{Called, Choosers, Engaged, Promise};
 use super::clock::Clock;
+use super::notices::Notices;
 use crate::hub::handover::Line;
 use crate::hub::waiter::{Notify, Wake, departures};
 use crate::hub::waitlist::{Ticket, WaitList};
@@ -240,8 +241,13 @@ impl<T> Flow<T> {
         capacity == 0 && self.choosers.as_mut().is_some_and(|choosers| choosers.has_sender())
     }
 
+    /// Whether anybody waits to send, choosing or not.
+    pub(super) fn has_waiting_senders(&self) -> bool {
+        !self.offers.is_empty() || self.choosers.as_ref().is_some_and(|choosers| !choosers.senders.is_empty())
+    }
+
     /// Gives the room that there is to the senders that have waited longest.
-    pub(super) fn fill_room(&mut self, capacity: usize, notices: &mut Vec<Notify>) {
+    pub(super) fn fill_room(&mut self, capacity: usize, notices: &mut Notices) {
         while self.has_receivers && self.queue.len() + self.kept < capacity.saturating_add(self.called) {
             let offer = self.offers.front();
             let Some(line) = self.choosers.as_mut().map(|choosers| &mut choosers.senders) else { return };
@@ -268,7 +274,7 @@ impl<T> Flow<T> {
     }
 
     /// Calls everybody for whom there is something now.
-    pub(super) fn call_all(&mut self, capacity: usize, notices: &mut Vec<Notify>) {
+    pub(super) fn call_all(&mut self, capacity: usize, notices: &mut Notices) {
         if capacity > 0 {
             self.fill_room(capacity, notices);
         }

@@ -52,6 +52,7 @@ mod choice;
 mod choosers;
 mod clock;
 mod flow;
+mod notices;
 mod receiver;
 mod selecting;
 mod sender;

@@ -63,7 +63,7 @@ impl<T> Channel<T> {
     }
 
     pub(super) fn register_for_value(&self, choice: &Arc<Choice>, arm: usize) -> Option<Ticket> {
-        if self.has_value() && self.due().is_some() {
+        if self.due().is_some_and(|due| due <= Instant::now()) {
             return None;
         }
         let mut flow = self.flow.lock();
@@ -73,7 +73,10 @@ impl<T> Channel<T> {
         let since = flow.receivers.next_ticket();
         let choice = Arc::clone(choice);
         let ticket = flow.choosers().receivers.push(Chooser { choice, arm, since });
-        self.announce(flow);
+        if self.capacity == 0 || flow.has_waiting_senders() {
+            // At a rendezvous a sender that chooses may meet this one. Elsewhere there may be room now that was kept for one who is gone.
+            self.announce(flow);
+        }
         Some(ticket)
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::choosers::{Called, Engaged, Sending};
 use super::clock::Clock;
 use super::flow::{Flow, Offer};
+use super::notices::Notices;
 use crate::error::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::fiber::may_wait;
 use crate::hub::handover::{self, Ended};
@@ -26,6 +27,8 @@ pub(super) struct Channel<T> {
     receivers: AtomicUsize,
     /// Whether it is one that [`never`](super::never) makes, which are all the same.
     pub(super) is_never: bool,
+    /// Whether the values are a clock's.
+    has_clock: bool,
 }
 
 impl<T> Channel<T> {
@@ -37,6 +40,7 @@ impl<T> Channel<T> {
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
             is_never: false,
+            has_clock: false,
         }
     }
 
@@ -47,7 +51,7 @@ impl<T> Channel<T> {
 
     /// For one receiver, and no sender but `clock`.
     pub(super) fn with_clock(clock: Clock<T>) -> Channel<T> {
-        let channel = Channel::new(1);
+        let channel = Channel { has_clock: true, ..Channel::new(1) };
         channel.flow.lock().clock = Some(Box::new(clock));
         channel
     }
@@ -171,10 +175,10 @@ impl<T> Channel<T> {
         if flow.clock.is_some() {
             return flow.take_time();
         }
-        if !flow.has_free_now(self.capacity) {
-            return self.meet_sender(flow);
+        if flow.has_free_now(self.capacity) {
+            return self.take(flow).ok();
         }
-        self.take(flow).ok()
+        if self.capacity == 0 { self.meet_sender(flow) } else { None }
     }
 
     /// Without a deadline the only error is that of a disconnected channel.
@@ -317,10 +321,10 @@ impl<T> Channel<T> {
     /// [`announce`](Channel::announce) where somebody chooses.
     #[cold]
     fn announce_to_choosers(&self, mut flow: LockGuard<'_, Flow<T>>) {
-        let mut notices = Vec::new();
+        let mut notices = Notices::default();
         flow.call_all(self.capacity, &mut notices);
         drop(flow);
-        notices.into_iter().for_each(Notify::notify);
+        notices.give();
     }
 
     /// Hands `value` to a receiver that chooses, at a rendezvous where no other waits. Gives it back if there is none.
@@ -340,7 +344,7 @@ impl<T> Channel<T> {
     #[cold]
     fn meet_sender<'a>(&'a self, mut flow: LockGuard<'a, Flow<T>>) -> Option<T> {
         loop {
-            let choosers = flow.choosers.as_mut().filter(|_| self.capacity == 0)?;
+            let choosers = flow.choosers.as_mut()?;
             if !choosers.has_sender() || !may_wait() {
                 return None;
             }
@@ -389,8 +393,9 @@ impl<T> Channel<T> {
     // ---- looking ----
 
     /// When the clock's next value comes, in a channel that has a clock.
+    #[inline]
     pub(super) fn due(&self) -> Option<Instant> {
-        self.flow.lock().clock.as_ref()?.due()
+        if self.has_clock { self.flow.lock().clock.as_ref()?.due() } else { None }
     }
 
     /// The values that can be received at once.
