@@ -8,6 +8,10 @@
 //!     cargo bench --bench measure -- echo --port 7000
 //!     cargo bench --bench measure -- --short
 
+#[path = "support/calls.rs"]
+mod calls;
+#[path = "support/choosing.rs"]
+mod choosing;
 #[path = "support/slow_server.rs"]
 mod slow_server;
 mod support;
@@ -21,7 +25,7 @@ use support::green::Green;
 use support::output::Output;
 
 /// A little of each measure that ends by itself: some seconds.
-const SHORT: [&str; 12] = [
+const SHORT: [&str; 20] = [
     "info",
     "switch --tasks 2 --iters 200000",
     "switch --tasks 1000 --iters 200000",
@@ -34,6 +38,14 @@ const SHORT: [&str; 12] = [
     "mutex --tasks 16 --iters 20000",
     "timers --tasks 1000 --max-ms 100",
     "roundtrips --connections 100 --iters 10000",
+    "file_read --tasks 16 --iters 800",
+    "file_write --tasks 16 --iters 800",
+    "file_sync --tasks 16 --iters 32",
+    "file_whole --tasks 16 --iters 256 --cold",
+    "unblock --tasks 16 --iters 1600",
+    "names --rate 1000 --iters 100",
+    "children --tasks 100 --rounds 1",
+    "select --channels 10 --iters 2000",
 ];
 
 fn main() {
@@ -50,12 +62,18 @@ fn main() {
         _ => {
             let spin = Duration::from_micros(arguments.get("spin-us", 0));
             configure(Config::new().spin(spin)).expect("no hub yet");
-            support::run::<Green>(&output, &arguments);
+            measure(&output, &arguments);
         }
     }
 }
 
 /// One line of a command line.
 fn run(output: &Output, line: &str) {
-    support::run::<Green>(output, &Arguments::from(line.split_whitespace().map(str::to_owned)));
+    measure(output, &Arguments::from(line.split_whitespace().map(str::to_owned)));
+}
+
+fn measure(output: &Output, arguments: &Arguments) {
+    if !calls::run::<Green>(output, arguments) && !choosing::run::<Green>(output, arguments) {
+        support::run::<Green>(output, arguments);
+    }
 }
