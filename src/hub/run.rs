@@ -37,12 +37,13 @@ impl HubState {
         debug_assert!(!fiber::is_ending(), "from then on nothing waits");
         loop {
             // First, not last: a main greenlet that only yields returns from every pass.
-            if self.unlooked.get() >= SWITCHES_PER_LOOK || self.ready.borrow().is_empty() {
+            let is_due = self.unlooked.get() >= SWITCHES_PER_LOOK;
+            let (fresh, woken) = if is_due { (0, 0) } else { self.ready.borrow_mut().begin_pass() };
+            if fresh + woken == 0 {
                 self.thread.back_in_hub();
                 at_work(|| self.look());
                 continue;
             }
-            let (fresh, woken) = self.ready.borrow_mut().begin_pass();
             if fresh > 0 && self.begin_fresh() == Stopped::Main {
                 return;
             }

@@ -130,7 +130,7 @@ impl<E> WaitList<E> {
 
     fn pop_rest(&mut self) -> Option<(Ticket, E)> {
         let (ticket, value) = self.rest.pop_front()?;
-        self.trim();
+        self.trim_front();
         value.map(|value| (ticket, value))
     }
 
@@ -219,12 +219,17 @@ impl<E> WaitList<E> {
         first.chain(self.rest.iter_mut().filter_map(|(_, value)| value.as_mut()))
     }
 
-    /// Restores the invariant of `rest`: no tombstone at either end.
-    fn trim(&mut self) {
+    /// Restores the invariant of `rest`: no tombstone at its front.
+    fn trim_front(&mut self) {
         while let Some((_, None)) = self.rest.front() {
             self.rest.pop_front();
             self.tombstones -= 1;
         }
+    }
+
+    /// The same for both ends.
+    fn trim(&mut self) {
+        self.trim_front();
         while let Some((_, None)) = self.rest.back() {
             self.rest.pop_back();
             self.tombstones -= 1;

@@ -171,10 +171,14 @@ impl RawMutex {
     #[inline(always)]
     fn hand_over(&self, mut waiters: LockGuard<'_, Waiters>) {
         let line = &mut waiters.line;
+        // Relaxed: changed under the lock.
+        let mut called = self.called.load(Ordering::Relaxed);
         let next = loop {
-            match line.pop() {
-                Some(gone) if !gone.is_living() => {}
-                next => break next,
+            let Some((ticket, next)) = line.pop_with_ticket() else { break None };
+            // All with smaller numbers have left, and who comes later has a greater one.
+            called = ticket.number() + 1;
+            if next.is_living() {
+                break Some(next);
             }
         };
         let state = match next {
@@ -184,7 +188,6 @@ impl RawMutex {
         };
         // Release: as in `unlock`, for who finds it unlocked.
         self.state.store(state, Ordering::Release);
-        let called = line.front().unwrap_or(line.next_ticket()).number();
         // Release: the same, for who is called.
         self.called.store(called, Ordering::Release);
         waiters.heir = next;
