@@ -7,6 +7,8 @@
 mod sys {
     #[path = "../../src/sys/atomic.rs"]
     pub(crate) mod atomic;
+    #[path = "../../src/sys/blocks.rs"]
+    pub(crate) mod blocks;
     pub(crate) mod clock;
     pub(crate) mod lock;
     #[path = "../../src/sys/section.rs"]
@@ -55,7 +57,7 @@ use sync::face::Mutex;
 use sync::once::Once;
 use sys::clock::Time;
 use sys::lock::Lock as Guarded;
-use sys::shared::Shared as Owner;
+use sys::shared::{Counted, Marked, Shared as Owner};
 use sys::spinning::Lock;
 
 fn main() {
@@ -65,6 +67,7 @@ fn main() {
     model("what is done once is seen by all", 3, what_is_done_once_is_seen_by_all);
     model("no letter is overslept", 3, no_letter_is_overslept);
     model("the last owner drops, and sees all", 3, the_last_owner_drops);
+    model("an end ends an owner", 3, an_end_ends_an_owner);
     model("an end is told to all who follow", 3, an_end_is_told);
     model("each hub finds its own key of a source", 3, each_finds_its_own_key);
 }
@@ -179,9 +182,41 @@ struct Handle(Owner<Owned>);
 unsafe impl Send for Handle {}
 
 /// What its owners touch without any protection, one kind of access each, and its drop after all.
+#[repr(C)]
 struct Owned {
+    ending: Ending,
     numbers: [UnsafeCell<u32>; 2],
     dropped: Arc<loom::sync::atomic::AtomicUsize>,
+}
+
+// SAFETY: it begins with its count, which is all that an `Ending` is.
+unsafe impl Counted for Owned {}
+
+impl Owned {
+    fn pair(dropped: &Arc<loom::sync::atomic::AtomicUsize>) -> [Handle; 2] {
+        let numbers = [0, 0].map(UnsafeCell::new);
+        let (one, other) = Owner::pair(|| Owned { ending: Ending::new(), numbers, dropped: dropped.clone() });
+        [one, other].map(Handle)
+    }
+}
+
+impl Handle {
+    fn add(&self, number: usize, added: u32) {
+        // SAFETY: each number has one who adds; whether that is over before the drop is what loom checks.
+        self.0.numbers[number].with_mut(|number| unsafe { *number += added });
+    }
+
+    /// Looks for the end and the result, and asks to be told if that has not come; whether it will be.
+    fn follow(&self) -> bool {
+        let owned = &self.0;
+        let follows = owned.ending.get().is_none() && owned.ending.follow();
+        if !follows {
+            assert_eq!(owned.ending.get(), Some(End::Returned));
+            // SAFETY: who adds there was done before the end was told, which is what loom checks.
+            assert_eq!(owned.numbers[0].with(|number| unsafe { *number }), 1);
+        }
+        follows
+    }
 }
 
 impl Drop for Owned {
@@ -195,18 +230,33 @@ impl Drop for Owned {
 
 fn the_last_owner_drops() {
     let dropped = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-    let (one, other) =
-        Owner::pair(|| Owned { numbers: [0, 0].map(UnsafeCell::new), dropped: dropped.clone() });
-    let third = Handle(one.clone());
-    let [one, other] = [one, other].map(Handle);
-    let add = |handle: Handle, number: usize, added| {
-        // SAFETY: each number has one who adds; whether that is over before the drop is what loom checks.
-        handle.0.numbers[number].with_mut(|number| unsafe { *number += added });
-    };
+    let [one, other] = Owned::pair(&dropped);
+    let third = Handle(one.0.clone());
     let threads = [(one, 0, 1), (other, 1, 2)]
-        .map(|(handle, number, added)| thread::spawn(move || add(handle, number, added)));
+        .map(|(handle, number, added)| thread::spawn(move || handle.add(number, added)));
     drop(third);
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(dropped.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+/// Who sees the end sees the result; it is told by one who is no owner any more, is alone, or was asked to wait.
+fn an_end_ends_an_owner() {
+    let dropped = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+    let [job, handle] = Owned::pair(&dropped);
+    let other = thread::spawn(move || {
+        let follows = handle.follow();
+        handle.add(1, 2);
+        follows
+    });
+    job.add(0, 1);
+    let asked = match job.0.mark_and_end(End::Returned as u8) {
+        Marked::Ended | Marked::Alone(_) => false,
+        Marked::Asked(job) => {
+            job.ending.end_followed(End::Returned as u8);
+            true
+        }
+    };
+    assert_eq!(other.join().unwrap(), asked);
     assert_eq!(dropped.load(std::sync::atomic::Ordering::Relaxed), 1);
 }
 
@@ -235,7 +285,7 @@ fn an_end_is_told() {
         0
     } else {
         let mut list = list.lock();
-        ending.end_followed(End::Returned);
+        ending.end_followed(End::Returned as u8);
         std::mem::take(&mut *list)
     };
     let following: u32 = followers.into_iter().map(|follower| follower.join().unwrap()).sum();

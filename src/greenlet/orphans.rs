@@ -6,11 +6,18 @@ use std::mem;
 use super::any::AnyGreenlet;
 use crate::error::StackError;
 use crate::fiber::{FiberRef, SizeClass, is_ending, report_text};
-use crate::hub::{Job, hub};
-use crate::sys::shared::Shared;
+use crate::hub::{Ended, Job, hub};
+use crate::sys::shared::{Count, Counted, Shared};
 
 /// The last handle to one, until that has gone.
-struct Orphan(Cell<Option<AnyGreenlet>>);
+#[repr(C)]
+struct Orphan {
+    count: Count,
+    orphan: Cell<Option<AnyGreenlet>>,
+}
+
+// SAFETY: it is `repr(C)`, and begins with its count.
+unsafe impl Counted for Orphan {}
 
 /// Ends it when the hub next runs.
 #[cold]
@@ -19,16 +26,19 @@ pub(super) fn end_later(orphan: AnyGreenlet) {
         // As what is parked when its OS thread ends.
         return mem::forget(orphan);
     }
-    let (job, _other) = Shared::pair(|| Orphan(Cell::new(Some(orphan))));
+    let (job, _other) = Shared::pair(|| Orphan { count: Count::of_pair(), orphan: Cell::new(Some(orphan)) });
     // SAFETY: it is unsized, no more.
     hub().push_fresh(unsafe { job.convert(|job| job as _) });
 }
 
 impl Job for Orphan {
-    fn run(&self, _fiber: FiberRef) {
+    fn run(&self, _fiber: FiberRef) -> Option<Ended> {
         // It ends as its handle goes, and what it raises is reported.
-        drop(self.0.take());
+        drop(self.orphan.take());
+        None
     }
+
+    fn end_followed(&self, _ended: Ended) {}
 
     fn stack(&self) -> SizeClass {
         SizeClass::default_now()
@@ -40,10 +50,10 @@ impl Job for Orphan {
 
     fn fail(&self, error: StackError) {
         report_text(&format!("a greenlet cannot be ended, and leaks: {error}"));
-        mem::forget(self.0.take());
+        mem::forget(self.orphan.take());
     }
 
     fn abandon(&self) {
-        mem::forget(self.0.take());
+        mem::forget(self.orphan.take());
     }
 }

@@ -10,6 +10,7 @@ use super::door::tell_departure;
 use super::fork::look_after_forks;
 use super::state::{Alarm, HubState};
 use crate::fiber::{self, Local};
+use crate::sys::blocks;
 use crate::sys::clock::Time;
 
 /// The calling thread's hub, made on first use.
@@ -43,6 +44,7 @@ fn make_hub() -> HubRef {
     let hub = unsafe { Local::new(NonNull::from(Box::leak(hub))) };
     // SAFETY: as above; `end_hub` takes it back before.
     unsafe { set_hub(Some(hub)) };
+    blocks::keep();
     hub
 }
 
@@ -57,6 +59,7 @@ fn end_hub() {
     // SAFETY: leaked by `make_hub`; HUB no longer leads to it, so this is the last use.
     let state = unsafe { Box::from_raw(hub.as_ptr()) };
     fiber::catch("what is left at the end of a hub", || drop(state));
+    blocks::stop_keeping();
 }
 
 impl HubState {

@@ -41,6 +41,7 @@ pub(crate) mod door;
 mod doorbell;
 mod driver;
 mod ear;
+pub(crate) mod ended;
 pub(crate) mod fork;
 mod handle;
 pub(crate) mod handover;
@@ -71,7 +72,7 @@ pub(crate) use lifetime::hub;
 #[cfg(feature = "monkey")]
 pub(crate) use lifetime::lend_hub;
 pub use panic_hook::install_panic_hook;
-pub(crate) use state::{Alarm, HubId, Job};
+pub(crate) use state::{Alarm, Ended, HubId, Job};
 pub(crate) use yielding::{idle, leave, spend_budget, yield_now};
 
 pub use crate::fiber::{Uncaught, UncaughtHook, set_uncaught_hook};

@@ -7,6 +7,7 @@ use super::configuration;
 use super::current::local_hub;
 use super::door::Letter;
 use super::driver::Driver;
+use super::ended;
 use super::reactor::{Heard, Reactor};
 use super::state::{Alarm, BUDGET, HubState};
 use crate::error::Elapsed;
@@ -377,8 +378,10 @@ fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
     let hub = local_hub().expect("a hub that begins green threads");
     let mut next = hub.starting.take();
     while let Some(job) = next {
-        job.run(fiber);
-        drop(job);
+        match job.run(fiber) {
+            Some(ended) => ended::publish(job, ended),
+            None => drop(job),
+        }
         fiber.end_run();
         next = hub.ready.borrow_mut().pop_fresh_if(|job| job.stack() == fiber.class());
         if next.is_some() {

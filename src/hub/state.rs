@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::wake::Wake;
 use crate::error::StackError;
 use crate::fiber::{self, FiberRef, Local, Pending, SizeClass, State, Thread};
 use crate::sys::clock::Time;
-use crate::sys::shared::Shared;
+use crate::sys::shared::{Counted, Shared};
 
 /// Operations that a green thread may do at a stretch without waiting, see [`spend_budget`](super::spend_budget).
 pub(super) const BUDGET: u32 = 64;
@@ -25,9 +26,12 @@ const NUMBERS_AT_A_TIME: u64 = 1 << 20;
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// A green thread that has not begun.
-pub(crate) trait Job {
-    /// Runs it to its end on `fiber`, and keeps what it raises.
-    fn run(&self, fiber: FiberRef);
+pub(crate) trait Job: Counted {
+    /// Runs it to its end on `fiber`, and keeps what it raises. Returns the end, which is to be published and told; `None` if it had
+    /// ended before, or nobody asks.
+    fn run(&self, fiber: FiberRef) -> Option<Ended>;
+    /// Publishes and tells an end where others than the hub have asked for that.
+    fn end_followed(&self, ended: Ended);
     /// The stack that it asked for.
     fn stack(&self) -> SizeClass;
     /// Whether it was killed, and will not begin.
@@ -36,6 +40,43 @@ pub(crate) trait Job {
     fn fail(&self, error: StackError);
     /// Its hub ends before it could begin.
     fn abandon(&self);
+}
+
+/// How a green thread has ended, for its hub.
+///
+/// Two words, so that it moves in registers: a larger one is written to memory in parts and read back as a whole, which stalls.
+pub(crate) struct Ended {
+    /// Who waits for it at home, first of all.
+    pub(super) follower: Option<FiberRef>,
+    /// From the top: the mark, whether the hub counts it, whether it returned, and a one.
+    rest: NonZero<u16>,
+}
+
+impl Ended {
+    /// One whose count is [marked](Shared::mark_and_end) with `mark`. `is_home`: whether the calling thread's hub counts it.
+    #[inline]
+    pub(crate) fn new(follower: Option<FiberRef>, mark: u8, is_home: bool, returned: bool) -> Ended {
+        let rest = NonZero::<u16>::MIN
+            | (u16::from(returned) << 1)
+            | (u16::from(is_home) << 2)
+            | (u16::from(mark) << 8);
+        Ended { follower, rest }
+    }
+
+    #[inline]
+    pub(crate) fn mark(&self) -> u8 {
+        (self.rest.get() >> 8) as u8
+    }
+
+    #[inline]
+    pub(super) fn is_home(&self) -> bool {
+        self.rest.get() & (1 << 2) != 0
+    }
+
+    #[inline]
+    pub(super) fn returned(&self) -> bool {
+        self.rest.get() & (1 << 1) != 0
+    }
 }
 
 /// What a timer does.

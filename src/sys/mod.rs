@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic;
 pub(crate) mod bell;
+pub(crate) mod blocks;
 pub(crate) mod clock;
 #[cfg(feature = "monkey")]
 pub(crate) mod control_block;

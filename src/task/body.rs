@@ -6,8 +6,9 @@
 )]
 
 use std::cell::UnsafeCell;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::{self, AssertUnwindSafe, Location};
+use std::ptr;
 
 use super::ending::End;
 #[cfg(feature = "monkey")]
@@ -19,8 +20,8 @@ use crate::error::{Failure, JoinError, StackError};
 use crate::fiber::{self, FiberRef, SizeClass, callback};
 #[cfg(feature = "monkey")]
 use crate::hub::no_unwind;
-use crate::hub::{Job, hub};
-use crate::sys::shared::Shared;
+use crate::hub::{Ended, Job, hub};
+use crate::sys::shared::{Counted, Shared};
 
 /// A green thread as its handle has it, as a kill sees it.
 pub(super) fn as_kill<'a, T>(task: Shared<dyn Join<T> + 'a>) -> Shared<dyn Kill + 'a> {
@@ -52,18 +53,30 @@ where
 }
 
 /// A green thread: its closure, and later its result.
+#[repr(C)]
 pub(super) struct Task<F, T> {
+    /// First, since it begins with the count of the owners.
     record: Record,
     /// # Invariant
     /// Touched on the home thread only before the state tells an end, afterwards by the handle only, or by `drop`.
-    work: UnsafeCell<Work<F, T>>,
+    work: ManuallyDrop<UnsafeCell<Work<F, T>>>,
 }
+
+// SAFETY: it is `repr(C)`, as is the record that it begins with, which begins with its `Ending`, which is nothing but a count.
+unsafe impl<F, T> Counted for Task<F, T> {}
 
 enum Work<F, T> {
     Due(F),
     /// Under way, or the result was taken.
     Nothing,
     Done(Result<T, Failure>),
+}
+
+impl<F, T> Work<F, T> {
+    #[inline]
+    fn in_place(self) -> ManuallyDrop<UnsafeCell<Work<F, T>>> {
+        ManuallyDrop::new(UnsafeCell::new(self))
+    }
 }
 
 impl<F, T> Task<F, T>
@@ -80,8 +93,7 @@ where
         F: 'a,
         T: 'a,
     {
-        let (handle, job) =
-            Shared::pair(|| Task { record: record(), work: UnsafeCell::new(Work::Due(closure)) });
+        let (handle, job) = Shared::pair(|| Task { record: record(), work: Work::Due(closure).in_place() });
         // SAFETY: it is unsized, no more.
         let handle = unsafe { handle.convert(|task| task as _) };
         // SAFETY: as above.
@@ -97,18 +109,18 @@ where
         }
         // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it.
         let work = unsafe { &mut *self.work.get() };
-        if !matches!(work, Work::Due(_)) {
-            return None;
-        }
-        match mem::replace(work, Work::Nothing) {
-            Work::Due(closure) => Some(closure),
-            _ => None,
-        }
+        let Work::Due(closure) = work else { return None };
+        // Once, out of its place: replaced as a whole, it would be copied twice.
+        // SAFETY: it is valid, and what is written over it below does not drop it.
+        let closure = unsafe { ptr::read(closure) };
+        // SAFETY: valid, as a reference is.
+        unsafe { ptr::write(work, Work::Nothing) };
+        Some(closure)
     }
 
-    /// Keeps the result and tells everybody. Home thread only, once.
+    /// Keeps the result, and returns how it ended, which is to be published. Home thread only, once.
     #[inline]
-    fn finish(&self, result: Result<T, Failure>) {
+    fn keep(&self, result: Result<T, Failure>) -> End {
         let how = match &result {
             Ok(_) => End::Returned,
             Err(Failure::Killed) => End::Killed,
@@ -117,7 +129,7 @@ where
         // SAFETY: it has not ended, and this is the home thread: by the invariant nobody else touches it. It has begun, so what
         // is overwritten is `Nothing`.
         unsafe { self.work.get().write(Work::Done(result)) };
-        self.record.end(how);
+        how
     }
 }
 
@@ -136,7 +148,7 @@ where
                 callback("the destructor of a closure that never ran", || drop((closure, inherited)));
                 #[cfg(feature = "monkey")]
                 drop(self.record.take_isolation());
-                self.finish(Err(failure));
+                self.record.end(self.keep(Err(failure)));
                 Ok(())
             }
             None => Err(failure),
@@ -150,13 +162,14 @@ where
 {
     unsafe fn take_result(&self) -> Option<Result<T, JoinError>> {
         // SAFETY: it has ended, and the one handle calls: by the invariant nobody else touches it.
-        let failure = match mem::replace(unsafe { &mut *self.work.get() }, Work::Nothing) {
-            Work::Done(Ok(value)) => return Some(Ok(value)),
-            Work::Done(Err(failure)) => failure,
-            _ if self.record.is_leaked() => Failure::Killed,
-            _ => return None,
-        };
-        Some(Err(failure.of(self.record.name(), self.record.place)))
+        let work = unsafe { &mut *self.work.get() };
+        let Work::Done(Ok(value)) = work else { return self.failure(work) };
+        // As in `begin`.
+        // SAFETY: it is valid, and what is written over it below does not drop it.
+        let value = unsafe { ptr::read(value) };
+        // SAFETY: valid, as a reference is.
+        unsafe { ptr::write(work, Work::Nothing) };
+        Some(Ok(value))
     }
 }
 
@@ -164,13 +177,16 @@ impl<F, T> Job for Task<F, T>
 where
     F: FnOnce() -> T,
 {
-    fn run(&self, fiber: FiberRef) {
+    fn run(&self, fiber: FiberRef) -> Option<Ended> {
         #[cfg(feature = "monkey")]
         let variables = match self.record.take_isolation().begin() {
             Ok(variables) => variables,
-            Err(error) => return self.fail(error),
+            Err(error) => {
+                self.fail(error);
+                return None;
+            }
         };
-        let Some(closure) = self.begin() else { return };
+        let closure = self.begin()?;
         self.record.fiber.set(Some(fiber));
         // SAFETY: `self` keeps the record alive until the description is taken back below.
         unsafe { fiber.describe(Some(self.record.as_description())) };
@@ -194,7 +210,11 @@ where
         self.record.fiber.set(None);
         // SAFETY: nothing is described.
         unsafe { fiber.describe(None) };
-        self.finish(outcome.map_err(Failure::from_payload));
+        Some(self.record.ended(self.keep(outcome.map_err(Failure::from_payload))))
+    }
+
+    fn end_followed(&self, ended: Ended) {
+        self.record.end_followed(ended);
     }
 
     fn stack(&self) -> SizeClass {
@@ -232,8 +252,20 @@ fn after_told_kill<T>(fiber: FiberRef, outcome: std::thread::Result<T>) -> std::
 }
 
 impl<F, T> Task<F, T> {
+    /// How it failed, taken out of `work`.
     #[cold]
-    fn report_failure(&mut self) {
+    fn failure(&self, work: &mut Work<F, T>) -> Option<Result<T, JoinError>> {
+        let failure = match mem::replace(work, Work::Nothing) {
+            Work::Done(Err(failure)) => failure,
+            _ if self.record.is_leaked() => Failure::Killed,
+            _ => return None,
+        };
+        Some(Err(failure.of(self.record.name(), self.record.place)))
+    }
+
+    /// Drops a closure that never ran, or a result that nobody has taken, and nobody can any more; tells of a failure.
+    #[inline(never)]
+    fn drop_work(&mut self) {
         match mem::replace(self.work.get_mut(), Work::Nothing) {
             Work::Done(Err(Failure::Panicked(payload))) => {
                 fiber::report(&self.record.words(), &*payload);
@@ -248,10 +280,10 @@ impl<F, T> Task<F, T> {
 }
 
 impl<F, T> Drop for Task<F, T> {
+    #[inline]
     fn drop(&mut self) {
-        // Nobody has taken it, and nobody can any more.
-        if matches!(self.work.get_mut(), Work::Done(Err(Failure::Panicked(_) | Failure::Stack(_)))) {
-            self.report_failure();
+        if !matches!(self.work.get_mut(), Work::Nothing) {
+            self.drop_work();
         }
     }
 }

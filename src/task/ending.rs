@@ -1,7 +1,8 @@
 //! Whether a green thread has ended, and how: in one word with whether anybody of other OS threads is to be told, so that an
-//! end that nobody there follows takes no lock.
+//! end that nobody there follows takes no lock, and with the count of its owners, of which the hub ends with it.
 
-use crate::sys::atomic::{AtomicU8, Ordering, constant};
+use crate::sys::atomic::{Ordering, constant};
+use crate::sys::shared::Count;
 
 /// How a green thread ended.
 ///
@@ -53,15 +54,16 @@ const RETURNED: u8 = End::Returned as u8;
 const KILLED: u8 = End::Killed as u8;
 const PANICKED: u8 = End::Panicked as u8;
 /// Added to any of those once somebody stands in the list of followers, for good.
-const FOLLOWED: u8 = 1 << 7;
+const FOLLOWED: u8 = Count::WAIT;
 
-/// The end of a green thread, told once. What is written before is seen by who sees the end.
-pub(super) struct Ending(AtomicU8);
+/// The end of a green thread, told once, and the count of its owners. What is written before is seen by who sees the end.
+#[repr(transparent)]
+pub(super) struct Ending(Count);
 
 impl Ending {
     constant! {
         pub(super) fn new() -> Ending {
-            Ending(AtomicU8::new(ALIVE))
+            Ending(Count::of_pair())
         }
     }
 
@@ -69,7 +71,7 @@ impl Ending {
     #[inline]
     pub(super) fn get(&self) -> Option<End> {
         // Acquire: sees what was written before the Release store of an end.
-        match self.0.load(Ordering::Acquire) & !FOLLOWED {
+        match self.0.marks(Ordering::Acquire) & !FOLLOWED {
             ALIVE => None,
             RETURNED => Some(End::Returned),
             KILLED => Some(End::Killed),
@@ -82,29 +84,29 @@ impl Ending {
     #[inline]
     pub(super) fn is_followed(&self) -> bool {
         // Relaxed: only a hint, but for the home thread's own calls.
-        self.0.load(Ordering::Relaxed) & FOLLOWED != 0
+        self.0.marks(Ordering::Relaxed) & FOLLOWED != 0
     }
 
     /// Called with the list of followers locked, before it gets one; `false` if the end has come.
     pub(super) fn follow(&self) -> bool {
         // Acquire: as in `get`.
-        let before = match self.0.load(Ordering::Acquire) {
-            ALIVE => self.0.fetch_or(FOLLOWED, Ordering::Acquire),
+        let before = match self.0.marks(Ordering::Acquire) {
+            ALIVE => self.0.mark(FOLLOWED, Ordering::Acquire),
             before => before,
         };
         before & !FOLLOWED == ALIVE
     }
 
-    /// Tells the end if nobody stands in the list, and never will. Home thread only.
+    /// Tells the end if nobody stands in the list, and never will. Home thread only. Whose share ends with it has
+    /// [`mark_and_end`](crate::sys::shared::Shared::mark_and_end).
     #[inline]
     pub(super) fn end_unfollowed(&self, how: End) -> bool {
-        // Release: publishes the result. Relaxed: nothing is seen.
-        self.0.compare_exchange(ALIVE, how as u8, Ordering::Release, Ordering::Relaxed).is_ok()
+        self.0.mark_unasked(how as u8)
     }
 
-    /// Tells the end, with the list of followers locked. Home thread only.
-    pub(super) fn end_followed(&self, how: End) {
+    /// Tells the end by the mark of an [`End`], with the list of followers locked. Home thread only.
+    pub(super) fn end_followed(&self, mark: u8) {
         // Release: publishes the result.
-        self.0.store(how as u8 | FOLLOWED, Ordering::Release);
+        self.0.mark(mark, Ordering::Release);
     }
 }

@@ -13,10 +13,10 @@ use crate::fiber::{self, Pending};
 use crate::hub::HubRef;
 use crate::hub::door::Letter;
 use crate::sys::clock::Time;
-use crate::sys::shared::Shared;
+use crate::sys::shared::{Counted, Shared};
 
 /// A green thread, its types hidden, as a kill sees it.
-pub(super) trait Kill {
+pub(super) trait Kill: Counted {
     fn record(&self) -> &Record;
     /// Ends it before it begins, if it has not begun; the payload comes back if it has. Home thread only.
     fn end_unstarted(&self, failure: Failure) -> Result<(), Failure>;

@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell};
 use std::fmt;
 #[cfg(feature = "monkey")]
 use std::io;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,11 +13,11 @@ use std::task::Waker;
 use crate::error::GreenThread;
 use crate::fiber::{Describe, FiberRef, MOST_KILLS, SizeClass};
 use crate::hub::door::Door;
-use crate::hub::fork::end_of_heir;
+use crate::hub::ended::tell;
 use crate::hub::timers::TimerKey;
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::Ticket;
-use crate::hub::{HubRef, local_hub};
+use crate::hub::{Ended, HubRef, local_hub};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
@@ -48,26 +48,27 @@ impl fmt::Display for TaskId {
 }
 
 /// The part of a green thread that does not depend on its types.
+#[repr(C)]
 pub(super) struct Record {
+    /// The result is written before that is. First, since it counts the owners too.
+    ending: Ending,
     pub(super) id: u64,
     /// Set before the handle is given out.
-    rarities: OnceCell<Box<Rarities>>,
+    rarities: ManuallyDrop<OnceCell<Box<Rarities>>>,
     pub(super) place: &'static Location<'static>,
     /// The hub that it belongs to.
     pub(super) door: &'static Door,
-    pub(super) epoch: u32,
-    pub(super) stack: SizeClass,
-    /// The result is written before that is.
-    ending: Ending,
-    /// Kills on their way from other OS threads.
-    errands: AtomicU8,
-    /// A scoped handle has taken the result. Home thread only.
-    taken: Cell<bool>,
     /// Where it runs. Home thread only.
     pub(super) fiber: Cell<Option<FiberRef>>,
     /// Who waits for the end on the home thread, first of all: told without a lock. Home thread only.
     follower: Cell<Option<FiberRef>>,
-    followers: Lock<Followers>,
+    followers: ManuallyDrop<Lock<Followers>>,
+    pub(super) epoch: u32,
+    pub(super) stack: SizeClass,
+    /// Kills on their way from other OS threads.
+    errands: AtomicU8,
+    /// A scoped handle has taken the result. Home thread only.
+    taken: Cell<bool>,
     /// What it is to run with in place of the OS thread's own thread-local variables, until it begins. Home thread only.
     #[cfg(feature = "monkey")]
     isolation: Cell<Isolation>,
@@ -92,7 +93,7 @@ impl Record {
         let id = if local::are_inherited() { local::hand_down(hub) } else { hub.count_spawned() };
         Record {
             id,
-            rarities: name.map_or_else(OnceCell::new, Record::named),
+            rarities: ManuallyDrop::new(name.map_or_else(OnceCell::new, Record::named)),
             place,
             stack,
             door: hub.door(),
@@ -102,7 +103,7 @@ impl Record {
             taken: Cell::new(false),
             fiber: Cell::new(None),
             follower: Cell::new(None),
-            followers: Lock::new(Followers::None),
+            followers: ManuallyDrop::new(Lock::new(Followers::None)),
             #[cfg(feature = "monkey")]
             isolation: Cell::new(Isolation::by_default()),
         }
@@ -166,6 +167,7 @@ impl Record {
     }
 
     /// The hub it belongs to, if that is the calling thread's.
+    #[inline]
     pub(super) fn home(&self) -> Option<HubRef> {
         local_hub().filter(|&hub| self.is_of(hub))
     }
@@ -270,27 +272,36 @@ impl Record {
         self.followers.lock().unlink(ticket)
     }
 
-    /// Publishes the end, once the result is in its place, and tells everybody.
+    /// What the hub is to publish and to tell, now that the result is in its place. Home thread only.
+    #[inline]
+    pub(super) fn ended(&self, how: End) -> Ended {
+        let is_home = self.home().is_some();
+        let follower = if is_home { self.follower.take() } else { None };
+        Ended::new(follower, how as u8, is_home, how == End::Returned)
+    }
+
+    /// Publishes the end, once the result is in its place, and tells everybody. Home thread only.
     pub(super) fn end(&self, how: End) {
-        let home = self.home();
-        let followers = if self.ending.end_unfollowed(how) { None } else { Some(self.end_followed(how)) };
-        if let (Some(hub), Some(follower)) = (home, self.follower.take()) {
-            hub.make_ready(follower);
-        }
-        if let Some(followers) = followers {
-            followers.tell(how.outcome());
-        }
-        match home {
-            Some(hub) => hub.count_ended(),
-            None => end_of_heir(how == End::Returned),
+        let ended = self.ended(how);
+        if self.ending.end_unfollowed(how) {
+            tell(ended, || {});
+        } else {
+            self.end_followed(ended);
         }
     }
 
+    /// The same where somebody stands in the list.
     #[cold]
-    fn end_followed(&self, how: End) -> Followers {
-        let mut followers = self.followers.lock();
-        self.ending.end_followed(how);
-        mem::take(&mut *followers)
+    pub(super) fn end_followed(&self, ended: Ended) {
+        let mut list = self.followers.lock();
+        self.ending.end_followed(ended.mark());
+        let followers = mem::take(&mut *list);
+        drop(list);
+        tell(ended, || {
+            if let Some(outcome) = self.outcome() {
+                followers.tell(outcome);
+            }
+        });
     }
 
     /// Whether another OS thread may send a kill; [`end_errand`](Record::end_errand) when it has arrived. `false` if as many are on their way
@@ -306,6 +317,12 @@ impl Record {
         self.errands.fetch_sub(1, Ordering::Relaxed);
     }
 
+    #[cold]
+    fn drop_rarities(&mut self) {
+        drop(self.rarities.take());
+        drop(mem::take(self.followers.get_mut()));
+    }
+
     /// The record as a fiber's description, which outlives no borrow: the fiber's rules bound it, not a lifetime.
     pub(super) fn as_description(&self) -> &(dyn Describe + 'static) {
         self
@@ -315,6 +332,16 @@ impl Record {
     #[cold]
     pub(super) fn words(&self) -> String {
         GreenThread { name: self.name().map(|name| &**name), place: self.place }.to_string()
+    }
+}
+
+/// In place of what the compiler would do, which looks at each field by a call: nearly always there is nothing.
+impl Drop for Record {
+    #[inline]
+    fn drop(&mut self) {
+        if self.rarities.get().is_some() || !matches!(*self.followers.get_mut(), Followers::None) {
+            self.drop_rarities();
+        }
     }
 }
 

@@ -18,8 +18,9 @@ pub(crate) struct Path {
     pub(crate) run: fn(usize),
 }
 
-pub(crate) const PATHS: [Path; 10] = [
+pub(crate) const PATHS: [Path; 11] = [
     Path { name: "yield", run: yields },
+    Path { name: "yield_deep", run: deep_yields },
     Path { name: "switch", run: switches },
     Path { name: "spawn_one", run: |times| spawns(times, 1) },
     Path { name: "spawn_batch", run: |times| spawns(times, 1_000) },
@@ -34,6 +35,20 @@ pub(crate) const PATHS: [Path; 10] = [
 /// Two green threads yield in turn; an operation is a yield.
 fn yields(times: usize) {
     let both = [(); 2].map(|()| spawn(move || (0..times / 2).for_each(|_| yield_now())));
+    both.into_iter().for_each(|one| one.join().unwrap());
+}
+
+/// The same, four calls further down, as most code yields.
+fn deep_yields(times: usize) {
+    #[inline(never)]
+    fn yield_below(depth: usize) -> usize {
+        if depth == 1 {
+            yield_now();
+            return depth;
+        }
+        black_box(yield_below(black_box(depth - 1))) + 1
+    }
+    let both = [(); 2].map(|()| spawn(move || (0..times / 2).for_each(|_| assert_eq!(yield_below(4), 4))));
     both.into_iter().for_each(|one| one.join().unwrap());
 }
 

@@ -61,6 +61,7 @@ impl SizeClass {
     }
 
     /// The class of stacks whose size nobody chose.
+    #[inline]
     pub(crate) fn default_now() -> SizeClass {
         // Relaxed: a number on its own.
         SizeClass { shift: DEFAULT.load(Ordering::Relaxed) }
