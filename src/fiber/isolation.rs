@@ -6,11 +6,12 @@
 
 use std::io;
 
-use super::lifetime::thread as local_thread;
+use super::identity;
 use super::local::Local;
 use super::thread::{Thread, existing_thread, set_thread};
 use super::thread_name::name_current;
-use crate::sys::control_block::ControlBlock;
+use crate::sys::control_block::{self, ControlBlock};
+use crate::sys::section::Section;
 use crate::sys::thread_end::destroy_variables;
 use crate::sys::thread_local::{base, move_to, run_with};
 
@@ -31,7 +32,7 @@ impl Variables {
     /// Runs `body`, which must not unwind, with these variables on the current fiber, which must not be main. They are
     /// [destroyed](destroy) by then. std tells the fiber's name as the thread's.
     pub(crate) fn run(self, body: &mut dyn FnMut()) {
-        let thread = local_thread();
+        let thread = existing_thread().expect("a fiber runs");
         let fiber = thread.current();
         let lent = self.0.base();
         // SAFETY: they can be moved, since there is a block.
@@ -51,6 +52,11 @@ impl Variables {
             });
         }
         fiber.variables.set(0);
+        // While it had its own, std's were exchanged with no others.
+        if !fiber.has_identity.get() {
+            fiber.has_identity.set(identity::exchange(&fiber.identity));
+        }
+        let _section = Section::open();
         // SAFETY: nothing runs with them, and they were destroyed.
         unsafe { thread.first_contents.borrow_mut().restore(lent, own) };
     }
@@ -59,10 +65,15 @@ impl Variables {
 /// Destroys the variables that the current green thread has for itself: the destructors run in it. They may wait; no kill and no
 /// time limit is raised in them, for nothing may unwind out of one.
 pub(crate) fn destroy() {
-    let fiber = local_thread().current();
+    let fiber = existing_thread().expect("a fiber runs").current();
     fiber.deafen();
     destroy_variables();
     fiber.deaf.set(false);
+}
+
+/// Why a green thread cannot be isolated, if so.
+pub(crate) fn why_not() -> Option<&'static str> {
+    in_common(control_block::why_not)
 }
 
 /// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.
@@ -79,8 +90,13 @@ pub(crate) fn is_isolated() -> bool {
     existing_thread().is_some_and(|thread| thread.current().variables.get() != 0)
 }
 
-/// Runs `function` with the variables that the greenlets of this OS thread have in common.
+/// Runs `function` with the variables that the greenlets of this OS thread have in common. It does not yield: not even what an
+/// allocator calls in there.
 pub(super) fn in_common<R>(function: impl FnOnce() -> R) -> R {
+    let function = || {
+        let _section = Section::open();
+        function()
+    };
     let own = existing_thread().map_or(0, |thread| thread.own_variables.get());
     // SAFETY: not zero means that there was an isolated green thread, so they can be moved.
     if own == 0 || own == unsafe { base() } {

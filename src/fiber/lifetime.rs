@@ -7,6 +7,8 @@ use std::ptr::{self, NonNull};
 
 use super::fiber::{Fiber, FiberRef, State};
 use super::guard::{in_callback, let_nothing_wait};
+#[cfg(feature = "monkey")]
+use super::isolation::in_common;
 use super::local::Local;
 use super::pool::CHUNK;
 use super::stack::cool_all_stacks;
@@ -167,6 +169,10 @@ impl Thread {
             end_thread();
         }
         if self.destructors.newest() != self.own_destructor.get() {
+            // The OS thread's own end is meant, also where an isolated green thread asks.
+            #[cfg(feature = "monkey")]
+            in_common(|| self.destructors.register(end));
+            #[cfg(not(feature = "monkey"))]
             self.destructors.register(end);
             self.own_destructor.set(self.destructors.newest());
         }

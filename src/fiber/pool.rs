@@ -70,8 +70,9 @@ impl Thread {
         // it suspends again; code on the fiber does not touch it, by the field's invariant.
         let swap = unsafe { &mut *fiber.swap.get() };
         let swap = swap.as_mut().expect("a fiber that is resumed has a stack");
+        // One with its own variables has those of std among them.
         #[cfg(feature = "monkey")]
-        fiber.has_identity.set(identity::exchange(&fiber.identity));
+        fiber.has_identity.set(fiber.variables.get() == 0 && identity::exchange(&fiber.identity));
         #[cfg(not(feature = "monkey"))]
         let result = swap.resume(());
         #[cfg(feature = "monkey")]

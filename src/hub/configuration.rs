@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::current::local_hub;
 use super::driver::Driver;
-use crate::fiber::abort_if_parked;
+use crate::fiber::{abort_if_parked, in_common};
 
 thread_local! {
     static SETTINGS: Cell<Config> = const { Cell::new(Config::new()) };
@@ -156,5 +156,6 @@ pub fn configure(config: Config) -> Result<(), AlreadyRunning> {
 }
 
 pub(super) fn settings() -> Config {
-    SETTINGS.get()
+    // Of the OS thread, also where an isolated green thread is the first that needs them.
+    in_common(|| SETTINGS.get())
 }

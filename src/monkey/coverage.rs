@@ -7,7 +7,7 @@ use crate::sys::original;
 
 /// Which of the C library's functions lead to greenloop, as [`patch_all`](super::patch_all) and [`patch`](super::patch) have found.
 ///
-/// Its [`Display`](fmt::Display) form is a report of five lines.
+/// Its [`Display`](fmt::Display) form is a report of six lines.
 ///
 /// # Examples
 ///
@@ -21,6 +21,8 @@ pub struct Coverage {
     parts: Parts,
     names: Vec<Name>,
     identity: bool,
+    /// Why green threads cannot have thread-local variables of their own, if they were to.
+    shared: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -31,13 +33,13 @@ struct Name {
 }
 
 impl Coverage {
-    pub(super) fn look(identity: bool) -> Coverage {
+    pub(super) fn look(identity: bool, shared: Option<&'static str>) -> Coverage {
         let names = original::linked().into_iter().map(|(name, address)| Name {
             name: name.to_str().unwrap_or_default(),
             program: original::is_ours(address),
             libraries: original::is_ours(original::found_by_libraries(name)),
         });
-        Coverage { parts: patched(), names: names.collect(), identity }
+        Coverage { parts: patched(), names: names.collect(), identity, shared }
     }
 
     /// Returns the parts that are patched.
@@ -84,6 +86,31 @@ impl Coverage {
         self.identity
     }
 
+    /// Returns `true` if each green thread that is spawned from now on has thread-local variables of its own.
+    ///
+    /// This takes [`Parts::THREAD_LOCALS`], x86_64, glibc, and Linux 5.9. Where it does not work, that part is not among
+    /// [`parts`](Coverage::parts), the report says why, and all else is patched.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::monkey::{Parts, patch};
+    /// use std::cell::Cell;
+    ///
+    /// thread_local! {
+    ///     static COUNT: Cell<u32> = const { Cell::new(0) };
+    /// }
+    ///
+    /// COUNT.set(7);
+    /// assert!(!patch(Parts::SOCKET).has_thread_locals());
+    /// assert_eq!(greenloop::spawn(|| COUNT.get()).join().unwrap(), 7);
+    /// assert!(patch(Parts::THREAD_LOCALS).has_thread_locals());
+    /// assert_eq!(greenloop::spawn(|| COUNT.get()).join().unwrap(), 0);
+    /// ```
+    pub fn has_thread_locals(&self) -> bool {
+        self.parts.contains(Parts::THREAD_LOCALS)
+    }
+
     /// Returns the functions that the program's own code finds in the C library, not in greenloop. Its own code includes std, and C
     /// code that is compiled into it.
     ///
@@ -126,6 +153,12 @@ impl fmt::Display for Coverage {
         }
         let identity = if self.identity { "each green thread's own" } else { "the OS thread's" };
         writeln!(formatter, "std::thread::current: {identity}")?;
+        write!(formatter, "thread-local variables: ")?;
+        match self.shared {
+            _ if self.has_thread_locals() => writeln!(formatter, "each green thread's own")?,
+            None => writeln!(formatter, "the OS thread's")?,
+            Some(reason) => writeln!(formatter, "the OS thread's, since {reason}")?,
+        }
         write!(formatter, "never: system calls without the C library, calls inside it")
     }
 }

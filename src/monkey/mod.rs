@@ -34,27 +34,69 @@
 //! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid`; `sigwait`, `sigwaitinfo`, `sigtimedwait` | `Child::wait`, `Command::status` |
 //! | [`FILES`](Parts::FILES) | `flock`, `lockf`, `lockf64`, and the locks of `fcntl` and `fcntl64`; a named pipe's `open`, `open64`, `openat`, `openat64`, on another OS thread; `pread`, `pread64`, `preadv`, `preadv64`, `copy_file_range`, `fsync`, `fdatasync`, `msync`, with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files, and with `THREADS`, for isolated green threads, `pwrite`, `pwrite64`, `pwritev` and `pwritev64`: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `fs::copy`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
 //! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
+//! | [`THREAD_LOCALS`](Parts::THREAD_LOCALS) | none: see [isolation](#isolation) | `thread_local!` |
 //! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
 //! | none | `pthread_key_create`, `pthread_key_delete`, `tss_create`, `tss_delete`: what is to be destroyed with an isolated green thread is noted from the beginning on | |
 //!
 //! With `_FORTIFY_SOURCE`, C code calls some of these by other names, which are covered too: `__read_chk`, `__pread_chk`, `__pread64_chk`,
 //! `__recv_chk`, `__recvfrom_chk`, `__poll_chk`, `__ppoll_chk`, `__open_2`, `__open64_2`, `__openat_2`, `__openat64_2`.
 //!
+//! # Isolation
+//!
+//! After [`patch_all`] each green thread that is spawned has thread-local variables of its own, whoever declared them, in Rust, C or C++:
+//! they begin as those of an OS thread do, and are destroyed when the green thread ends. So what keeps something per thread keeps it per
+//! green thread: a runtime ([`block_on`](https://docs.rs/tokio), the crate postgres), the queue of a lock (parking_lot, std's `mpsc`), the span
+//! or the context of a log, an error that is asked for later (OpenSSL's, `errno`), a C++ exception that is being handled. This is
+//! gevent's patched `threading.local`, and the part is [`Parts::THREAD_LOCALS`].
+//!
+//! ```
+//! use std::cell::RefCell;
+//! use std::time::Duration;
+//!
+//! thread_local! {
+//!     static CONTEXT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+//! }
+//!
+//! greenloop::monkey::patch_all();
+//! let tasks = (0..3).map(|number| {
+//!     greenloop::spawn(move || {
+//!         CONTEXT.with_borrow_mut(|context| {
+//!             context.push(number); // borrowed across the sleep: the others have their own
+//!             std::thread::sleep(Duration::from_millis(1));
+//!         });
+//!         CONTEXT.take()
+//!     })
+//! });
+//! let contexts: Vec<_> = tasks.collect::<Vec<_>>().into_iter().map(|task| task.join().unwrap()).collect();
+//! assert_eq!(contexts, [[0], [1], [2]]);
+//! ```
+//!
+//! It costs half a microsecond for each green thread, and 9 KiB for each of those that live at once; a million that are parked take
+//! 9 GB more. Without it, green threads share the variables of their hub's thread: `patch(Parts::ALL - Parts::THREAD_LOCALS)` for all, and
+//! [`Builder::isolated`](crate::Builder::isolated) for one, which also tells the rules. Main is not isolated: its variables are the OS
+//! thread's. Where isolation does not work, the report says so, all else is patched, and green threads share their variables.
+//!
+//! What shares them: several waiters of parking_lot's locks, or std's `mpsc` between two green threads of one hub, stop the OS thread, which is
+//! reported to the [hook for what nobody can receive](crate::hub::set_uncaught_hook) after a second; and postgres panics. Three
+//! thread-local variables of std itself are each green thread's own in any case: its handle, its id and whether it panics. So
+//! `std::thread::park` works; [`Coverage::has_identities`] returns `false` if it does not.
+//!
 //! # How to see it
 //!
 //! [`patch_all`] returns a [`Coverage`]. Its lines say which parts are patched, how many of these names lead to greenloop from the
-//! program's own code and from shared libraries, and whether each green thread is a thread of its own to std. It looks at the running
-//! program:
+//! program's own code and from shared libraries, whether each green thread is a thread of its own to std, and whether it is isolated. It
+//! looks at the running program:
 //!
 //! ```
 //! let coverage = greenloop::monkey::patch_all();
 //! assert!(coverage.is_complete() && coverage.has_identities());
 //! let report = coverage.to_string();
 //! let lines: Vec<&str> = report.lines().collect();
-//! assert_eq!(lines[0], "patched: Parts(TIME | SOCKET | SELECT | DNS | PROCESS | FILES | THREADS)");
+//! assert_eq!(lines[0], "patched: Parts(TIME | SOCKET | SELECT | DNS | PROCESS | FILES | THREADS | THREAD_LOCALS)");
 //! assert!(lines[1].starts_with("calls of the program: "));
 //! assert!(lines[2].starts_with("calls of shared libraries: "));
 //! assert_eq!(lines[3], "std::thread::current: each green thread's own");
+//! assert_eq!(lines[4], "thread-local variables: each green thread's own");
 //! ```
 //!
 //! # What stays as it is
@@ -129,13 +171,6 @@
 //!
 //! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, its own
 //!   resolver). A program that links the C library statically does not compile.
-//! - **Thread-local variables**: all green threads of a hub share them, unless they are isolated. So std's `mpsc` between two green
-//!   threads of one hub, parking_lot's locks with several waiters, and crates that keep a runtime per thread, such as postgres, need
-//!   [`Builder::isolated`](crate::Builder::isolated), or [`isolate`] for all. Without it, a lock in a thread-local variable stops the OS
-//!   thread, and after a second this is reported to the
-//!   [hook for what nobody can receive](crate::hub::set_uncaught_hook). Three thread-local variables of std itself are each green
-//!   thread's own in any case: its handle, its id and whether it panics. So `std::thread::park` works;
-//!   [`Coverage::has_identities`] returns `false` if it does not.
 //! - Locks of C that ask for their owner: to the C library, all green threads of one hub that are not isolated are one thread, so they
 //!   all can take a recursive `pthread_mutex_t` that one of them holds. A green thread that asks for a `pthread_rwlock_t` which it
 //!   has itself waits for ever, where a thread would be told EDEADLK.
@@ -155,11 +190,11 @@
 //! |---|---|---|
 //! | 200 fetches of 100 ms by ureq, http | 0.2 s | 20 s |
 //! | the same, https | 0.3 s | 20 s |
-//! | 200 fetches of 100 ms by reqwest, http, isolated or not | 0.2 s | 20 s |
+//! | 200 fetches of 100 ms by reqwest, http | 0.2 s | 20 s |
 //! | 50 fetches of 100 ms by libcurl, a shared library | 0.1 s | 5 s |
 //! | 100 times SET, BLPOP of 100 ms and GET by the crate redis | 0.2 s | 14 s |
-//! | 50 queries of 100 ms by the crate postgres, isolated | 0.3 s | 5.5 s |
-//! | 50 fetches and queries of 100 ms each by ureq and postgres, isolated | 0.4 s | 10 s |
+//! | 50 queries of 100 ms by the crate postgres | 0.3 s | 5.5 s |
+//! | 50 fetches and queries of 100 ms each by ureq and postgres | 0.4 s | 10 s |
 //! | 20 waits of 600 ms with a transaction each, in one file, by rusqlite | 1 s | 12 s |
 //! | 20 pipelines of processes that take 1 s | 1.1 s | 20 s |
 //!
@@ -176,7 +211,7 @@
 //! | `patch_select()` | [`Parts::SELECT`]; `epoll_wait` yields too, and is not removed |
 //! | `patch_os()`, `patch_subprocess()` | [`Parts::PROCESS`]; `fork` needs no patch, see [`process::fork`](crate::process::fork) |
 //! | `patch_signal()` | nothing: no handler of greenloop's stands in the way of SIGCHLD, and handlers are [`signal`](crate::signal)'s affair |
-//! | `patch_thread()` | [`Parts::THREADS`]: std's locks and threads; for `threading.local`, [`isolate`] |
+//! | `patch_thread()` | [`Parts::THREADS`]: std's locks and threads; for `threading.local`, [`Parts::THREAD_LOCALS`] |
 //! | `patch_queue()` | not: [`channel`](crate::channel) and [`queue`](crate::queue) are greenloop's own |
 //! | `patch_contextvars()` | not: [`greenlet_local!`](crate::greenlet_local) is greenloop's own |
 //! | `patch_sys()` | not: standard output and error stop the OS thread |
@@ -254,7 +289,7 @@ mod time;
 mod timed_mutex;
 
 use crate::fiber::identity;
-use crate::task::isolation::isolate_all;
+use crate::fiber::isolation::why_not;
 
 pub use coverage::Coverage;
 pub use parts::Parts;
@@ -280,8 +315,8 @@ pub fn patch_all() -> Coverage {
     patch(Parts::ALL)
 }
 
-/// Makes the C library's functions of `parts` yield from now on, on every OS thread that has a hub. Returns which names lead to
-/// greenloop in this program.
+/// Makes the C library's functions of `parts` yield from now on, on every OS thread that has a hub. With [`Parts::THREAD_LOCALS`], green
+/// threads that are spawned from now on are [isolated](self#isolation). Returns which names lead to greenloop in this program.
 ///
 /// You can call it at any time, from any thread, and again: it adds to what is patched. It makes no hub and does not yield.
 ///
@@ -296,8 +331,9 @@ pub fn patch_all() -> Coverage {
 /// ```
 pub fn patch(parts: Parts) -> Coverage {
     let identity = parts.contains(Parts::THREADS) && identity::enable();
-    parts::add(parts);
-    Coverage::look(identity)
+    let shared = if parts.contains(Parts::THREAD_LOCALS) { why_not() } else { None };
+    parts::add(if shared.is_some() { parts - Parts::THREAD_LOCALS } else { parts });
+    Coverage::look(identity, shared)
 }
 
 /// Takes a patch back: calls of `parts` stop their OS threads again. Calls that wait already go on as they began.
@@ -315,12 +351,11 @@ pub fn unpatch(parts: Parts) {
     parts::remove(parts);
 }
 
-/// Sets whether green threads that are spawned from now on, on any OS thread, have thread-local variables of their own.
+/// Sets whether green threads that are spawned from now on, on any OS thread, have thread-local variables of their own: patches
+/// [`Parts::THREAD_LOCALS`], or takes that back.
 ///
-/// By default they have not. A [`Builder`](crate::Builder::isolated) can say otherwise for one green thread. Members of a
-/// [`Pool`](crate::pool::Pool), a [`scope`](crate::scope) or a [server](crate::server) obey this setting too. Where isolation does not
-/// work, or there is no memory for it, a green thread does not begin, and its join gives the
-/// [error](crate::error::StackError::Variables).
+/// A [`Builder`](crate::Builder::isolated) can say otherwise for one green thread. Where isolation does not work, nothing changes;
+/// [`patch`] tells that.
 ///
 /// # Examples
 ///
@@ -338,7 +373,11 @@ pub fn unpatch(parts: Parts) {
 /// assert_eq!(greenloop::spawn(|| COUNT.get()).join().unwrap(), 7);
 /// ```
 pub fn isolate(isolated: bool) {
-    isolate_all(isolated);
+    if !isolated {
+        parts::remove(Parts::THREAD_LOCALS);
+    } else if why_not().is_none() {
+        parts::add(Parts::THREAD_LOCALS);
+    }
 }
 
 /// Returns `true` if all of `parts` are patched.

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign, Sub};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
-/// A set of groups of the C library's functions. Each group can be patched or left alone.
+use crate::task::isolation::isolate_all;
+
+/// A set of groups of the C library's functions, and thread-local variables. Each can be patched or left alone.
 ///
 /// # Examples
 ///
@@ -16,7 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// assert!(!parts.contains(Parts::DNS));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Parts(u8);
+pub struct Parts(u16);
 
 impl Parts {
     /// No part.
@@ -43,10 +45,13 @@ impl Parts {
     /// semaphores and initialisers of C.
     #[doc(alias = "patch_thread")]
     pub const THREADS: Parts = Parts(64);
+    /// Thread-local variables of its own for each green thread: see [isolation](crate::monkey#isolation). No functions.
+    #[doc(alias = "threading.local")]
+    pub const THREAD_LOCALS: Parts = Parts(128);
     /// Every part.
-    pub const ALL: Parts = Parts(127);
+    pub const ALL: Parts = Parts(255);
 
-    const NAMES: [(Parts, &'static str); 7] = [
+    const NAMES: [(Parts, &'static str); 8] = [
         (Parts::TIME, "TIME"),
         (Parts::SOCKET, "SOCKET"),
         (Parts::SELECT, "SELECT"),
@@ -54,6 +59,7 @@ impl Parts {
         (Parts::PROCESS, "PROCESS"),
         (Parts::FILES, "FILES"),
         (Parts::THREADS, "THREADS"),
+        (Parts::THREAD_LOCALS, "THREAD_LOCALS"),
     ];
 
     /// Returns `true` if every part of `other` is in the set.
@@ -118,7 +124,7 @@ impl fmt::Debug for Parts {
     }
 }
 
-static PATCHED: AtomicU8 = AtomicU8::new(0);
+static PATCHED: AtomicU16 = AtomicU16::new(0);
 
 #[cfg(test)]
 thread_local! {
@@ -138,9 +144,15 @@ pub(super) fn patched() -> Parts {
 pub(super) fn add(parts: Parts) {
     // Relaxed: as above.
     PATCHED.fetch_or(parts.0, Ordering::Relaxed);
+    if parts.contains(Parts::THREAD_LOCALS) {
+        isolate_all(true);
+    }
 }
 
 pub(super) fn remove(parts: Parts) {
     // Relaxed: as above.
     PATCHED.fetch_and(!parts.0, Ordering::Relaxed);
+    if parts.contains(Parts::THREAD_LOCALS) {
+        isolate_all(false);
+    }
 }

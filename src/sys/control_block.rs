@@ -105,6 +105,11 @@ impl Drop for ControlBlock {
     }
 }
 
+/// Why there can be no such blocks, if so.
+pub(crate) fn why_not() -> Option<&'static str> {
+    layout().err()
+}
+
 /// Holds the lock that a fork must find free.
 pub(crate) fn hold_lock() {
     BLOCKS.hold();
@@ -129,11 +134,9 @@ pub(crate) fn forget_all() {
 fn layout() -> Result<Layout, &'static str> {
     *LAYOUT.get_or_init(|| {
         if !can_be_moved() {
-            return Err(
-                "an isolated green thread needs x86_64 and a kernel that lets programs set FS (Linux 5.9)",
-            );
+            return Err("isolation needs x86_64 and a kernel that lets programs set FS (Linux 5.9)");
         }
-        find_layout().ok_or("an isolated green thread needs the C library glibc, in a version that is known")
+        find_layout().ok_or("isolation needs glibc, in a version whose threads look as expected")
     })
 }
 

@@ -94,6 +94,28 @@ template <int> int semaphore() {
 COPIES(semaphore)
 "#;
 
+/// What is thrown, and caught again, waits in the middle: the C++ library keeps per thread what is being handled.
+const EXCEPTIONS: &str = r#"
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <unistd.h>
+
+extern "C" int rethrow(int number) {
+    std::string expected = "exception " + std::to_string(number);
+    try {
+        try {
+            throw std::runtime_error(expected);
+        } catch (const std::exception &) {
+            usleep(1000 * (10 - number));
+            throw;
+        }
+    } catch (const std::exception &caught) {
+        return std::strcmp(caught.what(), expected.c_str()) == 0 ? 7 : -1;
+    }
+}
+"#;
+
 const NAMES: [&str; 6] =
     ["local_static", "call_once", "failing_once", "shared_mutex", "timed_mutex", "semaphore"];
 
@@ -131,4 +153,17 @@ fn the_locks_and_the_initialisers_of_cplusplus_yield() {
         });
         assert_eq!(values, [7; 22], "{name}");
     }
+}
+
+#[test]
+fn each_green_thread_handles_its_own_exception() {
+    let library = Library::new("c++", "exceptions", EXCEPTIONS);
+    let function = library.function("rethrow");
+    let values = patched(move || {
+        // SAFETY: the library stays loaded.
+        let tasks = (0..10).map(|number| greenloop::spawn(move || unsafe { function(number) }));
+        let tasks: Vec<_> = tasks.collect();
+        tasks.into_iter().map(|task| task.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(values, [7; 10]);
 }

@@ -445,14 +445,13 @@ fn a_plain_green_thread_writes_to_memory_at_once() {
         let place = path("at-once");
         let file = File::create(&place).unwrap();
         fs::remove_file(place).unwrap();
-        spawn(move || {
+        let plain = Builder::new().isolated(false).spawn(move || {
             let other = spawn(|| ());
             (0..100).for_each(|round| file.write_all_at(b"ab", round).unwrap());
             assert!(!other.is_finished());
             yield_now();
             assert!(other.is_finished());
-        })
-        .join()
-        .unwrap();
+        });
+        plain.unwrap().join().unwrap();
     });
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use greenloop::event::Event;
 use greenloop::greenlet::{Generator, Greenlet};
+use greenloop::monkey::{Parts, is_patched, isolate, patch, patch_all, unpatch};
 use greenloop::process::{Fork, fork, wait_pid};
 use greenloop::{Builder, JoinHandle, greenlet_local, joinall, sleep, spawn, with_timeout, yield_now};
 
@@ -48,7 +49,8 @@ fn each_begins_with_fresh_variables_and_keeps_them() {
         assert_eq!(join_all(tasks.collect()), (1..=100).collect::<Vec<_>>());
         assert_eq!(COUNT.get(), 77);
         // On the same stacks, those that are not isolated have the hub's.
-        assert_eq!(spawn(|| COUNT.get()).join().unwrap(), 77);
+        let plain = Builder::new().isolated(false).spawn(|| COUNT.get()).unwrap();
+        assert_eq!(plain.join().unwrap(), 77);
     });
 }
 
@@ -375,11 +377,14 @@ fn two_hundred_connections_of_std() {
 }
 
 #[test]
-fn all_can_be_isolated() {
-    in_a_child("isolation::all_can_be_isolated", || {
-        greenloop::monkey::patch_all();
-        greenloop::monkey::isolate(true);
+fn all_are_isolated_by_one_line_and_each_can_be_left_alone() {
+    in_a_child("isolation::all_are_isolated_by_one_line_and_each_can_be_left_alone", || {
         COUNT.set(1);
+        assert!(!patch(Parts::ALL - Parts::THREAD_LOCALS).has_thread_locals());
+        assert_eq!(spawn(|| COUNT.get()).join().unwrap(), 1);
+        let coverage = patch_all();
+        assert!(coverage.has_thread_locals() && is_patched(Parts::THREAD_LOCALS));
+        assert!(coverage.to_string().contains("\nthread-local variables: each green thread's own\n"));
         let mut counts = vec![spawn(|| COUNT.get()).join().unwrap()];
         counts.push(greenloop::scope(|scope| scope.spawn(|| COUNT.get()).join().unwrap()));
         counts
@@ -387,6 +392,13 @@ fn all_can_be_isolated() {
         assert_eq!(counts, [0; 4]);
         let plain = Builder::new().isolated(false).spawn(|| COUNT.get()).unwrap();
         assert_eq!(plain.join().unwrap(), 1);
+        unpatch(Parts::THREAD_LOCALS);
+        assert_eq!(spawn(|| COUNT.get()).join().unwrap(), 1);
+        isolate(true);
+        assert!(is_patched(Parts::ALL));
+        assert_eq!(spawn(|| COUNT.get()).join().unwrap(), 0);
+        isolate(false);
+        assert!(!is_patched(Parts::THREAD_LOCALS));
         println!("done");
     });
 }
@@ -621,15 +633,48 @@ fn without_memory_for_it_a_spawn_gives_the_error() {
         let mut all = Vec::new();
         let error = loop {
             assert!(all.len() < 20_000, "without a limit");
-            match Builder::new().isolated(true).spawn(|| ()) {
+            // Each has its own from now on, though it does not begin.
+            match Builder::new().isolated(true).delay(Duration::from_secs(3600)).spawn(|| ()) {
                 Ok(task) => all.push(task),
                 Err(error) => break error,
             }
         };
         assert_eq!(error.kind(), std::io::ErrorKind::OutOfMemory);
+        // One that its builder says nothing of tells it by its end.
+        patch_all();
+        let unstarted = spawn(|| ()).join().unwrap_err();
+        assert!(
+            unstarted.to_string().ends_with("no thread-local variables for another isolated green thread")
+        );
+        assert_eq!(std::io::Error::from(unstarted).kind(), std::io::ErrorKind::OutOfMemory);
         // Those that were made are used again.
-        all.drain(..).for_each(|task| task.join().unwrap());
+        all.iter().for_each(JoinHandle::kill);
         assert_eq!(isolated(|| 7).join().unwrap(), 7);
+        println!("done");
+    });
+}
+
+#[test]
+fn a_burst_of_spawns_needs_no_more_variables_than_run_at_once() {
+    in_a_child("isolation::a_burst_of_spawns_needs_no_more_variables_than_run_at_once", || {
+        patch_all();
+        spawn(|| ()).join().unwrap();
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+            status.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+        };
+        let before = resident();
+        let ended = Rc::new(Cell::new(0));
+        for _ in 0..10_000 {
+            let ended = ended.clone();
+            spawn(move || ended.set(ended.get() + 1 + COUNT.replace(1)));
+        }
+        while ended.get() < 10_000 {
+            yield_now();
+        }
+        assert_eq!(ended.get(), 10_000);
+        // Their own would take two pages each.
+        assert!(resident() - before < 10_000, "{} pages", resident() - before);
         println!("done");
     });
 }
@@ -637,7 +682,7 @@ fn without_memory_for_it_a_spawn_gives_the_error() {
 #[test]
 fn a_fork_within_it() {
     in_a_child("isolation::a_fork_within_it", || {
-        greenloop::monkey::patch_all();
+        patch_all();
         let forks = isolated(|| {
             COUNT.set(3);
             // SAFETY: the child uses nothing of other OS threads, and ends.
@@ -696,7 +741,7 @@ fn without_it_a_lock_of_parking_lot_tells_the_cure() {
     const NAME: &str = "isolation::without_it_a_lock_of_parking_lot_tells_the_cure";
     in_a_child(NAME, || {
         static LOCK: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-        greenloop::monkey::patch_all();
+        patch(Parts::ALL - Parts::THREAD_LOCALS);
         // What is told ends the child, which would go on for ever.
         greenloop::hub::set_uncaught_hook(Some(Arc::new(|uncaught: &greenloop::hub::Uncaught<'_>| {
             if uncaught.to_string().contains("Builder::isolated") {

@@ -16,8 +16,8 @@ use greenloop::hub::Driver;
 /// Verbs to leave out, with commas between them: while a fault is known that they show.
 const WITHOUT: &str = "GREENLOOP_RANDOM_WITHOUT";
 
-/// What is left out unless somebody says otherwise: the variables of an isolated green thread are destroyed on an OS thread of their
-/// own, so handles in them are dropped there.
+/// What is left out unless somebody says otherwise: the destructors of an isolated green thread's variables wait whatever comes, so one
+/// that waits for ever is never ended by a kill.
 const STANDING: &str = "spawn-isolated";
 /// The first argument of a child that runs the programs of seeds.
 const SEEDS: &str = "child-seeds";
@@ -160,7 +160,8 @@ fn prepare(patched: bool) {
     install_hooks();
     #[cfg(feature = "monkey")]
     if patched {
-        greenloop::monkey::patch_all();
+        use greenloop::monkey::{Parts, patch};
+        patch(Parts::ALL - Parts::THREAD_LOCALS);
     }
     #[cfg(not(feature = "monkey"))]
     let _ = patched;

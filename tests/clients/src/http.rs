@@ -12,7 +12,7 @@ use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::interrupted::SilentServer;
-use crate::{DELAY, SERIAL, compare, compare_isolated};
+use crate::{DELAY, SERIAL, compare, compare_shared};
 
 const FETCHES: u32 = if cfg!(debug_assertions) { 50 } else { 200 };
 
@@ -105,8 +105,8 @@ fn those_of_reqwest_park_as_threads_do() {
 }
 
 #[test]
-fn those_of_reqwest_isolated() {
-    compare_isolated(&format!("reqwest, isolated, {DELAY:?}"), FETCHES, fetch_with_reqwest());
+fn those_of_reqwest_with_thread_locals_in_common() {
+    compare_shared(&format!("reqwest, not isolated, {DELAY:?}"), FETCHES, fetch_with_reqwest());
 }
 
 /// It parks, as for a lock, and a park has no error to return: the answer or the client's own time limit ends it, and the hub runs on.

@@ -10,6 +10,7 @@ mod curl;
 mod http;
 mod interrupted;
 mod library;
+mod per_thread;
 mod postgres;
 mod program;
 mod redis;
@@ -47,9 +48,9 @@ fn compare(what: &str, count: u32, work: impl Fn(u32) + Send + Sync + 'static) {
     assert_cooperative(measure(what, count, Builder::new, work));
 }
 
-/// [`compare`], with thread-local variables of its own for each green thread.
-fn compare_isolated(what: &str, count: u32, work: impl Fn(u32) + Send + Sync + 'static) {
-    assert_cooperative(measure(what, count, || Builder::new().isolated(true), work));
+/// [`compare`], with thread-local variables that all have in common.
+fn compare_shared(what: &str, count: u32, work: impl Fn(u32) + Send + Sync + 'static) {
+    assert_cooperative(measure(what, count, || Builder::new().isolated(false), work));
 }
 
 fn assert_cooperative((together, serial): (Duration, Duration)) {

@@ -14,7 +14,7 @@ use crate::http::{agent, fetch, slow_server};
 use crate::interrupted::interrupted;
 use crate::program::{Program, Stop};
 use crate::support::{example, finish};
-use crate::{DELAY, Folder, LIMIT, SERIAL, compare, compare_isolated};
+use crate::{DELAY, Folder, LIMIT, SERIAL, compare};
 
 const QUERIES: u32 = 50;
 
@@ -87,12 +87,12 @@ fn places_are_stored_in_either_database() {
     assert_eq!(row.get::<_, &str>(0), "Australia");
 }
 
-/// Each client runs a loop of its own, of which an OS thread has one at a time, and an isolated green thread too.
+/// Each client runs a loop of its own, of which a thread has one at a time.
 #[test]
-fn queries_of_isolated_green_threads_take_little_longer_than_one() {
+fn queries_take_little_longer_than_one() {
     let server = Server::start();
     let url = server.url();
-    compare_isolated(&format!("postgres, pg_sleep of {DELAY:?}"), QUERIES, move |_| sleep(&url));
+    compare(&format!("postgres, pg_sleep of {DELAY:?}"), QUERIES, move |_| sleep(&url));
 }
 
 /// An HTTP service answers in JSON after [`DELAY`], and the database after as much again.
@@ -104,7 +104,7 @@ fn so_do_places_that_are_looked_up_and_stored() {
     client.batch_execute("create table place (address bigint primary key, country text)").unwrap();
     let port = slow_server(QUERIES, DELAY, |stream| stream);
     let (service, agent) = (format!("http://127.0.0.1:{port}/"), agent(TlsConfig::default()));
-    compare_isolated(&format!("ureq, serde_json and postgres, twice {DELAY:?}"), QUERIES, move |address| {
+    compare(&format!("ureq, serde_json and postgres, twice {DELAY:?}"), QUERIES, move |address| {
         let answer: serde_json::Value = serde_json::from_str(&fetch(&agent, &service)).unwrap();
         let country = answer["country"].as_str().unwrap();
         let mut client = Client::connect(&database, NoTls).unwrap();
