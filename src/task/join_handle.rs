@@ -217,6 +217,8 @@ impl<T> JoinHandle<T> {
     /// - A green thread that has ended is left alone.
     /// - A green thread may catch the exit and go on. Then this call waits on.
     /// - A green thread that kills itself unwinds at once.
+    /// - Calls of C under `monkey::patch_all` cannot unwind. They fail instead, and the green thread counts as killed whatever it makes of
+    ///   that.
     /// - Two kills are raised one after the other, at two waits, as in gevent. Of those that wait to be raised the first 16 count,
     ///   and further ones change nothing.
     ///
