@@ -147,8 +147,9 @@ fn end_thread() {
     uncaught::catch("what is left at the end of an OS thread", || {
         fibers.iter().for_each(|fiber| drop(fiber.extras.take()));
     });
-    for chunk in fibers[1..].chunks(CHUNK) {
-        let chunk = ptr::slice_from_raw_parts_mut(chunk[0].as_ptr(), CHUNK);
+    let (first, others) = fibers[1..].split_at(fibers.len().min(2) - 1);
+    for chunk in first.chunks(1).chain(others.chunks(CHUNK)) {
+        let chunk = ptr::slice_from_raw_parts_mut(chunk[0].as_ptr(), chunk.len());
         // SAFETY: made by `add_vacant`, whose first pointer is that of the whole chunk; this is the only place that frees it. No
         // stack of this thread is left to use it, THREAD does not lead to it, and every greenlet has lost its fiber.
         drop(unsafe { Box::from_raw(chunk) });

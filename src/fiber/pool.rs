@@ -20,7 +20,7 @@ use crate::sys::thread_local::move_to;
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
 const IDLE_FIBERS: usize = 16 * 1024;
 
-/// Fibers made at a time, so that none of them has an allocation's overhead.
+/// Fibers made at a time, so that none of them has an allocation's overhead; but for a thread's first, which is alone.
 pub(super) const CHUNK: usize = 16;
 
 impl Thread {
@@ -53,9 +53,10 @@ impl Thread {
     fn add_vacant(&self) {
         let mut fibers = self.fibers.borrow_mut();
         let first = fibers.len() as u32;
-        let chunk: Box<[Fiber]> = (first..first + CHUNK as u32).map(Fiber::new).collect();
+        let count = if first == 1 { 1 } else { CHUNK };
+        let chunk: Box<[Fiber]> = (first..first + count as u32).map(Fiber::new).collect();
         let start = Box::into_raw(chunk).cast::<Fiber>();
-        let added = (0..CHUNK).map(|index| {
+        let added = (0..count).map(|index| {
             let fiber = NonNull::new(start.wrapping_add(index)).expect("not null, as a box is not");
             // SAFETY: the chunk is freed by `end_thread` alone, after the last use.
             unsafe { Local::new(fiber) }

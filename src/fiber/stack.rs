@@ -8,7 +8,8 @@
 //!                                                  the stack grows <--|
 //! ```
 //!
-//! Slots are opened a slab at a time: made accessible, and their guards installed. On Linux 6.13 and later a guard is
+//! The first stack of a class is no part of that: a slot that is a mapping of its own, with a closed guard, which is made fastest.
+//! After it, slots are opened a slab at a time: made accessible, and their guards installed. On Linux 6.13 and later a guard is
 //! a row of markers in the page table, and all stacks of a region together are one memory mapping. Before that, and
 //! where markers do not hold, a guard is a range that stays closed, and costs two mappings, of which a process has
 //! 65,530 by default.

@@ -36,7 +36,7 @@ pub(crate) struct Thread {
     left_behind: Cell<Option<FiberRef>>,
 
     // ---- the pool's ----
-    /// All fibers ever made here, by index: main, which is alone, and then [chunks](super::pool::CHUNK). They are freed with the
+    /// All fibers ever made here, by index: main and the first, which are alone, and then [chunks](super::pool::CHUNK). They are freed with the
     /// thread, their stacks earlier.
     pub(super) fibers: RefCell<Vec<FiberRef>>,
     /// Suspended, with a stack and nothing to run, last in first out, by size class.

@@ -8,8 +8,8 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod listed {
     use std::ffi::{c_int, c_void};
-    use std::ptr;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::{mem, ptr};
 
     use super::super::thread_local::block_around;
 
@@ -87,33 +87,31 @@ mod listed {
         extern "C" fn nothing(_: *mut c_void) {}
         let Some(block) = block_around(errno()) else { return };
         let word = size_of::<usize>();
-        let places: Vec<usize> =
-            (block.start.next_multiple_of(word)..=block.end - word).step_by(word).collect();
-        let look = || -> Vec<usize> {
-            // SAFETY: each is an aligned word of the C library's variables of this thread, which nobody else uses.
-            let value = |&place| unsafe { ptr::with_exposed_provenance::<usize>(place).read_volatile() };
-            places.iter().map(value).collect()
+        // SAFETY: each is an aligned word of the C library's variables of this thread, which nobody else uses.
+        let read = |place| unsafe { ptr::with_exposed_provenance::<usize>(place).read_volatile() };
+        let places = (block.start.next_multiple_of(word)..=block.end - word).step_by(word);
+        let mut words: Vec<(usize, usize)> = places.map(|place| (place, read(place))).collect();
+        let changed = |(place, value): &mut (usize, usize)| {
+            let former = mem::replace(value, read(*place));
+            former != *value
         };
-        let before = look();
-        push(nothing);
-        let one = look();
-        push(nothing);
-        let two = look();
+        for _ in 0..2 {
+            push(nothing);
+            words.retain_mut(changed);
+        }
         // What changes by any use of memory is not it.
         drop(std::hint::black_box(vec![0_u8; 100]));
-        let after = look();
-        let changes = |&at: &usize| before[at] != one[at] && one[at] != two[at] && two[at] == after[at];
-        let mut found = (0..places.len()).filter(changes);
-        if let (Some(head), None) = (found.next(), found.next()) {
+        words.retain_mut(|word| !changed(word));
+        if let [(head, _)] = words[..] {
             // Relaxed: published with `LOOKED`.
-            DISTANCE.store(places[head].wrapping_sub(errno()), Ordering::Relaxed);
+            DISTANCE.store(head.wrapping_sub(errno()), Ordering::Relaxed);
         }
     }
 
     #[cfg(test)]
     mod tests {
         use std::cell::RefCell;
-        use std::{mem, thread};
+        use std::thread;
 
         use super::*;
 

@@ -12,6 +12,12 @@ use super::SystemCall;
 /// `MADV_GUARD_INSTALL` of Linux 6.13, which the C library's headers may be too old to know.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
+/// The calling process, where a descriptor of one is asked for, since Linux 6.14.
+const PIDFD_SELF: libc::c_int = -10_000;
+
+/// Below this length no kernel puts a huge page, but those that know MAP_STACK to forbid it.
+const HUGE_PAGE: usize = 1 << 20;
+
 /// How many ranges one call advises on: as many as there is room for on a small stack.
 pub(crate) const RANGES_AT_ONCE: usize = 64;
 
@@ -40,23 +46,48 @@ pub(crate) fn prefetch(address: usize) {
 /// It counts neither as memory in use nor, until [`open`], as memory promised. The kernel puts no huge pages there, so
 /// that touching one page costs one page.
 pub(crate) fn reserve(length: usize) -> io::Result<usize> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    map(length, libc::PROT_NONE)
+}
+
+/// A mapping of its own, without huge pages.
+fn map(length: usize, access: libc::c_int) -> io::Result<usize> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
     // SAFETY: without MAP_FIXED the kernel chooses a place that is free, so no memory in use is touched.
-    let start = unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0) };
+    let start = unsafe { libc::mmap(ptr::null_mut(), length, access, flags, -1, 0) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the range was just mapped; the advice changes nothing that a program can see. It fails on a kernel built
-    // without huge pages, where there is nothing to forbid.
-    unsafe { libc::madvise(start, length, libc::MADV_NOHUGEPAGE) };
+    if length >= HUGE_PAGE {
+        // As MAP_STACK says to Linux 6.7 and later.
+        // SAFETY: the range was just mapped; the advice changes nothing that a program can see. It fails on a kernel built
+        // without huge pages, where there is nothing to forbid.
+        unsafe { libc::madvise(start, length, libc::MADV_NOHUGEPAGE) };
+    }
     Ok(start.expose_provenance())
+}
+
+/// Takes `length` bytes of memory, which read as zero until they are written, but for the first `guard` bytes: each touch of those is
+/// a fault. Two mappings, and the fastest way to a single stack.
+///
+/// # Errors
+///
+/// `OutOfMemory` where there is none left, or at the limit of mappings.
+pub(crate) fn map_guarded(length: usize, guard: usize) -> io::Result<usize> {
+    let start = map(length, libc::PROT_READ | libc::PROT_WRITE)?;
+    // SAFETY: just mapped, and nothing uses it yet.
+    if let Err(error) = unsafe { close(start, guard) } {
+        // SAFETY: as above.
+        unsafe { release(start, length) };
+        return Err(error);
+    }
+    Ok(start)
 }
 
 /// Gives address space back.
 ///
 /// # Safety
 ///
-/// The range comes from [`reserve`], and nothing uses it any more.
+/// The range comes from [`reserve`] or [`map_guarded`], and nothing uses it any more.
 pub(crate) unsafe fn release(start: usize, length: usize) {
     // SAFETY: the caller gives up the range, which is a mapping of its own. It can only fail at the limit of mappings,
     // by splitting one: then the range stays reserved, which is harmless.
@@ -67,7 +98,7 @@ pub(crate) unsafe fn release(start: usize, length: usize) {
 ///
 /// # Safety
 ///
-/// The range comes from [`reserve`], page by page, and is the caller's to use.
+/// The range comes from [`reserve`] or [`map_guarded`], page by page, and is the caller's to use.
 pub(crate) unsafe fn open(start: usize, length: usize) -> io::Result<()> {
     // SAFETY: the range is the caller's own, so no other code relies on the pages being closed.
     unsafe { libc::mprotect(pointer(start), length, libc::PROT_READ | libc::PROT_WRITE) }.check().map(drop)
@@ -96,7 +127,7 @@ pub(crate) unsafe fn close(start: usize, length: usize) -> io::Result<()> {
 /// touches those from now on.
 pub(crate) unsafe fn install_guards(slots: Range<usize>, slot: usize, length: usize) -> io::Result<()> {
     let guard = |start| libc::iovec { iov_base: pointer(start), iov_len: length };
-    let this_process = this_process().ok();
+    let this_process = ThisProcess::find().ok();
     let mut batch = [guard(0); RANGES_AT_ONCE];
     for first in slots.clone().step_by(RANGES_AT_ONCE * slot) {
         let end = slots.end.min(first + RANGES_AT_ONCE * slot);
@@ -124,21 +155,52 @@ unsafe fn faults(page: usize) -> bool {
     written == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
+/// The calling process, for [`process_madvise`].
+struct ThisProcess(Option<OwnedFd>);
+
+impl ThisProcess {
+    /// By its name, or by a descriptor where the kernel knows none: to open and to close that takes as long as a dozen guards.
+    fn find() -> io::Result<ThisProcess> {
+        let by_name = ThisProcess(None);
+        // SAFETY: without a range, nothing is advised on.
+        if unsafe { process_madvise(&by_name, &[], libc::MADV_DONTNEED) } == 0 {
+            return Ok(by_name);
+        }
+        // SAFETY: takes no pointers.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) };
+        let fd = libc::c_int::try_from(fd).unwrap_or(-1).check()?;
+        // SAFETY: the kernel has just made `fd`, and nothing else owns it.
+        Ok(ThisProcess(Some(unsafe { OwnedFd::from_raw_fd(fd) })))
+    }
+}
+
+/// Returns how many bytes were advised on, from the first range on; -1 for none.
+///
+/// # Safety
+///
+/// As for [`advise`].
+unsafe fn process_madvise(
+    process: &ThisProcess,
+    ranges: &[libc::iovec],
+    advice: libc::c_int,
+) -> libc::c_long {
+    let fd = process.0.as_ref().map_or(PIDFD_SELF, AsRawFd::as_raw_fd);
+    // SAFETY: so many entries of `ranges` are valid to read. As for the pages: as promised by the caller.
+    unsafe { libc::syscall(libc::SYS_process_madvise, fd, ranges.as_ptr(), ranges.len(), advice, 0) }
+}
+
 /// One advice for several ranges. Many in one call take half the time; where that is not to be had, `madvise` knows why.
 ///
 /// # Safety
 ///
 /// What the advice does to the contents of the ranges is all right with who owns them.
 unsafe fn advise(
-    this_process: Option<&OwnedFd>,
+    this_process: Option<&ThisProcess>,
     ranges: &[libc::iovec],
     advice: libc::c_int,
 ) -> io::Result<()> {
-    let advised = this_process.map_or(0, |process| {
-        let (fd, start, count) = (process.as_raw_fd(), ranges.as_ptr(), ranges.len());
-        // SAFETY: `count` entries of `ranges` are valid to read. As for the pages: as promised by the caller.
-        unsafe { libc::syscall(libc::SYS_process_madvise, fd, start, count, advice, 0) }
-    });
+    // SAFETY: as promised by the caller.
+    let advised = this_process.map_or(0, |process| unsafe { process_madvise(process, ranges, advice) });
     let mut advised = usize::try_from(advised).unwrap_or(0);
     for range in ranges {
         if advised >= range.iov_len {
@@ -149,15 +211,6 @@ unsafe fn advise(
         unsafe { libc::madvise(range.iov_base, range.iov_len, advice) }.check()?;
     }
     Ok(())
-}
-
-/// A descriptor of this process.
-fn this_process() -> io::Result<OwnedFd> {
-    // SAFETY: takes no pointers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, std::process::id(), 0) };
-    let fd = libc::c_int::try_from(fd).unwrap_or(-1).check()?;
-    // SAFETY: the kernel has just made `fd`, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Gives the memory behind the pages back to the kernel; they read as zero when they are touched next. Guards stay.
@@ -178,7 +231,7 @@ pub(crate) unsafe fn discard(start: usize, length: usize) {
 pub(crate) unsafe fn discard_all(starts: &[usize; RANGES_AT_ONCE], length: usize) {
     let ranges = starts.map(|start| libc::iovec { iov_base: pointer(start), iov_len: length });
     // SAFETY: the caller gives up the contents. It fails as `discard` does.
-    drop(unsafe { advise(this_process().ok().as_ref(), &ranges, libc::MADV_DONTNEED) });
+    drop(unsafe { advise(ThisProcess::find().ok().as_ref(), &ranges, libc::MADV_DONTNEED) });
 }
 
 /// Asks for the pages from `start` on whether memory is behind them: the lowest bit of each element tells.
@@ -207,14 +260,21 @@ pub(crate) mod tests {
     pub(crate) fn pretend_to_take_every_advice() {
         let (load, jump, answer) =
             (libc::BPF_LD | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
-        let line = |code: u32, k: u32, jt, jf| libc::sock_filter { code: code as u16, jt, jf, k };
-        let mut filter = [
+        install_filter(&mut [
             line(load, 0, 0, 0), // The number of the system call.
             line(jump, libc::SYS_madvise as u32, 1, 0),
             line(jump, libc::SYS_process_madvise as u32, 0, 1),
             line(answer, libc::SECCOMP_RET_ERRNO, 0, 0), // Error 0.
             line(answer, libc::SECCOMP_RET_ALLOW, 0, 0),
-        ];
+        ]);
+    }
+
+    fn line(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+        libc::sock_filter { code: code as u16, jt, jf, k }
+    }
+
+    /// Of the system calls of this OS thread.
+    fn install_filter(filter: &mut [libc::sock_filter]) {
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         // SAFETY: takes no pointers.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.check().unwrap();
@@ -264,8 +324,50 @@ pub(crate) mod tests {
         }));
     }
 
+    /// Where the lower half of a word lies in it.
+    const LOW_HALF: u32 = if cfg!(target_endian = "big") { 4 } else { 0 };
+
+    /// As before Linux 6.14, for this OS thread.
+    fn forget_the_name_of_this_process() {
+        let (load, jump, answer) =
+            (libc::BPF_LD | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ, libc::BPF_RET);
+        install_filter(&mut [
+            line(load, 0, 0, 0), // The number of the system call.
+            line(jump, libc::SYS_process_madvise as u32, 0, 3),
+            line(load, std::mem::offset_of!(libc::seccomp_data, args) as u32 + LOW_HALF, 0, 0),
+            line(jump, PIDFD_SELF as u32, 0, 1),
+            line(answer, libc::SECCOMP_RET_ERRNO | libc::EBADF as u32, 0, 0),
+            line(answer, libc::SECCOMP_RET_ALLOW, 0, 0),
+        ]);
+    }
+
     #[test]
     fn each_slot_gets_one_guard_in_batches_of_any_size() {
+        assert_each_slot_gets_one_guard();
+    }
+
+    #[test]
+    fn so_it_does_where_this_process_has_no_name() {
+        in_child(|| {
+            forget_the_name_of_this_process();
+            assert!(ThisProcess::find().unwrap().0.is_some());
+            assert_each_slot_gets_one_guard();
+        })
+        .assert_success();
+    }
+
+    #[test]
+    fn a_guarded_mapping_is_open_but_for_its_guard() {
+        let page = page_size();
+        let start = map_guarded(5 * page, 2 * page).unwrap();
+        // SAFETY: nothing is there.
+        let faulting = (0..5).filter(|index| unsafe { faults(start + index * page) });
+        assert_eq!(faulting.collect::<Vec<_>>(), [0, 1]);
+        // SAFETY: nothing uses the range any more.
+        unsafe { release(start, 5 * page) };
+    }
+
+    fn assert_each_slot_gets_one_guard() {
         let page = page_size();
         for (slot, guard) in [(2 * page, page), (5 * page, 3 * page)] {
             for count in [1, RANGES_AT_ONCE - 1, RANGES_AT_ONCE, 2 * RANGES_AT_ONCE + 1] {

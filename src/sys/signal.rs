@@ -49,7 +49,8 @@ pub(crate) unsafe fn catch_faults(inspect: fn(usize)) -> io::Result<()> {
         unsafe { libc::sigaction(*signal, ptr::null(), action) }.check()?;
     }
     CAUGHT.get_or_init(|| Caught { inspect, previous });
-    // With `monkey` a first call looks the C library's function up, which a handler may not do.
+    // A first call looks the C library's function up, which a handler may not do.
+    #[cfg(feature = "monkey")]
     write_to_stderr(&[]);
     let mut action = NO_ACTION;
     action.sa_sigaction = on_fault as *const () as usize;
@@ -168,10 +169,8 @@ impl AlternateStack {
         let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
         let usable = (frame + libc::SIGSTKSZ).next_multiple_of(page);
         let length = page + usable;
-        let stack = AlternateStack { start: memory::reserve(length)?, length };
+        let stack = AlternateStack { start: memory::map_guarded(length, page)?, length };
         let low = stack.start + page;
-        // SAFETY: the range was just reserved, whole pages of it.
-        unsafe { memory::open(low, usable) }?;
         let description =
             libc::stack_t { ss_sp: ptr::with_exposed_provenance_mut(low), ss_flags: 0, ss_size: usable };
         // SAFETY: `usable` bytes from `low` on are writable, used by nothing else, and stay until `Drop` uninstalls them.

@@ -66,7 +66,7 @@ pub(super) struct Class {
     fresh: Range<usize>,
     /// Slots that are not open.
     closed: Range<usize>,
-    /// How many the next slab opens.
+    /// How many the next slab opens; 0 before the first stack, which is a mapping of its own.
     slab: usize,
 }
 
@@ -81,7 +81,7 @@ impl Class {
             cold: Vec::new(),
             fresh: 0..0,
             closed: 0..0,
-            slab: FIRST_SLAB,
+            slab: 0,
         }
     }
 
@@ -234,6 +234,11 @@ impl Pool {
     /// Opens at least one more slot.
     #[cold]
     fn open_slab(&self, class: SizeClass, state: &mut Class) -> Result<(), StackError> {
+        if state.slab == 0 {
+            state.fresh = map_first(class)?;
+            state.slab = FIRST_SLAB;
+            return Ok(());
+        }
         if state.closed.is_empty() {
             state.closed = reserve_region(class)?;
             overflow::watch(state.closed.clone(), class.slot(), class.guard());
@@ -260,6 +265,15 @@ impl std::fmt::Debug for Pool {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Pool").field("closed_guards", &self.closed_guards).finish_non_exhaustive()
     }
+}
+
+/// A slot that is no part of a region, with a closed guard: many a process has no second stack of a size, and to make a region, to
+/// install a guard and to see that it faults takes three times as long.
+fn map_first(class: SizeClass) -> Result<Range<usize>, StackError> {
+    let start = memory::map_guarded(class.slot(), class.guard()).map_err(StackError::OutOfMemory)?;
+    let slot = start..start + class.slot();
+    overflow::watch(slot.clone(), class.slot(), class.guard());
+    Ok(slot)
 }
 
 /// Address space for the class: as many slots of `REGION` as the process may have, one at the least.

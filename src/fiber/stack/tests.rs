@@ -152,9 +152,11 @@ fn bases_are_coloured_and_aligned() {
     static POOL: Pool = Pool::new(Guards::Installed);
     let class = class_of(32 * KIB);
     let stacks: Vec<_> = (0..2 * COLOURS).map(|_| Stack::from_pool(&POOL, class).unwrap()).collect();
-    let first = lowered(&stacks[0]) / COLOUR_STEP;
+    let second = lowered(&stacks[1]) / COLOUR_STEP;
     for (index, stack) in stacks.iter().enumerate() {
-        assert_eq!(lowered(stack), (first + index) % COLOURS * COLOUR_STEP);
+        if index > 0 {
+            assert_eq!(lowered(stack), (second + index - 1) % COLOURS * COLOUR_STEP);
+        }
         assert_eq!(stack.extent.base() % 64, 0);
         let usable = stack.extent.base() - stack.extent.low();
         assert!(usable >= class.usable());
@@ -174,8 +176,8 @@ fn forty_thousand_guarded_stacks_are_one_mapping() {
             return; // A kernel before 6.13.
         }
         let stacks: Vec<_> = stacks.into_iter().chain((2000..40_000).map(allocate)).collect();
-        let (low, class) = (stacks[0].extent.low(), class_of(64 * KIB));
-        assert_eq!(mappings(low - class.guard()..low + 39_999 * class.slot()), 1);
+        let (low, class) = (stacks[1].extent.low(), class_of(64 * KIB));
+        assert_eq!(mappings(low - class.guard()..low + 39_998 * class.slot()), 1);
         let distinct: HashSet<_> = stacks.iter().map(|stack| stack.extent.low()).collect();
         assert_eq!(distinct.len(), 40_000);
     })
@@ -186,11 +188,32 @@ fn forty_thousand_guarded_stacks_are_one_mapping() {
 fn closed_guards_take_two_mappings_each() {
     static POOL: Pool = Pool::new(Guards::Closed);
     let class = class_of(64 * KIB);
+    let _first = Stack::from_pool(&POOL, class).unwrap();
     let stack = Stack::from_pool(&POOL, class).unwrap();
     let low = stack.extent().low();
     assert_eq!(mappings(low + 1..low + FIRST_SLAB * class.slot()), 2 * FIRST_SLAB - 1);
     drop(stack);
     assert_eq!(Stack::from_pool(&POOL, class).unwrap().extent().low(), low);
+}
+
+#[test]
+fn the_first_stack_of_a_size_takes_no_more_room_than_it_has() {
+    let pages = || {
+        fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    in_child(move || {
+        static POOL: Pool = Pool::new(Guards::Installed);
+        for class in [class_of(32 * KIB), class_of(1024 * KIB)] {
+            let (before, first) = (pages(), Stack::from_pool(&POOL, class).unwrap().extent());
+            // What reading and a sanitizer's book-keeping take is a few pages, and a region is 64 GiB.
+            let taken = (pages() - before) * memory::page_size();
+            assert!((class.slot()..class.slot() + 4096 * KIB).contains(&taken), "{taken} bytes");
+            assert_eq!(mappings(first.low() - class.guard()..first.end()), 2);
+            // It is the next one too.
+            assert_eq!(Stack::from_pool(&POOL, class).unwrap().extent(), first);
+        }
+    })
+    .assert_success();
 }
 
 #[test]
@@ -236,13 +259,19 @@ fn little_address_space_is_enough_for_a_few_stacks() {
 #[test]
 fn an_installed_guard_faults() {
     static POOL: Pool = Pool::new(Guards::Installed);
+    assert_guard_reported(|prelude| in_child_after(prelude, || touch_guard_of_second(&POOL)));
+}
+
+#[test]
+fn the_guard_of_the_first_stack_faults() {
+    static POOL: Pool = Pool::new(Guards::Installed);
     assert_guard_reported(|prelude| in_child_after(prelude, || touch_guard(&POOL)));
 }
 
 #[test]
 fn a_closed_guard_faults() {
     static POOL: Pool = Pool::new(Guards::Closed);
-    assert_guard_reported(|prelude| in_child_after(prelude, || touch_guard(&POOL)));
+    assert_guard_reported(|prelude| in_child_after(prelude, || touch_guard_of_second(&POOL)));
 }
 
 #[test]
@@ -251,9 +280,10 @@ fn where_guards_are_only_said_to_be_installed_they_are_closed() {
     assert_guard_reported(|prelude| {
         in_child_after(prelude, || {
             pretend_to_take_every_advice();
-            drop(Stack::from_pool(&POOL, class_of(32 * KIB)).unwrap());
+            let first_and_second = [(); 2].map(|()| Stack::from_pool(&POOL, class_of(32 * KIB)).unwrap());
+            drop(first_and_second);
             assert!(POOL.closed_guards.load(Ordering::SeqCst));
-            touch_guard(&POOL);
+            touch_guard_of_second(&POOL);
         })
     });
 }
@@ -261,10 +291,15 @@ fn where_guards_are_only_said_to_be_installed_they_are_closed() {
 /// In a child: how many bytes below its stack it touches the guard.
 const DEPTH: &str = "GREENLOOP_TEST_DEPTH";
 
+/// Of a stack that is cut from a region.
+fn touch_guard_of_second(pool: &'static Pool) {
+    let _first = Stack::from_pool(pool, class_of(32 * KIB)).unwrap();
+    touch_guard(pool);
+}
+
 /// The lowest word of the stack can be written, also after the stack has been trimmed and reused; what lies below cannot.
 fn touch_guard(pool: &'static Pool) {
     let class = class_of(32 * KIB);
-    let _neighbour = Stack::from_pool(pool, class).unwrap();
     for _ in 0..2 {
         let stack = Stack::from_pool(pool, class).unwrap();
         let lowest = ptr::with_exposed_provenance_mut::<usize>(stack.extent.low());
