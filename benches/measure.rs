@@ -2,10 +2,11 @@
 //!
 //! `measure <what> [--option value]…` prints lines `metric peer value unit`; the peer is PEER_NAME, or greenloop. A
 //! measure that does not exist prints `unsupported <peer> <what>` and ends with 69. With `--spin-us` the hub spins for so many
-//! microseconds, at the longest, before it sleeps.
+//! microseconds, at the longest, before it sleeps; with `--timer-slack-us` its timers may be so many microseconds late.
 //!
 //!     cargo bench --bench measure -- switch --tasks 100 --iters 1000000
 //!     cargo bench --bench measure -- echo --port 7000
+//!     cargo bench --bench measure -- timers --tasks 10000 --timer-slack-us 1000
 //!     cargo bench --bench measure -- --short
 
 #[path = "support/calls.rs"]
@@ -61,7 +62,8 @@ fn main() {
         "" => run(&output, "info"),
         _ => {
             let spin = Duration::from_micros(arguments.get("spin-us", 0));
-            configure(Config::new().spin(spin)).expect("no hub yet");
+            let slack = Duration::from_micros(arguments.get("timer-slack-us", 0));
+            configure(Config::new().spin(spin).timer_slack(slack)).expect("no hub yet");
             measure(&output, &arguments);
         }
     }

@@ -55,7 +55,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | the root | green threads: [`spawn`], [`JoinHandle`] (`join`, `kill`, `link`), [`joinall`], [`wait`], [`scope`], [`sleep`], [`Interval`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
+//! | the root | green threads: [`spawn`], [`JoinHandle`] (`join`, `kill`, `link`), [`joinall`], [`wait`], [`scope`], [`sleep`], [`sleep_with_slack`], [`Interval`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
 //! | [`greenlet`] | explicit coroutines, by the rules of Python's greenlet: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator), [`settrace`](greenlet::settrace) |
 //! | [`hub`] | settings of the run loop, its end, deadlock reports, the hook for panics that no one can receive |
 //! | [`sync`] | [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Barrier`](sync::Barrier), [`Once`](sync::Once) and others of std's; [`Semaphore`](sync::Semaphore), [`WaitGroup`](sync::WaitGroup) |
@@ -171,8 +171,8 @@ pub use error::{Elapsed, GreenletExit, JoinError, LoopExit, TimedOut};
 pub use task::{
     AlreadyStarted, Builder, Current, Interval, IterWait, JoinHandle, Link, LocalKey, Notice, Outcome, Scope,
     ScopedJoinHandle, Subscription, TaskId, Timeout, Waitable, block_on, current, idle, iwait, joinall,
-    joinall_timeout, killall, killall_timeout, scope, sleep, spawn, spawn_later, try_joinall, wait, wait_any,
-    wait_timeout, with_timeout, yield_now,
+    joinall_timeout, killall, killall_timeout, scope, sleep, sleep_with_slack, spawn, spawn_later,
+    try_joinall, wait, wait_any, wait_timeout, with_timeout, yield_now,
 };
 
 #[cfg(doctest)]

@@ -59,6 +59,7 @@ pub(crate) unsafe fn set_describe(describe: Describe) {
 ///
 /// A process that has more regions than the table has entries gets no report for those: there an overflow is a plain
 /// fault, which ends the process too.
+#[cold]
 pub(super) fn watch(slots: Range<usize>, slot: usize, guard: usize) {
     static COUNT: Lock<usize> = Lock::new(0);
     let mut count = COUNT.lock();

@@ -50,6 +50,7 @@ impl Thread {
         Ok(fiber)
     }
 
+    #[cold]
     fn add_vacant(&self) {
         let mut fibers = self.fibers.borrow_mut();
         let first = fibers.len() as u32;

@@ -113,6 +113,7 @@ pub(super) fn begin_end() -> bool {
 
 impl Thread {
     /// Where only its own stack runs, as `main`.
+    #[cold]
     pub(super) fn new(main: FiberRef) -> Thread {
         Thread {
             current: Cell::new(main),

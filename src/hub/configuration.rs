@@ -30,6 +30,7 @@ thread_local! {
 pub struct Config {
     pub(super) driver: Option<Driver>,
     pub(super) spin: Duration,
+    pub(super) timer_slack: Duration,
     abort_if_parked: bool,
 }
 
@@ -39,6 +40,7 @@ impl Config {
     /// - The driver is the one that the environment variable `GREENLOOP_DRIVER` (`epoll`, `poll`, `io_uring`) names; without it
     ///   epoll, or poll(2) where the kernel has no epoll.
     /// - The hub does not spin.
+    /// - Timers have no slack.
     /// - If an OS thread ends with parked green threads, they leak.
     ///
     /// # Examples
@@ -49,7 +51,7 @@ impl Config {
     /// assert_eq!(Config::new(), Config::default());
     /// ```
     pub const fn new() -> Config {
-        Config { driver: None, spin: Duration::ZERO, abort_if_parked: false }
+        Config { driver: None, spin: Duration::ZERO, timer_slack: Duration::ZERO, abort_if_parked: false }
     }
 
     /// Uses this driver, whatever the environment says.
@@ -88,6 +90,42 @@ impl Config {
     /// ```
     pub const fn spin(mut self, longest: Duration) -> Config {
         self.spin = longest;
+        self
+    }
+
+    /// Sets by how much the timers of the hub may be late, so that the hub wakes once for many of them.
+    ///
+    /// What costs most in a sleep is that the hub wakes for it. With slack, a sleep ends at its deadline if the hub is awake then, and
+    /// otherwise when the hub next wakes, at the latest when the slack is over; all whose deadlines have passed by then end together, in
+    /// the order of their deadlines. If ten thousand green threads sleep for up to a second, a slack of 1 ms, which is what timers of
+    /// tokio have, makes a sleep several times cheaper. No sleep ends before its deadline. A hub that is busy may be later than the
+    /// slack, as without one.
+    ///
+    /// It holds for all timers of the hub: [`sleep`](crate::sleep), [`Interval`](crate::Interval), delayed spawns, the limits of
+    /// waits such as [`recv_timeout`](crate::channel::Receiver::recv_timeout), and [`with_timeout`](crate::with_timeout). For a single
+    /// sleep, [`sleep_with_slack`](crate::sleep_with_slack) sets another one, or none.
+    ///
+    /// The default is zero: the hub wakes for each deadline. Slack is counted in microseconds, and no more than 73 minutes of it are
+    /// used. This is what `prctl(PR_SET_TIMERSLACK)` does for timers of the kernel, which have their own slack, mostly 50 µs, in
+    /// addition.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::hub::{Config, configure};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// configure(Config::new().timer_slack(Duration::from_millis(1)))?;
+    /// let start = Instant::now();
+    /// let sleep = |micros| move || greenloop::sleep(Duration::from_micros(micros));
+    /// let sleepers: Vec<_> = (2_000..3_000).map(|micros| greenloop::spawn(sleep(micros))).collect();
+    /// greenloop::joinall(&sleepers); // the hub has woken a few times, not a thousand
+    /// assert!(start.elapsed() >= Duration::from_micros(2_999));
+    /// # Ok::<(), greenloop::hub::AlreadyRunning>(())
+    /// ```
+    #[doc(alias("PR_SET_TIMERSLACK", "timerslack"))]
+    pub const fn timer_slack(mut self, longest: Duration) -> Config {
+        self.timer_slack = longest;
         self
     }
 

@@ -140,6 +140,7 @@ impl std::fmt::Debug for Letter {
 
 impl Door {
     /// A door for a new hub, and the first generation of its waits.
+    #[cold]
     pub(crate) fn open() -> (&'static Door, u64) {
         let closed = DOORS.lock().closed.pop();
         let door = closed.unwrap_or_else(|| Door::make(OnceLock::new()));
@@ -147,6 +148,7 @@ impl Door {
         (door, door.generation.load(Ordering::SeqCst))
     }
 
+    #[cold]
     fn make(bell: OnceLock<Arc<Bell>>) -> &'static Door {
         Box::leak(Box::new(Door {
             epoch: AtomicU32::new(1),

@@ -88,6 +88,7 @@ pub unsafe fn fork() -> io::Result<Fork> {
 }
 
 /// From now on, forks of the process find its locks free and leave the child's hub empty.
+#[cold]
 pub(super) fn look_after_forks() {
     static ONCE: Once = Once::new();
     // SAFETY: the functions lock and unlock, and change what is the calling thread's own.

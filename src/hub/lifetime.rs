@@ -9,6 +9,7 @@ use super::current::{HubRef, local_hub, set_hub};
 use super::door::tell_departure;
 use super::fork::look_after_forks;
 use super::state::{Alarm, HubState};
+use super::timers::Slack;
 use crate::fiber::{self, Local};
 use crate::sys::blocks;
 use crate::sys::clock::Time;
@@ -39,7 +40,9 @@ fn make_hub() -> HubRef {
     // Between the end of its hub and that of its record a thread has no hub.
     assert!(!fiber::is_ending(), "this OS thread ends: it has no hub any more");
     thread.set_on_end(end_hub);
-    let hub = Box::new(HubState::new(thread, configuration::settings().spin));
+    let settings = configuration::settings();
+    let timer_slack = Slack::at_most(settings.timer_slack);
+    let hub = Box::new(HubState::new(thread, settings.spin, timer_slack));
     // SAFETY: the box is freed by `end_hub` alone, after the last use.
     let hub = unsafe { Local::new(NonNull::from(Box::leak(hub))) };
     // SAFETY: as above; `end_hub` takes it back before.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::door::Door;
 use super::reactor::Reactor;
 use super::ready::Ready;
-use super::timers::{TimerKey, Timers};
+use super::timers::{Slack, TimerKey, Timers};
 use super::wait::Wait;
 use super::wake::Wake;
 use crate::error::StackError;
@@ -117,6 +117,8 @@ pub(crate) struct HubState {
     pub(super) starting: Cell<Option<Shared<dyn Job>>>,
     /// Who is to be woken, interrupted or begun at some time.
     pub(super) timers: RefCell<Timers<Alarm>>,
+    /// How late those may be that say nothing of it.
+    timer_slack: Slack,
     /// Who waits for descriptors. Made when somebody does, or the hub first sleeps.
     pub(super) reactor: OnceCell<Reactor>,
     /// Who waits for the hub to have nothing ready.
@@ -157,7 +159,8 @@ pub(super) fn discard_superfluous(kill: Option<Pending>) {
 }
 
 impl HubState {
-    pub(super) fn new(thread: Local<Thread>, spin: Duration) -> HubState {
+    #[cold]
+    pub(super) fn new(thread: Local<Thread>, spin: Duration, timer_slack: Slack) -> HubState {
         let (door, generation) = Door::open();
         HubState {
             thread,
@@ -168,6 +171,7 @@ impl HubState {
             dead_fresh: Cell::new(0),
             starting: Cell::new(None),
             timers: RefCell::new(Timers::new()),
+            timer_slack,
             reactor: OnceCell::new(),
             generation: Cell::new(generation),
             unlooked: Cell::new(0),
@@ -266,8 +270,14 @@ impl HubState {
         generation
     }
 
+    /// Has `alarm` ring at the deadline, or later by the hub's slack.
     pub(crate) fn arm(&self, deadline: Time, alarm: Alarm) -> TimerKey {
-        self.timers.borrow_mut().arm(deadline, alarm)
+        self.arm_with_slack(deadline, self.timer_slack, alarm)
+    }
+
+    #[inline]
+    pub(super) fn arm_with_slack(&self, deadline: Time, slack: Slack, alarm: Alarm) -> TimerKey {
+        self.timers.borrow_mut().arm(deadline, slack, alarm)
     }
 
     /// Takes a timer back; `false` if it has rung.

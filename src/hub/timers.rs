@@ -1,5 +1,9 @@
 //! What is to happen when, earliest first.
 //!
+//! A timer may have [`Slack`]: it fires at its deadline or later, at `latest` when its slack is over. Who waits for timers wakes at the
+//! earliest `latest` of all, and takes at once all whose deadline has passed by then. So the heap is ordered by `latest`, and a timer
+//! that is not due yet keeps those behind it waiting for as long as they may, and no longer. The kernel's own timers do the same.
+//!
 //! A 4-ary heap that knows where each timer lies in it, so that a cancelled one is gone at once: nearly every timer is
 //! a timeout that is cancelled, mostly one of the latest armed, which is a leaf of the heap. Four children of 16 bytes
 //! are one cache line's worth, and the least of them is found without a branch.
@@ -17,11 +21,37 @@
 //! The lazy heap stops for tens of milliseconds to clear a million cancelled timers. The wheel is ahead from some
 //! thousands of timers on that really fire, but costs twice the code, and must look ahead to tell the next deadline.
 
+use std::time::Duration;
+
 use slab::Slab;
 
 use crate::sys::clock::Time;
 
 const ARITY: usize = 4;
+
+/// How much later than at its deadline a timer may fire, so that one wake serves several.
+///
+/// In units of 1,024 ns, so that it has room in an [`Entry`] and costs a shift.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slack(u32);
+
+impl Slack {
+    /// At the deadline, as far as the hub can.
+    pub(crate) const NONE: Slack = Slack(0);
+
+    const SHIFT: u32 = 10;
+
+    /// The longest that is not longer than `longest`, nor than 73 minutes.
+    pub(crate) const fn at_most(longest: Duration) -> Slack {
+        let units = longest.as_nanos() >> Slack::SHIFT;
+        Slack(if units < u32::MAX as u128 { units as u32 } else { u32::MAX })
+    }
+
+    #[inline]
+    fn nanoseconds(self) -> u64 {
+        u64::from(self.0) << Slack::SHIFT
+    }
+}
 
 /// Names one armed timer for good: its sequence number is never given again, so the key of a timer that has fired or
 /// was cancelled is of no effect.
@@ -31,33 +61,56 @@ pub(crate) struct TimerKey {
     slot: u32,
 }
 
-/// Actions of type `A`, each with its deadline. The earliest comes first; among equal deadlines, the first armed.
+/// Actions of type `A`, each with its deadline. The earliest comes first; among equal deadlines, the first armed. With slack, the one
+/// that must be earliest.
 #[derive(Debug)]
 pub(crate) struct Timers<A> {
     /// No entry is before its parent, which lies at `(index - 1) / ARITY`.
     heap: Vec<Entry>,
-    /// `slots[entry.slot].position` is the index of that entry in `heap`, for each of them.
+    /// `positions[entry.slot]` is the index of that entry in `heap`, for each of them. Beside the slots, since an entry on its way
+    /// through the heap changes some at random: those of ten thousand timers fit into the first cache.
+    positions: Vec<u32>,
     slots: Slab<Slot<A>>,
     next_sequence: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    deadline: Time,
+    /// Its deadline, and its slack after that.
+    latest: Time,
     slot: u32,
+    slack: Slack,
+}
+
+impl Entry {
+    #[inline]
+    fn new(deadline: Time, slack: Slack, slot: u32) -> Entry {
+        let exact = Entry { latest: deadline, slot, slack: Slack::NONE };
+        if slack == Slack::NONE {
+            return exact;
+        }
+        // At the end of time there is no room for it.
+        let latest = deadline.plus_nanoseconds(slack.nanoseconds());
+        latest.map_or(exact, |latest| Entry { latest, slot, slack })
+    }
+
+    #[inline]
+    fn is_due(self, now: Time) -> bool {
+        self.latest <= now
+            || (self.slack != Slack::NONE && self.latest.minus_nanoseconds(self.slack.nanoseconds()) <= now)
+    }
 }
 
 #[derive(Debug)]
 struct Slot<A> {
     sequence: u64,
-    position: u32,
     action: A,
 }
 
 impl<A> Timers<A> {
     /// No timers; allocates nothing.
     pub(crate) const fn new() -> Timers<A> {
-        Timers { heap: Vec::new(), slots: Slab::new(), next_sequence: 0 }
+        Timers { heap: Vec::new(), positions: Vec::new(), slots: Slab::new(), next_sequence: 0 }
     }
 
     /// No timers from now on. Nothing is dropped, and no key comes again.
@@ -77,25 +130,28 @@ impl<A> Timers<A> {
         self.heap.is_empty()
     }
 
-    /// When the earliest is due.
+    /// When one must fire at the latest.
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        self.heap.first().map(|entry| entry.deadline)
+        self.heap.first().map(|entry| entry.latest)
     }
 
-    /// Keeps `action` until [`pop_due`](Timers::pop_due) hands it out at `deadline` or later.
+    /// Keeps `action` until [`pop_due`](Timers::pop_due) hands it out at `deadline` or later; within `slack` of it, if asked then.
     ///
     /// # Panics
     ///
     /// Panics at 2³² armed timers.
     #[inline]
-    pub(crate) fn arm(&mut self, deadline: Time, action: A) -> TimerKey {
+    pub(crate) fn arm(&mut self, deadline: Time, slack: Slack, action: A) -> TimerKey {
         let position = self.heap.len();
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let index = self.slots.insert(Slot { sequence, position: position as u32, action });
+        let index = self.slots.insert(Slot { sequence, action });
         let slot = u32::try_from(index).expect("too many timers");
-        let entry = Entry { deadline, slot };
+        if index == self.positions.len() {
+            self.positions.push(position as u32);
+        }
+        let entry = Entry::new(deadline, slack, slot);
         self.heap.push(entry);
         self.sift_up(position, entry);
         TimerKey { sequence, slot }
@@ -104,16 +160,15 @@ impl<A> Timers<A> {
     /// Gives the action back; `None` if it has been handed out before.
     #[inline]
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<A> {
-        let slot = self.slots.get(key.slot as usize).filter(|slot| slot.sequence == key.sequence)?;
-        Some(self.take(slot.position as usize))
+        let slot = key.slot as usize;
+        self.slots.get(slot).filter(|slot| slot.sequence == key.sequence)?;
+        Some(self.take(self.positions[slot] as usize))
     }
 
     /// The earliest action, if its deadline is `now` or before.
     #[inline]
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<A> {
-        if self.next_deadline()? > now {
-            return None;
-        }
+        self.heap.first().filter(|first| first.is_due(now))?;
         Some(self.take(0))
     }
 
@@ -182,16 +237,12 @@ impl<A> Timers<A> {
     #[inline]
     fn place(&mut self, position: usize, entry: Entry) {
         self.heap[position] = entry;
-        self.slots[entry.slot as usize].position = position as u32;
+        self.positions[entry.slot as usize] = position as u32;
     }
 
     #[inline]
     fn is_before(&self, one: Entry, other: Entry) -> bool {
-        if one.deadline == other.deadline {
-            self.is_armed_before(one, other)
-        } else {
-            one.deadline < other.deadline
-        }
+        if one.latest == other.latest { self.is_armed_before(one, other) } else { one.latest < other.latest }
     }
 
     /// Out of line: two deadlines are rarely the same nanosecond.
@@ -234,7 +285,8 @@ mod tests {
         fn check(&self) {
             assert_eq!(self.heap.len(), self.slots.len());
             for (index, &entry) in self.heap.iter().enumerate() {
-                assert_eq!(self.slots[entry.slot as usize].position as usize, index);
+                assert!(self.slots.contains(entry.slot as usize));
+                assert_eq!(self.positions[entry.slot as usize] as usize, index);
                 assert!(index == 0 || self.is_before(self.heap[(index - 1) / ARITY], entry));
             }
         }
@@ -243,8 +295,8 @@ mod tests {
     #[test]
     fn nothing_is_due_before_its_time() {
         let mut timers = Timers::new();
-        timers.arm(at(20), "later");
-        timers.arm(at(10), "sooner");
+        timers.arm(at(20), Slack::NONE, "later");
+        timers.arm(at(10), Slack::NONE, "sooner");
         assert_eq!((timers.len(), timers.next_deadline()), (2, Some(at(10))));
         assert_eq!(timers.pop_due(at(9)), None);
         assert_eq!(timers.pop_due(at(10)), Some("sooner"));
@@ -257,7 +309,8 @@ mod tests {
     #[test]
     fn equal_deadlines_fire_in_the_order_they_were_armed() {
         let mut timers = Timers::new();
-        let keys: Vec<_> = (0..500).map(|number| timers.arm(at(7 + number % 2), number)).collect();
+        let keys: Vec<_> =
+            (0..500).map(|number| timers.arm(at(7 + number % 2), Slack::NONE, number)).collect();
         for number in (0..500).step_by(3) {
             assert_eq!(timers.cancel(keys[number as usize]), Some(number));
         }
@@ -269,9 +322,9 @@ mod tests {
     #[test]
     fn a_stale_key_cancels_nothing() {
         let mut timers = Timers::new();
-        let fired = timers.arm(at(1), 1);
+        let fired = timers.arm(at(1), Slack::NONE, 1);
         assert_eq!(timers.pop_due(at(1)), Some(1));
-        let cancelled = timers.arm(at(2), 2);
+        let cancelled = timers.arm(at(2), Slack::NONE, 2);
         assert_eq!(fired.slot, cancelled.slot, "the slot is used again");
         assert_eq!(timers.cancel(fired), None);
         assert_eq!(timers.cancel(cancelled), Some(2));
@@ -282,20 +335,95 @@ mod tests {
     #[test]
     fn arming_and_cancelling_for_ever_keeps_no_memory() {
         let mut timers = Timers::new();
-        timers.arm(at(1), 0);
+        timers.arm(at(1), Slack::NONE, 0);
         for step in 0..STEPS {
-            let key = timers.arm(at(1_000 + step), step);
+            let key = timers.arm(at(1_000 + step), Slack::NONE, step);
             assert_eq!(timers.cancel(key), Some(step));
         }
-        assert!(timers.heap.capacity() <= 8 && timers.slots.capacity() <= 8);
+        let kept = [timers.heap.capacity(), timers.slots.capacity(), timers.positions.capacity()];
+        assert!(kept.into_iter().max() <= Some(8));
+    }
+
+    /// So many units.
+    fn slack(units: u32) -> Slack {
+        assert_eq!(Slack::at_most(Duration::from_nanos(u64::from(units) * 1024 + 1023)), Slack(units));
+        Slack(units)
+    }
+
+    #[test]
+    fn one_with_slack_fires_at_its_deadline_but_waits_for_others_until_it_must() {
+        let mut timers = Timers::new();
+        timers.arm(at(10_000), slack(2), 1);
+        assert_eq!(timers.next_deadline(), Some(at(12_048)));
+        assert_eq!(timers.pop_due(at(9_999)), None);
+        assert_eq!(timers.pop_due(at(10_000)), Some(1));
+        timers.arm(at(10_000), slack(2), 2);
+        timers.arm(at(12_048), slack(2), 3);
+        timers.arm(at(12_049), slack(2), 4);
+        assert_eq!(timers.next_deadline(), Some(at(12_048)));
+        assert_eq!([0; 3].map(|_| timers.pop_due(at(12_048))), [Some(2), Some(3), None]);
+        assert_eq!(timers.next_deadline(), Some(at(14_097)));
+    }
+
+    #[test]
+    fn who_must_be_earlier_comes_first_and_is_on_time() {
+        let mut timers = Timers::new();
+        timers.arm(at(1_000), slack(100), "may be late");
+        timers.arm(at(5_000), Slack::NONE, "on time");
+        timers.arm(at(1_000), slack(2), "may be less late");
+        let keys = [(); 2].map(|()| timers.arm(at(900), slack(1), "cancelled"));
+        assert_eq!(timers.next_deadline(), Some(at(1_924)));
+        keys.into_iter().for_each(|key| assert_eq!(timers.cancel(key), Some("cancelled")));
+        assert_eq!(timers.next_deadline(), Some(at(3_048)));
+        assert_eq!(timers.pop_due(at(3_048)), Some("may be less late"));
+        // It is in the way of the other, which has time.
+        assert_eq!((timers.pop_due(at(4_999)), timers.next_deadline()), (None, Some(at(5_000))));
+        assert_eq!([0; 2].map(|_| timers.pop_due(at(5_000))), [Some("on time"), Some("may be late")]);
+    }
+
+    #[test]
+    fn too_little_slack_is_none_and_there_is_a_longest() {
+        assert_eq!(Slack::at_most(Duration::from_nanos(1_023)), Slack::NONE);
+        assert_eq!(Slack::at_most(Duration::MAX), Slack(u32::MAX));
+        let longest = Duration::from_nanos(Slack(u32::MAX).nanoseconds());
+        assert_eq!((Slack::at_most(longest), longest.as_secs() / 60), (Slack(u32::MAX), 73));
+    }
+
+    #[test]
+    fn at_the_end_of_time_there_is_no_slack() {
+        let last = |before| Time::NEVER.minus_nanoseconds(before);
+        for (deadline, latest) in [(0, 0), (1, 1), (1_024, 1_024), (1_025, 1)] {
+            let mut timers = Timers::new();
+            timers.arm(last(deadline), slack(1), ());
+            assert_eq!(timers.next_deadline(), Some(last(latest)));
+            assert_eq!(timers.pop_due(last(deadline + 1)), None);
+            assert_eq!(timers.pop_due(last(deadline)), Some(()));
+        }
     }
 
     #[test]
     fn it_agrees_with_a_naive_model() {
+        agrees_with_a_naive_model(|_| Slack::NONE);
+    }
+
+    #[test]
+    fn it_agrees_with_a_naive_model_where_all_have_the_same_slack() {
+        agrees_with_a_naive_model(|_| slack(1));
+    }
+
+    #[test]
+    fn it_agrees_with_a_naive_model_where_slacks_differ() {
+        agrees_with_a_naive_model(|random| slack(random.below(4).saturating_sub(1) as u32 % 3));
+    }
+
+    /// Time goes in steps of a fourth of a unit of slack.
+    const STEP: u64 = 256;
+
+    fn agrees_with_a_naive_model(draw: impl Fn(&mut Random) -> Slack) {
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
         let mut timers = Timers::new();
-        // Sorted by deadline and then by arming, which `step` counts.
-        let mut model: Vec<(Time, u64, TimerKey)> = Vec::new();
+        // Sorted by when they must fire and then by arming, which `step` counts; with their deadlines.
+        let mut model: Vec<(Time, u64, TimerKey, Time)> = Vec::new();
         let mut gone: Vec<TimerKey> = Vec::new();
         let mut now = 0;
         for step in 0..STEPS {
@@ -303,10 +431,16 @@ mod tests {
             let growing = step / 1_000 % 2 == 0;
             match random.below(16) {
                 0..5 => now += random.below(4),
-                5..12 if growing => arm(&mut timers, &mut model, at(now + random.below(500)), step),
-                5..8 => arm(&mut timers, &mut model, at(now + random.below(50)), step),
+                bias @ 5..12 if growing || bias < 8 => {
+                    let deadline = at((now + random.below(if growing { 500 } else { 50 })) * STEP);
+                    let slack = draw(&mut random);
+                    let key = timers.arm(deadline, slack, step);
+                    let latest = deadline.plus(Duration::from_nanos(slack.nanoseconds()));
+                    let index = model.partition_point(|&(other, ..)| other <= latest);
+                    model.insert(index, (latest, step, key, deadline));
+                }
                 8..15 if !model.is_empty() => {
-                    let (_, action, key) = model.remove(random.below(model.len() as u64) as usize);
+                    let (_, action, key, _) = model.remove(random.below(model.len() as u64) as usize);
                     gone.push(key);
                     assert_eq!(timers.cancel(key), Some(action));
                 }
@@ -315,24 +449,19 @@ mod tests {
                 }
                 _ => {}
             }
-            while let Some(action) = timers.pop_due(at(now)) {
-                let (deadline, expected, key) = model.remove(0);
+            while let Some(action) = timers.pop_due(at(now * STEP)) {
+                let (_, expected, key, deadline) = model.remove(0);
                 gone.push(key);
-                assert!(deadline <= at(now));
+                assert!(deadline <= at(now * STEP));
                 assert_eq!(action, expected);
             }
-            assert_eq!(timers.next_deadline(), model.first().map(|&(deadline, ..)| deadline));
-            assert!(timers.next_deadline().is_none_or(|deadline| deadline > at(now)));
+            assert_eq!(timers.next_deadline(), model.first().map(|&(latest, ..)| latest));
+            assert!(timers.next_deadline().is_none_or(|latest| latest > at(now * STEP)));
+            assert!(model.first().is_none_or(|&(.., deadline)| deadline > at(now * STEP)));
             assert_eq!(timers.len(), model.len());
             if step % 64 == 0 {
                 timers.check();
             }
         }
-    }
-
-    fn arm(timers: &mut Timers<u64>, model: &mut Vec<(Time, u64, TimerKey)>, deadline: Time, action: u64) {
-        let key = timers.arm(deadline, action);
-        let index = model.partition_point(|&(other, ..)| other <= deadline);
-        model.insert(index, (deadline, action, key));
     }
 }

@@ -13,6 +13,7 @@ use super::door::Letter;
 use super::lifetime::hub;
 pub(crate) use super::notify::Notify;
 use super::state::{Alarm, HubState, discard_superfluous};
+use super::timers::Slack;
 use super::wait::Wait;
 pub(crate) use super::wake::{Wake, departures};
 use crate::error::{LoopExit, ThreadEnds, Unwinding};
@@ -125,6 +126,7 @@ impl std::fmt::Debug for Interrupt {
 /// | | deadline | a kill or a time limit | for |
 /// |---|---|---|---|
 /// | [`park`](Waiter::park) | yes | ends it, and is returned; waits while the caller unwinds | every wait of a primitive |
+/// | [`park_with_slack`](Waiter::park_with_slack) | yes | as `park` | a sleep that may be late |
 /// | [`park_uninterrupted`](Waiter::park_uninterrupted) | | may wake it for no reason, and is raised at the next `park` | what must not be left half done |
 /// | `park_undecided` | yes | ends it, and is raised at the next park | loans to the kernel, which are given up first |
 /// | [`park_whatever_comes`](Waiter::park_whatever_comes) | | waits; a deadlock ends it | a scope with children |
@@ -248,6 +250,17 @@ impl Waiter {
             }
         }
         in_time && !fiber.disturbed.get()
+    }
+
+    /// [`park`](Waiter::park) with a deadline after which the wait may last for `slack`, whatever the hub's is.
+    pub(crate) fn park_with_slack(&self, deadline: Time, slack: Slack) -> Wakeup {
+        let alarm = Alarm::Wake { fiber: self.fiber, generation: self.generation };
+        let timer = self.hub.arm_with_slack(deadline, slack, alarm);
+        let wakeup = self.park(None);
+        match self.hub.disarm(timer) {
+            false if matches!(wakeup, Wakeup::Woken) => Wakeup::TimedOut,
+            _ => wakeup,
+        }
     }
 
     /// Whether it ended before the deadline.

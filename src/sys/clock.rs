@@ -34,6 +34,18 @@ impl Time {
         }
     }
 
+    /// The time so many nanoseconds before this one.
+    #[inline]
+    pub(crate) fn minus_nanoseconds(self, nanoseconds: u64) -> Time {
+        Time(self.0.saturating_sub(nanoseconds))
+    }
+
+    /// The time so many nanoseconds after this one, if there is one before [`NEVER`](Time::NEVER).
+    #[inline]
+    pub(crate) fn plus_nanoseconds(self, nanoseconds: u64) -> Option<Time> {
+        self.0.checked_add(nanoseconds).map(Time).filter(|time| *time < Time::NEVER)
+    }
+
     /// How long it is from this time until `later`; zero if that has passed.
     #[inline]
     pub(crate) fn until(self, later: Time) -> Duration {

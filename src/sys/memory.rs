@@ -72,6 +72,7 @@ fn map(length: usize, access: libc::c_int) -> io::Result<usize> {
 /// # Errors
 ///
 /// `OutOfMemory` where there is none left, or at the limit of mappings.
+#[cold]
 pub(crate) fn map_guarded(length: usize, guard: usize) -> io::Result<usize> {
     let start = map(length, libc::PROT_READ | libc::PROT_WRITE)?;
     // SAFETY: just mapped, and nothing uses it yet.

@@ -75,6 +75,7 @@ pub(crate) unsafe fn fork() -> io::Result<u32> {
 /// # Safety
 ///
 /// They do only what a child of a process with many OS threads may do, and do not unwind.
+#[cold]
 pub(crate) unsafe fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) {
     // SAFETY: the functions are there for ever; the caller vouches for what they do. It fails for want of memory alone.
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };

@@ -37,6 +37,7 @@ struct Caught {
 /// # Safety
 ///
 /// `inspect` is async-signal-safe: it may have interrupted any code, also an allocation, and runs on a small stack.
+#[cold]
 pub(crate) unsafe fn catch_faults(inspect: fn(usize)) -> io::Result<()> {
     static INSTALLING: Lock<()> = Lock::new(());
     let _installing = INSTALLING.lock();
@@ -140,6 +141,7 @@ pub(crate) fn while_all_are_blocked<R>(function: impl FnOnce() -> R) -> R {
 /// # Errors
 ///
 /// `OutOfMemory` if there is no memory for it.
+#[cold]
 pub(crate) fn ensure_alternate_stack() -> io::Result<()> {
     thread_local! {
         static OWN: std::cell::OnceCell<AlternateStack> = const { std::cell::OnceCell::new() };

@@ -65,6 +65,7 @@ pub use timeout::{AlreadyStarted, Timeout, with_timeout};
 pub use wait::{IterWait, Notice, Subscription, Waitable, iwait, wait, wait_any, wait_timeout};
 
 use crate::hub;
+use crate::hub::timers::Slack;
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 use crate::sys::clock::Time;
 
@@ -100,6 +101,9 @@ pub fn yield_now() {
 /// sleep. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the sleep by unwinding. While the caller unwinds, the
 /// call returns at once.
 ///
+/// The hub wakes for each deadline, unless its timers [have slack](crate::hub::Config::timer_slack). [`sleep_with_slack`] is for a single
+/// sleep that may last longer.
+///
 /// # Panics
 ///
 /// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
@@ -122,13 +126,52 @@ pub fn sleep(duration: Duration) {
     sleep_until(Time::after(duration));
 }
 
+/// Suspends the calling green thread for at least `duration`, and for up to `slack` longer if the hub then wakes less often.
+///
+/// The sleep ends at its deadline if the hub is awake then, and otherwise when the hub next wakes, be it for a timer or for a
+/// descriptor; for its own sake the hub wakes when the slack is over. So of sleeps whose slacks overlap, many end at one wake, which
+/// is what costs most in a sleep. They end in the order in which their slacks do. A sleep without slack beside them is as exact as
+/// ever.
+///
+/// A `slack` of zero makes this one sleep exact in a hub whose timers [have slack](crate::hub::Config::timer_slack). Slack is counted in
+/// microseconds, and no more than 73 minutes of it are used. Apart from that, this is [`sleep`], also if `duration` is zero.
+///
+/// # Panics
+///
+/// Panics if called in a [hub callback](crate::hub#callbacks), which may not wait.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// // Nobody cares when exactly this is done: with the next one.
+/// let clean_up = greenloop::spawn(|| greenloop::sleep_with_slack(Duration::from_millis(1), Duration::from_secs(3600)));
+/// greenloop::sleep(Duration::from_millis(10));
+/// clean_up.join().unwrap();
+/// assert!(start.elapsed() < Duration::from_secs(5));
+/// ```
+pub fn sleep_with_slack(duration: Duration, slack: Duration) {
+    if duration.is_zero() {
+        return yield_now();
+    }
+    let (deadline, slack) = (Time::after(duration), Slack::at_most(slack));
+    sleep_through(|waiter| waiter.park_with_slack(deadline, slack));
+}
+
 fn sleep_until(deadline: Time) {
+    sleep_through(|waiter| waiter.park(Some(deadline)));
+}
+
+#[inline]
+fn sleep_through(park: impl Fn(&Waiter) -> Wakeup) {
     if is_unwinding() {
         return;
     }
     let waiter = Waiter::new(WaitingOn::Sleep);
     loop {
-        match waiter.park(Some(deadline)) {
+        match park(&waiter) {
             Wakeup::TimedOut => return,
             Wakeup::Woken => {}
             Wakeup::Interrupted(interrupt) => interrupt.raise(),

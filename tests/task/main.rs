@@ -19,6 +19,8 @@ mod local;
 mod many;
 /// Green threads that borrow.
 mod scope;
+/// Timers that may be late.
+mod slack;
 /// Kills and time limits of who waits in a switch or for a generator.
 mod switching;
 /// Time limits: races, nesting, identity.

@@ -269,6 +269,7 @@ impl std::fmt::Debug for Pool {
 
 /// A slot that is no part of a region, with a closed guard: many a process has no second stack of a size, and to make a region, to
 /// install a guard and to see that it faults takes three times as long.
+#[cold]
 fn map_first(class: SizeClass) -> Result<Range<usize>, StackError> {
     let start = memory::map_guarded(class.slot(), class.guard()).map_err(StackError::OutOfMemory)?;
     let slot = start..start + class.slot();
