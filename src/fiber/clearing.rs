@@ -10,6 +10,8 @@ use super::guard::{CALLBACK, guarded};
 use super::identity;
 use super::thread::existing_thread;
 use super::uncaught::{callback, catch, discard, report_text};
+#[cfg(feature = "monkey")]
+use crate::sys::float_control::FloatControl;
 
 /// How often destructors are run that make anew what they belong to: as often as std does for thread-locals.
 const ROUNDS_OF_DESTRUCTORS: usize = 5;
@@ -40,6 +42,19 @@ impl Fiber {
         #[cfg(feature = "monkey")]
         if self.has_identity.get() {
             identity::end();
+        }
+        #[cfg(feature = "monkey")]
+        self.end_float_control();
+    }
+
+    /// What runs here next computes as who has resumed this.
+    #[cfg(feature = "monkey")]
+    #[inline]
+    fn end_float_control(&self) {
+        if let Some(first) = self.first_float_control.get()
+            && first != FloatControl::now()
+        {
+            first.restore();
         }
     }
 

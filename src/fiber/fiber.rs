@@ -17,6 +17,8 @@ use super::local::Local;
 #[cfg(thread_sanitizer)]
 pub(super) use super::shadow::Swap;
 use super::stack::{Extent, SizeClass};
+#[cfg(feature = "monkey")]
+use crate::sys::float_control::FloatControl;
 use crate::sys::memory;
 use crate::sys::section::Section;
 
@@ -153,6 +155,12 @@ pub(crate) struct Fiber {
     /// Where its own thread-local variables are; 0 if it runs with those of the OS thread.
     #[cfg(feature = "monkey")]
     pub(crate) variables: Cell<usize>,
+    /// How it computes with floating-point numbers, while it is suspended in something; `None` for as who resumes it.
+    #[cfg(feature = "monkey")]
+    pub(super) float_control: Cell<Option<FloatControl>>,
+    /// How who first resumed what runs here did.
+    #[cfg(feature = "monkey")]
+    pub(super) first_float_control: Cell<Option<FloatControl>>,
     /// Whether the destructors of those run: nothing is raised there.
     #[cfg(feature = "monkey")]
     pub(super) deaf: Cell<bool>,
@@ -202,6 +210,10 @@ impl Fiber {
             variables: Cell::new(0),
             #[cfg(feature = "monkey")]
             deaf: Cell::new(false),
+            #[cfg(feature = "monkey")]
+            float_control: Cell::new(None),
+            #[cfg(feature = "monkey")]
+            first_float_control: Cell::new(None),
         }
     }
 

@@ -15,6 +15,8 @@ use super::thread::{Thread, existing_thread};
 use super::uncaught;
 use crate::error::StackError;
 #[cfg(feature = "monkey")]
+use crate::sys::float_control::FloatControl;
+#[cfg(feature = "monkey")]
 use crate::sys::thread_local::move_to;
 
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
@@ -33,6 +35,8 @@ impl Thread {
         };
         fiber.entry.set(entry);
         fiber.state.set(State::Running);
+        #[cfg(feature = "monkey")]
+        fiber.float_control.set(None);
         Ok(fiber)
     }
 
@@ -88,7 +92,8 @@ impl Thread {
         }
     }
 
-    /// Resumes `fiber` with its own thread-local variables, if it has some before or afterwards. Not inlined: nothing here may
+    /// Resumes `fiber` with its own thread-local variables, if it has some before or afterwards, and with its own way to compute with
+    /// floating-point numbers. Not inlined: nothing here may
     /// use one, nor keep its address.
     #[cfg(feature = "monkey")]
     #[inline(never)]
@@ -98,7 +103,18 @@ impl Thread {
             // SAFETY: who has set them has found that they can be moved, and lets nobody else use them.
             unsafe { move_to(variables) };
         }
+        let here = FloatControl::now();
+        match fiber.float_control.get() {
+            Some(own) if own != here => own.restore(),
+            Some(_) => {}
+            None => fiber.first_float_control.set(Some(here)),
+        }
         let result = swap.resume(());
+        let own = FloatControl::now();
+        fiber.float_control.set(Some(own));
+        if own != here {
+            here.restore();
+        }
         if fiber.variables.get() != 0 {
             // SAFETY: as above; these are the OS thread's own, since a fiber has others.
             unsafe { move_to(self.own_variables.get()) };

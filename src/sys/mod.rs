@@ -11,6 +11,8 @@ pub(crate) mod destructors;
 pub(crate) mod epoll;
 #[cfg(feature = "monkey")]
 pub(crate) mod first_contents;
+#[cfg(feature = "monkey")]
+pub(crate) mod float_control;
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod memory;

@@ -598,6 +598,60 @@ fn what_the_c_library_says_of_it_is_true() {
     });
 }
 
+/// Also one that is not isolated.
+#[test]
+fn each_green_thread_rounds_as_it_says() {
+    #[cfg(target_arch = "x86_64")]
+    patched(|| {
+        /// MXCSR's bits for the rounding, and the x87's.
+        const UP: (u32, u16) = (0x4000, 0x0800);
+        const NEAREST: (u32, u16) = (0, 0);
+        fn rounding() -> (u32, u16) {
+            let (mut sse, mut x87) = (0_u32, 0_u16);
+            // SAFETY: writes the variables.
+            unsafe { std::arch::asm!("stmxcsr [{}]", "fnstcw [{}]", in(reg) &mut sse, in(reg) &mut x87) };
+            (sse & 0x6000, x87 & 0x0C00)
+        }
+        fn round(way: (u32, u16)) {
+            let (sse, x87) = (0x1F80 | way.0, 0x037F | way.1);
+            // SAFETY: reads the variables; nothing here computes with floating-point numbers.
+            unsafe { std::arch::asm!("ldmxcsr [{}]", "fldcw [{}]", in(reg) &sse, in(reg) &x87) };
+        }
+        for isolated in [false, true] {
+            let builder = || Builder::new().isolated(isolated);
+            let turns = |way: (u32, u16)| {
+                move || {
+                    assert_eq!(rounding(), NEAREST);
+                    round(way);
+                    for _ in 0..10 {
+                        yield_now();
+                        assert_eq!(rounding(), way);
+                        thread::sleep(Duration::from_micros(10));
+                        assert_eq!(rounding(), way);
+                    }
+                }
+            };
+            let tasks = [UP, NEAREST, UP].map(|way| builder().spawn(turns(way)).unwrap());
+            join_all(tasks.into());
+            assert_eq!(rounding(), NEAREST);
+            // On one stack, one after the other without a switch.
+            let tasks = (0..10).map(|_| {
+                let run = || {
+                    assert_eq!(rounding(), NEAREST);
+                    round(UP);
+                };
+                builder().spawn(run).unwrap()
+            });
+            join_all(tasks.collect());
+            // Main has its own, too, which others begin with.
+            round(UP);
+            assert_eq!(builder().spawn(|| (rounding(), round(NEAREST)).0).unwrap().join().unwrap(), UP);
+            assert_eq!(rounding(), UP);
+            round(NEAREST);
+        }
+    });
+}
+
 /// More than an OS thread each would allow.
 #[test]
 fn twenty_thousand_at_once() {
