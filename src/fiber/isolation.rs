@@ -11,6 +11,7 @@ use super::local::Local;
 use super::thread::{Thread, existing_thread, set_thread};
 use super::thread_name::name_current;
 use crate::sys::control_block::{self, ControlBlock};
+use crate::sys::mutex::own_number;
 use crate::sys::section::Section;
 use crate::sys::thread_end::destroy_variables;
 use crate::sys::thread_local::{base, move_to, run_with};
@@ -39,16 +40,20 @@ impl Variables {
         let own = unsafe { base() };
         thread.own_variables.set(own);
         fiber.variables.set(lent);
+        thread.numbers.borrow_mut().insert(own_number());
         // SAFETY: as above; nobody else uses the block. From here on the relay resumes the fiber with `lent`, and goes on with
         // `own` itself.
         unsafe {
             run_with(lent, own, &mut || {
+                let number = own_number();
+                thread.numbers.borrow_mut().insert(number);
                 lend_thread(thread, &mut || {
                     if let Some(name) = fiber.description().and_then(|description| description.name()) {
                         name_current(name);
                     }
                     body();
                 });
+                thread.numbers.borrow_mut().remove(&number);
             });
         }
         fiber.variables.set(0);
@@ -88,6 +93,13 @@ fn lend_thread(thread: Local<Thread>, function: &mut dyn FnMut()) {
 /// Whether the current greenlet has thread-local variables of its own.
 pub(crate) fn is_isolated() -> bool {
     existing_thread().is_some_and(|thread| thread.current().variables.get() != 0)
+}
+
+/// Whether an isolated green thread of this OS thread runs by this number, or the others do once one has begun: C's locks name their
+/// owners by it.
+pub(crate) fn is_number_of_isolated(number: i32) -> bool {
+    existing_thread()
+        .is_some_and(|thread| thread.numbers.try_borrow().is_ok_and(|numbers| numbers.contains(&number)))
 }
 
 /// Runs `function` with the variables that the greenlets of this OS thread have in common. It does not yield: not even what an

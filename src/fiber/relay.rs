@@ -22,6 +22,7 @@ use super::fiber::FiberRef;
 use super::guard::in_callback;
 use super::thread::{Observer, Thread};
 use super::uncaught::callback;
+use crate::sys::errno;
 
 /// How [`Thread::run`] came back to the thread's own stack.
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
@@ -61,13 +62,13 @@ impl Thread {
         debug_assert!(!in_callback(), "who leaves has asked whether it may");
         let current = self.current.get();
         if current == self.main {
-            self.relay(target, run_others);
+            errno::keeping(|| self.relay(target, run_others));
         } else {
             self.directive.set(target);
             let yielder = current.yielder.get();
             current.depth.set(yielder.addr().wrapping_sub((&raw const yielder).addr()) as u32);
             // SAFETY: `current` runs, so it was resumed, and `live` has set the yielder, which lies on its stack.
-            unsafe { &*yielder }.suspend(());
+            errno::keeping(|| unsafe { &*yielder }.suspend(()));
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+#[cfg(feature = "monkey")]
+use std::collections::HashSet;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
@@ -73,6 +75,9 @@ pub(crate) struct Thread {
     /// What those of a fiber begin with.
     #[cfg(feature = "monkey")]
     pub(super) first_contents: RefCell<FirstContents>,
+    /// By which numbers the C library knows the isolated fibers, and once there was one the others.
+    #[cfg(feature = "monkey")]
+    pub(super) numbers: RefCell<HashSet<i32>>,
 }
 
 thread_local! {
@@ -137,6 +142,8 @@ impl Thread {
             left_to_fork: Cell::new(0),
             #[cfg(feature = "monkey")]
             first_contents: RefCell::default(),
+            #[cfg(feature = "monkey")]
+            numbers: RefCell::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use super::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
 use crate::error::GreenThread;
 use crate::fiber::{FiberRef, Pending, State, in_callback, report_text};
 use crate::sys::clock::Time;
-use crate::sys::section;
+use crate::sys::{handler, section};
 
 /// Why a call must fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,13 +35,27 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(250), Duration::from_millis
 #[inline]
 pub(crate) fn hub_of_greenlet() -> Option<HubRef> {
     local_hub().filter(|hub| {
-        hub.thread.current().state.get() == State::Running && !in_callback() && !hub.is_at_work()
+        hub.thread.current().state.get() == State::Running
+            && !in_callback()
+            && !hub.is_at_work()
+            && !in_handler()
     })
+}
+
+/// Whether the handler of a signal runs, or the child of vfork(2): nothing of the library's may be touched.
+#[inline]
+pub(crate) fn in_handler() -> bool {
+    handler::is_inside(interrupted)
+}
+
+/// Whom the handler of a signal interrupts now: a greenlet, or an OS thread without a hub.
+pub(crate) fn interrupted() -> usize {
+    local_hub().map_or(0, |hub| hub.thread.current().as_ptr().addr())
 }
 
 /// Whether the calling thread is amid work of the library's, which must not be come back to.
 pub(crate) fn is_at_work() -> bool {
-    section::is_any_open() || local_hub().is_some_and(|hub| hub.is_at_work())
+    section::is_any_open() || in_handler() || local_hub().is_some_and(|hub| hub.is_at_work())
 }
 
 impl HubState {

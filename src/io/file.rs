@@ -71,8 +71,7 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         let tells_readiness = descriptor::tells_readiness(file.as_fd());
         let source = Source::new(Arc::new(file));
         // Not asked of others: a regular file never says EAGAIN.
-        let nonblocking =
-            tells_readiness && descriptor::is_nonblocking(source.get_ref().as_fd()).unwrap_or(false);
+        let nonblocking = tells_readiness && descriptor::is_nonblocking(source.get_ref().as_fd());
         source.set_nonblocking(nonblocking);
         let cached = !tells_readiness && !descriptor::is_direct(source.get_ref().as_fd()).unwrap_or(true);
         let position = Position { turn: Semaphore::new(1), away: AtomicUsize::new(0) };

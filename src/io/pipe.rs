@@ -213,7 +213,7 @@ impl PipeEnd {
 
     fn adopt(fd: OwnedFd) -> PipeEnd {
         // These calls do not fail on an open descriptor.
-        let nonblocking = descriptor::is_nonblocking(fd.as_fd()).unwrap_or(false);
+        let nonblocking = descriptor::is_nonblocking(fd.as_fd());
         let _ = descriptor::set_nonblocking(fd.as_fd(), true);
         PipeEnd::new(fd, if nonblocking { Origin::Nonblocking } else { Origin::Blocking })
     }

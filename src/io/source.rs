@@ -60,7 +60,7 @@ impl<T: AsFd> Source<T> {
 
     /// Takes over one that comes from elsewhere, and stays as blocking as it was.
     pub(crate) fn adopted(inner: T) -> Source<T> {
-        let nonblocking = descriptor::is_nonblocking(inner.as_fd()).unwrap_or(false);
+        let nonblocking = descriptor::is_nonblocking(inner.as_fd());
         let source = Source::new(inner);
         source.set_nonblocking(nonblocking);
         source

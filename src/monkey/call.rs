@@ -1,7 +1,7 @@
 //! A call that may yield, and what all of them have in common: the try, the wait, the retry.
 //!
 //! What a descriptor is, is its owner's affair: it is never made O_NONBLOCK but for the instant of a `connect` or an
-//! `accept`, for which the kernel has no other way. Whether its owner did that, and what time limits he gave it, is asked
+//! `accept` that has found a connection, for which the kernel has no other way. Whether its owner did that, and what time limits he gave it, is asked
 //! only when a call would wait.
 
 use std::io;
@@ -17,6 +17,8 @@ use crate::hub::no_unwind::{Hindrance, hub_of_greenlet};
 use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::io::Interest;
 use crate::sys::clock::Time;
+use crate::sys::mode::Nonblocking;
+pub(super) use crate::sys::mode::is_nonblocking;
 use crate::sys::original;
 
 /// A number from errno(3).
@@ -185,10 +187,15 @@ impl Call {
         if let Err(hindrance) = self.hub.spend_budget_in_call() {
             return self.amid_interruption(fd, hindrance, attempt);
         }
+        let kept = errno();
         let mut deadline = None;
         loop {
             match tried(attempt()) {
-                Ok(count) => return Ok(count),
+                Ok(count) => {
+                    // What was tried in vain is nobody's affair.
+                    set_errno(kept);
+                    return Ok(count);
+                }
                 Err(Declined::Failed(errno)) => return Err(Miss::Failed(errno)),
                 Err(Declined::WouldBlock) => {}
             }
@@ -286,6 +293,16 @@ pub(super) fn set_errno(errno: Errno) {
     unsafe { *place = errno };
 }
 
+/// Runs a call, which leaves errno as it was unless it fails with -1: what was tried in vain on the way is nobody's affair.
+pub(super) fn quietly<R: PartialEq + From<i8>>(run: impl FnOnce() -> R) -> R {
+    let kept = errno();
+    let result = run();
+    if result != R::from(-1) {
+        set_errno(kept);
+    }
+    result
+}
+
 /// `-1`, with errno.
 pub(super) fn failed(errno: Errno) -> c_int {
     set_errno(errno);
@@ -300,13 +317,6 @@ pub(super) fn answer(result: Result<ssize_t, Miss>, unwaitable: impl FnOnce() ->
         Err(Miss::Late) => failed(libc::EAGAIN) as ssize_t,
         Err(Miss::Failed(errno)) => failed(errno) as ssize_t,
     }
-}
-
-/// Whether the owner wants EAGAIN rather than a wait.
-pub(super) fn is_nonblocking(fd: RawFd) -> bool {
-    // SAFETY: takes no pointers.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    flags != -1 && flags & libc::O_NONBLOCK != 0
 }
 
 /// Whether poll(2) says that a call would not wait.
@@ -329,19 +339,15 @@ pub(super) fn time_limit(fd: RawFd, interest: Interest) -> Option<Duration> {
 }
 
 /// Does a call for which the kernel has no MSG_DONTWAIT, with O_NONBLOCK set as long as it takes. Calls that come in between
-/// from other processes, which share the open file, get an EAGAIN; those of this program come through here.
+/// from other processes, which share the open file, get an EAGAIN; those of this program know better.
 pub(super) fn without_waiting(fd: RawFd, run: impl FnOnce() -> ssize_t) -> ssize_t {
-    // SAFETY: takes no pointers.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    if flags == -1 {
-        return -1;
-    }
-    // SAFETY: as above.
-    unsafe { libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK) };
+    let nonblocking = match Nonblocking::begin(fd) {
+        Ok(nonblocking) => nonblocking,
+        Err(error) => return failed(errno_of(&error)) as ssize_t,
+    };
     let result = run();
     let errno = errno();
-    // SAFETY: as above.
-    unsafe { libc::fcntl(fd, libc::F_SETFL, flags) };
+    nonblocking.end(fd);
     set_errno(errno);
     result
 }

@@ -8,6 +8,7 @@ use libc::c_int;
 
 use super::parts::patched;
 use crate::hub::local_hub;
+use crate::hub::no_unwind::in_handler;
 use crate::sys::original;
 
 #[inline]
@@ -16,6 +17,7 @@ fn closing(fd: RawFd) {
         && fd >= 0
         && let Some(hub) = local_hub()
         && let Some(reactor) = hub.made_reactor()
+        && !in_handler()
     {
         reactor.closing(fd);
     }

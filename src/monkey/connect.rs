@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use libc::{c_int, sockaddr, socklen_t, ssize_t};
 
-use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, time_limit, without_waiting};
-use super::parts::Parts;
+use super::call::{
+    Call, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, set_errno, time_limit,
+    without_waiting,
+};
+use super::parts::{Parts, patched};
 use crate::io::Interest;
 use crate::sys::clock::Time;
 use crate::sys::original;
@@ -21,20 +24,27 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length
     if let Err(errno) = call.spend_budget() {
         return failed(errno);
     }
+    if !is_stream(fd) {
+        // It names a peer, and makes nobody wait.
+        // SAFETY: as above.
+        return unsafe { original::connect(fd, address, address_length) };
+    }
     let attempt = || {
         // SAFETY: the caller's contract.
         without_waiting(fd, || unsafe { original::connect(fd, address, address_length) } as ssize_t) as c_int
     };
-    if attempt() == 0 {
-        return 0;
-    }
-    let deadline = time_limit(fd, Interest::WRITABLE).map(Time::after);
-    match errno() {
-        libc::EINPROGRESS => finish_connecting(call, fd, deadline),
-        // A Unix listener's backlog is full, and the kernel tells nobody when there is room.
-        libc::EAGAIN => retry(call, deadline, attempt),
-        other => failed(other),
-    }
+    quietly(|| {
+        if attempt() == 0 {
+            return 0;
+        }
+        let deadline = time_limit(fd, Interest::WRITABLE).map(Time::after);
+        match errno() {
+            libc::EINPROGRESS => finish_connecting(call, fd, deadline),
+            // A Unix listener's backlog is full, and the kernel tells nobody when there is room.
+            libc::EAGAIN => retry(call, deadline, attempt),
+            other => failed(other),
+        }
+    })
 }
 
 fn finish_connecting(call: Call, fd: RawFd, deadline: Option<Time>) -> c_int {
@@ -78,14 +88,54 @@ fn retry(call: Call, deadline: Option<Time>, attempt: impl Fn() -> c_int) -> c_i
     }
 }
 
+/// A number that getsockopt(2) tells of a socket, or zero.
+fn option(fd: RawFd, option: c_int) -> c_int {
+    let mut value: c_int = 0;
+    let mut length = size_of::<c_int>() as socklen_t;
+    // SAFETY: `value` is valid for writes of `length` bytes.
+    unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut value).cast(), &mut length) };
+    value
+}
+
+fn is_stream(fd: RawFd) -> bool {
+    matches!(option(fd, libc::SO_TYPE), libc::SOCK_STREAM | libc::SOCK_SEQPACKET)
+}
+
 /// `accept`, with `run` for the C library's.
 fn accept_with(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
     let call = match Call::enter(Parts::SOCKET) {
         Some(call) if !is_nonblocking(fd) || call.is_interrupted() => call,
+        _ if patched().contains(Parts::SOCKET) => return accept_beside_others(fd, run),
         _ => return run(),
     };
-    let accepted = call.until_done(fd, Interest::READABLE, || without_waiting(fd, || run() as ssize_t));
-    answer(accepted, || -1) as c_int
+    let attempt = || {
+        if !is_ready(fd, libc::POLLIN) && option(fd, libc::SO_ACCEPTCONN) != 0 {
+            return failed(libc::EAGAIN) as ssize_t;
+        }
+        without_waiting(fd, || run() as ssize_t)
+    };
+    answer(call.until_done(fd, Interest::READABLE, attempt), || -1) as c_int
+}
+
+/// The C library's `accept`, on a file that hubs of this process may have made O_NONBLOCK meanwhile.
+fn accept_beside_others(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
+    let kept = errno();
+    loop {
+        let accepted = run();
+        if accepted != -1 || errno() != libc::EAGAIN {
+            return accepted;
+        }
+        // Its owner's wish, or his time limit.
+        if is_nonblocking(fd) || time_limit(fd, Interest::READABLE).is_some() {
+            return failed(libc::EAGAIN);
+        }
+        let mut asked = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: `asked` is valid for reads and writes as the one element that it is said to be.
+        if unsafe { original::poll(&mut asked, 1, -1) } == -1 {
+            return -1;
+        }
+        set_errno(kept);
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -36,7 +36,7 @@ pub(super) fn until_taken(
     deadline: Option<Time>,
     attempt: impl Fn() -> Option<c_int>,
 ) -> Option<c_int> {
-    let wait = |until| Ok(wait_at(address, bits, Some(until), &attempt, || ()));
+    let wait = |until| Ok(wait_at(address, bits, Some(until), &attempt, || true));
     take(deadline, &attempt, wait).unwrap_or(None)
 }
 

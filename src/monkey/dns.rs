@@ -92,7 +92,9 @@ unsafe extern "C" fn getaddrinfo(
                 // SAFETY: the caller's to write.
                 unsafe { *found = mem::replace(&mut answer.list, ptr::null_mut()) };
             }
-            set_errno(answer.errno);
+            if answer.code == libc::EAI_SYSTEM {
+                set_errno(answer.errno);
+            }
             answer.code
         }
         Err(errno) => {

@@ -128,7 +128,12 @@ unsafe extern "C" fn pread(fd: c_int, buffer: *mut c_void, length: size_t, offse
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pread64(fd: c_int, buffer: *mut c_void, length: size_t, offset: off64_t) -> ssize_t {
+pub(super) unsafe extern "C" fn pread64(
+    fd: c_int,
+    buffer: *mut c_void,
+    length: size_t,
+    offset: off64_t,
+) -> ssize_t {
     let slice = iovec { iov_base: buffer, iov_len: length };
     // SAFETY: the caller's contract is that of the C library's function.
     let plain = || unsafe { original::pread64(fd, buffer, length, offset) };

@@ -2,7 +2,7 @@
 
 use libc::{c_int, c_void, off_t, off64_t};
 
-use super::call::{Call, errno, failed};
+use super::call::{Call, errno, failed, quietly};
 use super::parts::Parts;
 use super::pauses::Pauses;
 use crate::sys::original;
@@ -11,15 +11,17 @@ use crate::sys::original;
 fn until_free(call: Call, attempt: impl Fn() -> c_int) -> c_int {
     call.give_way_if_interrupted();
     let mut pauses = Pauses::new();
-    loop {
-        let result = attempt();
-        if result != -1 || !matches!(errno(), libc::EAGAIN | libc::EACCES) {
-            return result;
+    quietly(|| {
+        loop {
+            let result = attempt();
+            if result != -1 || !matches!(errno(), libc::EAGAIN | libc::EACCES) {
+                return result;
+            }
+            if call.try_sleep_until(pauses.next(None)).is_err() {
+                return failed(call.refuse_with(libc::ENOLCK));
+            }
         }
-        if call.try_sleep_until(pauses.next(None)).is_err() {
-            return failed(call.refuse_with(libc::ENOLCK));
-        }
-    }
+    })
 }
 
 #[unsafe(no_mangle)]

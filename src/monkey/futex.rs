@@ -3,7 +3,6 @@
 //! A wait from a green thread stands in a table here; a wake looks there first and then in the kernel. So std's Mutex,
 //! RwLock, Condvar, Once and Barrier work between green threads of one hub, of several, and with plain OS threads.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
@@ -12,41 +11,33 @@ use std::time::Duration;
 use libc::{c_int, c_long, timespec};
 
 use super::call::{Call, failed};
+use super::line::{Line, Standing};
 use super::parts::{Parts, patched};
 use super::pauses::Pauses;
 use crate::fiber::isolation::is_isolated;
 use crate::fiber::report_text;
 use crate::hub::no_unwind::Hindrance;
-use crate::hub::waiter::{Waiter, WaitingOn, Wake};
+use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::sys::original;
+use crate::sys::process;
 use crate::sys::thread_local::block_around;
 
 const BUCKETS: usize = 256;
 
 static TABLE: [Bucket; BUCKETS] = [const { Bucket::new() }; BUCKETS];
 
-/// Names a wait in its bucket.
-static NEXT: AtomicUsize = AtomicUsize::new(0);
-
 /// Those who wait for words of one hash.
 struct Bucket {
     /// How many wait, or are about to look whether they must: none, and a wake need not look.
     count: AtomicUsize,
-    waiters: Lock<VecDeque<Waiting>>,
-}
-
-struct Waiting {
-    id: usize,
-    word: usize,
-    bits: u32,
-    wake: Wake,
+    waiters: Lock<Line>,
 }
 
 impl Bucket {
     const fn new() -> Bucket {
-        Bucket { count: AtomicUsize::new(0), waiters: Lock::new(VecDeque::new()) }
+        Bucket { count: AtomicUsize::new(0), waiters: Lock::new(Line::new()) }
     }
 
     fn of(word: usize) -> &'static Bucket {
@@ -64,15 +55,10 @@ impl Bucket {
         }
         let mut woken = 0;
         while woken < count {
-            let mut waiters = self.waiters.lock();
-            let position =
-                waiters.iter().position(|waiting| waiting.word == word && waiting.bits & bits != 0);
-            let waiting = position.and_then(|position| waiters.remove(position));
-            drop(waiters);
-            let Some(waiting) = waiting else { break };
+            let Some(wake) = self.waiters.lock().take_first(word, bits) else { break };
             // One that is gone is not counted. If it goes later, all who wait here are woken.
-            if waiting.wake.is_living() {
-                waiting.wake.wake();
+            if wake.is_living() {
+                wake.wake();
                 woken += 1;
             }
         }
@@ -95,6 +81,27 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// From now on a fork finds the table's locks free, and in the child nobody waits.
+pub(super) fn look_after_forks() {
+    static ONCE: Once = Once::new();
+    extern "C" fn before() {
+        TABLE.iter().for_each(|bucket| bucket.waiters.hold());
+    }
+    extern "C" fn in_parent() {
+        // SAFETY: held by `before`, which this thread ran.
+        TABLE.iter().for_each(|bucket| unsafe { bucket.waiters.release() });
+    }
+    extern "C" fn in_child() {
+        in_parent();
+        for bucket in &TABLE {
+            bucket.waiters.lock().forget();
+            bucket.count.store(0, Ordering::SeqCst);
+        }
+    }
+    // SAFETY: they lock and unlock, and change words of the table.
+    ONCE.call_once(|| unsafe { process::at_fork(before, in_parent, in_child) });
 }
 
 /// Wakes up to `count` of those who wait at `address`.
@@ -122,13 +129,13 @@ pub(super) enum Waited<R> {
 }
 
 /// Waits at `address` for a wake of one of `bits`, unless `look`, after which no wake is missed, finds what it is for. Runs
-/// `begun` when it stands in line.
+/// `begun` when it stands in line, which says whether to wait at all.
 pub(super) fn wait_at<R>(
     address: usize,
     bits: u32,
     deadline: Option<Time>,
     look: impl FnOnce() -> Option<R>,
-    begun: impl FnOnce(),
+    begun: impl FnOnce() -> bool,
 ) -> Waited<R> {
     let parked = |waiter: &Waiter| Ok::<_, Infallible>(waiter.park_in_infallible_call(deadline));
     let Ok(waited) = stand_in_line(address, bits, look, begun, parked);
@@ -142,7 +149,7 @@ pub(super) fn wait_in_call_at<R>(
     deadline: Option<Time>,
     look: impl FnOnce() -> Option<R>,
 ) -> Result<Waited<R>, Hindrance> {
-    stand_in_line(address, bits, look, || (), |waiter| waiter.park_in_call(deadline))
+    stand_in_line(address, bits, look, || true, |waiter| waiter.park_in_call(deadline))
 }
 
 /// Waits at `address` by `park`. Who is hindered passes on the wake that he may have had.
@@ -150,33 +157,34 @@ fn stand_in_line<R, E>(
     address: usize,
     bits: u32,
     look: impl FnOnce() -> Option<R>,
-    begun: impl FnOnce(),
+    begun: impl FnOnce() -> bool,
     park: impl FnOnce(&Waiter) -> Result<bool, E>,
 ) -> Result<Waited<R>, E> {
     let counted = Counted::new(Bucket::of(address));
     let waiter = Waiter::new(WaitingOn::Other(
         "a lock outside greenloop (std's channels between green threads of one hub need Builder::isolated)",
     ));
-    // Relaxed: only uniqueness counts.
-    let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    {
+    let standing = Standing::new(address, bits, waiter.wake());
+    let found = {
         let mut waiters = counted.0.waiters.lock();
-        if let Some(found) = look() {
-            return Ok(Waited::Ready(found));
+        let found = look();
+        if found.is_none() {
+            waiters.push(&standing);
         }
-        waiters.push_back(Waiting { id, word: address, bits, wake: waiter.wake() });
+        found
+    };
+    if let Some(found) = found {
+        standing.leave();
+        return Ok(Waited::Ready(found));
     }
-    begun();
-    let parked = park(&waiter);
-    let mut waiters = counted.0.waiters.lock();
-    let position = waiters.iter().position(|waiting| waiting.id == id);
-    let left = position.and_then(|position| waiters.remove(position));
-    drop(waiters);
-    if parked.is_err() && left.is_none() {
+    let parked = if begun() { park(&waiter) } else { Ok(true) };
+    let stood = counted.0.waiters.lock().take(&standing);
+    standing.leave();
+    if parked.is_err() && !stood {
         counted.0.wake(address, bits, 1);
     }
     // Still in line: nobody woke it.
-    Ok(if left.is_some() && !parked? { Waited::Late } else { Waited::Woken })
+    Ok(if stood && !parked? { Waited::Late } else { Waited::Woken })
 }
 
 /// Waits while the word at `word` is `expected`.
@@ -187,7 +195,7 @@ fn stand_in_line<R, E>(
 unsafe fn wait(word: *const AtomicU32, expected: u32, bits: u32, deadline: Option<Time>) -> c_long {
     // SAFETY: the caller's contract.
     let changed = || (unsafe { &*word }.load(Ordering::SeqCst) != expected).then_some(());
-    match wait_at(word.addr(), bits, deadline, changed, || ()) {
+    match wait_at(word.addr(), bits, deadline, changed, || true) {
         Waited::Ready(()) => failed(libc::EAGAIN).into(),
         Waited::Late => failed(libc::ETIMEDOUT).into(),
         Waited::Woken => 0,
@@ -210,7 +218,7 @@ unsafe fn wait_among_processes(
         let pause = pauses.next(deadline);
         // SAFETY: the caller's contract.
         let changed = || (unsafe { &*word }.load(Ordering::SeqCst) != expected).then_some(());
-        match wait_at(word.addr(), bits, Some(pause), changed, || ()) {
+        match wait_at(word.addr(), bits, Some(pause), changed, || true) {
             Waited::Ready(()) if pauses.is_first() => return failed(libc::EAGAIN).into(),
             Waited::Ready(()) | Waited::Woken => return 0,
             Waited::Late if deadline.is_some_and(|deadline| deadline <= pause) => {

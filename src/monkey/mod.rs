@@ -33,10 +33,11 @@
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, `getnameinfo`, `gethostbyname`, `gethostbyname2`, `gethostbyaddr`, `gethostbyname_r`, `gethostbyname2_r`, `gethostbyaddr_r`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
 //! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid`; `sigwait`, `sigwaitinfo`, `sigtimedwait` | `Child::wait`, `Command::status` |
 //! | [`FILES`](Parts::FILES) | `flock`, `lockf`, `lockf64`, and the locks of `fcntl` and `fcntl64`; a named pipe's `open`, `open64`, `openat`, `openat64`, on another OS thread; `pread`, `pread64`, `preadv`, `preadv64`, `copy_file_range`, `fsync`, `fdatasync`, `msync`, with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files, and with `THREADS`, for isolated green threads, `pwrite`, `pwrite64`, `pwritev` and `pwritev64`: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `fs::copy`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
-//! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
+//! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_trylock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | [`THREAD_LOCALS`](Parts::THREAD_LOCALS) | none: see [isolation](#isolation) | `thread_local!` |
 //! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
 //! | none | `pthread_key_create`, `pthread_key_delete`, `tss_create`, `tss_delete`: what is to be destroyed with an isolated green thread is noted from the beginning on | |
+//! | none | `sigaction`, `__sigaction`, `signal`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `vfork`: what runs in the midst of something is known as such | |
 //!
 //! With `_FORTIFY_SOURCE`, C code calls some of these by other names, which are covered too: `__read_chk`, `__pread_chk`, `__pread64_chk`,
 //! `__recv_chk`, `__recvfrom_chk`, `__poll_chk`, `__ppoll_chk`, `__open_2`, `__open64_2`, `__openat_2`, `__openat64_2`.
@@ -115,11 +116,16 @@
 //! - A patched call may switch to other green threads. If you call one while a `RefCell` is borrowed, the others find it borrowed.
 //! - A signal does not interrupt a call that waits. `ppoll`, `pselect` and `epoll_pwait` with a signal mask other
 //!   than the thread's own are the C library's, and stop the OS thread.
-//! - The handler of a signal runs inside the code that it interrupts. A call in a handler that does not have to wait, such as `write` to
-//!   a pipe with room, is as safe as without greenloop; it may sometimes yield with that signal blocked. A call that would wait must
-//!   use [`original`].
-//! - While a `connect`, `accept`, `sendfile` or `splice` is tried, its descriptors are O_NONBLOCK for a moment. Other processes that
-//!   share them see that.
+//! - In the handler of a signal all of these are the C library's own functions, from whatever part is patched: a handler is never
+//!   switched out, and a call in it that waits stops the OS thread. That goes for handlers that were installed by `sigaction`, `signal`
+//!   or a sibling of these, and for handlers that those call; one that was installed by a bare system call is not known as such.
+//!   The same goes for the child of `vfork` (x86_64), which has its parent's memory.
+//! - A stream is O_NONBLOCK while its `connect` is tried, a listener while a connection is taken from it, and a descriptor that is no
+//!   pipe while a `splice` is tried that need not wait. Other processes that share them see that. OS threads of this process wait in
+//!   `accept` as ever.
+//! - `sendfile` to a socket reads and sends, by way of memory.
+//! - A lock of C's that an OS thread or a green thread of another hub holds stops the OS thread, as it does without greenloop: it may be
+//!   an allocator's, and who is inside one must not be switched out.
 //! - The kernel does not announce some events, so greenloop polls for them: a free lock on a file or a part of it, an empty queue of
 //!   a terminal, what another process does with a futex or a semaphore, what the handler of a signal does with a semaphore, and the end
 //!   of any child when a call waits for whichever ends first, at least every 20 ms; room at a Unix listener that is full, every 50 ms;
@@ -171,9 +177,9 @@
 //!
 //! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, its own
 //!   resolver). A program that links the C library statically does not compile.
-//! - Locks of C that ask for their owner: to the C library, all green threads of one hub that are not isolated are one thread, so they
-//!   all can take a recursive `pthread_mutex_t` that one of them holds. A green thread that asks for a `pthread_rwlock_t` which it
-//!   has itself waits for ever, where a thread would be told EDEADLK.
+//! - A green thread that asks for a `pthread_rwlock_t` which it has itself waits for ever, where a thread would be told EDEADLK.
+//! - Allocators that wait by other means than a `pthread_mutex_t`, such as a futex or `sched_yield`, and are entered by a green thread
+//!   that is not isolated. glibc's, jemalloc and mimalloc are none of these.
 //! - `pwrite` in a green thread that is not isolated: it writes to memory that the kernel takes to the disk later, and SQLite holds a
 //!   lock of C's across it. `fallocate`, `unlink`, `stat` and other calls that wait only for a disk. `recvmmsg` with a time limit.
 //! - `res_query` and its siblings; `pause` and `sigsuspend`; message queues of POSIX, and message queues and semaphores of System V.
@@ -244,12 +250,13 @@ compile_error!(
 // |         | `flock.rs`      | flock, lockf, lockf64, fcntl, fcntl64                                                    |
 // |         | `open.rs`       | open, open64, openat, openat64                                                           |
 // | THREADS | `futex.rs`      | syscall                                                                                  |
-// |         | `pthread.rs`    | pthread_join, pthread_mutex_lock, pthread_mutex_unlock, pthread_cond_*                   |
+// |         | `pthread.rs`    | pthread_join, pthread_mutex_lock, _trylock, _unlock, pthread_cond_*                      |
 // |         | `timed_mutex.rs`| pthread_mutex_timedlock, pthread_mutex_clocklock                                         |
 // |         | `rwlock.rs`     | pthread_rwlock_*                                                                         |
 // |         | `semaphore.rs`  | sem_wait, sem_timedwait, sem_clockwait, sem_post                                         |
 // |         | `once.rs`       | pthread_once, pthread_barrier_wait                                                       |
 // | any     | `close.rs`      | close, dup2, dup3                                                                        |
+// |         | `handlers.rs`   | sigaction, signal and its siblings, vfork                                                |
 // |         | `keys.rs`       | pthread_key_create, pthread_key_delete, tss_create, tss_delete                           |
 //
 // The others are what those have in common: the call, what it says when it is interrupted, its descriptors' memory, OS threads to do it
@@ -264,9 +271,12 @@ mod fd_sets;
 mod file;
 mod flock;
 mod futex;
+mod handlers;
+mod holders;
 mod hosts;
 mod interruption;
 mod keys;
+mod line;
 mod off_hub;
 mod once;
 mod open;
@@ -332,6 +342,9 @@ pub fn patch_all() -> Coverage {
 pub fn patch(parts: Parts) -> Coverage {
     let identity = parts.contains(Parts::THREADS) && identity::enable();
     let shared = if parts.contains(Parts::THREAD_LOCALS) { why_not() } else { None };
+    if parts.contains(Parts::THREADS) {
+        futex::look_after_forks();
+    }
     parts::add(if shared.is_some() { parts - Parts::THREAD_LOCALS } else { parts });
     Coverage::look(identity, shared)
 }

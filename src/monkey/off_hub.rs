@@ -40,7 +40,9 @@ fn on(pool: &ThreadPool, run: impl FnOnce() -> ssize_t + Copy + Send + 'static) 
     }
     job.unsubscribe(subscription);
     let (result, errno) = job.join().expect("a call into C does not panic");
-    set_errno(errno);
+    if result == -1 {
+        set_errno(errno);
+    }
     result
 }
 

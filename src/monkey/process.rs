@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libc::{c_int, id_t, idtype_t, pid_t, rusage, siginfo_t};
 
-use super::call::{Call, Errno, Miss, failed};
+use super::call::{Call, Errno, Miss, errno, failed, set_errno};
 use super::parts::Parts;
 use crate::hub::waiter::WaitingOn;
 use crate::io::Interest;
@@ -23,12 +23,14 @@ struct Children {
 
 impl Children {
     fn new(child: Option<pid_t>) -> Children {
+        let kept = errno();
         let descriptor = child.and_then(|child| {
             // SAFETY: takes no pointers.
             let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
             // SAFETY: the kernel has just made it, and nothing else owns it.
             (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as c_int) })
         });
+        set_errno(kept);
         Children { descriptor, pause: Duration::from_millis(1) }
     }
 

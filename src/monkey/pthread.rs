@@ -1,7 +1,7 @@
 //! The locks and conditions of C, waited for between green threads.
 //!
-//! To the C library all green threads of a hub are one thread, unless they are isolated: a lock that its owner may take
-//! again, or that tells its owner of his mistake, it gives to any of them.
+//! A mutex is waited for here only if another green thread of this hub holds it. In every other case its holder runs, and the C
+//! library's own function is called: an allocator's locks are of this kind too, and who is inside one must not be switched out.
 
 use std::convert::Infallible;
 use std::ffi::c_void;
@@ -10,43 +10,95 @@ use std::time::Duration;
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_t, timespec};
 
 use super::call::Call;
-use super::futex::{Waited, deadline, wait_at, wake};
+use super::contended::deadline;
+use super::futex::{Waited, wait_at, wake};
+use super::holders::{Giving, Holder, forget, giving, holder, note_taken};
 use super::off_hub::apart;
 use super::parts::{Parts, patched};
 use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
+use crate::sys::condition;
 use crate::sys::original;
 
 /// How long a wait for a lock lasts at first, and at most, before it is tried again: inside the C library it is given back
 /// in ways that lead past here, as by another thread's `pthread_cond_wait`.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
+/// After how long the caller looks again at what another process may have changed.
+const AMONG_PROCESSES: Duration = Duration::from_millis(20);
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
-    if Call::enter(Parts::THREADS).is_none() {
+    let Some(call) = Call::enter(Parts::THREADS) else {
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::pthread_mutex_lock(mutex) };
+    };
+    // SAFETY: as above.
+    if unsafe { holder(call, mutex) } == Holder::Neighbour {
+        // SAFETY: as above.
+        unsafe { wait_for_neighbour(call, mutex) };
     }
     // SAFETY: as above.
-    let attempt = || unsafe { libc::pthread_mutex_trylock(mutex) };
-    let taken = || Some(attempt()).filter(|result| *result != libc::EBUSY);
+    let result = unsafe { original::pthread_mutex_lock(mutex) };
+    if matches!(result, 0 | libc::EOWNERDEAD) {
+        // SAFETY: as above.
+        unsafe { note_taken(call, mutex) };
+    }
+    result
+}
+
+/// Waits until no other green thread of this hub holds the mutex. An OS thread that does is not waited for here, for it runs: an
+/// allocator, whose callers must not be switched out, waits for no other.
+///
+/// # Safety
+///
+/// As for pthread_mutex_lock(3).
+#[cold]
+unsafe fn wait_for_neighbour(call: Call, mutex: *mut pthread_mutex_t) {
+    // SAFETY: the caller's contract.
+    let is_free = || (unsafe { holder(call, mutex) } == Holder::Other).then_some(());
     let mut pause = PAUSES[0];
-    loop {
-        if let Some(result) = taken() {
-            return result;
-        }
-        if let Waited::Ready(result) = wait_at(mutex.addr(), u32::MAX, Some(Time::after(pause)), taken, || ())
-        {
-            return result;
+    while is_free().is_none() {
+        let deadline = Some(Time::after(pause));
+        if let Waited::Ready(()) = wait_at(mutex.addr(), u32::MAX, deadline, is_free, || true) {
+            return;
         }
         pause = (2 * pause).min(PAUSES[1]);
     }
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int {
+    let call = Call::enter(Parts::THREADS);
+    if let Some(call) = call
+        // SAFETY: the caller's contract is that of the C library's function.
+        && unsafe { holder(call, mutex) } == Holder::Neighbour
+    {
+        return libc::EBUSY;
+    }
+    // SAFETY: as above.
+    let result = unsafe { original::pthread_mutex_trylock(mutex) };
+    if let Some(call) = call
+        && matches!(result, 0 | libc::EOWNERDEAD)
+    {
+        // SAFETY: as above.
+        unsafe { note_taken(call, mutex) };
+    }
+    result
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
+    let giving = Call::enter(Parts::THREADS).map_or(Giving::Plain, |call| unsafe { giving(call, mutex) });
+    if giving == Giving::Refused {
+        return libc::EPERM;
+    }
+    // SAFETY: as above.
     let result = unsafe { original::pthread_mutex_unlock(mutex) };
+    if giving == Giving::Last && result == 0 {
+        forget(mutex);
+    }
     // Whoever has it now may have freed it: its address is but a number from here on. An allocator's lock may be given back amid work
     // of the hub's own; who waits for it looks again before long.
     if patched().contains(Parts::THREADS) && !is_at_work() {
@@ -55,27 +107,37 @@ unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int 
     result
 }
 
-/// Waits for the condition, without the lock meanwhile. A kill or a time limit wakes it for no reason, as POSIX allows.
+/// Waits for the condition, without the lock meanwhile. A kill or a time limit wakes it for no reason, as POSIX allows, and so does
+/// the time where another process may signal, of which nobody here hears.
 ///
 /// # Safety
 ///
 /// As for pthread_cond_wait(3).
 unsafe fn wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, deadline: Option<Time>) -> c_int {
     let mut unlocked = 0;
+    let mut until = deadline;
+    // SAFETY: the caller's contract.
+    if unsafe { condition::is_shared(condition) } {
+        let look_again = Time::after(AMONG_PROCESSES);
+        until = Some(deadline.map_or(look_again, |deadline| deadline.min(look_again)));
+    }
     let waited = wait_at(
         condition.addr(),
         u32::MAX,
-        deadline,
+        until,
         || None::<Infallible>,
-        // SAFETY: the caller's contract.
-        || unlocked = unsafe { pthread_mutex_unlock(mutex) },
+        || {
+            // SAFETY: the caller's contract.
+            unlocked = unsafe { pthread_mutex_unlock(mutex) };
+            unlocked == 0
+        },
     );
     if unlocked != 0 {
         return unlocked;
     }
     // SAFETY: as above.
     match unsafe { pthread_mutex_lock(mutex) } {
-        0 if matches!(waited, Waited::Late) => libc::ETIMEDOUT,
+        0 if matches!(waited, Waited::Late) && until == deadline => libc::ETIMEDOUT,
         result => result,
     }
 }
@@ -90,22 +152,19 @@ unsafe extern "C" fn pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *m
     unsafe { wait(condition, mutex, None) }
 }
 
-/// Which clock the condition was made for only the C library knows. CLOCK_REALTIME counts from 1970 and CLOCK_MONOTONIC from
-/// the machine's start, so that no time means a near one on both.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_cond_timedwait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     until: *const timespec,
 ) -> c_int {
-    const YEARS: libc::time_t = 20 * 365 * 24 * 60 * 60;
     if Call::enter(Parts::THREADS).is_some() {
-        // SAFETY: the caller's contract is that of the C library's function: the time is valid for reads.
-        let realtime = unsafe { (*until).tv_sec } > YEARS;
-        // SAFETY: as above.
-        if let Ok(deadline) = unsafe { deadline(until, true, realtime) } {
+        // SAFETY: the caller's contract is that of the C library's function.
+        let clock = unsafe { condition::clock(condition) };
+        // SAFETY: as above: the time is valid for reads.
+        if let Ok(deadline) = unsafe { deadline(clock, until) } {
             // SAFETY: as above.
-            return unsafe { wait(condition, mutex, deadline) };
+            return unsafe { wait(condition, mutex, Some(deadline)) };
         }
     }
     // SAFETY: as above.
@@ -120,11 +179,10 @@ unsafe extern "C" fn pthread_cond_clockwait(
     until: *const timespec,
 ) -> c_int {
     if Call::enter(Parts::THREADS).is_some() {
-        let realtime = clock == libc::CLOCK_REALTIME;
         // SAFETY: the caller's contract is that of the C library's function: the time is valid for reads.
-        if let Ok(deadline) = unsafe { deadline(until, true, realtime) } {
+        if let Ok(deadline) = unsafe { deadline(clock, until) } {
             // SAFETY: as above.
-            return unsafe { wait(condition, mutex, deadline) };
+            return unsafe { wait(condition, mutex, Some(deadline)) };
         }
     }
     // SAFETY: as above.

@@ -1,9 +1,6 @@
 //! POSIX's semaphores, waited for between green threads.
 
-use std::mem::MaybeUninit;
-use std::ptr;
-
-use libc::{c_int, clockid_t, sem_t, sigset_t, timespec};
+use libc::{c_int, clockid_t, sem_t, timespec};
 
 use super::call::{Call, errno, failed, set_errno};
 use super::contended::{deadline, until_taken_in_call};
@@ -65,28 +62,13 @@ unsafe extern "C" fn sem_clockwait(semaphore: *mut sem_t, clock: clockid_t, unti
     }
 }
 
-/// Whether the handler of a signal may be what calls: the signal that it is for is blocked then.
-fn may_be_in_handler() -> bool {
-    let mut blocked = MaybeUninit::<sigset_t>::zeroed();
-    // SAFETY: no new mask, and a place for the present one.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked.as_mut_ptr()) };
-    // SAFETY: zeros are a set, and the call has filled it.
-    let blocked = unsafe { blocked.assume_init() };
-    // SAFETY: a valid set and the number of a signal.
-    (1..=64).any(|signal| unsafe { libc::sigismember(&blocked, signal) } == 1)
-}
-
 /// In the handler of a signal, which may call this, nobody is woken: who waits looks again before long.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sem_post(semaphore: *mut sem_t) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
     let result = unsafe { original::sem_post(semaphore) };
     // The semaphore may be gone by now: only its address is looked at.
-    if result == 0
-        && patched().contains(Parts::THREADS)
-        && may_be_awaited(semaphore.addr())
-        && !is_at_work()
-        && !may_be_in_handler()
+    if result == 0 && patched().contains(Parts::THREADS) && may_be_awaited(semaphore.addr()) && !is_at_work()
     {
         let before = errno();
         wake(semaphore.addr(), 1);

@@ -1,34 +1,131 @@
 //! `sendfile` and `splice`.
 
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
+use std::ptr;
 
 use libc::{c_int, c_uint, loff_t, off_t, off64_t, size_t, ssize_t};
 
-use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, is_ready, without_waiting};
+use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, without_waiting};
 use super::parts::Parts;
 use crate::io::Interest;
 use crate::sys::original;
 
-/// `sendfile`, with `run` for the C library's, which is given how much is left.
-fn send_file(to: RawFd, length: size_t, run: impl Fn(size_t) -> ssize_t) -> ssize_t {
+/// What a descriptor names, of what `sendfile` and `splice` treat apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Socket,
+    Pipe,
+    Other,
+}
+
+fn kind(fd: RawFd) -> Kind {
+    let mut status = MaybeUninit::<libc::stat64>::zeroed();
+    // SAFETY: `status` is valid to be written to.
+    unsafe { libc::fstat64(fd, status.as_mut_ptr()) };
+    // SAFETY: zeros are a valid value, and the call writes others.
+    match unsafe { status.assume_init() }.st_mode & libc::S_IFMT {
+        libc::S_IFSOCK => Kind::Socket,
+        libc::S_IFIFO => Kind::Pipe,
+        _ => Kind::Other,
+    }
+}
+
+/// The most that is read at a time for a socket.
+const PIECE: usize = 64 * 1024;
+
+/// `sendfile`, with `run` for the C library's, which is given how much is left. `offset` is where to read, if not where the file stands,
+/// and valid for reads and writes then.
+fn send_file(
+    to: RawFd,
+    from: RawFd,
+    offset: *mut off64_t,
+    length: size_t,
+    run: impl Fn(size_t) -> ssize_t,
+) -> ssize_t {
     let call = match Call::enter(Parts::SOCKET) {
         Some(call) if !is_nonblocking(to) || call.is_interrupted() => call,
         _ => return run(length),
     };
-    let sent = call.until_all_gone(to, length, |sent| without_waiting(to, || run(length - sent)));
-    answer(sent, || run(length))
+    match kind(to) {
+        Kind::Socket => quietly(|| send_copies(call, to, from, offset, length, run)),
+        Kind::Pipe => {
+            let sent = call.until_all_gone(to, length, |sent| {
+                // SAFETY: the caller's contract; no offset for the pipe.
+                let spliced = unsafe {
+                    let nowhere = ptr::null_mut();
+                    original::splice(from, offset, to, nowhere, length - sent, libc::SPLICE_F_NONBLOCK)
+                };
+                match errno() {
+                    libc::EINVAL if spliced == -1 => without_waiting(to, || run(length - sent)),
+                    _ => spliced,
+                }
+            });
+            answer(sent, || run(length))
+        }
+        Kind::Other => run(length),
+    }
+}
+
+/// The kernel's `sendfile` waits for a socket unless that is O_NONBLOCK, for all who share it: so what is read is sent, which can be
+/// asked not to wait.
+fn send_copies(
+    call: Call,
+    to: RawFd,
+    from: RawFd,
+    offset: *mut off64_t,
+    length: size_t,
+    run: impl Fn(size_t) -> ssize_t,
+) -> ssize_t {
+    // SAFETY: takes no pointers.
+    let stands_at = || unsafe { libc::lseek64(from, 0, libc::SEEK_CUR) };
+    // SAFETY: the caller's contract.
+    let mut at = unsafe { offset.as_ref() }.copied().unwrap_or_else(stands_at);
+    let mut buffer = vec![0_u8; length.min(PIECE)];
+    let mut gone = 0;
+    while gone < length {
+        let piece = (length - gone).min(PIECE);
+        // SAFETY: the buffer has as many bytes.
+        let come = unsafe { super::file::pread64(from, buffer.as_mut_ptr().cast(), piece, at) };
+        if come <= 0 {
+            // What cannot be read so, the kernel is left to refuse.
+            return if gone > 0 || come == 0 { gone as ssize_t } else { without_waiting(to, || run(length)) };
+        }
+        let sent = call.until_all_gone(to, come as usize, |sent| {
+            let rest = &buffer[sent..come as usize];
+            // SAFETY: valid for reads of its length.
+            unsafe { original::send(to, rest.as_ptr().cast(), rest.len(), libc::MSG_DONTWAIT) }
+        });
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(_) if gone > 0 => return gone as ssize_t,
+            Err(ended) => return answer(Err(ended), || -1),
+        };
+        gone += sent as usize;
+        at += sent as off64_t;
+        // SAFETY: the caller's contract.
+        match unsafe { offset.as_mut() } {
+            Some(offset) => *offset = at,
+            // SAFETY: takes no pointers.
+            None => drop(unsafe { libc::lseek64(from, at, libc::SEEK_SET) }),
+        }
+        if sent < come {
+            break;
+        }
+    }
+    gone as ssize_t
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: size_t) -> ssize_t {
     // SAFETY: the caller's contract is that of the C library's function, which moves the offset on.
-    send_file(to, length, |left| unsafe { original::sendfile(to, from, offset, left) })
+    send_file(to, from, offset, length, |left| unsafe { original::sendfile(to, from, offset, left) })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sendfile64(to: c_int, from: c_int, offset: *mut off64_t, length: size_t) -> ssize_t {
     // SAFETY: as for `sendfile`.
-    send_file(to, length, |left| unsafe { original::sendfile64(to, from, offset, left) })
+    send_file(to, from, offset, length, |left| unsafe { original::sendfile64(to, from, offset, left) })
 }
 
 /// Moves what there is, as natively; which of the two ends is waited for is found out by asking.
@@ -47,11 +144,25 @@ unsafe extern "C" fn splice(
         Some(call) if flags & libc::SPLICE_F_NONBLOCK == 0 => call,
         _ => return run(flags),
     };
+    quietly(|| until_moved(call, from, to, |more| run(flags | more)))
+}
+
+fn until_moved(call: Call, from: RawFd, to: RawFd, run: impl Fn(c_uint) -> ssize_t) -> ssize_t {
     if let Err(errno) = call.spend_budget() {
         return failed(errno) as ssize_t;
     }
     loop {
-        let moved = without_waiting(from, || without_waiting(to, || run(flags | libc::SPLICE_F_NONBLOCK)));
+        let attempt = || run(libc::SPLICE_F_NONBLOCK);
+        let moved = match (kind(from), kind(to)) {
+            _ if !is_ready(from, libc::POLLIN) || !is_ready(to, libc::POLLOUT) => {
+                failed(libc::EAGAIN) as ssize_t
+            }
+            // A pipe is asked by the flag of the call.
+            (Kind::Pipe, Kind::Pipe) => attempt(),
+            (Kind::Pipe, _) => without_waiting(to, attempt),
+            (_, Kind::Pipe) => without_waiting(from, attempt),
+            _ => without_waiting(from, || without_waiting(to, attempt)),
+        };
         if moved != -1 || errno() != libc::EAGAIN {
             return moved;
         }

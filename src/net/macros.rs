@@ -160,15 +160,14 @@ macro_rules! listener {
     ($socket:ident, $inner:ty, $example:literal) => {
         fn adopt(inner: $inner) -> $socket {
             let source = Source::adopted(inner);
-            // It fails for no open descriptor; if it did, `accept` would wait as std's does.
-            let _ = source.get_ref().set_nonblocking(true);
-            $socket { source, listening: Listening::default() }
+            $socket { listening: Listening::new(source.get_ref()), source }
         }
 
         fn release(self) -> $inner {
             let nonblocking = self.source.nonblocking();
             let inner = self.source.into_inner();
-            if self.listening.end() && !nonblocking {
+            if self.listening.release() && !nonblocking {
+                // It fails for no open descriptor.
                 let _ = inner.set_nonblocking(false);
             }
             inner
@@ -193,7 +192,8 @@ macro_rules! listener {
         #[doc(alias = "dup")]
         pub fn try_clone(&self) -> io::Result<$socket> {
             let inner = self.source.get_ref().try_clone()?;
-            Ok($socket { source: self.source.sibling(inner)?, listening: self.listening.clone() })
+            let listening = self.listening.of_clone(&inner);
+            Ok($socket { listening, source: self.source.sibling(inner)? })
         }
 
         /// Sets whether [`accept`](Self::accept) fails with `WouldBlock` where it would wait. Does not yield.

@@ -33,8 +33,9 @@ use crate::io::socket::Accept;
 /// ```
 #[doc(alias = "socket")]
 pub struct TcpListener {
-    source: Source<std::net::TcpListener>,
+    // Dropped first, while the descriptor is open.
     listening: Listening,
+    source: Source<std::net::TcpListener>,
 }
 
 impl TcpListener {
@@ -61,8 +62,7 @@ impl TcpListener {
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
         let addresses: Vec<_> = addr.to_socket_addrs()?.collect();
         let inner = std::net::TcpListener::bind(addresses.as_slice())?;
-        inner.set_nonblocking(true)?;
-        Ok(TcpListener { source: Source::new(inner), listening: Listening::default() })
+        Ok(TcpListener { listening: Listening::new(&inner), source: Source::new(inner) })
     }
 
     /// Returns the address at which it listens. Does not yield.

@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::poll::check;
 use super::readiness::Interest;
-use super::{SystemCall, original};
+use super::{SystemCall, mode, original};
 
 /// The largest number of slices that the kernel takes in one call.
 const SLICES: usize = 1024;
@@ -143,9 +143,9 @@ pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(flags(fd)? & libc::O_DIRECT != 0)
 }
 
-/// Whether calls on the open file return EAGAIN where they would block.
-pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(flags(fd)? & libc::O_NONBLOCK != 0)
+/// Whether its owner wants calls on the open file to return EAGAIN where they would block.
+pub(crate) fn is_nonblocking(fd: BorrowedFd<'_>) -> bool {
+    mode::is_nonblocking(fd.as_raw_fd())
 }
 
 /// Makes calls on the open file, which all its duplicates share, return EAGAIN where they would block, or not.
@@ -276,10 +276,10 @@ mod tests {
     #[test]
     fn the_mode_can_be_changed_and_asked() {
         let (reader, _writer) = pipe().unwrap();
-        assert!(is_nonblocking(reader.as_fd()).unwrap());
+        assert!(is_nonblocking(reader.as_fd()));
         assert_eq!(read(reader.as_fd(), &mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         set_nonblocking(reader.as_fd(), false).unwrap();
-        assert!(!is_nonblocking(reader.as_fd()).unwrap());
+        assert!(!is_nonblocking(reader.as_fd()));
     }
 
     #[test]

@@ -5,17 +5,25 @@ pub(crate) mod bell;
 pub(crate) mod blocks;
 pub(crate) mod clock;
 #[cfg(feature = "monkey")]
+pub(crate) mod condition;
+#[cfg(feature = "monkey")]
 pub(crate) mod control_block;
 pub(crate) mod descriptor;
 pub(crate) mod destructors;
 pub(crate) mod epoll;
+pub(crate) mod errno;
 #[cfg(feature = "monkey")]
 pub(crate) mod first_contents;
 #[cfg(feature = "monkey")]
 pub(crate) mod float_control;
 pub(crate) mod futex;
+#[cfg(feature = "monkey")]
+pub(crate) mod handler;
 pub(crate) mod lock;
 pub(crate) mod memory;
+pub(crate) mod mode;
+#[cfg(feature = "monkey")]
+pub(crate) mod mutex;
 #[cfg(feature = "monkey")]
 #[expect(unreachable_pub, reason = "`monkey` makes it public under another name")]
 pub mod original;

@@ -5,14 +5,13 @@
 
 use std::ffi::CStr;
 use std::mem;
-use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
     addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, hostent, id_t, idtype_t,
     iovec, loff_t, mmsghdr, mode_t, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_barrier_t,
-    pthread_cond_t, pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, rusage, sem_t, siginfo_t,
-    sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
+    pthread_cond_t, pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, rusage, sem_t,
+    sighandler_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
 };
 
 use super::thread_end::{Destructor, Key};
@@ -61,14 +60,33 @@ macro_rules! originals {
             #[allow(clippy::too_many_arguments, reason = "as in C")]
             #[expect(clippy::disallowed_methods, reason = "a function of a name that is found while the program runs")]
             pub unsafe fn $name($($argument: $type),*) -> $result {
-                static FOUND: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
-                let function = find(&FOUND, name!($name));
+                let function = find(&found::$name, name!($name));
                 // SAFETY: the C library's function of this name has this type, by its manual page.
                 let function: function!(($($type),*) -> $result $(, $unwinding)?) = unsafe { mem::transmute(function) };
                 // SAFETY: the caller keeps its contract.
                 unsafe { function($($argument),*) }
             }
         )*
+
+        /// What is found so far, by name.
+        #[expect(non_upper_case_globals, reason = "the names are those of functions")]
+        mod found {
+            use std::ffi::c_void;
+            use std::ptr;
+            use std::sync::atomic::AtomicPtr;
+
+            $(pub(super) static $name: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());)*
+        }
+
+        /// Looks for all of them, so that a handler of a signal finds them without looking.
+        pub(crate) fn find_all() {
+            $(
+                // SAFETY: a C string.
+                let function = unsafe { libc::dlsym(libc::RTLD_NEXT, name!($name).as_ptr()) };
+                // Relaxed: as in `find`. One that an older C library has not is told when it is called.
+                found::$name.store(function, Ordering::Relaxed);
+            )*
+        }
 
         /// Every name that `monkey` puts into the program, with the address that this crate was linked to.
         pub(crate) fn linked() -> Vec<(&'static CStr, *const c_void)> {
@@ -189,6 +207,7 @@ originals! {
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int;
     fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int;
+    fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int;
     fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int;
     fn pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> c_int;
     fn pthread_cond_timedwait(
@@ -221,6 +240,14 @@ originals! {
     fn tss_create(key: *mut Key, destructor: Option<Destructor>) -> c_int;
     fn tss_delete(key: Key) -> ();
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    fn sigaction(signal: c_int, action: *const libc::sigaction, former: *mut libc::sigaction) -> c_int;
+    fn __sigaction(signal: c_int, action: *const libc::sigaction, former: *mut libc::sigaction) -> c_int;
+    fn signal(signal: c_int, handler: sighandler_t) -> sighandler_t;
+    fn bsd_signal(signal: c_int, handler: sighandler_t) -> sighandler_t;
+    fn ssignal(signal: c_int, handler: sighandler_t) -> sighandler_t;
+    fn sysv_signal(signal: c_int, handler: sighandler_t) -> sighandler_t;
+    fn __sysv_signal(signal: c_int, handler: sighandler_t) -> sighandler_t;
+    fn sigset(signal: c_int, handler: sighandler_t) -> sighandler_t;
     fn syscall(
         number: c_long, first: c_long, second: c_long, third: c_long, fourth: c_long, fifth: c_long, sixth: c_long
     ) -> c_long;

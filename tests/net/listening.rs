@@ -137,6 +137,25 @@ each_driver! {
         assert!(is_nonblocking(std::net::TcpListener::from(ours)));
     }
 
+    fn a_listener_that_is_dropped_leaves_the_mode_as_it_was() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let first = TcpListener::from(listener.try_clone().unwrap());
+        // Adopted while the first one has changed the mode, which was nobody's wish.
+        let second = TcpListener::from(listener.try_clone().unwrap());
+        let clone = first.try_clone().unwrap();
+        assert!(is_nonblocking(&listener));
+        drop((first, clone));
+        let accepting = spawn(move || second.accept().unwrap().1);
+        settle();
+        assert!(!accepting.is_finished() && is_nonblocking(&listener));
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(accepting.join().unwrap(), client.local_addr().unwrap());
+        assert!(!is_nonblocking(&listener));
+        listener.set_nonblocking(true).unwrap();
+        drop(TcpListener::from(listener.try_clone().unwrap()));
+        assert!(is_nonblocking(&listener), "that was its owner's wish");
+    }
+
     fn a_std_listener_becomes_ours() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -36,8 +36,9 @@ use crate::net::listening::Listening;
 /// ```
 #[doc(alias = "socket")]
 pub struct UnixListener {
-    source: Source<std::os::unix::net::UnixListener>,
+    // Dropped first, while the descriptor is open.
     listening: Listening,
+    source: Source<std::os::unix::net::UnixListener>,
 }
 
 impl UnixListener {
@@ -88,8 +89,7 @@ impl UnixListener {
     }
 
     fn listening(inner: std::os::unix::net::UnixListener) -> io::Result<UnixListener> {
-        inner.set_nonblocking(true)?;
-        Ok(UnixListener { source: Source::new(inner), listening: Listening::default() })
+        Ok(UnixListener { listening: Listening::new(&inner), source: Source::new(inner) })
     }
 
     /// Accepts the next connection. Returns it with the address of the peer, which is mostly unnamed.

@@ -1,0 +1,123 @@
+//! What a mutex of C's says of itself: who holds it, and of which kind it is.
+//!
+//! glibc promises the place of the kind to every program that was compiled with an initialiser of its own, and tells debuggers that of
+//! the owner. The tests hold both to what the library does.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use super::original;
+
+/// The beginning of a `pthread_mutex_t`.
+#[repr(C)]
+struct Layout {
+    lock: AtomicI32,
+    /// How often its holder has taken a recursive one.
+    count: AtomicU32,
+    /// The number of the thread that holds it, or zero.
+    owner: AtomicI32,
+    #[cfg(target_pointer_width = "64")]
+    users: AtomicU32,
+    kind: AtomicI32,
+}
+
+/// The bits of the kind that tell what happens if the holder takes it once more.
+const TYPE: libc::c_int = 0b11;
+
+/// A mutex of C's, not locked nor changed here.
+#[derive(Clone, Copy)]
+pub(crate) struct MutexView<'a>(&'a Layout);
+
+impl MutexView<'_> {
+    /// # Safety
+    ///
+    /// `mutex` must be initialised, and stay as long as the result is used.
+    pub(crate) unsafe fn new<'a>(mutex: *const libc::pthread_mutex_t) -> MutexView<'a> {
+        // SAFETY: the caller's contract; it begins with these fields, which the C library changes as atomics.
+        MutexView(unsafe { &*mutex.cast() })
+    }
+
+    /// Whoever holds it, as the C library numbers threads; zero if nobody does, or it is just being taken.
+    #[inline]
+    pub(crate) fn owner(self) -> i32 {
+        // Relaxed: what the calling OS thread has written itself it reads; what others write is out of date at once.
+        self.0.owner.load(Ordering::Relaxed)
+    }
+
+    /// Whether it tells its holder from others when that takes it once more: a recursive or an error-checking one.
+    #[inline]
+    pub(crate) fn knows_its_holder(self) -> bool {
+        matches!(self.kind(), libc::PTHREAD_MUTEX_RECURSIVE | libc::PTHREAD_MUTEX_ERRORCHECK)
+    }
+
+    /// Whether its holder has it after one more unlock.
+    pub(crate) fn is_held_again(self) -> bool {
+        // Relaxed: as above.
+        self.kind() == libc::PTHREAD_MUTEX_RECURSIVE && self.0.count.load(Ordering::Relaxed) > 1
+    }
+
+    fn kind(self) -> libc::c_int {
+        // Relaxed: it is set once, before anybody uses the mutex.
+        self.0.kind.load(Ordering::Relaxed) & TYPE
+    }
+}
+
+/// The number by which the C library knows who calls: of a mutex that is taken here and now.
+pub(crate) fn own_number() -> i32 {
+    let mut mutex = MaybeUninit::new(libc::PTHREAD_MUTEX_INITIALIZER);
+    // SAFETY: a mutex of this frame's, initialised, which nobody else knows.
+    unsafe { original::pthread_mutex_lock(mutex.as_mut_ptr()) };
+    // SAFETY: as above.
+    let owner = unsafe { MutexView::new(mutex.as_ptr()) }.owner();
+    // SAFETY: as above; taken just now.
+    unsafe { original::pthread_mutex_unlock(mutex.as_mut_ptr()) };
+    owner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a mutex of this kind, and runs `run` with it.
+    fn of_kind(kind: libc::c_int, run: impl FnOnce(*mut libc::pthread_mutex_t)) {
+        let mut attributes = MaybeUninit::uninit();
+        let mut mutex = MaybeUninit::uninit();
+        // SAFETY: valid for writes.
+        assert_eq!(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) }, 0);
+        // SAFETY: initialised.
+        assert_eq!(unsafe { libc::pthread_mutexattr_settype(attributes.as_mut_ptr(), kind) }, 0);
+        // SAFETY: the mutex is valid for writes, the attributes are initialised.
+        assert_eq!(unsafe { libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr()) }, 0);
+        run(mutex.as_mut_ptr());
+    }
+
+    #[test]
+    fn a_mutex_says_what_the_c_library_does_with_it() {
+        // SAFETY: takes nothing.
+        let number = unsafe { libc::gettid() };
+        assert_eq!(own_number(), number);
+        assert_ne!(std::thread::spawn(own_number).join().unwrap(), number);
+        let kinds = [
+            (libc::PTHREAD_MUTEX_NORMAL, false),
+            (libc::PTHREAD_MUTEX_RECURSIVE, true),
+            (libc::PTHREAD_MUTEX_ERRORCHECK, true),
+            (3, false), // PTHREAD_MUTEX_ADAPTIVE_NP
+        ];
+        for (kind, knows) in kinds {
+            of_kind(kind, |mutex| {
+                // SAFETY: initialised, and it stays.
+                let view = unsafe { MutexView::new(mutex) };
+                assert_eq!((view.owner(), view.knows_its_holder()), (0, knows));
+                for times in 1..=1 + u32::from(kind == libc::PTHREAD_MUTEX_RECURSIVE) {
+                    // SAFETY: initialised; taken again only if it is recursive.
+                    assert_eq!(unsafe { original::pthread_mutex_lock(mutex) }, 0);
+                    assert_eq!((view.owner(), view.is_held_again()), (number, times > 1));
+                }
+                while view.owner() != 0 {
+                    // SAFETY: held by this thread.
+                    assert_eq!(unsafe { original::pthread_mutex_unlock(mutex) }, 0);
+                }
+            });
+        }
+    }
+}

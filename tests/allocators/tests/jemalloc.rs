@@ -1,0 +1,35 @@
+//! jemalloc as the global allocator.
+
+use allocators::under;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const VARIABLE: &str = "_RJEM_MALLOC_CONF";
+
+#[test]
+fn a_million_green_threads_allocate_while_os_threads_do() {
+    let name = "a_million_green_threads_allocate_while_os_threads_do";
+    under(name, (VARIABLE, ""), 1_000_000, false);
+}
+
+#[test]
+fn any_setting_is_right() {
+    for setting in [
+        "narenas:1",
+        "narenas:1,tcache:false",
+        "tcache:false",
+        "background_thread:true",
+        "percpu_arena:percpu",
+        "narenas:1,dirty_decay_ms:0,muzzy_decay_ms:0",
+    ] {
+        under("any_setting_is_right", (VARIABLE, setting), 50_000, false);
+    }
+}
+
+#[test]
+fn isolated_ones_allocate_too() {
+    for setting in ["", "narenas:1", "narenas:1,tcache:false"] {
+        under("isolated_ones_allocate_too", (VARIABLE, setting), 2_000, true);
+    }
+}

@@ -1,0 +1,190 @@
+//! Mutexes and conditions of C's with attributes: as the C library has them, each green thread a thread.
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use greenloop::{Builder, JoinHandle, sleep, spawn};
+
+use crate::library::Library;
+use crate::{patched, yields};
+
+const SOURCE: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static pthread_mutex_t mutexes[6];
+static int inside[6], most[6];
+
+static void make(pthread_mutex_t *mutex, int type, int shared, int robust, int protocol) {
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, type);
+    pthread_mutexattr_setpshared(&attributes, shared);
+    pthread_mutexattr_setrobust(&attributes, robust);
+    pthread_mutexattr_setprotocol(&attributes, protocol);
+    pthread_mutex_init(mutex, &attributes);
+}
+
+int make_all(int unused) {
+    make(&mutexes[0], PTHREAD_MUTEX_NORMAL, 0, 0, 0);
+    make(&mutexes[1], PTHREAD_MUTEX_RECURSIVE, 0, 0, 0);
+    make(&mutexes[2], PTHREAD_MUTEX_ERRORCHECK, 0, 0, 0);
+    make(&mutexes[3], PTHREAD_MUTEX_ADAPTIVE_NP, 0, 0, 0);
+    make(&mutexes[4], PTHREAD_MUTEX_NORMAL, 1, 1, 0);
+    make(&mutexes[5], PTHREAD_MUTEX_ERRORCHECK, 0, 0, PTHREAD_PRIO_INHERIT);
+    return 0;
+}
+
+/* Holds the mutex for a while, alone; those that know their holder tell it from others. */
+int hold(int number) {
+    pthread_mutex_t *mutex = &mutexes[number];
+    if (pthread_mutex_lock(mutex) != 0)
+        return -1;
+    if (number == 1 && (pthread_mutex_lock(mutex) != 0 || pthread_mutex_trylock(mutex) != 0))
+        return -2;
+    if ((number == 2 || number == 5) && pthread_mutex_lock(mutex) != EDEADLK)
+        return -3;
+    if (++inside[number] > most[number])
+        most[number] = inside[number];
+    usleep(2000);
+    inside[number]--;
+    if (number == 1 && (pthread_mutex_unlock(mutex) != 0 || pthread_mutex_unlock(mutex) != 0))
+        return -4;
+    if (pthread_mutex_unlock(mutex) != 0)
+        return -5;
+    return most[number];
+}
+
+/* Of somebody else, while another one holds it. */
+int meddle(int number) {
+    int busy = pthread_mutex_trylock(&mutexes[number]), refused = pthread_mutex_unlock(&mutexes[number]);
+    return busy == EBUSY && refused == EPERM ? 1 : -(1000 * busy + refused);
+}
+
+struct shared {
+    pthread_mutex_t mutex;
+    pthread_cond_t condition;
+    int flag;
+};
+
+/* A condition that another process signals. */
+int hear_another_process(int unused) {
+    struct shared *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_condattr_t attributes;
+    make(&shared->mutex, PTHREAD_MUTEX_NORMAL, 1, 0, 0);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_cond_init(&shared->condition, &attributes);
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(50000);
+        pthread_mutex_lock(&shared->mutex);
+        shared->flag = 1;
+        pthread_cond_broadcast(&shared->condition);
+        pthread_mutex_unlock(&shared->mutex);
+        _exit(0);
+    }
+    pthread_mutex_lock(&shared->mutex);
+    while (!shared->flag)
+        if (pthread_cond_wait(&shared->condition, &shared->mutex) != 0)
+            return -1;
+    pthread_mutex_unlock(&shared->mutex);
+    waitpid(child, NULL, 0);
+    return shared->flag;
+}
+
+/* A time of the clock that the condition was made for, and times that are none. */
+int wait_until(int clock) {
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER, checking;
+    pthread_cond_t condition;
+    pthread_condattr_t attributes;
+    struct timespec start, until, end;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, clock);
+    pthread_cond_init(&condition, &attributes);
+    make(&checking, PTHREAD_MUTEX_ERRORCHECK, 0, 0, 0);
+    pthread_mutex_lock(&mutex);
+    clock_gettime(clock, &start);
+    until = start;
+    until.tv_nsec += 20000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (pthread_cond_timedwait(&condition, &mutex, &until) != ETIMEDOUT)
+        return -1;
+    clock_gettime(clock, &end);
+    if (end.tv_sec < until.tv_sec || (end.tv_sec == until.tv_sec && end.tv_nsec < until.tv_nsec))
+        return -2;
+    until.tv_nsec = 1000000000;
+    if (pthread_cond_timedwait(&condition, &mutex, &until) != EINVAL)
+        return -3;
+    if (pthread_cond_clockwait(&condition, &mutex, CLOCK_BOOTTIME, &start) != EINVAL)
+        return -4;
+    if (pthread_cond_wait(&condition, &checking) != EPERM)
+        return -5;
+    pthread_mutex_unlock(&mutex);
+    return 1;
+}
+"#;
+
+fn several(isolated: bool, run: impl Fn() -> c_int + Copy + 'static) -> Vec<JoinHandle<c_int>> {
+    (0..5).map(|_| Builder::new().isolated(isolated).spawn(run).unwrap()).collect()
+}
+
+#[test]
+fn mutexes_of_every_kind_are_held_by_one_at_a_time() {
+    let library = Library::new("c", "kinds", SOURCE);
+    let (make_all, hold, meddle) =
+        (library.function("make_all"), library.function("hold"), library.function("meddle"));
+    // SAFETY: the library stays loaded.
+    unsafe { make_all(0) };
+    for isolated in [false, true] {
+        // One with PTHREAD_PRIO_INHERIT is the kernel's, to which isolated ones are no threads.
+        for number in 0..if isolated { 5 } else { 6 } {
+            patched(move || {
+                let most = yields(move || {
+                    // SAFETY: as above.
+                    let tasks = several(isolated, move || unsafe { hold(number) });
+                    tasks.into_iter().map(|task| task.join().unwrap()).collect::<Vec<_>>()
+                });
+                assert_eq!(most, [1; 5], "kind {number}, isolated: {isolated}");
+            });
+        }
+        for number in [2, 5] {
+            patched(move || {
+                // SAFETY: as above.
+                let holder = spawn(move || unsafe { hold(number) });
+                sleep(Duration::from_micros(500));
+                // SAFETY: as above.
+                let meddler = spawn(move || unsafe { meddle(number) });
+                let meddled = meddler.join().unwrap();
+                assert!(holder.is_finished() || meddled == 1, "kind {number}: {meddled}");
+                assert_eq!(holder.join().unwrap(), 1);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_condition_that_processes_share_is_heard() {
+    let hear = Library::new("c", "shared", SOURCE).function("hear_another_process");
+    patched(move || {
+        // SAFETY: the library stays loaded.
+        assert_eq!(yields(move || unsafe { hear(0) }), 1);
+    });
+}
+
+#[test]
+fn a_condition_has_the_clock_that_it_was_made_for() {
+    let wait_until = Library::new("c", "clocks", SOURCE).function("wait_until");
+    for clock in [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC] {
+        patched(move || {
+            // SAFETY: the library stays loaded.
+            assert_eq!(yields(move || unsafe { wait_until(clock) }), 1);
+        });
+    }
+}
