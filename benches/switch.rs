@@ -1,5 +1,5 @@
-//! What a switch costs: corosensei's bare resume and suspend, a greenlet's switch, and a green thread's yield, side by side
-//! with 2, 100, 10,000 and 100,000 of them in turn.
+//! What a switch costs. First two greenlets that switch to each other and a generator's item, beside one bare stack swap, which is half of
+//! corosensei's resume and suspend. Then many in turn: the bare resume and suspend, a greenlet's switch, and a green thread's yield.
 //!
 //!     cargo bench --bench switch
 //!     cargo bench --bench switch -- --short
@@ -18,7 +18,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use corosensei::{Coroutine, Yielder};
-use greenloop::greenlet::Greenlet;
+use greenloop::greenlet::{Generator, Greenlet};
 use rustix::time::{ClockId, clock_gettime};
 use slab::SlabStack;
 use table::{median, number};
@@ -32,10 +32,29 @@ fn main() {
         return println!("nothing to do: cargo bench runs this with --bench, --short makes it quick");
     }
     let (switches, rounds) = if short { (200_000, 1) } else { (4_000_000, 5) };
+    table::print(&["", "ns", "bare swaps"], &by_hand(switches, rounds));
+    println!();
     let rows: Vec<_> =
-        [2, 100, 10_000, 100_000].into_iter().map(|count| row(count, switches, rounds)).collect();
+        [2, 3, 10, 100, 10_000, 100_000].into_iter().map(|count| row(count, switches, rounds)).collect();
     let head = ["in turn", "bare ns", "greenlet ns", "ratio", "green thread ns", "ratio"];
     table::print(&head, &rows);
+}
+
+fn by_hand(switches: usize, rounds: usize) -> Vec<Vec<String>> {
+    type Way = (&'static str, fn(usize) -> f64);
+    let ways: [Way; 3] = [
+        ("bare swap", |switches| bare_pair(switches) / 2.0),
+        ("greenlet's switch, of a pair", |switches| greenlets(2, switches / 2)),
+        ("generator's item", items),
+    ];
+    let mut figures = ways.map(|_| Vec::new());
+    for _ in 0..rounds {
+        ways.iter().zip(&mut figures).for_each(|((_, way), figures)| figures.push(way(switches)));
+    }
+    let medians = figures.map(|mut figures| median(&mut figures).unwrap_or(f64::NAN));
+    let row =
+        |((name, _), &each): (&(&str, _), _)| vec![(*name).into(), number(each), number(each / medians[0])];
+    ways.iter().zip(&medians).map(row).collect()
 }
 
 fn row(count: usize, switches: usize, rounds: usize) -> Vec<String> {
@@ -67,6 +86,46 @@ fn now() -> u64 {
 /// Nanoseconds of each of `steps` since `start`.
 fn each(start: u64, steps: usize) -> f64 {
     (now() - start) as f64 / steps as f64
+}
+
+/// One coroutine that is resumed and suspends, with nothing on top.
+fn bare_pair(laps: usize) -> f64 {
+    let over = Rc::new(Cell::new(false));
+    let mut coroutine = slab::stacks(1)
+        .map(|stack| {
+            let over = over.clone();
+            Bare::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
+                while !over.get() {
+                    yielder.suspend(());
+                }
+            })
+        })
+        .next()
+        .expect("one was asked for");
+    coroutine.resume(());
+    let start = now();
+    for _ in 0..laps {
+        black_box(coroutine.resume(()));
+    }
+    let figure = each(start, laps);
+    over.set(true);
+    coroutine.resume(());
+    figure
+}
+
+/// A generator that is asked for so many values.
+fn items(count: usize) -> f64 {
+    let mut numbers = Generator::new(move |generator, ()| {
+        for number in 0..=count {
+            generator.yield_(number);
+        }
+    });
+    assert_eq!(numbers.next(), Some(0));
+    let start = now();
+    for number in 1..=count {
+        assert_eq!(numbers.next(), Some(number));
+    }
+    each(start, count)
 }
 
 /// Coroutines resumed from one ring, with nothing on top.

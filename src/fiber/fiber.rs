@@ -55,8 +55,25 @@ pub(crate) enum State {
 /// Where the value goes that is sent to a fiber suspended in a switch: an `Option<T>` in that switch's frame.
 #[derive(Clone, Copy)]
 pub(crate) struct Inbox {
-    pub(crate) value_type: TypeId,
-    pub(crate) slot: NonNull<()>,
+    slot: NonNull<()>,
+    /// Tells the type. Compared by its address first: one that is the same returns the same.
+    value_type: fn() -> TypeId,
+}
+
+impl Inbox {
+    /// Where a `T` goes.
+    #[inline(always)]
+    pub(crate) fn new<T: 'static>(slot: NonNull<Option<T>>) -> Inbox {
+        Inbox { slot: slot.cast(), value_type: TypeId::of::<T> }
+    }
+
+    /// Where the value goes, if it is to be a `T`.
+    #[inline(always)]
+    pub(crate) fn slot<T: 'static>(self) -> Option<NonNull<Option<T>>> {
+        let same = ptr::fn_addr_eq(self.value_type, TypeId::of::<T> as fn() -> TypeId)
+            || (self.value_type)() == TypeId::of::<T>();
+        same.then(|| self.slot.cast())
+    }
 }
 
 /// Who runs on a fiber, for reports.
@@ -104,9 +121,9 @@ pub(crate) struct Fiber {
     // ---- the switch's ----
     /// `None` for the main fiber, and for one whose stack was given back.
     /// # Invariant
-    /// Only the relay, which runs on the thread's own stack, touches it, and it does so while the fiber is suspended.
+    /// Only who makes, resumes or buries the fiber touches it, on another stack, and while the fiber is suspended.
     pub(super) swap: UnsafeCell<Option<Swap>>,
-    /// The way back to the relay; valid while the fiber has a stack and has been resumed once.
+    /// The way back to who has resumed it; valid while the fiber has a stack and has been resumed once.
     pub(super) yielder: Cell<*const Yielder<(), ()>>,
 
     // ---- the hub's, and last of the cache line the switch's again ----
@@ -116,6 +133,9 @@ pub(crate) struct Fiber {
     pub(crate) state: Cell<State>,
     /// Looked at before and after every park.
     pub(crate) disturbed: Disturbance,
+    /// It has resumed another one, and stands in the chain below that until it goes on, or is suspended as others are. The main fiber
+    /// always does.
+    pub(super) has_resumed: Cell<bool>,
     /// An interrupt was raised in it, or it parked while it unwound, and it has not parked since in the ordinary way.
     pub(crate) unwinding: Cell<bool>,
     /// How far below `yielder` it has left its stack, about.
@@ -191,6 +211,7 @@ impl Fiber {
             state: Cell::new(State::Idle),
             generation: Cell::new(0),
             disturbed: Disturbance::default(),
+            has_resumed: Cell::new(false),
             unwinding: Cell::new(false),
             waits_on: Cell::new(("", 0)),
             inbox: Cell::new(None),
@@ -386,6 +407,12 @@ impl Fiber {
         function(self.extras.borrow_mut().get_or_insert_default())
     }
 
+    /// Where a `T` goes that is sent to it, if it is suspended in a switch that waits for one.
+    #[inline(always)]
+    pub(crate) fn slot<T: 'static>(&self) -> Option<NonNull<Option<T>>> {
+        self.inbox.get().and_then(Inbox::slot)
+    }
+
     /// Whether it is suspended in an explicit switch.
     pub(crate) fn is_switched_out(&self) -> bool {
         self.inbox.get().is_some()
@@ -413,9 +440,16 @@ impl Fiber {
     }
 
     pub(super) fn has_stack(&self) -> bool {
-        // SAFETY: a shared look, and nobody changes it meanwhile: the relay puts a stack in or takes one out on the thread's own
-        // stack, in functions that do not call this. A caller on a greenlet's stack, which ends the process, has the relay suspended
-        // in a resume of that one, which is not asked.
-        unsafe { (*self.swap.get()).is_some() }
+        self.extent.get().is_some()
+    }
+
+    /// Whether it may resume another one from its own stack. One with thread-local variables of its own may not: who is resumed would
+    /// run with them.
+    #[inline(always)]
+    pub(super) fn may_resume(&self) -> bool {
+        #[cfg(feature = "monkey")]
+        return self.variables.get() == 0;
+        #[cfg(not(feature = "monkey"))]
+        true
     }
 }

@@ -89,9 +89,18 @@ pub(crate) fn assert_may_wait() {
 }
 
 /// The same for a switch. One in an OS thread that ends is an error, which is found later.
+#[inline]
 #[track_caller]
 pub(crate) fn assert_may_switch() {
-    if in_callback() && !is_ending() {
+    if in_callback() {
+        refuse_switch();
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refuse_switch() {
+    if !is_ending() {
         refuse(RULE.get());
     }
 }

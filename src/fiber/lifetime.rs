@@ -65,6 +65,7 @@ fn make_thread() -> Option<Local<Thread>> {
     let _ = signal::ensure_alternate_stack();
     let main = leak(Fiber::new(0));
     main.state.set(State::Running);
+    main.has_resumed.set(true);
     if in_callback() {
         main.disturbed.hold();
     }

@@ -4,6 +4,7 @@
 //! reports, and an opaque record of a room above, the [`Occupant`].
 
 mod arrival;
+mod chain;
 mod clearing;
 #[expect(clippy::module_inception, reason = "named for the type in it")]
 mod fiber;
@@ -18,7 +19,6 @@ mod overflow;
 mod panic_hook;
 mod panics;
 mod pool;
-mod relay;
 #[cfg(thread_sanitizer)]
 mod shadow;
 mod stack;
@@ -39,7 +39,6 @@ pub(crate) use guard::{
 pub(crate) use lifetime::{abort_if_parked, thread, try_thread};
 pub(crate) use local::Local;
 pub(crate) use panic_hook::in_panic_hook;
-pub(crate) use relay::Stopped;
 pub use stack::set_default_stack_size;
 pub(crate) use stack::{SizeClass, cool_stacks};
 pub(crate) use thread::{Observer, Thread, existing_thread, is_ending};

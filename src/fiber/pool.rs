@@ -49,7 +49,7 @@ impl Thread {
         let fiber = self.vacant.borrow_mut().pop().expect("some were added");
         fiber.extent.set(Some(stack.extent()));
         let swap = Swap::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| live(fiber, yielder));
-        // SAFETY: the fiber had no stack, so no relay uses the cell.
+        // SAFETY: the fiber had no stack, so nobody else uses the cell.
         unsafe { *fiber.swap.get() = Some(swap) };
         Ok(fiber)
     }
@@ -72,8 +72,8 @@ impl Thread {
 
     #[inline]
     pub(super) fn resume(&self, fiber: FiberRef) {
-        // SAFETY: we are on the thread's own stack and `fiber` is suspended, so this is the only access to `swap` until
-        // it suspends again; code on the fiber does not touch it, by the field's invariant.
+        // SAFETY: we are on another stack and `fiber` is suspended, so this is the only access to `swap` until it suspends again: by
+        // the field's invariant nobody touches that of one which runs, or has resumed another.
         let swap = unsafe { &mut *fiber.swap.get() };
         let swap = swap.as_mut().expect("a fiber that is resumed has a stack");
         // One with its own variables has those of std among them.
@@ -146,7 +146,7 @@ impl Thread {
     /// Gives the stack of a fiber back that has returned.
     #[cold]
     fn bury(&self, fiber: FiberRef) {
-        // SAFETY: we are on the thread's own stack, and the fiber's coroutine has returned: nobody else uses the cell.
+        // SAFETY: we are on another stack, and the fiber's coroutine has returned: nobody else uses the cell.
         drop(unsafe { (*fiber.swap.get()).take() });
         fiber.extent.set(None);
         self.vacant.borrow_mut().push(fiber);

@@ -224,10 +224,24 @@ impl AnyGreenlet {
         self.record.fiber.get().is_some_and(|fiber| fiber.is_switched_out())
     }
 
+    /// Whether it is suspended in a switch that waits for a `T`.
+    pub(super) fn waits_for<T: 'static>(&self) -> bool {
+        self.record.fiber.get().is_some_and(|fiber| fiber.slot::<T>().is_some())
+    }
+
     /// Makes `parent` its parent as if that had made it. Returns what [`Record::set_parent`] does.
     pub(super) fn set_maker(&self, parent: &AnyGreenlet) -> Result<Option<AnyGreenlet>, ParentError> {
         self.check_parent(parent)?;
         Ok(self.record.set_parent(Parent::Maker(parent.record.clone())))
+    }
+
+    /// Whether what runs on `fiber` is its parent as if that had made it.
+    #[inline(always)]
+    pub(super) fn is_made_by(&self, fiber: FiberRef) -> bool {
+        match &*self.record.parent.borrow() {
+            Parent::Maker(maker) => maker.fiber.get() == Some(fiber),
+            _ => false,
+        }
     }
 
     fn check_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {

@@ -1,6 +1,5 @@
 //! The end of a greenlet whose last handle goes.
 
-use std::any::TypeId;
 use std::panic::{self, AssertUnwindSafe};
 
 use super::any::{AnyGreenlet, Kind, Life, Parent};
@@ -92,5 +91,5 @@ impl AnyGreenlet {
 
 /// Whether it waits for the end of one that it drops, which comes back to it.
 fn is_dropping(fiber: FiberRef) -> bool {
-    fiber.inbox.get().is_some_and(|inbox| inbox.value_type == TypeId::of::<Discarded>())
+    fiber.slot::<Discarded>().is_some()
 }

@@ -7,10 +7,10 @@ use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use super::current;
-use super::switching;
+use super::switching::{self, Way};
 use super::typed::Greenlet;
 use crate::error::{GreenletExit, SwitchError};
-use crate::fiber::{self, FiberRef, assert_may_switch, thread};
+use crate::fiber::{self, FiberRef, assert_may_switch, existing_thread, thread};
 
 /// A coroutine that gives a value each time it is asked, and may be sent one each time.
 ///
@@ -83,8 +83,8 @@ struct Meeting<S, Y> {
     yielded: Cell<Option<Y>>,
     /// What the body panicked with.
     failure: Cell<Option<Box<dyn Any + Send>>>,
-    /// Somebody, the body's parent, waits for it.
-    awaited: Cell<bool>,
+    /// Who waits for it, as its parent.
+    puller: Cell<Option<FiberRef>>,
     /// The generator was dropped.
     abandoned: Cell<bool>,
 }
@@ -111,30 +111,22 @@ impl<S: 'static, Y: 'static> Yielder<S, Y> {
     /// assert_eq!(echo.send("two").as_deref(), Some("then two"));
     /// assert_eq!(echo.send("three"), None);
     /// ```
+    #[inline(always)]
     #[track_caller]
     pub fn yield_(&self, value: Y) -> S {
         assert_may_switch();
         let meeting = &*self.meeting;
-        assert!(
-            meeting.body.get() == Some(thread().current()),
-            "a generator yields in its body's own greenlet"
-        );
-        if meeting.abandoned.get() && !meeting.awaited.get() {
-            panic::resume_unwind(Box::new(GreenletExit));
-        }
-        let waits = Suspension(&meeting.phase);
-        meeting.yielded.set(Some(value));
-        let pull = if meeting.awaited.get() {
-            meeting.phase.set(Phase::Suspended);
-            switching::switch_to_parent(Pull)
-        } else {
-            meeting.phase.set(Phase::Kept);
-            switching::wait_for_switch()
-        };
-        drop(waits);
-        match pull {
-            Ok(Pull) => meeting.sent.take().expect("a pull sends something"),
-            Err(error) => switching::raise(error),
+        match (meeting.puller.get(), existing_thread()) {
+            (Some(puller), Some(thread)) if meeting.body.get() == Some(thread.current()) => {
+                let waits = meeting.suspend(value, Phase::Suspended);
+                let pull = match Way::to(puller, thread) {
+                    Some(way) => way.go(Pull),
+                    None => switching::switch_to_parent(Pull),
+                };
+                drop(waits);
+                meeting.go_on(pull)
+            }
+            _ => meeting.yield_to_nobody(value),
         }
     }
 }
@@ -143,6 +135,7 @@ impl<S: 'static, Y: 'static> Yielder<S, Y> {
 struct Suspension<'a>(&'a Cell<Phase>);
 
 impl Drop for Suspension<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.0.set(Phase::Busy);
     }
@@ -169,7 +162,7 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
             sent: Cell::new(None),
             yielded: Cell::new(None),
             failure: Cell::new(None),
-            awaited: Cell::new(false),
+            puller: Cell::new(None),
             abandoned: Cell::new(false),
         });
         let yielder = Yielder { meeting: meeting.clone() };
@@ -204,46 +197,66 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     /// });
     /// assert_eq!([doubler.send(2), doubler.send(5), doubler.send(0)], [Some(4), Some(10), None]);
     /// ```
+    #[inline(always)]
     #[track_caller]
     pub fn send(&mut self, value: S) -> Option<Y> {
         assert_may_switch();
+        match existing_thread() {
+            Some(thread)
+                if self.meeting.phase.get() == Phase::Suspended
+                    && self.greenlet.is_made_by(thread.current()) =>
+            {
+                self.meeting.sent.set(Some(value));
+                let awaited = self.meeting.awaited_by(thread.current());
+                let pull = self.greenlet.send_value(Pull);
+                drop(awaited);
+                end_of_wait(pull);
+            }
+            _ => self.send_otherwise(value),
+        }
+        if self.meeting.phase.get() == Phase::Done
+            && let Some(payload) = self.meeting.failure.take()
+        {
+            panic::resume_unwind(payload);
+        }
+        self.meeting.yielded.take()
+    }
+
+    /// The first pull, one by another than before, after one that was interrupted, or after the end.
+    #[cold]
+    #[track_caller]
+    fn send_otherwise(&self, value: S) {
         let meeting = &*self.meeting;
         match meeting.phase.get() {
             Phase::Suspended => {
                 meeting.sent.set(Some(value));
-                self.wait(|greenlet| greenlet.switch(Pull));
+                self.wait_as_parent(|| self.greenlet.switch(Pull));
             }
             Phase::Busy => {
+                // It may wait for another generator.
                 assert!(
-                    !self.greenlet.is_switched_out(),
+                    !self.greenlet.is_switched_out() || self.greenlet.waits_for::<Pull>(),
                     "the generator's body is suspended in a switch by hand"
                 );
-                self.wait(|_| switching::wait_for_switch());
+                self.wait_as_parent(switching::wait_for_switch);
             }
             Phase::Kept => meeting.phase.set(Phase::Suspended),
             Phase::Done => {}
         }
-        if let Some(payload) = meeting.failure.take() {
-            panic::resume_unwind(payload);
-        }
-        meeting.yielded.take()
     }
 
     /// Waits for the body to yield or to end, as its parent. Who pulls may be another one each time.
     #[track_caller]
-    fn wait(&self, switch: impl FnOnce(&Greenlet<Pull>) -> Result<Pull, SwitchError>) {
+    fn wait_as_parent(&self, switch: impl FnOnce() -> Result<Pull, SwitchError>) {
         // The handle of who pulls is gone before the switch.
         let former = self
             .greenlet
             .set_maker(&current())
             .expect("no pull from a generator by a greenlet that its own body has made");
-        self.meeting.awaited.set(true);
-        let awaited = Awaited(&self.meeting.awaited);
-        let pull = switch(&self.greenlet);
+        let awaited = self.meeting.awaited_by(thread().current());
+        let pull = switch();
         drop((awaited, former));
-        if let Err(error) = pull {
-            switching::raise(error);
-        }
+        end_of_wait(pull);
     }
 
     /// Returns `true` if the body has ended.
@@ -262,16 +275,65 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
     }
 }
 
+/// What has ended the wait of who pulls.
+#[inline(always)]
+#[track_caller]
+fn end_of_wait(pull: Result<Pull, SwitchError>) {
+    if let Err(error) = pull {
+        switching::raise(error);
+    }
+}
+
 /// Somebody waits for the body, until this is dropped.
-struct Awaited<'a>(&'a Cell<bool>);
+struct Awaited<'a>(&'a Cell<Option<FiberRef>>);
 
 impl Drop for Awaited<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.0.set(false);
+        self.0.set(None);
     }
 }
 
 impl<S: 'static, Y: 'static> Meeting<S, Y> {
+    /// Yields where nobody waits for that.
+    #[cold]
+    #[track_caller]
+    fn yield_to_nobody(&self, value: Y) -> S {
+        assert!(self.body.get() == Some(thread().current()), "a generator yields in its body's own greenlet");
+        if self.abandoned.get() {
+            panic::resume_unwind(Box::new(GreenletExit));
+        }
+        let waits = self.suspend(value, Phase::Kept);
+        let pull = switching::wait_for_switch();
+        drop(waits);
+        self.go_on(pull)
+    }
+
+    /// `puller` waits for the body to yield or to end, until what this returns is dropped.
+    #[inline(always)]
+    fn awaited_by(&self, puller: FiberRef) -> Awaited<'_> {
+        self.puller.set(Some(puller));
+        Awaited(&self.puller)
+    }
+
+    /// The body waits with its value for the next pull, until what this returns is dropped.
+    #[inline(always)]
+    fn suspend(&self, value: Y, phase: Phase) -> Suspension<'_> {
+        let waits = Suspension(&self.phase);
+        self.yielded.set(Some(value));
+        self.phase.set(phase);
+        waits
+    }
+
+    /// The body goes on with what was sent.
+    #[inline(always)]
+    fn go_on(&self, pull: Result<Pull, SwitchError>) -> S {
+        match pull {
+            Ok(Pull) => self.sent.take().expect("a pull sends something"),
+            Err(error) => switching::raise(error),
+        }
+    }
+
     /// Runs the body to its end.
     fn begin(&self, yielder: &Yielder<S, Y>, body: impl FnOnce(&Yielder<S, Y>, S)) {
         self.body.set(Some(thread().current()));
@@ -280,7 +342,7 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
         let end = panic::catch_unwind(AssertUnwindSafe(|| body(yielder, first)));
         self.phase.set(Phase::Done);
         self.failure.set(end.err().filter(|payload| !payload.is::<GreenletExit>()));
-        if !self.awaited.get() {
+        if self.puller.get().is_none() {
             switching::leave_parent();
         }
         if self.abandoned.get() {
@@ -302,7 +364,7 @@ impl<S: 'static, Y: 'static> Drop for Generator<S, Y> {
         self.meeting.abandoned.set(true);
         // A body that is suspended, also in a switch by hand, ends now, as the greenlet's handle goes; who drops it waits for that.
         let ends_now = self.meeting.phase.get() != Phase::Busy || self.greenlet.is_switched_out();
-        self.meeting.awaited.set(ends_now);
+        self.meeting.puller.set(existing_thread().filter(|_| ends_now).map(|thread| thread.current()));
         self.meeting.report_failure();
     }
 }
@@ -310,6 +372,7 @@ impl<S: 'static, Y: 'static> Drop for Generator<S, Y> {
 impl<Y: 'static> Iterator for Generator<(), Y> {
     type Item = Y;
 
+    #[inline(always)]
     #[track_caller]
     fn next(&mut self) -> Option<Y> {
         self.send(())

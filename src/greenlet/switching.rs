@@ -10,8 +10,8 @@ use super::parcel::{Exited, Parcel, Refusal, discard};
 use super::{orphans, trace};
 use crate::error::{GreenletExit, InvalidSwitch, SwitchError};
 use crate::fiber::{
-    self, FiberRef, Inbox, Local, Occupant, State, Thread, assert_may_switch, callback, is_ending, thread,
-    try_thread,
+    self, FiberRef, Inbox, Local, Occupant, State, Thread, assert_may_switch, callback, existing_thread,
+    is_ending, thread, try_thread,
 };
 use crate::hub::{self, local_hub};
 
@@ -84,7 +84,7 @@ impl AnyGreenlet {
     /// ```
     #[track_caller]
     pub fn switch<T: 'static>(&self, value: T) -> Result<T, SwitchError> {
-        self.send(Parcel::Value(value))
+        self.send_value(value)
     }
 
     /// Raises `payload` in the greenlet. See [`Greenlet::throw`](crate::greenlet::Greenlet::throw).
@@ -121,33 +121,29 @@ impl AnyGreenlet {
         callback("the destructor of a greenlet that never ran", || drop(body));
     }
 
-    /// The way of a parcel: to the nearest live one from here upwards, and then wait for what comes back.
+    /// Sends `value`, and waits for what comes back.
     ///
     /// Inlined up to the public call: the processor mispredicts each return after a switch.
     #[inline(always)]
     #[track_caller]
-    pub(super) fn send<T: 'static>(&self, parcel: Parcel<T>) -> Result<T, SwitchError> {
-        let Some(thread) = try_thread() else { return Err(SwitchError::Ending) };
-        let current = thread.current();
-        if current.disturbed.concerns_switches() {
-            return self.send_disturbed(parcel, thread);
-        }
-        if self.record.life.get() == Life::Dead {
-            return self.send_past_dead(parcel, thread);
-        }
-        if self.record.fiber.get() == Some(current) {
-            return bounce(parcel, thread);
-        }
-        match self.accept(parcel, &thread) {
-            Ok(target) => go(thread, current, Some(target)),
-            Err(refusal) => Err(refusal.into_error()),
+    pub(super) fn send_value<T: 'static>(&self, value: T) -> Result<T, SwitchError> {
+        match existing_thread().and_then(|thread| self.way(thread)) {
+            Some(way) => way.go(value),
+            None => self.send(Parcel::Value(value)),
         }
     }
 
-    /// [`send`](AnyGreenlet::send) in a callback, by who has not had an interrupt yet, or by one without a handle.
+    /// The way of a value to the greenlet, if that is suspended and waits for such a one.
+    #[inline(always)]
+    pub(super) fn way<T: 'static>(&self, thread: Local<Thread>) -> Option<Way<T>> {
+        Way::to(self.record.fiber.get()?, thread)
+    }
+
+    /// The way of a parcel: to the nearest live one from here upwards, and then wait for what comes back.
     #[cold]
     #[track_caller]
-    fn send_disturbed<T: 'static>(&self, parcel: Parcel<T>, thread: Local<Thread>) -> Result<T, SwitchError> {
+    fn send<T: 'static>(&self, parcel: Parcel<T>) -> Result<T, SwitchError> {
+        let Some(thread) = try_thread() else { return Err(SwitchError::Ending) };
         assert_may_switch();
         let current = thread.current();
         if self.record.life.get() == Life::Dead {
@@ -190,13 +186,10 @@ impl AnyGreenlet {
     fn accept<T: 'static>(&self, parcel: Parcel<T>, thread: &Thread) -> Result<FiberRef, Refusal<T>> {
         let Some(fiber) = self.record.fiber.get() else { return self.start(parcel, thread) };
         match parcel {
-            Parcel::Value(value) => match fiber.inbox.get() {
-                Some(inbox) if inbox.value_type == TypeId::of::<T>() => {
-                    // SAFETY: the inbox is set only while its `Option<T>` lives, in the frame of a suspended switch that
-                    // reads it when resumed; the type was compared; nobody else has access meanwhile.
-                    unsafe { inbox.slot.cast::<Option<T>>().write(Some(value)) };
-                }
-                other => return accept_otherwise(fiber, other, value),
+            Parcel::Value(value) => match fiber.slot::<T>() {
+                // SAFETY: as in `Way::go`.
+                Some(slot) => unsafe { slot.write(Some(value)) },
+                None => return accept_otherwise(fiber, value),
             },
             Parcel::Exit => throw_exit(fiber),
             Parcel::Thrown(payload) => fiber.throw(payload),
@@ -230,6 +223,36 @@ impl AnyGreenlet {
     }
 }
 
+/// The common case of a switch: from the current greenlet, for which nothing has come that is to be looked at before, to one that is
+/// suspended in a switch and waits for a `T`. Nothing of others runs between [`to`](Way::to) and [`go`](Way::go).
+pub(super) struct Way<T> {
+    thread: Local<Thread>,
+    origin: FiberRef,
+    target: FiberRef,
+    slot: NonNull<Option<T>>,
+}
+
+impl<T: 'static> Way<T> {
+    #[inline(always)]
+    pub(super) fn to(target: FiberRef, thread: Local<Thread>) -> Option<Way<T>> {
+        let origin = thread.current();
+        if origin.disturbed.concerns_switches() {
+            return None;
+        }
+        // The current one has no slot.
+        target.slot().map(|slot| Way { thread, origin, target, slot })
+    }
+
+    /// Hands `value` over, and waits for what comes back.
+    #[inline(always)]
+    pub(super) fn go(self, value: T) -> Result<T, SwitchError> {
+        // SAFETY: an inbox is set only while its `Option<T>` lives, in the frame of a suspended switch that reads it when resumed;
+        // nothing has run since `to` found it, and nobody else has access.
+        unsafe { self.slot.write(Some(value)) };
+        go(self.thread, self.origin, Some(self.target))
+    }
+}
+
 /// The exit of one whose result was to come, which is a value in a switch, but not where one waits in the hub.
 #[cold]
 fn throw_exit(fiber: FiberRef) {
@@ -238,13 +261,9 @@ fn throw_exit(fiber: FiberRef) {
 
 /// A value for one that does not wait for it.
 #[cold]
-fn accept_otherwise<T: 'static>(
-    fiber: FiberRef,
-    inbox: Option<Inbox>,
-    value: T,
-) -> Result<FiberRef, Refusal<T>> {
-    let payload: Box<dyn Any + Send> = match inbox {
-        Some(inbox) if inbox.value_type == TypeId::of::<Discarded>() => Box::new(Exited),
+fn accept_otherwise<T: 'static>(fiber: FiberRef, value: T) -> Result<FiberRef, Refusal<T>> {
+    let payload: Box<dyn Any + Send> = match fiber.inbox.get() {
+        Some(inbox) if inbox.slot::<Discarded>().is_some() => Box::new(Exited),
         Some(_) => return Err(Refusal::WrongType(value)),
         None => Box::new(InvalidSwitch),
     };
@@ -351,13 +370,16 @@ fn go<T: 'static>(
 ) -> Result<T, SwitchError> {
     let mut slot: Option<T> = None;
     // The slot is written through this pointer by whoever switches back, and read below.
-    current.inbox.set(Some(Inbox { value_type: TypeId::of::<T>(), slot: NonNull::from(&mut slot).cast() }));
-    hub::leave(thread, target);
+    current.inbox.set(Some(Inbox::new(NonNull::from(&mut slot))));
+    hub::leave(thread, current, target);
     current.inbox.set(None);
     if current.disturbed.get() {
         return woken_by_force(thread, current, slot);
     }
-    Ok(slot.take().expect("control came back with a value"))
+    match slot {
+        Some(value) => Ok(value),
+        None => unreachable!("control came back without a value"),
+    }
 }
 
 /// Control came back with more than a value, or for an interrupt of the hub.

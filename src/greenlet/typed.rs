@@ -162,10 +162,10 @@ impl<T: 'static> Greenlet<T> {
     /// assert_eq!(greenlet.switch(2).unwrap(), 12);
     /// assert_eq!(greenlet.switch(3).unwrap(), 3); // dead: the value comes back
     /// ```
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn switch(&self, value: T) -> Result<T, SwitchError> {
-        self.any.send(Parcel::Value(value))
+        self.any.send_value(value)
     }
 
     /// Raises `payload` in the greenlet, at the switch in which it is suspended, and waits as [`switch`](Greenlet::switch) does.
@@ -216,9 +216,7 @@ impl AnyGreenlet {
     pub fn downcast<T: 'static>(&self) -> Option<Greenlet<T>> {
         let same = match (&*self.record.body.borrow(), self.record.fiber.get()) {
             (Some(body), _) => body.value_type() == TypeId::of::<T>(),
-            (None, Some(fiber)) => {
-                fiber.inbox.get().is_some_and(|inbox| inbox.value_type == TypeId::of::<T>())
-            }
+            (None, Some(fiber)) => fiber.slot::<T>().is_some(),
             (None, None) => false,
         };
         same.then(|| Greenlet::of(self.clone()))

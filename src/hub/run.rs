@@ -11,7 +11,7 @@ use super::ended;
 use super::reactor::{Heard, Reactor};
 use super::state::{Alarm, BUDGET, HubState};
 use crate::error::Elapsed;
-use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, Stopped, at_work, callback, report_text};
+use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, at_work, callback, report_text};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::readiness::LONGEST_WAIT;
@@ -45,17 +45,15 @@ impl HubState {
                 at_work(|| self.look());
                 continue;
             }
-            if fresh > 0 && self.begin_fresh() == Stopped::Main {
-                return;
-            }
-            if self.run_woken(woken) == Stopped::Main {
+            if (fresh > 0 && self.begin_fresh()) || self.run_woken(woken) {
                 return;
             }
         }
     }
 
+    /// Whether main is to go on.
     #[inline]
-    fn run_woken(&self, count: usize) -> Stopped {
+    fn run_woken(&self, count: usize) -> bool {
         self.unlooked.set(self.unlooked.get() + count);
         for _ in 0..count {
             let mut ready = self.ready.borrow_mut();
@@ -67,24 +65,25 @@ impl HubState {
             drop(ready);
             fiber.state.set(State::Running);
             self.budget.set(BUDGET);
-            if fiber == self.thread.main() || self.thread.run(fiber) == Stopped::Main {
-                return Stopped::Main;
+            if fiber == self.thread.main() || self.thread.run_for_hub(fiber) {
+                return true;
             }
         }
-        Stopped::Idle
+        false
     }
 
+    /// Whether main is to go on.
     #[inline]
-    fn begin_fresh(&self) -> Stopped {
+    fn begin_fresh(&self) -> bool {
         loop {
-            let Some(job) = self.ready.borrow_mut().pop_fresh() else { return Stopped::Idle };
+            let Some(job) = self.ready.borrow_mut().pop_fresh() else { return false };
             self.budget.set(BUDGET);
             self.unlooked.set(self.unlooked.get() + SWITCHES_PER_STACK);
             match self.thread.take_fiber(job.stack(), run_jobs) {
                 Ok(fiber) => {
                     self.starting.set(Some(job));
-                    if self.thread.run(fiber) == Stopped::Main {
-                        return Stopped::Main;
+                    if self.thread.run_for_hub(fiber) {
+                        return true;
                     }
                 }
                 Err(error) => {

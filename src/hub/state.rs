@@ -248,7 +248,7 @@ impl HubState {
 
     #[inline(always)]
     pub(super) fn leave(&self, fiber: FiberRef) {
-        self.thread.leave(None, || self.run());
+        self.thread.wait(|| self.run());
         if fiber.state.get() != State::Running {
             self.came_by_hand(fiber);
         }

@@ -10,11 +10,13 @@ use crate::fiber::{FiberRef, Local, State, Thread, assert_may_wait, in_callback}
 /// Leaves the current stack for `target`, or for whatever the hub runs next; for who switches by hand, and has asked whether it may.
 /// Returns when control comes back.
 #[inline(always)]
-pub(crate) fn leave(thread: Local<Thread>, target: Option<FiberRef>) {
+pub(crate) fn leave(thread: Local<Thread>, current: FiberRef, target: Option<FiberRef>) {
     if std::thread::panicking() {
-        leave_amid_unwinding(thread, target);
-    } else {
-        thread.leave(target, run_for_main);
+        return leave_amid_unwinding(thread, current, target);
+    }
+    match target {
+        Some(target) => thread.switch(current, target, run_for_main),
+        None => thread.wait(run_for_main),
     }
 }
 
@@ -26,9 +28,12 @@ fn run_for_main() {
 
 /// The same while somebody on this OS thread unwinds: the current one, or one that is away meanwhile.
 #[cold]
-fn leave_amid_unwinding(thread: Local<Thread>, target: Option<FiberRef>) {
-    let current = thread.current();
-    let leave = || thread.leave(target, run_for_main);
+#[inline(never)]
+fn leave_amid_unwinding(thread: Local<Thread>, current: FiberRef, target: Option<FiberRef>) {
+    let leave = || match target {
+        Some(target) => thread.switch(current, target, run_for_main),
+        None => thread.wait(run_for_main),
+    };
     if thread.is_unwinding(current) { thread.away_while_unwinding(current, leave) } else { leave() }
 }
 

@@ -1,19 +1,32 @@
 //! The calling thread's errno, which whoever runs in between must leave as it was.
 
-/// Runs `leave`, in which other green threads of this OS thread may run. Afterwards errno is what it was.
-#[inline(always)]
-pub(crate) fn keeping<R>(leave: impl FnOnce() -> R) -> R {
-    #[cfg(feature = "monkey")]
-    {
+/// What errno was when this was made, and is again when this is dropped, though other green threads of this OS thread may have run. No
+/// closure, which would be a call in the middle of each switch: the processor mispredicts its return.
+pub(crate) struct Kept(#[cfg(feature = "monkey")] libc::c_int);
+
+impl Kept {
+    #[inline(always)]
+    pub(crate) fn now() -> Kept {
+        #[cfg(feature = "monkey")]
         // SAFETY: takes nothing, and returns a valid pointer to the calling thread's own errno.
         let place = unsafe { libc::__errno_location() };
-        // SAFETY: as above.
-        let kept = unsafe { *place };
-        let result = leave();
-        // SAFETY: as above. A fiber goes on with the thread-local variables with which it has left.
-        unsafe { *place = kept };
-        result
+        Kept(
+            // SAFETY: as above.
+            #[cfg(feature = "monkey")]
+            unsafe {
+                *place
+            },
+        )
     }
-    #[cfg(not(feature = "monkey"))]
-    leave()
+}
+
+#[cfg(feature = "monkey")]
+impl Drop for Kept {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: as in `now`. A fiber goes on with the thread-local variables with which it has left.
+        let place = unsafe { libc::__errno_location() };
+        // SAFETY: as in `now`.
+        unsafe { *place = self.0 };
+    }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use greenloop::channel::bounded;
-use greenloop::greenlet::Greenlet;
+use greenloop::greenlet::{Generator, Greenlet};
 use greenloop::net::unix::UnixStream;
 use greenloop::sync::Mutex;
 use greenloop::{sleep, spawn, with_timeout, yield_now};
@@ -18,10 +18,15 @@ pub(crate) struct Path {
     pub(crate) run: fn(usize),
 }
 
-pub(crate) const PATHS: [Path; 11] = [
+pub(crate) const PATHS: [Path; 16] = [
     Path { name: "yield", run: yields },
+    Path { name: "yield_100", run: yields_100 },
     Path { name: "yield_deep", run: deep_yields },
     Path { name: "switch", run: switches },
+    Path { name: "switch_ring_3", run: |times| ring(times, 3) },
+    Path { name: "switch_ring_10", run: |times| ring(times, 10) },
+    Path { name: "switch_ring_100", run: |times| ring(times, 100) },
+    Path { name: "generator", run: items },
     Path { name: "spawn_one", run: |times| spawns(times, 1) },
     Path { name: "spawn_batch", run: |times| spawns(times, 1_000) },
     Path { name: "channel_pingpong", run: round_trips },
@@ -36,6 +41,12 @@ pub(crate) const PATHS: [Path; 11] = [
 fn yields(times: usize) {
     let both = [(); 2].map(|()| spawn(move || (0..times / 2).for_each(|_| yield_now())));
     both.into_iter().for_each(|one| one.join().unwrap());
+}
+
+/// A hundred do.
+fn yields_100(times: usize) {
+    let all: Vec<_> = (0..100).map(|_| spawn(move || (0..times / 100).for_each(|_| yield_now()))).collect();
+    all.into_iter().for_each(|one| one.join().unwrap());
 }
 
 /// The same, four calls further down, as most code yields.
@@ -72,6 +83,33 @@ fn switches(times: usize) {
         }
     }));
     assert_eq!(one.switch(0).unwrap(), times);
+}
+
+/// So many greenlets switch each to the next; an operation is a switch.
+fn ring(times: usize, count: usize) {
+    let greenlets: Rc<RefCell<Vec<Greenlet<usize>>>> = Rc::default();
+    for place in 0..count {
+        let ring = greenlets.clone();
+        greenlets.borrow_mut().push(Greenlet::new(move |mut value| {
+            let next = ring.borrow()[(place + 1) % count].clone();
+            while value < times {
+                value = next.switch(value + 1).unwrap();
+            }
+            value
+        }));
+    }
+    let first = greenlets.borrow()[0].clone();
+    assert_eq!(first.switch(0).unwrap(), times);
+    // Each has the next on its stack, and so keeps it.
+    for greenlet in greenlets.take() {
+        greenlet.switch(times).unwrap();
+    }
+}
+
+/// A generator is asked for values; an operation is a value.
+fn items(times: usize) {
+    let mut numbers = Generator::new(move |generator, ()| (0..times).for_each(|number| generator.yield_(number)));
+    (0..times).for_each(|number| assert_eq!(numbers.next(), Some(number)));
 }
 
 /// Green threads that do nothing are spawned and then joined, so many at a time.
