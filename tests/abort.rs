@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use greenloop::greenlet::Greenlet;
+use greenloop::greenlet::{Greenlet, main};
 use greenloop::{Builder, spawn, yield_now};
 use support::{Finished, run_child};
 
@@ -80,6 +80,41 @@ fn a_greenlet_may_overflow_too() {
     let Some(child) = run_child(LIMIT, || {
         let greenlet = Greenlet::with_stack_size(100_000, |depth: usize| overflow(depth)).unwrap();
         drop(greenlet.switch(0));
+    }) else {
+        return;
+    };
+    assert_eq!(child.status.signal(), Some(SIGABRT), "{child:?}");
+    assert!(child.stderr.contains("has overflowed its stack (128 KiB"), "{child:?}");
+}
+
+#[test]
+fn the_end_of_a_chain_may_overflow_too() {
+    let Some(child) = run_child(LIMIT, || {
+        let resumer = Builder::new().name("resumer").stack_size(40_000).spawn(|| {
+            let greedy = Greenlet::with_stack_size(100_000, |depth: usize| overflow(depth)).unwrap();
+            let between = Greenlet::new(move |depth| greedy.switch(depth).unwrap());
+            between.switch(0).unwrap()
+        });
+        drop(resumer.unwrap().join());
+    }) else {
+        return;
+    };
+    assert_eq!(child.status.signal(), Some(SIGABRT), "{child:?}");
+    assert!(child.stderr.contains("green thread '<unnamed>' has overflowed its stack (128 KiB"), "{child:?}");
+}
+
+#[test]
+fn one_in_between_may_overflow_when_it_goes_on() {
+    let Some(child) = run_child(LIMIT, || {
+        let last = Greenlet::new(|value: usize| main().switch(value).unwrap());
+        let between = Greenlet::with_stack_size(100_000, move |depth| {
+            last.switch(depth).unwrap();
+            overflow(depth)
+        });
+        let between = between.unwrap();
+        // Main goes on, past the one in between.
+        assert_eq!(between.switch(1).unwrap(), 1);
+        drop(between.switch(2));
     }) else {
         return;
     };

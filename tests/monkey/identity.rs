@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use greenloop::greenlet::Generator;
 use greenloop::monkey::patch_all;
 use greenloop::{Builder, JoinHandle, joinall, sleep, yield_now};
 
@@ -36,6 +37,41 @@ fn each_green_thread_has_an_id_of_its_own() {
         assert_eq!(ids.len(), 100);
         assert!(!ids.contains(&main));
         assert_eq!(thread::current().id(), main);
+    });
+}
+
+#[test]
+fn each_of_a_chain_of_greenlets_is_itself_again_when_it_goes_on() {
+    patched(|| {
+        let green = spawn(|| {
+            let own = thread::current().id();
+            // It waits in the hub, from the end of the chain, each time that it is asked.
+            let mut inner = Generator::new(|generator, ()| {
+                let own = thread::current().id();
+                loop {
+                    yield_now();
+                    assert_eq!(thread::current().id(), own);
+                    generator.yield_(own);
+                }
+            });
+            let mut outer = Generator::new(move |generator, ()| {
+                let own = thread::current().id();
+                for _ in 0..20 {
+                    let other = inner.next().unwrap();
+                    assert_eq!(thread::current().id(), own);
+                    generator.yield_(HashSet::from([own, other]));
+                }
+            });
+            let mut ids = HashSet::from([own]);
+            while let Some(others) = outer.next() {
+                assert_eq!(thread::current().id(), own);
+                ids.extend(others);
+            }
+            ids
+        });
+        let other = spawn(|| (0..30).for_each(|_| yield_now()));
+        assert_eq!(green.join().unwrap().len(), 3);
+        other.join().unwrap();
     });
 }
 

@@ -101,7 +101,7 @@ fn work(count: usize, isolated: bool) -> usize {
     ended.len()
 }
 
-/// Runs [`work`] in a process of its own, which is this one again with the one test `name`, which calls this; `settings` is a variable
+/// Runs `work` in a process of its own, which is this one again with the one test `name`, which calls this; `settings` is a variable
 /// of the environment that an allocator reads when it begins.
 ///
 /// # Panics
