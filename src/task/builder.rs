@@ -217,7 +217,7 @@ impl Builder {
     /// # Errors
     ///
     /// - `InvalidInput` if the stack size is impossible.
-    /// - With the feature `monkey`: `Unsupported` if [`isolated`](Builder::isolated) was set where that does not work, or the error
+    /// - With the feature `monkey`: `Unsupported` if `isolated` was set where that does not work, or the error
     ///   that kept its variables from being made, `OutOfMemory` for instance.
     ///
     /// After an error `function` is dropped, and has not run.
