@@ -54,7 +54,7 @@ fn each_of_a_chain_of_greenlets_is_itself_again_when_it_goes_on() {
                     generator.yield_(own);
                 }
             });
-            let mut outer = Generator::new(move |generator, ()| {
+            let outer = Generator::new(move |generator, ()| {
                 let own = thread::current().id();
                 for _ in 0..20 {
                     let other = inner.next().unwrap();
@@ -63,7 +63,7 @@ fn each_of_a_chain_of_greenlets_is_itself_again_when_it_goes_on() {
                 }
             });
             let mut ids = HashSet::from([own]);
-            while let Some(others) = outer.next() {
+            for others in outer {
                 assert_eq!(thread::current().id(), own);
                 ids.extend(others);
             }
