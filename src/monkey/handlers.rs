@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use libc::{c_int, c_void, pid_t, sighandler_t, siginfo_t};
 
 use super::call::failed;
+use super::pause;
 use crate::hub::no_unwind::interrupted;
 use crate::sys::lock::Lock;
 use crate::sys::signal::while_all_are_blocked;
@@ -39,7 +40,10 @@ extern "C" fn on_signal(signal: c_int, information: *mut siginfo_t, context: *mu
     type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
     // SAFETY: the program has installed it as a handler.
     let installed = unsafe { mem::transmute::<usize, Handler>(installed) };
-    handler::run(interrupted(), || installed(signal, information, context));
+    handler::run(interrupted(), || {
+        installed(signal, information, context);
+        pause::ring();
+    });
 }
 
 fn ours() -> usize {

@@ -31,7 +31,7 @@
 //! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`; `read`, `readv`, `write`, `writev`; `tcdrain` | `net`, Unix sockets, pipes, standard input |
 //! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, `getnameinfo`, `gethostbyname`, `gethostbyname2`, `gethostbyaddr`, `gethostbyname_r`, `gethostbyname2_r`, `gethostbyaddr_r`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
-//! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid`; `sigwait`, `sigwaitinfo`, `sigtimedwait` | `Child::wait`, `Command::status` |
+//! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid`; `sigwait`, `sigwaitinfo`, `sigtimedwait`, `pause` | `Child::wait`, `Command::status` |
 //! | [`FILES`](Parts::FILES) | `flock`, `lockf`, `lockf64`, and the locks of `fcntl` and `fcntl64`; a named pipe's `open`, `open64`, `openat`, `openat64`, on another OS thread; `pread`, `pread64`, `preadv`, `preadv64`, `copy_file_range`, `fsync`, `fdatasync`, `msync`, with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files, and with `THREADS`, for isolated green threads, `pwrite`, `pwrite64`, `pwritev` and `pwritev64`: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `fs::copy`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
 //! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_trylock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | [`THREAD_LOCALS`](Parts::THREAD_LOCALS) | none: see [isolation](#isolation) | `thread_local!` |
@@ -182,7 +182,7 @@
 //!   that is not isolated. glibc's, jemalloc and mimalloc are none of these.
 //! - `pwrite` in a green thread that is not isolated: it writes to memory that the kernel takes to the disk later, and SQLite holds a
 //!   lock of C's across it. `fallocate`, `unlink`, `stat` and other calls that wait only for a disk. `recvmmsg` with a time limit.
-//! - `res_query` and its siblings; `pause` and `sigsuspend`; message queues of POSIX, and message queues and semaphores of System V.
+//! - `res_query` and its siblings; `sigsuspend`; message queues of POSIX, and message queues and semaphores of System V.
 //! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
 //!   [`Coverage`] reports.
 //! - Two crates that define these names cannot be linked into one program.
@@ -281,6 +281,7 @@ mod off_hub;
 mod once;
 mod open;
 mod parts;
+mod pause;
 mod pauses;
 mod process;
 mod pthread;

@@ -201,6 +201,7 @@ originals! {
     fn wait(status: *mut c_int) -> pid_t;
     fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
     fn wait4(child: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
+    fn pause() -> c_int;
     fn waitpid(child: pid_t, status: *mut c_int, options: c_int) -> pid_t;
     fn waitid(kind: idtype_t, child: id_t, information: *mut siginfo_t, options: c_int) -> c_int;
     fn close(fd: c_int) -> c_int;

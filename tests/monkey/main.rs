@@ -18,6 +18,7 @@ mod library;
 mod locks;
 mod modes;
 mod mutexes;
+mod pause;
 mod persistence;
 mod posix_locks;
 mod process;
