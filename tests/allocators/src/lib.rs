@@ -4,4 +4,4 @@
 mod work;
 
 #[cfg(feature = "monkey")]
-pub use work::under;
+pub use work::{MANY, under};

@@ -1,6 +1,6 @@
 //! jemalloc as the global allocator.
 
-use allocators::under;
+use allocators::{MANY, under};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -8,9 +8,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const VARIABLE: &str = "_RJEM_MALLOC_CONF";
 
 #[test]
-fn a_million_green_threads_allocate_while_os_threads_do() {
-    let name = "a_million_green_threads_allocate_while_os_threads_do";
-    under(name, (VARIABLE, ""), 1_000_000, false);
+fn green_threads_allocate_while_os_threads_do() {
+    let name = "green_threads_allocate_while_os_threads_do";
+    under(name, (VARIABLE, ""), MANY, false);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! mimalloc as the global allocator.
 
-use allocators::under;
+use allocators::{MANY, under};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -8,9 +8,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const DEFAULT: (&str, &str) = ("MIMALLOC_VERBOSE", "0");
 
 #[test]
-fn a_million_green_threads_allocate_while_os_threads_do() {
-    let name = "a_million_green_threads_allocate_while_os_threads_do";
-    under(name, DEFAULT, 1_000_000, false);
+fn green_threads_allocate_while_os_threads_do() {
+    let name = "green_threads_allocate_while_os_threads_do";
+    under(name, DEFAULT, MANY, false);
 }
 
 #[test]
