@@ -12,7 +12,7 @@
 //! Three things of the record say that its thread is gone, which the code that will run with it is not. They are put right, or
 //! made to say so: the thread's number, by which locks know their owner, and which must not be another's; what the C library
 //! keeps for itself, such as the cache of its allocator; and on which processor the thread is (rseq(2)), which only the kernel can
-//! tell. Where they are is found by their values, on two threads made for that.
+//! tell. Where they are is found by their values, on threads made for that.
 
 use std::ffi::c_void;
 use std::io;
@@ -43,6 +43,10 @@ const SLOTS: Range<usize> = 64..4096;
 const LEAST_SLOT: usize = 32 * 1024;
 /// Where that is not enough for the variables of all modules, it is doubled up to this.
 const LARGEST_SLOT: usize = 16 * 1024 * 1024;
+
+/// Of the stacks of the threads that look for things, beside a slot: they allocate, by an allocator that may be anybody's, and not
+/// optimised.
+const LOOKING: usize = 512 * 1024;
 
 /// The bases of so many neighbouring slots differ by this, for the same reason.
 const SHIFTS: usize = 8;
@@ -324,10 +328,11 @@ fn find_layout() -> Option<Layout> {
     let page = memory::page_size();
     let lengths = std::iter::successors(Some(LEAST_SLOT), |length| Some(2 * length));
     for slot in lengths.take_while(|length| *length <= LARGEST_SLOT).map(|length| length + page) {
-        // For two threads, which stay: there is nothing to be won by giving the second one back.
-        let begin = memory::reserve(2 * slot).ok()?;
+        // For three threads, which stay: there is nothing to be won by giving the last one back.
+        let length = slot + 2 * (LOOKING + slot);
+        let begin = memory::reserve(length).ok()?;
         // SAFETY: it was just reserved.
-        unsafe { memory::open(begin, 2 * slot) }.ok()?;
+        unsafe { memory::open(begin, length) }.ok()?;
         match find_in(begin, slot) {
             Ok(found) => return found,
             // Too small for the variables of all modules.
@@ -347,13 +352,18 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
         let thread = signal::while_all_are_blocked(|| start(stack, life, argument))?;
         Ok::<_, io::Error>((thread, search))
     };
-    let (thread, first) = search(begin..begin + slot, 0, look_for_number)?;
+    // Whether a slot has room for the variables of all modules.
+    let thread = signal::while_all_are_blocked(|| start(begin..begin + slot, end_at_once, ptr::null_mut()))?;
+    // SAFETY: it was just made, and nobody else joins it.
+    unsafe { original::pthread_join(thread, ptr::null_mut()) };
+    let (begin, length) = (begin + slot, LOOKING + slot);
+    let (thread, first) = search(begin..begin + length, 0, look_for_number)?;
     // SAFETY: it was just made, and nobody else joins it. What it has written is seen then.
     unsafe { original::pthread_join(thread, ptr::null_mut()) };
     if !first.complete {
         return Ok(None);
     }
-    let (thread, second) = search(begin + slot..begin + 2 * slot, first.number, look_for_detached)?;
+    let (thread, second) = search(begin + length..begin + 2 * length, first.number, look_for_detached)?;
     let number = thread as usize + first.number;
     // SAFETY: found there by the first thread; the memory of the record stays, whoever it belongs to.
     futex::wait_until_cleared(unsafe { AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(number)) });
@@ -365,6 +375,10 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
         processor: offset_of_processor(),
         slot,
     }))
+}
+
+extern "C" fn end_at_once(_: *mut c_void) -> *mut c_void {
+    ptr::null_mut()
 }
 
 /// The words of the calling thread's record, which begins at `base` and ends before `end`.

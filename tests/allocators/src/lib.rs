@@ -4,4 +4,4 @@
 mod work;
 
 #[cfg(feature = "monkey")]
-pub use work::{MANY, under};
+pub use work::{MANY, SOME, under};

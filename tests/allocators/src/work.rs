@@ -10,7 +10,9 @@ use std::time::Duration;
 use greenloop::{Builder, JoinHandle, sleep, yield_now};
 
 /// How many green threads allocate in all, where that has to be many.
-pub const MANY: usize = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+pub const MANY: usize = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
+/// The same where there are several settings.
+pub const SOME: usize = MANY / 20;
 
 /// How many green threads are alive at a time.
 const AT_ONCE: usize = 200;

@@ -1,6 +1,6 @@
 //! jemalloc as the global allocator.
 
-use allocators::{MANY, under};
+use allocators::{MANY, SOME, under};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -23,7 +23,7 @@ fn any_setting_is_right() {
         "percpu_arena:percpu",
         "narenas:1,dirty_decay_ms:0,muzzy_decay_ms:0",
     ] {
-        under("any_setting_is_right", (VARIABLE, setting), 50_000, false);
+        under("any_setting_is_right", (VARIABLE, setting), SOME, false);
     }
 }
 
