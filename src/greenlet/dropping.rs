@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use super::any::{AnyGreenlet, Kind, Life, Parent};
 use super::orphans::end_later;
-use super::switching::{Discarded, wait_for_parcel};
+use super::switching::{Discarded, is_dropping, wait_for_parcel};
 use crate::error::GreenletExit;
 use crate::fiber::{self, FiberRef, Local, State, Thread, existing_thread, in_callback};
 
@@ -87,9 +87,4 @@ impl AnyGreenlet {
         }
         [passed_by, self.record.set_parent(Parent::Maker(dropper.record.clone()))]
     }
-}
-
-/// Whether it waits for the end of one that it drops, which comes back to it.
-fn is_dropping(fiber: FiberRef) -> bool {
-    fiber.slot::<Discarded>().is_some()
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::{self, AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
@@ -46,7 +47,8 @@ use crate::fiber::{self, FiberRef, assert_may_switch, existing_thread, thread};
 /// assert_eq!(sum.send(10), Some(11));
 /// ```
 pub struct Generator<S: 'static, Y: 'static> {
-    greenlet: Greenlet<Pull>,
+    /// Dropped by the generator's own `drop`, which waits for that.
+    greenlet: ManuallyDrop<Greenlet<Pull>>,
     meeting: Rc<Meeting<S, Y>>,
 }
 
@@ -87,6 +89,8 @@ struct Meeting<S, Y> {
     puller: Cell<Option<FiberRef>>,
     /// The generator was dropped.
     abandoned: Cell<bool>,
+    /// And the body was suspended then: who ends it waits for that, at once or later.
+    ends_now: Cell<bool>,
 }
 
 impl<S: 'static, Y: 'static> Yielder<S, Y> {
@@ -121,7 +125,7 @@ impl<S: 'static, Y: 'static> Yielder<S, Y> {
                 let waits = meeting.suspend(value, Phase::Suspended);
                 let pull = match Way::to(puller, thread) {
                     Some(way) => way.go(Pull),
-                    None => switching::switch_to_parent(Pull),
+                    None => switching::switch_to(puller, Pull),
                 };
                 drop(waits);
                 meeting.go_on(pull)
@@ -164,13 +168,14 @@ impl<S: 'static, Y: 'static> Generator<S, Y> {
             failure: Cell::new(None),
             puller: Cell::new(None),
             abandoned: Cell::new(false),
+            ends_now: Cell::new(false),
         });
         let yielder = Yielder { meeting: meeting.clone() };
         let greenlet = Greenlet::new(move |pull: Pull| {
             yielder.meeting.begin(&yielder, body);
             pull
         });
-        Generator { greenlet, meeting }
+        Generator { greenlet: ManuallyDrop::new(greenlet), meeting }
     }
 
     /// Resumes the body with `value`, and returns the next value that it yields. Returns `None` once the body has returned.
@@ -300,6 +305,12 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
     #[track_caller]
     fn yield_to_nobody(&self, value: Y) -> S {
         assert!(self.body.get() == Some(thread().current()), "a generator yields in its body's own greenlet");
+        if let Some(dropper) = self.dropper() {
+            let waits = self.suspend(value, Phase::Suspended);
+            let pull = switching::switch_to(dropper, Pull);
+            drop(waits);
+            return self.go_on(pull);
+        }
         if self.abandoned.get() {
             panic::resume_unwind(Box::new(GreenletExit));
         }
@@ -307,6 +318,11 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
         let pull = switching::wait_for_switch();
         drop(waits);
         self.go_on(pull)
+    }
+
+    /// Who waits for the end of the body, where the generator was dropped in a callback.
+    fn dropper(&self) -> Option<FiberRef> {
+        if self.ends_now.get() { switching::dropper() } else { None }
     }
 
     /// `puller` waits for the body to yield or to end, until what this returns is dropped.
@@ -342,7 +358,7 @@ impl<S: 'static, Y: 'static> Meeting<S, Y> {
         let end = panic::catch_unwind(AssertUnwindSafe(|| body(yielder, first)));
         self.phase.set(Phase::Done);
         self.failure.set(end.err().filter(|payload| !payload.is::<GreenletExit>()));
-        if self.puller.get().is_none() {
+        if self.puller.get().is_none() && self.dropper().is_none() {
             switching::leave_parent();
         }
         if self.abandoned.get() {
@@ -364,8 +380,14 @@ impl<S: 'static, Y: 'static> Drop for Generator<S, Y> {
         self.meeting.abandoned.set(true);
         // A body that is suspended, also in a switch by hand, ends now, as the greenlet's handle goes; who drops it waits for that.
         let ends_now = self.meeting.phase.get() != Phase::Busy || self.greenlet.is_switched_out();
-        self.meeting.puller.set(existing_thread().filter(|_| ends_now).map(|thread| thread.current()));
+        self.meeting.ends_now.set(ends_now);
+        let thread = existing_thread().filter(|_| ends_now);
+        let awaited = thread.map(|thread| self.meeting.awaited_by(thread.current()));
         self.meeting.report_failure();
+        // SAFETY: nothing uses it after this.
+        unsafe { ManuallyDrop::drop(&mut self.greenlet) };
+        // One that lives on, since somebody else has a handle, has nobody who waits for it.
+        drop(awaited);
     }
 }
 

@@ -186,11 +186,7 @@ impl AnyGreenlet {
     fn accept<T: 'static>(&self, parcel: Parcel<T>, thread: &Thread) -> Result<FiberRef, Refusal<T>> {
         let Some(fiber) = self.record.fiber.get() else { return self.start(parcel, thread) };
         match parcel {
-            Parcel::Value(value) => match fiber.slot::<T>() {
-                // SAFETY: as in `Way::go`.
-                Some(slot) => unsafe { slot.write(Some(value)) },
-                None => return accept_otherwise(fiber, value),
-            },
+            Parcel::Value(value) => return put(fiber, value),
             Parcel::Exit => throw_exit(fiber),
             Parcel::Thrown(payload) => fiber.throw(payload),
         }
@@ -257,6 +253,17 @@ impl<T: 'static> Way<T> {
 #[cold]
 fn throw_exit(fiber: FiberRef) {
     fiber.throw(if fiber.is_switched_out() { Box::new(Exited) } else { Box::new(InvalidSwitch) });
+}
+
+/// A value for what is suspended on `fiber`.
+#[inline]
+fn put<T: 'static>(fiber: FiberRef, value: T) -> Result<FiberRef, Refusal<T>> {
+    match fiber.slot::<T>() {
+        // SAFETY: as in `Way::go`.
+        Some(slot) => unsafe { slot.write(Some(value)) },
+        None => return accept_otherwise(fiber, value),
+    }
+    Ok(fiber)
 }
 
 /// A value for one that does not wait for it.
@@ -407,16 +414,15 @@ fn woken_by_force<T: 'static>(
     }
 }
 
-/// Switches from the current greenlet to its parent, which must be alive, and holds no handle meanwhile.
-pub(super) fn switch_to_parent<T: 'static>(value: T) -> Result<T, SwitchError> {
+/// Switches from the current greenlet to what is suspended on `target`, whatever that waits for.
+#[cold]
+pub(super) fn switch_to<T: 'static>(target: FiberRef, value: T) -> Result<T, SwitchError> {
+    if is_ending() {
+        return Err(SwitchError::Ending);
+    }
     let thread = thread();
-    let current = thread.current();
-    let accepted = {
-        let parent = AnyGreenlet::of_fiber(current, &thread).parent().expect("this greenlet has a parent");
-        parent.accept(Parcel::Value(value), &thread)
-    };
-    match accepted {
-        Ok(target) => wait_for_parcel(thread, current, Some(target)),
+    match put(target, value) {
+        Ok(target) => wait_for_parcel(thread, thread.current(), Some(target)),
         Err(refusal) => Err(refusal.into_error()),
     }
 }
@@ -428,6 +434,13 @@ pub(super) fn wait_for_switch<T: 'static>() -> Result<T, SwitchError> {
     }
     let thread = thread();
     wait_for_parcel(thread, thread.current(), None)
+}
+
+/// Who waits for the end of the current greenlet, whose last handle is gone: its parent, as which [`dropping`](super::dropping) waits.
+#[cold]
+pub(super) fn dropper() -> Option<FiberRef> {
+    let parent = Record::of_fiber(thread().current())?.parent_record()?;
+    parent.fiber.get().filter(|fiber| is_dropping(*fiber))
 }
 
 /// Nobody waits for the current greenlet: when it ends, the hub goes on.
@@ -448,6 +461,11 @@ fn run_greenlet(fiber: FiberRef) -> Option<FiberRef> {
 }
 /// The inbox of who drops a greenlet takes a value of any type, and keeps none.
 pub(super) struct Discarded;
+
+/// Whether it waits for the end of one that it drops, which comes back to it.
+pub(super) fn is_dropping(fiber: FiberRef) -> bool {
+    fiber.slot::<Discarded>().is_some()
+}
 
 /// A switch that cannot return a value: an exit goes on as one, anything else is a panic.
 #[cold]

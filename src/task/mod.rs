@@ -128,10 +128,11 @@ pub fn sleep(duration: Duration) {
 
 /// Suspends the calling green thread for at least `duration`, and for up to `slack` longer if the hub then wakes less often.
 ///
-/// The sleep ends at its deadline if the hub is awake then, and otherwise when the hub next wakes, be it for a timer or for a
-/// descriptor; for its own sake the hub wakes when the slack is over. So of sleeps whose slacks overlap, many end at one wake, which
-/// is what costs most in a sleep. They end in the order in which their slacks do. A sleep without slack beside them is as exact as
-/// ever.
+/// The sleep does not end before its deadline, and ends within the slack after it, unless the hub is busy. In between, the hub wakes for
+/// those timers only that can wait no longer, and then ends each sleep whose deadline has passed, in the order in which their
+/// slacks do, up to the first one whose has not. So of sleeps whose slacks overlap, many end at one wake, which is what costs most in a
+/// sleep; and a sleep with a long slack may use all of it among many exact timers. A sleep without slack is as exact as ever. The kernel's
+/// own timers have the same rule.
 ///
 /// A `slack` of zero makes this one sleep exact in a hub whose timers [have slack](crate::hub::Config::timer_slack). Slack is counted in
 /// microseconds, and no more than 73 minutes of it are used. Apart from that, this is [`sleep`], also if `duration` is zero.

@@ -1,12 +1,12 @@
 //! Generators as sources and sinks, inside each other, dropped and failing.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloop::greenlet::{Generator, Greenlet, Yielder, current};
-use greenloop::{sleep, with_timeout};
+use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, Trace, Yielder, current, settrace};
+use greenloop::{sleep, spawn, with_timeout};
 
 use crate::LIMIT;
 use crate::support::within;
@@ -215,5 +215,64 @@ fn a_generator_whose_body_is_in_a_switch_by_hand_may_be_dropped() {
         assert_eq!(unwound.get(), 0);
         drop(generator);
         assert_eq!(unwound.get(), 1);
+    });
+}
+
+#[test]
+fn a_body_that_outlives_its_generator_takes_nobody_elses_pull() {
+    within(LIMIT, || {
+        let kept: Rc<RefCell<Option<AnyGreenlet>>> = Rc::default();
+        let keep = kept.clone();
+        let mut generator = Generator::new(move |generator, ()| {
+            *keep.borrow_mut() = Some(current());
+            for number in 0..3 {
+                let _caught = catch_unwind(AssertUnwindSafe(|| generator.yield_(number)));
+            }
+        });
+        assert_eq!(generator.next(), Some(0));
+        // Dropped where it ends with who drops it, whose stack is then another one's. It goes on, and waits in the next yield.
+        let dropper = Greenlet::new(move |value: u32| {
+            drop(generator);
+            value
+        });
+        assert_eq!(dropper.switch(7).unwrap(), 7);
+        drop(dropper);
+        let body = kept.take().unwrap();
+        assert!(body.is_active());
+        let puller = Greenlet::new(move |value: u32| {
+            let mut other = Generator::new(move |generator, ()| {
+                // Nobody waits for the body's end: the hub goes on then, and this one only by its limit.
+                let limit = Duration::from_millis(1);
+                assert!(with_timeout(limit, || body.throw::<u32>(Box::new(5))).is_err());
+                assert!(body.is_dead());
+                generator.yield_(77);
+            });
+            assert_eq!(other.next(), Some(77));
+            assert_eq!(other.next(), None);
+            value
+        });
+        assert_eq!(puller.switch(8).unwrap(), 8);
+    });
+}
+
+#[test]
+fn a_generator_dropped_in_a_callback_ends_soon_after() {
+    within(LIMIT, || {
+        let ended = Rc::new(Cell::new(0));
+        let end = ended.clone();
+        let mut generator = Generator::new(move |generator, ()| {
+            // It is asked to end more than once.
+            for number in 0..3 {
+                let _caught = catch_unwind(AssertUnwindSafe(|| generator.yield_(number)));
+                end.set(end.get() + 1);
+            }
+        });
+        assert_eq!(generator.next(), Some(0));
+        let dropped = Cell::new(Some(generator));
+        settrace(Some(Rc::new(move |_: &Trace| drop(dropped.take()))));
+        spawn(|| ()).join().unwrap();
+        settrace(None);
+        greenloop::idle();
+        assert_eq!(ended.get(), 3);
     });
 }
