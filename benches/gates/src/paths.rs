@@ -108,7 +108,8 @@ fn ring(times: usize, count: usize) {
 
 /// A generator is asked for values; an operation is a value.
 fn items(times: usize) {
-    let mut numbers = Generator::new(move |generator, ()| (0..times).for_each(|number| generator.yield_(number)));
+    let mut numbers =
+        Generator::new(move |generator, ()| (0..times).for_each(|number| generator.yield_(number)));
     (0..times).for_each(|number| assert_eq!(numbers.next(), Some(number)));
 }
 
