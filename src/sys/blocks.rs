@@ -26,11 +26,15 @@ struct Kept {
     first: [Cell<*mut Unused>; SIZES],
     /// How many bytes more may be kept.
     room: Cell<usize>,
+    /// How many bytes the thread has asked for and not freed, up to [`MOST`]: what others have made does not pile up here.
+    asked: Cell<usize>,
 }
 
 thread_local! {
     // Without a destructor: one that ends before others use blocks would have to be asked for.
-    static KEPT: Kept = const { Kept { first: [const { Cell::new(ptr::null_mut()) }; SIZES], room: Cell::new(0) } };
+    static KEPT: Kept = const {
+        Kept { first: [const { Cell::new(ptr::null_mut()) }; SIZES], room: Cell::new(0), asked: Cell::new(0) }
+    };
 }
 
 /// The number of the size that holds `layout`, and the layout of its blocks; `None` if there is none so large.
@@ -75,6 +79,7 @@ pub(crate) fn allocate(layout: Layout) -> NonNull<u8> {
     let Some((number, block)) = size_for(layout) else { return allocate_anew(layout) };
     KEPT.with(|kept| {
         let first = &kept.first[number];
+        kept.asked.set((kept.asked.get() + block.size()).min(MOST));
         let Some(unused) = NonNull::new(first.get()) else { return allocate_anew(block) };
         // SAFETY: a block that nobody uses, by the invariant; from here on the caller does.
         first.set(unsafe { unused.as_ref() }.next);
@@ -100,11 +105,13 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, layout: Layout) {
         return unsafe { dealloc(memory.as_ptr(), layout) };
     };
     KEPT.with(|kept| {
-        let Some(room) = kept.room.get().checked_sub(block.size()) else {
+        let left = |bytes: &Cell<usize>| bytes.get().checked_sub(block.size());
+        let (Some(room), Some(asked)) = (left(&kept.room), left(&kept.asked)) else {
             // SAFETY: a block comes from `alloc` with its size's layout.
             return unsafe { dealloc(memory.as_ptr(), block) };
         };
         kept.room.set(room);
+        kept.asked.set(asked);
         let unused = memory.cast::<Unused>();
         // SAFETY: a block has room for a word, and is aligned for one; nobody else uses it.
         unsafe { unused.write(Unused { next: kept.first[number].get() }) };
@@ -156,6 +163,19 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn what_others_have_made_is_not_kept() {
+        let made = allocate(layout(100)).as_ptr().expose_provenance();
+        let freed = std::thread::spawn(move || {
+            keep();
+            let block = NonNull::new(ptr::with_exposed_provenance_mut(made)).unwrap();
+            // SAFETY: made above, and nobody uses it.
+            unsafe { free(block, layout(100)) };
+            KEPT.with(|kept| kept.first.iter().all(|first| first.get().is_null()))
+        });
+        assert!(freed.join().unwrap());
     }
 
     #[test]
