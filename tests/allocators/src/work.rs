@@ -1,18 +1,21 @@
 //! Green threads that allocate while OS threads do, in blocks that say whose they are.
 
 use std::collections::VecDeque;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use greenloop::process::Command;
 use greenloop::{Builder, JoinHandle, sleep, yield_now};
 
 /// How many green threads allocate in all, where that has to be many.
 pub const MANY: usize = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 /// The same where there are several settings.
 pub const SOME: usize = MANY / 20;
+
+/// How long a process may take.
+const LIMIT: Duration = Duration::from_secs(1200);
 
 /// How many green threads are alive at a time.
 const AT_ONCE: usize = 200;
@@ -126,12 +129,8 @@ pub fn under(name: &str, settings: (&str, &str), count: usize, isolated: bool) {
         .env(settings.0, settings.1)
         .spawn()
         .expect("a child");
-    for _ in 0..120_000 {
-        if let Some(status) = child.try_wait().expect("its status") {
-            assert!(status.success(), "{asked}: {status}");
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
+    if let Some(status) = child.wait_timeout(LIMIT).expect("its status") {
+        return assert!(status.success(), "{asked}: {status}");
     }
     child.kill().expect("it is there");
     panic!("{asked}: hangs");

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 use std::io::{self, Write};
 use std::mem;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,16 +17,14 @@ use crate::{DELAY, compare, patched};
 /// How many green threads of one OS thread do the same at once.
 const MANY: u32 = 20;
 
-/// What each waits in the middle, when it has put something where it is kept per thread.
-const MIDDLE: Duration = Duration::from_millis(10);
-
-/// Runs `work` in [`MANY`] green threads of one OS thread at once, each with its number, and returns what they return.
-fn at_once<T: Send + 'static>(work: impl Fn(u32) -> T + Send + 'static) -> Vec<T> {
+/// Runs `work` in [`MANY`] green threads of one OS thread at once, each with its number, and returns what they return. At the barrier,
+/// which is std's, each waits until all have put something where it is kept per thread.
+fn at_once<T: Send + 'static>(work: impl Fn(u32, &Barrier) -> T + Send + 'static) -> Vec<T> {
     patched(move || {
-        let work = Rc::new(work);
+        let work = Rc::new((work, Barrier::new(MANY as usize)));
         let tasks = (0..MANY).map(|number| {
             let work = work.clone();
-            spawn(move || work(number))
+            spawn(move || (work.0)(number, &work.1))
         });
         let tasks: Vec<_> = tasks.collect();
         tasks.into_iter().map(|task| task.join().expect("no panic")).collect()
@@ -52,10 +50,10 @@ fn spans_of_tracing_are_those_of_the_green_thread() {
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time();
     tracing::subscriber::set_global_default(subscriber.finish()).expect("the only one");
-    at_once(|number| {
+    at_once(|number, all| {
         let span = tracing::info_span!("request", number);
         let _entered = span.enter();
-        thread::sleep(MIDDLE);
+        all.wait();
         tracing::info!(answered = number);
     });
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
@@ -68,9 +66,9 @@ fn spans_of_tracing_are_those_of_the_green_thread() {
 
 #[test]
 fn so_is_the_context_of_log_mdc() {
-    let seen = at_once(|number| {
+    let seen = at_once(|number, all| {
         log_mdc::insert("request", number.to_string());
-        thread::sleep(MIDDLE);
+        all.wait();
         log_mdc::get("request", |value| value.map(str::to_owned))
     });
     assert_eq!(seen, (0..MANY).map(|number| Some(number.to_string())).collect::<Vec<_>>());
@@ -91,7 +89,7 @@ fn locks_of_parking_lot_serve_all() {
     let shared =
         Arc::new((parking_lot::Mutex::new(0), parking_lot::Condvar::new(), parking_lot::RwLock::new(0)));
     let counts = shared.clone();
-    at_once(move |number| {
+    at_once(move |number, _| {
         let (mutex, changed, rwlock) = &*counts;
         for round in 0..4 {
             let mut guard = if (number + round) % 2 == 0 {
@@ -100,12 +98,12 @@ fn locks_of_parking_lot_serve_all() {
                 mutex.try_lock_for(Duration::from_secs(60)).expect("long before")
             };
             let before = *guard;
-            thread::sleep(Duration::from_millis(1));
+            thread::yield_now();
             *guard = before + 1;
             drop(guard);
             let mut written = rwlock.write();
             let before = *written;
-            thread::sleep(Duration::from_millis(1));
+            thread::yield_now();
             *written = before + 1;
         }
         changed.notify_all();
@@ -138,10 +136,10 @@ fn connections_of_r2d2_are_waited_for() {
     let used = at_once({
         let pool = r2d2::Pool::builder().max_size(2).connection_timeout(Duration::from_secs(60));
         let pool = pool.build(Numbers).expect("two connections");
-        move |_| {
+        move |_, _| {
             let mut connection = pool.get().expect("in time");
             *connection += 1;
-            thread::sleep(MIDDLE);
+            thread::yield_now();
             *connection
         }
     });
@@ -172,12 +170,12 @@ fn errors_of_openssl_are_those_of_the_green_thread() {
     let set = unsafe { as_function::<Set>(look_up(c"ERR_set_error")) };
     // SAFETY: as above.
     let get = unsafe { as_function::<unsafe extern "C" fn() -> c_ulong>(look_up(c"ERR_get_error")) };
-    let errors = at_once(move |number| {
+    let errors = at_once(move |number, all| {
         // SAFETY: takes nothing.
         unsafe { begin() };
         // SAFETY: without a text there are no further arguments.
         unsafe { set(LIB_USER, number as c_int + 1, std::ptr::null()) };
-        thread::sleep(MIDDLE);
+        all.wait();
         // SAFETY: takes nothing.
         let first = unsafe { get() };
         // SAFETY: takes nothing.
