@@ -41,7 +41,7 @@ impl Variables {
         thread.own_variables.set(own);
         fiber.variables.set(lent);
         thread.numbers.borrow_mut().insert(own_number());
-        // SAFETY: as above; nobody else uses the block. From here on the relay resumes the fiber with `lent`, and goes on with
+        // SAFETY: as above; nobody else uses the block. From here on who resumes the fiber does so with `lent`, and goes on with
         // `own` itself.
         unsafe {
             run_with(lent, own, &mut || {

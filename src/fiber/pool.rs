@@ -93,8 +93,7 @@ impl Thread {
     }
 
     /// Resumes `fiber` with its own thread-local variables, if it has some before or afterwards, and with its own way to compute with
-    /// floating-point numbers. Not inlined: nothing here may
-    /// use one, nor keep its address.
+    /// floating-point numbers. Not inlined: nothing here may use a variable, nor keep its address.
     #[cfg(feature = "monkey")]
     #[inline(never)]
     fn resume_with_variables(&self, fiber: FiberRef, swap: &mut Swap) -> CoroutineResult<(), ()> {
