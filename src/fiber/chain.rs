@@ -73,6 +73,7 @@ impl Thread {
         }
         current.has_resumed.set(true);
         let next = self.run(current, target);
+        // Main always has.
         current.has_resumed.set(current == self.main);
         if next == Some(current) {
             self.go_on_as(current);
