@@ -64,16 +64,22 @@ impl Inbox {
     /// Where a `T` goes.
     #[inline(always)]
     pub(crate) fn new<T: 'static>(slot: NonNull<Option<T>>) -> Inbox {
-        Inbox { slot: slot.cast(), value_type: TypeId::of::<T> }
+        Inbox { slot: slot.cast(), value_type: type_of::<T> }
     }
 
     /// Where the value goes, if it is to be a `T`.
     #[inline(always)]
     pub(crate) fn slot<T: 'static>(self) -> Option<NonNull<Option<T>>> {
-        let same = ptr::fn_addr_eq(self.value_type, TypeId::of::<T> as fn() -> TypeId)
+        let same = ptr::fn_addr_eq(self.value_type, type_of::<T> as fn() -> TypeId)
             || (self.value_type)() == TypeId::of::<T>();
         same.then(|| self.slot.cast())
     }
+}
+
+/// Not inlined, as [`TypeId::of`] may be: so a program has one, and not one in each of the parts in which it is compiled.
+#[inline(never)]
+fn type_of<T: 'static>() -> TypeId {
+    TypeId::of::<T>()
 }
 
 /// Who runs on a fiber, for reports.
