@@ -73,7 +73,7 @@
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
 //! | [`monkey`] | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
-//! | [`guide`] | for those who come from gevent, from other Python, or from OS threads |
+//! | [`guide`] | for those who come from gevent, from asyncio, from other Python, or from OS threads |
 //! | [`design`] | how it works, and why |
 //!
 //! # Which one do I need

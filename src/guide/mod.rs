@@ -1,7 +1,8 @@
 //! For readers who come from elsewhere: the name of each call here, and what is different.
 //!
 //! - [From gevent](from_gevent), and from Python's greenlet.
-//! - [From other Python](from_python): threading, multiprocessing, concurrent.futures, asyncio, queue, selectors.
+//! - [From asyncio](from_asyncio), call by call.
+//! - [From other Python](from_python): threading, multiprocessing, concurrent.futures, queue, selectors.
 //! - [From `std::thread`](from_std_thread), and the rest of std that waits.
 #![cfg_attr(
     feature = "monkey",
@@ -12,6 +13,16 @@
     doc = "- Unmodified blocking code: the module `monkey`, with the cargo feature of that name."
 )]
 
+#[rustfmt::skip]
+#[doc(alias(
+    "asyncio", "uvloop", "all_tasks", "shield", "run_coroutine_threadsafe", "call_soon_threadsafe", "IncompleteReadError",
+    "LimitOverrunError", "new_event_loop", "set_event_loop", "get_event_loop_policy", "set_event_loop_policy",
+    "AbstractEventLoop", "SelectorEventLoop", "Runner", "Protocol", "DatagramProtocol", "SubprocessProtocol",
+    "Transport", "DatagramTransport", "SubprocessTransport", "InvalidStateError", "SendfileNotAvailableError",
+    "TimerHandle", "Handle", "get_child_watcher", "iscoroutine", "QueueShutDown", "call_soon"
+))]
+#[doc = include_str!("from_asyncio.md")]
+pub mod from_asyncio {}
 #[rustfmt::skip]
 #[doc(alias(
     "gr_frame", "gr_context", "getswitchinterval", "setswitchinterval", "started", "args", "kwargs", "unlink_all",
@@ -43,11 +54,7 @@ pub mod from_gevent {}
     "active_children", "current_process", "parent_process", "get_context", "get_start_method", "set_start_method",
     "get_all_start_methods", "set_executable", "set_forkserver_preload", "freeze_support",
     "allow_connection_pickling", "reducer", "get_logger", "log_to_stderr", "starmap", "starmap_async", "exitcode",
-    "sentinel", "ProcessPoolExecutor", "BrokenExecutor", "running", "all_tasks", "shield",
-    "run_coroutine_threadsafe", "IncompleteReadError", "LimitOverrunError", "new_event_loop", "set_event_loop",
-    "get_event_loop_policy", "set_event_loop_policy", "AbstractEventLoop", "SelectorEventLoop", "Runner",
-    "Protocol", "DatagramProtocol", "SubprocessProtocol", "Transport", "DatagramTransport", "SubprocessTransport",
-    "InvalidStateError", "SendfileNotAvailableError", "TimerHandle", "Handle", "get_child_watcher", "iscoroutine"
+    "sentinel", "ProcessPoolExecutor", "BrokenExecutor", "running"
 ))]
 #[doc = include_str!("from_python.md")]
 pub mod from_python {}
