@@ -46,6 +46,10 @@ pub use select::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelect
 pub struct GreenletExit;
 
 /// The payload that is raised in a greenlet that waits in the hub, if another one switches to it by hand.
+///
+/// It travels by [`std::panic::resume_unwind`], so the panic hook never sees it. In a green thread
+/// [`join`](crate::JoinHandle::join) brings it. In the main greenlet nobody may be there who looks, so a line tells of it when it is
+/// raised there.
 #[doc(alias = "InvalidSwitchError")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("switched by hand into a greenlet that waits in the hub")]
@@ -84,7 +88,7 @@ pub enum SwitchError {
 /// use greenloop::error::SwitchError;
 /// use greenloop::greenlet::{AnyGreenlet, Greenlet};
 ///
-/// let adds_one: AnyGreenlet = (*Greenlet::new(|number: u32| number + 1)).clone();
+/// let adds_one = AnyGreenlet::from(Greenlet::new(|number: u32| number + 1));
 /// let Err(SwitchError::WrongType(refused)) = adds_one.switch("text".to_owned()) else { unreachable!("it takes a number") };
 /// assert_eq!(*refused.into_inner().unwrap().downcast::<String>().unwrap(), "text");
 /// ```
@@ -572,7 +576,8 @@ pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> String {
 
 /// The error of a [`with_timeout`](crate::with_timeout) whose time ran out.
 ///
-/// It is also the payload with which a time limit, this or a [`Timeout`](crate::Timeout), unwinds what it interrupts.
+/// It is also the payload with which a time limit, this or a [`Timeout`](crate::Timeout), unwinds what it interrupts. An [`io::Error`] of
+/// kind `TimedOut` can be made of it, so `?` works in a function that returns [`io::Result`].
 ///
 /// # Examples
 ///
@@ -591,6 +596,12 @@ pub(crate) fn payload_text(payload: &(dyn Any + Send)) -> String {
 pub struct Elapsed {
     pub(crate) limit: std::time::Duration,
     pub(crate) id: u64,
+}
+
+impl From<Elapsed> for io::Error {
+    fn from(error: Elapsed) -> io::Error {
+        io::Error::new(io::ErrorKind::TimedOut, error)
+    }
 }
 
 impl Elapsed {

@@ -33,17 +33,33 @@ use crate::fiber::{Describe, FiberRef, Occupant, SizeClass, Thread, existing_thr
 /// - If the last handle goes in a [hub callback](crate::hub#callbacks), the greenlet is ended soon after, in a green thread.
 ///
 /// A parent that was set by [`set_parent`](AnyGreenlet::set_parent) is a handle; a greenlet's link to the one that made it is
-/// not. A suspended greenlet that has a handle to itself on its own stack keeps itself alive: get `current().parent()` in one
-/// statement, and switch to it in the next.
+/// not. A suspended greenlet that has a handle to itself on its own stack keeps itself alive, and its destructors never run. A temporary
+/// value lives until the end of its statement, so get `current().parent()` in one statement, and switch to it in the next:
+///
+/// ```
+/// use greenloop::greenlet::{Greenlet, current};
+/// use std::rc::Rc;
+///
+/// let owned = Rc::new(());
+/// let kept = owned.clone();
+/// let greenlet = Greenlet::new(move |value: u32| {
+///     let _kept = kept;
+///     let parent = current().parent().unwrap(); // here the handle of the current one is gone again
+///     parent.switch(value).unwrap()
+/// });
+/// greenlet.switch(1).unwrap();
+/// drop(greenlet);
+/// assert_eq!(Rc::strong_count(&owned), 1);
+/// ```
 ///
 /// # Examples
 ///
 /// ```
-/// use greenloop::greenlet::{AnyGreenlet, Greenlet, main};
+/// use greenloop::greenlet::{self, AnyGreenlet, Greenlet};
 ///
 /// let (number, text) = (Greenlet::new(|value: u32| value), Greenlet::new(|value: String| value));
 /// let children: [&AnyGreenlet; 2] = [&number, &text]; // of different types
-/// assert!(children.iter().all(|child| child.parent() == Some(main())));
+/// assert!(children.iter().all(|child| child.parent() == Some(greenlet::main())));
 /// ```
 pub struct AnyGreenlet {
     /// # Invariant
@@ -83,10 +99,10 @@ impl AnyGreenlet {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::greenlet::{Greenlet, main};
+    /// use greenloop::greenlet::{self, Greenlet};
     ///
     /// let greenlet = Greenlet::new(|value: u32| value);
-    /// assert_ne!(greenlet.id(), main().id());
+    /// assert_ne!(greenlet.id(), greenlet::main().id());
     /// ```
     pub fn id(&self) -> u64 {
         self.record.id
@@ -109,7 +125,7 @@ impl AnyGreenlet {
         self.record.life.get() == Life::Dead
     }
 
-    /// Returns `true` if the greenlet has been switched to. This stays `true` after its end.
+    /// Returns `true` if the greenlet has been switched to, or something was thrown to it. This stays `true` after its end.
     ///
     /// # Examples
     ///
@@ -130,9 +146,9 @@ impl AnyGreenlet {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::greenlet::{Greenlet, main};
+    /// use greenloop::greenlet::{self, Greenlet};
     ///
-    /// let greenlet = Greenlet::new(|value: u32| main().switch(value).unwrap());
+    /// let greenlet = Greenlet::new(|value: u32| greenlet::main().switch(value).unwrap());
     /// assert!(!greenlet.is_active()); // not started
     /// greenlet.switch(1).unwrap();
     /// assert!(greenlet.is_active());
@@ -148,9 +164,9 @@ impl AnyGreenlet {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::greenlet::{Greenlet, main};
+    /// use greenloop::greenlet::{self, Greenlet};
     ///
-    /// assert!(main().is_main());
+    /// assert!(greenlet::main().is_main());
     /// assert!(!Greenlet::new(|value: u32| value).is_main());
     /// ```
     pub fn is_main(&self) -> bool {
@@ -179,17 +195,21 @@ impl AnyGreenlet {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::greenlet::{Greenlet, main};
+    /// use greenloop::greenlet::{self, Greenlet};
     ///
     /// let child = Greenlet::new(|value: u32| value);
-    /// assert_eq!(child.parent(), Some(main()));
-    /// assert_eq!(main().parent(), None);
+    /// assert_eq!(child.parent(), Some(greenlet::main()));
+    /// assert_eq!(greenlet::main().parent(), None);
     /// ```
     pub fn parent(&self) -> Option<AnyGreenlet> {
         self.record.parent()
     }
 
-    /// Makes `parent` the greenlet that gets this one's result. It can be set at any time until this one is dead.
+    /// Makes `parent` the greenlet that gets this one's result. A dead one passes on to it what it is sent.
+    ///
+    /// If the parent waits for values of another type when the result comes, the result is dropped. A panic with the text of
+    /// [`SwitchError::WrongType`] is raised in the parent then, and told to the [hook](crate::hub::set_uncaught_hook) of what nobody
+    /// receives. So it is if there is no stack to start the parent on.
     ///
     /// # Errors
     ///
@@ -202,14 +222,14 @@ impl AnyGreenlet {
     ///
     /// ```
     /// use greenloop::error::ParentError;
-    /// use greenloop::greenlet::{Greenlet, current, main};
+    /// use greenloop::greenlet::{self, Greenlet, current};
     ///
     /// let (greenlet, other) = (Greenlet::new(|value: u32| value), Greenlet::new(|value: u32| value));
-    /// assert_eq!(greenlet.parent(), Some(main()));
+    /// assert_eq!(greenlet.parent(), Some(greenlet::main()));
     /// assert_eq!(greenlet.set_parent(&other), Ok(()));
     /// assert_eq!(other.set_parent(&greenlet), Err(ParentError::Cycle));
     ///
-    /// let in_green_thread = greenloop::spawn(|| current().set_parent(&main()));
+    /// let in_green_thread = greenloop::spawn(|| current().set_parent(&greenlet::main()));
     /// assert_eq!(in_green_thread.join().unwrap(), Err(ParentError::Main));
     /// ```
     pub fn set_parent(&self, parent: &AnyGreenlet) -> Result<(), ParentError> {

@@ -18,12 +18,13 @@ use crate::fiber::{self, FiberRef, assert_may_switch, existing_thread, thread};
 /// The body runs on its own stack, and only while a caller waits for its next value. It may yield a value from any depth of
 /// calls. It may also block on greenloop's IO, sleeps and locks: then the caller waits, and other green threads run. If the body
 /// panics, the panic reaches the caller. If you drop the generator, the body ends at its `yield_` with [`GreenletExit`], and its
-/// destructors run.
+/// destructors run. A body that catches this and yields again gets it again.
 ///
 /// A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the caller's wait by unwinding. The body goes on with what
-/// it waits for, and the next call gets the value that the interrupted one had asked for.
+/// it waits for, and the next call gets the value that the interrupted one had asked for, or the panic.
 ///
-/// `Generator<(), Y>` is an [`Iterator`].
+/// `Generator<(), Y>` is an [`Iterator`]; any other has only [`send`](Generator::send). To ask one from several green threads, put it
+/// into a [`sync::Mutex`](crate::sync::Mutex).
 ///
 /// # Examples
 ///

@@ -5,10 +5,10 @@
 //! parks, and the hub runs the next that is ready.
 //!
 //! ```
-//! use greenloop::greenlet::{Greenlet, main};
+//! use greenloop::greenlet::{self, Greenlet};
 //!
 //! let greeter = Greenlet::new(|name: String| {
-//!     let next = main().switch(format!("hello, {name}")).unwrap();
+//!     let next = greenlet::main().switch(format!("hello, {name}")).unwrap();
 //!     format!("goodbye, {next}")
 //! });
 //! assert_eq!(greeter.switch("Ada".to_string()).unwrap(), "hello, Ada");
@@ -54,13 +54,15 @@ pub use crate::fiber::{set_default_stack_size, stack_high_water};
 
 /// Returns the greenlet that is running: one made by hand, a green thread, or the thread's own stack.
 ///
+/// [`greenloop::current`](crate::current) is another function: it describes the running green thread.
+///
 /// # Examples
 ///
 /// ```
-/// use greenloop::greenlet::{Greenlet, current, main};
+/// use greenloop::greenlet::{self, Greenlet, current};
 ///
 /// assert!(current().is_main());
-/// let inside = Greenlet::new(|_: bool| current() == main());
+/// let inside = Greenlet::new(|_: bool| current() == greenlet::main());
 /// assert_eq!(inside.switch(true).unwrap(), false);
 /// ```
 #[doc(alias = "getcurrent")]
@@ -69,15 +71,16 @@ pub fn current() -> AnyGreenlet {
     AnyGreenlet::of_fiber(thread.current(), &thread)
 }
 
-/// Returns the main greenlet: the calling OS thread's own stack, and the ancestor of all other greenlets.
+/// Returns the main greenlet: the calling OS thread's own stack. It is the ancestor of all other greenlets but green threads, which have
+/// no parent, and those that these have made.
 ///
 /// # Examples
 ///
 /// ```
-/// use greenloop::greenlet::{Greenlet, main};
+/// use greenloop::greenlet::{self, Greenlet};
 ///
-/// assert!(main().is_current());
-/// let inside = Greenlet::new(|_: bool| main().is_current());
+/// assert!(greenlet::main().is_current());
+/// let inside = Greenlet::new(|_: bool| greenlet::main().is_current());
 /// assert_eq!(inside.switch(true).unwrap(), false);
 /// ```
 #[doc(alias = "main_thread")]

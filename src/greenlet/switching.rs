@@ -43,8 +43,10 @@ pub(super) fn deliver_result<T: 'static>(
             Err(refusal) => {
                 // It cannot start, or waits for another type: an error for it, or for its heir.
                 let error = refusal.into_error();
-                parcel = Parcel::Thrown(Box::new(error.to_string()));
+                let text = error.to_string();
                 discard(error);
+                fiber::report_text(&text);
+                parcel = Parcel::Thrown(Box::new(text));
                 next = if heir.is_started() { Some(heir) } else { heir.parent() };
             }
         }
@@ -252,7 +254,16 @@ impl<T: 'static> Way<T> {
 /// The exit of one whose result was to come, which is a value in a switch, but not where one waits in the hub.
 #[cold]
 fn throw_exit(fiber: FiberRef) {
-    fiber.throw(if fiber.is_switched_out() { Box::new(Exited) } else { Box::new(InvalidSwitch) });
+    if fiber.is_switched_out() { fiber.throw(Box::new(Exited)) } else { refuse(fiber) }
+}
+
+/// What is suspended on `fiber` waits in the hub. Where that is main, nobody may be there who tells of it: a payload that is thrown
+/// passes the panic hook by.
+fn refuse(fiber: FiberRef) {
+    if existing_thread().is_some_and(|thread| thread.main() == fiber) {
+        fiber::report_text(&InvalidSwitch.to_string());
+    }
+    fiber.throw(Box::new(InvalidSwitch));
 }
 
 /// A value for what is suspended on `fiber`.
@@ -269,13 +280,16 @@ fn put<T: 'static>(fiber: FiberRef, value: T) -> Result<FiberRef, Refusal<T>> {
 /// A value for one that does not wait for it.
 #[cold]
 fn accept_otherwise<T: 'static>(fiber: FiberRef, value: T) -> Result<FiberRef, Refusal<T>> {
-    let payload: Box<dyn Any + Send> = match fiber.inbox.get() {
-        Some(inbox) if inbox.slot::<Discarded>().is_some() => Box::new(Exited),
-        Some(_) => return Err(Refusal::WrongType(value)),
-        None => Box::new(InvalidSwitch),
-    };
+    let waits_in_hub = fiber.inbox.get().is_none();
+    if !waits_in_hub && !is_dropping(fiber) {
+        return Err(Refusal::WrongType(value));
+    }
     discard(value);
-    fiber.throw(payload);
+    if waits_in_hub {
+        refuse(fiber)
+    } else {
+        fiber.throw(Box::new(Exited))
+    }
     Ok(fiber)
 }
 

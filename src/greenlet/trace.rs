@@ -43,6 +43,7 @@ pub type Tracer = dyn Fn(&Trace);
 /// - A wait, a switch or a pull from a generator panics in the hook.
 /// - What the hook panics with goes to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook), and the target goes on.
 /// - A greenlet whose last handle goes in the hook is ended soon after, in a green thread.
+/// - A switch to a dead greenlet that comes back at once is told too, with the same greenlet twice.
 ///
 /// Without a hook, tracing costs one predictable branch per switch.
 ///

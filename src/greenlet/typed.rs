@@ -22,16 +22,18 @@ use crate::fiber::{CALLBACK, FiberRef, Occupant, SizeClass, Thread, guarded, thr
 /// does: then it parks, and the hub runs others.
 ///
 /// When a greenlet ends, its result goes to its parent, which goes on. The parent is the greenlet that made it, unless
-/// [`set_parent`](AnyGreenlet::set_parent) has set another one.
+/// [`set_parent`](AnyGreenlet::set_parent) has set another one. If that one has ended, its own parent gets the result, and so on. A green
+/// thread has no parent. So where a green thread has made the greenlet and has ended since, nobody gets the result, and who switched to
+/// the greenlet waits on: set another parent before.
 ///
 /// # Examples
 ///
 /// ```
-/// use greenloop::greenlet::{Greenlet, main};
+/// use greenloop::greenlet::{self, Greenlet};
 ///
 /// let doubler = Greenlet::new(|mut value: u32| {
 ///     for _ in 0..2 {
-///         value = main().switch(value * 2).unwrap();
+///         value = greenlet::main().switch(value * 2).unwrap();
 ///     }
 ///     value + 1000
 /// });
@@ -40,9 +42,29 @@ use crate::fiber::{CALLBACK, FiberRef, Occupant, SizeClass, Thread, guarded, thr
 /// assert_eq!(doubler.switch(5).unwrap(), 1005);
 /// assert!(doubler.is_dead());
 /// ```
+///
+/// In a green thread, switch back to that one, and not to main, which waits in the hub meanwhile:
+///
+/// ```
+/// use greenloop::greenlet::{Greenlet, current};
+///
+/// let task = greenloop::spawn(|| {
+///     let maker = current();
+///     let doubler = Greenlet::new(move |value: u32| maker.switch(value * 2).unwrap());
+///     [doubler.switch(1).unwrap(), doubler.switch(7).unwrap()]
+/// });
+/// assert_eq!(task.join().unwrap(), [2, 7]);
+/// ```
 pub struct Greenlet<T: 'static> {
     any: AnyGreenlet,
     values: PhantomData<fn(T) -> T>,
+}
+
+impl<T: 'static> From<Greenlet<T>> for AnyGreenlet {
+    /// Forgets the type of the values.
+    fn from(greenlet: Greenlet<T>) -> AnyGreenlet {
+        greenlet.any
+    }
 }
 
 // What it stands for is kept whole by the library, whoever unwinds.
@@ -132,9 +154,11 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// - A dead greenlet passes the value on to its nearest live ancestor. If that is the current greenlet, the value comes back
     ///   at once. The same goes for a switch to the current greenlet itself.
-    /// - A greenlet that waits in the hub (on IO, a lock, a timer) cannot be switched to by hand:
+    /// - A greenlet that waits in the hub (on IO, a lock, a timer, or since it has yielded) cannot be switched to by hand:
     ///   [`InvalidSwitch`](crate::error::InvalidSwitch) is raised in that greenlet.
-    /// - A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the suspension by unwinding.
+    /// - A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the suspension by unwinding. The other greenlet goes on with what
+    ///   it does; if its result comes to the current one later, which then waits for something else, that is an `InvalidSwitch` too. Throw
+    ///   a [`GreenletExit`](crate::GreenletExit) into it first, or use a [`Generator`](super::Generator), which keeps the value.
     ///
     /// # Errors
     ///
@@ -152,10 +176,10 @@ impl<T: 'static> Greenlet<T> {
     /// # Examples
     ///
     /// ```
-    /// use greenloop::greenlet::{Greenlet, main};
+    /// use greenloop::greenlet::{self, Greenlet};
     ///
     /// let greenlet = Greenlet::new(|value: u32| {
-    ///     let next = main().switch(value + 1).unwrap();
+    ///     let next = greenlet::main().switch(value + 1).unwrap();
     ///     next + 10
     /// });
     /// assert_eq!(greenlet.switch(1).unwrap(), 2);
@@ -184,9 +208,9 @@ impl<T: 'static> Greenlet<T> {
     ///
     /// ```
     /// use greenloop::error::{GreenletExit, SwitchError};
-    /// use greenloop::greenlet::{Greenlet, main};
+    /// use greenloop::greenlet::{self, Greenlet};
     ///
-    /// let greenlet = Greenlet::new(|value: u32| main().switch(value).unwrap());
+    /// let greenlet = Greenlet::new(|value: u32| greenlet::main().switch(value).unwrap());
     /// greenlet.switch(1).unwrap();
     /// let ended = greenlet.throw(Box::new(GreenletExit));
     /// assert!(matches!(ended, Err(SwitchError::Exit(_))));

@@ -98,12 +98,13 @@ impl Config {
     /// What costs most in a sleep is that the hub wakes for it. With slack, a sleep ends within the slack after its deadline: the hub wakes
     /// when one can wait no longer, and ends with it those whose deadlines have passed by then, in the order in which their slacks
     /// do, up to the first one whose has not. If ten thousand green threads sleep for up to a second, a slack of 1 ms, which is what timers
-    /// of tokio have, makes a sleep several times cheaper. No sleep ends before its deadline. A hub that is busy may be later than the
+    /// of tokio have, makes a sleep cost little more than half as much. No sleep ends before its deadline. A hub that is busy may be later than the
     /// slack, as without one.
     ///
     /// It holds for all timers of the hub: [`sleep`](crate::sleep), [`Interval`](crate::Interval), delayed spawns, the limits of
-    /// waits such as [`recv_timeout`](crate::channel::Receiver::recv_timeout), and [`with_timeout`](crate::with_timeout). For a single
-    /// sleep, [`sleep_with_slack`](crate::sleep_with_slack) sets another one, or none.
+    /// waits such as [`recv_timeout`](crate::channel::Receiver::recv_timeout), and [`with_timeout`](crate::with_timeout). A value that comes
+    /// within the slack of such a limit is still received. An `Interval` leaves out the ticks that a slack longer than its period has
+    /// let pass. For a single sleep, [`sleep_with_slack`](crate::sleep_with_slack) sets another one, or none.
     ///
     /// The default is zero: the hub wakes for each deadline. Slack is counted in microseconds, and no more than 73 minutes of it are
     /// used. This is what `prctl(PR_SET_TIMERSLACK)` does for timers of the kernel, which have their own slack, mostly 50 µs, in

@@ -60,6 +60,22 @@ use crate::sys::clock::Time;
 /// let late = with_timeout(Duration::from_millis(1), || sleep(Duration::from_secs(60)));
 /// assert_eq!(late.unwrap_err().limit(), Duration::from_millis(1));
 /// ```
+///
+/// `function` may return a `Result` of its own:
+///
+/// ```
+/// use greenloop::{net::TcpListener, with_timeout};
+/// use std::{io, time::Duration};
+///
+/// fn first_caller(listener: &TcpListener) -> io::Result<std::net::SocketAddr> {
+///     let (_, address) = with_timeout(Duration::from_millis(1), || listener.accept())??;
+///     Ok(address)
+/// }
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// assert_eq!(first_caller(&listener).unwrap_err().kind(), io::ErrorKind::TimedOut);
+/// # Ok::<(), io::Error>(())
+/// ```
 #[doc(alias("timeout", "wait_for", "timeout_at"))]
 pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<R, Elapsed> {
     let mut timeout = Timeout::new(limit);
@@ -88,7 +104,8 @@ pub fn with_timeout<R>(limit: Duration, function: impl FnOnce() -> R) -> Result<
 /// `Timeout`.
 ///
 /// After the limit, the green thread that started the timeout unwinds at its next wait. The payload is an [`Elapsed`], which
-/// [`owns`](Timeout::owns) recognises.
+/// [`owns`](Timeout::owns) recognises. Catch it, also in main: it travels by [`std::panic::resume_unwind`], so what ends by it ends without
+/// a message.
 ///
 /// A `catch_unwind` on the way catches the payload, and green threads that were spawned meanwhile go on: see
 /// [`with_timeout`](with_timeout#what-the-limit-does-not-end).

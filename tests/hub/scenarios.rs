@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use greenloop::channel::unbounded;
-use greenloop::greenlet::{Generator, Greenlet};
+use greenloop::greenlet::{Generator, Greenlet, main as main_greenlet};
 use greenloop::hub::Hub;
 use greenloop::sync::Mutex;
 use greenloop::{
@@ -51,6 +51,14 @@ scenarios! {
     an_uncaught_deadlock_ends_the_process => |child| {
         assert_eq!(child.status.code(), Some(101), "{child:?}");
         assert_eq!(child.stderr.matches("this wait would block for ever").count(), 1, "{child:?}");
+    },
+    a_switch_into_main_while_it_waits_tells_of_itself => |child| {
+        assert_eq!(child.status.code(), Some(101), "{child:?}");
+        assert_eq!(child.stderr, "switched by hand into a greenlet that waits in the hub\n");
+    },
+    a_result_that_its_parent_cannot_take_tells_of_itself => |child| {
+        assert_eq!(child.status.code(), Some(101), "{child:?}");
+        assert_eq!(child.stderr, "the target greenlet waits for a value of another type\n");
     },
     joining_the_hub_ends_when_nobody_can_be_woken => succeeds_in_silence,
     an_os_thread_may_still_wake_main => succeeds_in_silence,
@@ -261,6 +269,19 @@ fn a_deadlock_is_raised_at_every_wait_of_main() {
 
 fn an_uncaught_deadlock_ends_the_process() {
     spawn(|| block_on(std::future::pending::<()>())).wait();
+}
+
+fn a_switch_into_main_while_it_waits_tells_of_itself() {
+    let doubler = || Greenlet::new(|value: u32| main_greenlet().switch(value * 2).unwrap());
+    spawn(move || doubler().switch(1).is_ok()).wait();
+}
+
+fn a_result_that_its_parent_cannot_take_tells_of_itself() {
+    let parent = Greenlet::new(|text: String| main_greenlet().switch(text).unwrap());
+    parent.switch("hello".to_owned()).unwrap();
+    let child = Greenlet::new(|number: u32| number + 100);
+    child.set_parent(&parent).unwrap();
+    child.switch(1).unwrap();
 }
 
 fn joining_the_hub_ends_when_nobody_can_be_woken() {
