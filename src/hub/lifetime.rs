@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use super::configuration;
 use super::current::{HubRef, local_hub, set_hub};
 use super::door::tell_departure;
+use super::driver::Driver;
 use super::fork::look_after_forks;
 use super::state::{Alarm, HubState};
 use super::timers::Slack;
@@ -41,8 +42,9 @@ fn make_hub() -> HubRef {
     assert!(!fiber::is_ending(), "this OS thread ends: it has no hub any more");
     thread.set_on_end(end_hub);
     let settings = configuration::settings();
+    let driver = settings.driver.or_else(Driver::from_environment);
     let timer_slack = Slack::at_most(settings.timer_slack);
-    let hub = Box::new(HubState::new(thread, settings.spin, timer_slack));
+    let hub = Box::new(HubState::new(thread, driver, settings.spin, timer_slack));
     // SAFETY: the box is freed by `end_hub` alone, after the last use.
     let hub = unsafe { Local::new(NonNull::from(Box::leak(hub))) };
     // SAFETY: as above; `end_hub` takes it back before.

@@ -3,10 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::configuration;
 use super::current::local_hub;
 use super::door::Letter;
-use super::driver::Driver;
 use super::ended;
 use super::reactor::{Heard, Reactor};
 use super::state::{Alarm, BUDGET, HubState};
@@ -277,8 +275,7 @@ impl HubState {
         if let Some(deaf) = made {
             return deaf.hear(bell).map(|()| deaf);
         }
-        let driver = configuration::settings().driver.or_else(Driver::from_environment);
-        let reactor = Reactor::new(driver, bell)?;
+        let reactor = Reactor::new(self.driver, bell)?;
         Ok(self.reactor.get_or_init(|| reactor))
     }
 

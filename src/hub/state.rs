@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::door::Door;
+use super::driver::Driver;
 use super::reactor::Reactor;
 use super::ready::Ready;
 use super::timers::{Slack, TimerKey, Timers};
@@ -119,6 +120,9 @@ pub(crate) struct HubState {
     pub(super) timers: RefCell<Timers<Alarm>>,
     /// How late those may be that say nothing of it.
     timer_slack: Slack,
+    /// What the reactor is to be made on. Asked for when the hub was made: std's lock around the environment may be waited for by who is
+    /// to run here.
+    pub(super) driver: Option<Driver>,
     /// Who waits for descriptors. Made when somebody does, or the hub first sleeps.
     pub(super) reactor: OnceCell<Reactor>,
     /// Who waits for the hub to have nothing ready.
@@ -160,7 +164,12 @@ pub(super) fn discard_superfluous(kill: Option<Pending>) {
 
 impl HubState {
     #[cold]
-    pub(super) fn new(thread: Local<Thread>, spin: Duration, timer_slack: Slack) -> HubState {
+    pub(super) fn new(
+        thread: Local<Thread>,
+        driver: Option<Driver>,
+        spin: Duration,
+        timer_slack: Slack,
+    ) -> HubState {
         let (door, generation) = Door::open();
         HubState {
             thread,
@@ -172,6 +181,7 @@ impl HubState {
             starting: Cell::new(None),
             timers: RefCell::new(Timers::new()),
             timer_slack,
+            driver,
             reactor: OnceCell::new(),
             generation: Cell::new(generation),
             unlooked: Cell::new(0),

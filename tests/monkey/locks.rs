@@ -1,12 +1,15 @@
 //! std's locks, contended between green threads and OS threads.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex, Once, OnceLock, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use greenloop::{joinall, spawn, yield_now};
 
-use crate::patched;
+use crate::{in_a_child, patched};
 
 /// Conformance 171.
 #[test]
@@ -169,5 +172,47 @@ fn the_end_of_an_os_thread_is_waited_for_beside_others() {
             thread.join().unwrap()
         });
         assert_eq!(value, 42);
+    });
+}
+
+/// A hub that has not slept yet, while somebody of its own stands in line to change the environment: it must not stand behind him.
+#[test]
+fn the_lock_around_the_environment_stops_no_hub() {
+    static IS_HELD: AtomicBool = AtomicBool::new(false);
+    static IS_WANTED: AtomicBool = AtomicBool::new(false);
+    /// std holds the lock while it forks.
+    extern "C" fn hold() {
+        IS_HELD.store(true, Ordering::SeqCst);
+        while !IS_WANTED.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Until the hub sleeps, or what it does in place of that.
+        thread::sleep(Duration::from_millis(50));
+    }
+    in_a_child("locks::the_lock_around_the_environment_stops_no_hub", || {
+        // With that lock stuck, no panic would end the process either.
+        // SAFETY: no pointers.
+        unsafe { libc::alarm(60) };
+        // SAFETY: the function may be called at any time.
+        assert_eq!(unsafe { libc::pthread_atfork(Some(hold), None, None) }, 0);
+        let child = thread::spawn(|| {
+            let mut command = Command::new("true");
+            // SAFETY: the closure does nothing.
+            unsafe { command.pre_exec(|| Ok(())) };
+            command.status().unwrap()
+        });
+        while !IS_HELD.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        patched(|| {
+            // SAFETY: nobody else uses the environment of this process but by std.
+            let changer = spawn(|| unsafe { std::env::set_var("GREENLOOP_TEST_CHANGED", "1") });
+            yield_now();
+            assert!(!changer.is_finished());
+            IS_WANTED.store(true, Ordering::SeqCst);
+            changer.join().unwrap();
+        });
+        assert!(child.join().unwrap().success());
+        println!("done");
     });
 }
