@@ -320,7 +320,8 @@ impl Fiber {
     /// Puts `payload` where it is looked at when the fiber goes on. Returns what lay there.
     #[cold]
     pub(super) fn replace_thrown(&self, payload: Box<dyn Any + Send>) -> Option<Box<dyn Any + Send>> {
-        if self.is_deaf() {
+        // What a switch by hand comes back with is its result, also in a destructor.
+        if self.is_deaf() && !self.is_switched_out() {
             return Some(payload);
         }
         let former = self.with_extras(|extras| extras.thrown.replace(payload));

@@ -141,16 +141,21 @@ impl HubState {
     }
 }
 
-/// Tells the hook for what nobody can receive who was killed, or is out of time, and does not end.
-#[cold]
-fn report(fiber: FiberRef, killed: bool) {
-    let who = match fiber.description() {
+/// Who `fiber` is, and where it was spawned.
+pub(crate) fn who(fiber: FiberRef) -> String {
+    match fiber.description() {
         None => "the main greenlet".to_owned(),
         Some(description) => {
             let name = description.name().map(|name| &**name);
             GreenThread { name, place: description.spawned_at() }.to_string()
         }
-    };
+    }
+}
+
+/// Tells the hook for what nobody can receive who was killed, or is out of time, and does not end.
+#[cold]
+fn report(fiber: FiberRef, killed: bool) {
+    let who = who(fiber);
     let what = if killed { "was killed" } else { "came to its time limit" };
     report_text(&format!(
         "{who} {what} a second ago and does not end: each of its calls that could wait fails, and it tries the next"

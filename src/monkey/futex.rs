@@ -14,8 +14,8 @@ use super::call::{Call, failed};
 use super::line::{Line, Standing};
 use super::parts::{Parts, patched};
 use super::pauses::Pauses;
+use super::stop::stop;
 use crate::fiber::isolation::is_isolated;
-use crate::fiber::report_text;
 use crate::hub::no_unwind::Hindrance;
 use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::sys::clock::Time;
@@ -235,48 +235,6 @@ fn is_thread_local(word: usize) -> bool {
     block_around(word).is_some()
 }
 
-/// How long a wait may stop the OS thread before it is told.
-static PATIENCE: timespec = timespec { tv_sec: 1, tv_nsec: 0 };
-
-/// Stops the OS thread for a wait that the table must not know; `None` if it has to be begun again, without [`PATIENCE`].
-/// Whoever is to end it may be a green thread of this very OS thread, so that it would last for ever: that is told.
-///
-/// # Safety
-///
-/// As for futex(2).
-#[cold]
-unsafe fn stop(word: usize, plain: c_int, value: u32, timeout: usize) -> Option<c_long> {
-    static TOLD: Once = Once::new();
-    if timeout != 0 || plain != libc::FUTEX_WAIT || TOLD.is_completed() {
-        return None;
-    }
-    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    let patience = (&raw const PATIENCE).addr();
-    // SAFETY: the caller's contract; the time limit is relative, and valid for reads.
-    let result = unsafe {
-        original::syscall(
-            libc::SYS_futex,
-            word as c_long,
-            operation.into(),
-            value.into(),
-            patience as c_long,
-            0,
-            0,
-        )
-    };
-    if result != -1 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ETIMEDOUT) {
-        return Some(result);
-    }
-    TOLD.call_once(|| {
-        report_text(
-            "a green thread has stopped its OS thread for a second: it waits for a lock that lies in a thread-local \
-             variable, as those of parking_lot do. With greenloop::Builder::isolated or greenloop::monkey::isolate it has \
-             variables of its own, and yields",
-        );
-    });
-    None
-}
-
 /// When a wait ends at the latest; `Err` for what the kernel is left to refuse.
 ///
 /// # Safety
@@ -321,19 +279,20 @@ unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits:
     let plain = operation & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
     match plain {
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
-            Call::enter(Parts::THREADS)?;
-            if !is_isolated() && is_thread_local(word) {
-                if !is_private {
-                    return None;
-                }
-                // SAFETY: the caller's contract.
-                return unsafe { stop(word, plain, value, timeout) };
+            let call = Call::enter(Parts::THREADS)?;
+            let stops = !is_isolated() && is_thread_local(word);
+            if stops && !is_private {
+                return None;
             }
             let absolute = plain == libc::FUTEX_WAIT_BITSET;
             let timeout = std::ptr::with_exposed_provenance(timeout);
             // SAFETY: the caller's contract.
             let deadline = unsafe { deadline(timeout, absolute, realtime) }.ok()?;
             let bits = if absolute { bits } else { u32::MAX };
+            if stops {
+                // SAFETY: as above.
+                return unsafe { stop(call, word, value, bits, deadline) };
+            }
             let word = std::ptr::with_exposed_provenance(word);
             Some(match is_private {
                 _ if bits == 0 => return None,

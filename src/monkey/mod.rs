@@ -177,7 +177,8 @@
 //!
 //! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, its own
 //!   resolver). A program that links the C library statically does not compile.
-//! - A green thread that asks for a `pthread_rwlock_t` which it has itself waits for ever, where a thread would be told EDEADLK.
+//! - A green thread that is not isolated, and asks for a `pthread_rwlock_t` which it has got by `pthread_rwlock_trywrlock`, waits for ever,
+//!   where a thread would be told EDEADLK.
 //! - Allocators that wait by other means than a `pthread_mutex_t`, such as a futex or `sched_yield`, and are entered by a green thread
 //!   that is not isolated. glibc's, jemalloc and mimalloc are none of these.
 //! - `pwrite` in a green thread that is not isolated: it writes to memory that the kernel takes to the disk later, and SQLite holds a
@@ -293,6 +294,7 @@ mod sendfile;
 mod sigwait;
 mod slices;
 mod socket;
+mod stop;
 mod terminal;
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,12 @@ impl Time {
         self.0.checked_add(nanoseconds).map(Time).filter(|time| *time < Time::NEVER)
     }
 
+    /// As the kernel takes it.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn timespec(self) -> libc::timespec {
+        super::readiness::timespec(Duration::from_nanos(self.0))
+    }
+
     /// How long it is from this time until `later`; zero if that has passed.
     #[inline]
     pub(crate) fn until(self, later: Time) -> Duration {

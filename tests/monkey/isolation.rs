@@ -4,12 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex, Once, RwLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use greenloop::error::{GreenletExit, SwitchError};
 use greenloop::event::Event;
 use greenloop::greenlet::{Generator, Greenlet};
 use greenloop::monkey::{Parts, is_patched, isolate, patch, patch_all, unpatch};
@@ -816,5 +818,108 @@ fn without_it_a_lock_of_parking_lot_tells_the_cure() {
             })
             .collect();
         joinall(&tasks);
+    });
+}
+
+/// A wait for a word that green threads have in common, until a time that is far: the OS thread is stopped, so it is told who stops it;
+/// a kill from another OS thread, which has no error to become, is not said to have ended it.
+#[test]
+fn a_stop_with_a_limit_is_told_and_is_not_shortened() {
+    thread_local! {
+        static WORD: AtomicU32 = const { AtomicU32::new(7) };
+    }
+    const LIMIT: Duration = Duration::from_millis(1500);
+    in_a_child("isolation::a_stop_with_a_limit_is_told_and_is_not_shortened", || {
+        patch_all();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = told.clone();
+        greenloop::hub::set_uncaught_hook(Some(Arc::new(move |uncaught: &greenloop::hub::Uncaught<'_>| {
+            tell.lock().unwrap().push(uncaught.to_string());
+        })));
+        let (stops, stopped) = mpsc::channel();
+        let place = line!() + 1;
+        let task = Builder::new().isolated(false).name("who stops").spawn(move || {
+            let limit = libc::timespec { tv_sec: 1, tv_nsec: 500_000_000 };
+            stops.send(()).unwrap();
+            let begun = Instant::now();
+            // SAFETY: the word is valid for reads, and so is the limit.
+            let result = WORD.with(|word| unsafe {
+                libc::syscall(
+                    libc::SYS_futex,
+                    word.as_ptr(),
+                    libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+                    7,
+                    &raw const limit,
+                    0,
+                    0,
+                )
+            });
+            (result, std::io::Error::last_os_error().raw_os_error(), begun.elapsed())
+        });
+        let task = Arc::new(task.unwrap());
+        let killer = thread::spawn({
+            let task = task.clone();
+            move || {
+                stopped.recv().unwrap();
+                task.kill_timeout(Duration::from_millis(10))
+            }
+        });
+        task.wait();
+        assert!(!killer.join().unwrap(), "it went on");
+        let (result, errno, lasted) = Arc::into_inner(task).unwrap().join().unwrap();
+        assert_eq!((result, errno), (-1, Some(libc::ETIMEDOUT)));
+        assert!(lasted >= LIMIT, "{lasted:?}");
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("who stops") && told[0].contains(&format!("isolation.rs:{place}")),
+            "{told:?}"
+        );
+        println!("told");
+    });
+}
+
+/// By its exit, by a panic, and by the end of a generator that is suspended: nothing of that is a kill of who ends.
+#[test]
+fn a_destructor_hears_how_what_it_switched_to_has_ended() {
+    struct AtTheEnd(Rc<RefCell<Vec<&'static str>>>, Option<Generator<(), u32>>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let tell = |what| self.0.borrow_mut().push(what);
+            let exits = Greenlet::<()>::new(|()| resume_unwind(Box::new(GreenletExit)));
+            tell(match exits.switch(()) {
+                Err(SwitchError::Exit(_)) => "an exit",
+                _ => "no exit",
+            });
+            let panics = Greenlet::<()>::new(|()| resume_unwind(Box::new("a panic")));
+            let raised = catch_unwind(AssertUnwindSafe(|| panics.switch(())));
+            tell(raised.unwrap_err().downcast_ref::<&str>().copied().unwrap_or("another panic"));
+            drop(self.1.take());
+            tell("the end");
+        }
+    }
+    struct Tells(Rc<RefCell<Vec<&'static str>>>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.borrow_mut().push("the body's end");
+        }
+    }
+    thread_local! {
+        static AT_THE_END: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+    }
+    patched(|| {
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let log = told.clone();
+        let task = isolated(move || {
+            let tells = Tells(log.clone());
+            let mut generator = Generator::new(move |yielder, ()| {
+                let _tells = tells;
+                yielder.yield_(1);
+            });
+            assert_eq!(generator.next(), Some(1));
+            AT_THE_END.set(Some(AtTheEnd(log, Some(generator))));
+        });
+        task.join().unwrap();
+        assert_eq!(*told.borrow(), ["an exit", "a panic", "the body's end", "the end"]);
     });
 }
