@@ -1,21 +1,23 @@
-//! Whose a mutex of C's is that is held.
+//! Whose a mutex of C's is that is held, and a read-write lock that is held for writing.
 //!
 //! The C library numbers threads, and all green threads of a hub that are not isolated have one number. So that a recursive mutex, or
 //! one that checks for errors, tells them apart, who holds one of those is kept here.
 
 use std::cell::RefCell;
 
-use libc::pthread_mutex_t;
+use libc::{pthread_mutex_t, pthread_rwlock_t};
 
 use super::call::Call;
 use crate::fiber::isolation::{is_isolated, is_number_of_isolated};
 use crate::sys::mutex::{MutexView, own_number};
+use crate::sys::rwlock;
 
 /// A green thread, or the main greenlet, as long as it runs.
 type Green = (usize, u64);
 
 thread_local! {
-    /// Mutexes that know their holders, and these: green threads of this OS thread that are not isolated.
+    /// Mutexes that know their holders, read-write locks that are held for writing, and those who hold them: green threads of this OS
+    /// thread that are not isolated.
     static HOLDERS: RefCell<Vec<(usize, Green)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -61,12 +63,25 @@ fn holder_of_number(call: Call, mutex: *mut pthread_mutex_t, view: MutexView<'_>
 
 /// Whether another green thread is known to hold it.
 fn is_held_by_other(call: Call, mutex: *mut pthread_mutex_t) -> bool {
-    let own = of(call);
-    let other = |holders: &RefCell<Vec<(usize, Green)>>| {
+    known_holder(mutex.addr()).is_some_and(|holder| holder != of(call))
+}
+
+fn known_holder(lock: usize) -> Option<Green> {
+    let find = |holders: &RefCell<Vec<(usize, Green)>>| {
         let holders = holders.try_borrow().ok()?;
-        holders.iter().rev().find(|(held, _)| *held == mutex.addr()).map(|(_, holder)| *holder != own)
+        holders.iter().rev().find(|(held, _)| *held == lock).map(|(_, holder)| *holder)
     };
-    HOLDERS.try_with(other).ok().flatten().unwrap_or(false)
+    HOLDERS.try_with(find).ok().flatten()
+}
+
+fn note(call: Call, lock: usize) {
+    forget(lock);
+    // An allocator whose own lock is such a one may come here amid this: then nobody is kept.
+    let _ = HOLDERS.try_with(|holders| {
+        if let Ok(mut holders) = holders.try_borrow_mut() {
+            holders.push((lock, of(call)));
+        }
+    });
 }
 
 /// The caller has taken `mutex` just now.
@@ -78,13 +93,38 @@ fn is_held_by_other(call: Call, mutex: *mut pthread_mutex_t) -> bool {
 pub(super) unsafe fn note_taken(call: Call, mutex: *mut pthread_mutex_t) {
     // SAFETY: the caller's contract.
     if unsafe { MutexView::new(mutex) }.knows_its_holder() && !is_isolated() {
-        forget(mutex);
-        // An allocator whose own lock is such a one may come here amid this: then nobody is kept.
-        let _ = HOLDERS.try_with(|holders| {
-            if let Ok(mut holders) = holders.try_borrow_mut() {
-                holders.push((mutex.addr(), of(call)));
-            }
-        });
+        note(call, mutex.addr());
+    }
+}
+
+/// The caller has taken `lock` for writing just now.
+pub(super) fn note_writer(call: Call, lock: *mut pthread_rwlock_t) {
+    if !is_isolated() {
+        note(call, lock.addr());
+    }
+}
+
+/// Whether the caller has `lock` for writing.
+///
+/// # Safety
+///
+/// `lock` must be initialised.
+pub(super) unsafe fn is_writer(call: Call, lock: *mut pthread_rwlock_t) -> bool {
+    // SAFETY: the caller's contract.
+    let writer = unsafe { rwlock::writer(lock) };
+    writer != 0 && writer == own_number() && (is_isolated() || known_holder(lock.addr()) == Some(of(call)))
+}
+
+/// The caller is about to give back `lock`.
+///
+/// # Safety
+///
+/// `lock` must be initialised.
+#[inline]
+pub(super) unsafe fn forget_writer(lock: *mut pthread_rwlock_t) {
+    // SAFETY: the caller's contract.
+    if unsafe { rwlock::writer(lock) } != 0 && !is_isolated() {
+        forget(lock.addr());
     }
 }
 
@@ -118,11 +158,11 @@ pub(super) unsafe fn giving(call: Call, mutex: *mut pthread_mutex_t) -> Giving {
     }
 }
 
-/// Nobody holds `mutex` any more, which may be freed by now.
-pub(super) fn forget(mutex: *mut pthread_mutex_t) {
+/// Nobody holds the lock at this address any more, which may be freed by now.
+pub(super) fn forget(lock: usize) {
     let _ = HOLDERS.try_with(|holders| {
         if let Ok(mut holders) = holders.try_borrow_mut()
-            && let Some(place) = holders.iter().rposition(|(held, _)| *held == mutex.addr())
+            && let Some(place) = holders.iter().rposition(|(held, _)| *held == lock)
         {
             holders.swap_remove(place);
         }

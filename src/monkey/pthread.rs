@@ -97,7 +97,7 @@ unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int 
     // SAFETY: as above.
     let result = unsafe { original::pthread_mutex_unlock(mutex) };
     if giving == Giving::Last && result == 0 {
-        forget(mutex);
+        forget(mutex.addr());
     }
     // Whoever has it now may have freed it: its address is but a number from here on. An allocator's lock may be given back amid work
     // of the hub's own; who waits for it looks again before long.

@@ -1,6 +1,6 @@
 //! C's read-write locks, waited for between green threads.
 //!
-//! The C library grants and refuses; who has to wait stands in the table of `futex.rs`, readers and writers with a bit each, so that
+//! The C library grants and refuses; only that who asks has the lock for writing is known here. Who has to wait stands in the table of `futex.rs`, readers and writers with a bit each, so that
 //! who unlocks wakes all readers, and one writer.
 
 use libc::{c_int, clockid_t, pthread_rwlock_t, timespec};
@@ -8,6 +8,7 @@ use libc::{c_int, clockid_t, pthread_rwlock_t, timespec};
 use super::call::Call;
 use super::contended::{deadline, until_taken};
 use super::futex::wake_some;
+use super::holders::{forget_writer, is_writer, note_writer};
 use super::parts::{Parts, patched};
 use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
@@ -25,7 +26,7 @@ enum Access {
 /// # Safety
 ///
 /// `lock` must be one of the C library's.
-unsafe fn take(lock: *mut pthread_rwlock_t, access: Access, deadline: Option<Time>) -> c_int {
+unsafe fn take(call: Call, lock: *mut pthread_rwlock_t, access: Access, deadline: Option<Time>) -> c_int {
     let attempt = || {
         let result = match access {
             // SAFETY: the caller's contract.
@@ -35,7 +36,15 @@ unsafe fn take(lock: *mut pthread_rwlock_t, access: Access, deadline: Option<Tim
         };
         (result != libc::EBUSY).then_some(result)
     };
-    until_taken(lock.addr(), access as u32, deadline, attempt).unwrap_or(libc::ETIMEDOUT)
+    // SAFETY: the caller's contract.
+    if unsafe { is_writer(call, lock) } {
+        return libc::EDEADLK;
+    }
+    let result = until_taken(lock.addr(), access as u32, deadline, attempt).unwrap_or(libc::ETIMEDOUT);
+    if result == 0 && access == Access::Write {
+        note_writer(call, lock);
+    }
+    result
 }
 
 /// [`take`] until an absolute time, with `plain` for the C library's, which is left to refuse what it does not know.
@@ -53,7 +62,7 @@ unsafe fn take_until(
     // SAFETY: the caller's contract.
     match (Call::enter(Parts::THREADS), unsafe { deadline(clock, until) }) {
         // SAFETY: as above.
-        (Some(_), Ok(deadline)) => unsafe { take(lock, access, Some(deadline)) },
+        (Some(call), Ok(deadline)) => unsafe { take(call, lock, access, Some(deadline)) },
         _ => plain(),
     }
 }
@@ -62,7 +71,7 @@ unsafe fn take_until(
 unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int {
     match Call::enter(Parts::THREADS) {
         // SAFETY: the caller's contract is that of the C library's function.
-        Some(_) => unsafe { take(lock, Access::Read, None) },
+        Some(call) => unsafe { take(call, lock, Access::Read, None) },
         // SAFETY: as above.
         None => unsafe { original::pthread_rwlock_rdlock(lock) },
     }
@@ -72,7 +81,7 @@ unsafe extern "C" fn pthread_rwlock_rdlock(lock: *mut pthread_rwlock_t) -> c_int
 unsafe extern "C" fn pthread_rwlock_wrlock(lock: *mut pthread_rwlock_t) -> c_int {
     match Call::enter(Parts::THREADS) {
         // SAFETY: the caller's contract is that of the C library's function.
-        Some(_) => unsafe { take(lock, Access::Write, None) },
+        Some(call) => unsafe { take(call, lock, Access::Write, None) },
         // SAFETY: as above.
         None => unsafe { original::pthread_rwlock_wrlock(lock) },
     }
@@ -126,6 +135,10 @@ unsafe extern "C" fn pthread_rwlock_clockwrlock(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_rwlock_unlock(lock: *mut pthread_rwlock_t) -> c_int {
+    if Call::enter(Parts::THREADS).is_some() {
+        // SAFETY: the caller's contract is that of the C library's function.
+        unsafe { forget_writer(lock) };
+    }
     // SAFETY: the caller's contract is that of the C library's function.
     let result = unsafe { original::pthread_rwlock_unlock(lock) };
     // As for `pthread_mutex_unlock`: the lock may be gone by now, and only its address is looked at.

@@ -31,6 +31,8 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod replaceable;
+#[cfg(feature = "monkey")]
+pub(crate) mod rwlock;
 pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;

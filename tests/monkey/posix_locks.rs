@@ -230,6 +230,76 @@ fn odd_times_for_a_read_write_lock_are_answered_as_ever() {
     });
 }
 
+/// By every way to take it, with a time that has come or not; another one waits for it meanwhile.
+#[test]
+fn who_writes_is_told_that_he_has_the_lock() {
+    let plain: [(bool, Take, Take); 2] = [
+        (
+            false,
+            // SAFETY: the caller's contract.
+            |lock, _, _| unsafe { libc::pthread_rwlock_rdlock(lock) },
+            // SAFETY: as above.
+            |lock, _, _| unsafe { original::pthread_rwlock_rdlock(lock) },
+        ),
+        (
+            false,
+            // SAFETY: as above.
+            |lock, _, _| unsafe { libc::pthread_rwlock_wrlock(lock) },
+            // SAFETY: as above.
+            |lock, _, _| unsafe { original::pthread_rwlock_wrlock(lock) },
+        ),
+    ];
+    for isolated in [false, true] {
+        patched(move || {
+            let lock = rwlock();
+            let ways = plain.into_iter().chain(WAYS);
+            let all: Vec<_> = ways.clone().map(|(_, ours, _)| ours).collect();
+            let unpatched: Vec<_> = ways.map(|(_, _, unpatched)| unpatched).collect();
+            let told = |lock: Arc<Shared<_>>, ways: Vec<Take>| {
+                move || {
+                    // SAFETY: a lock that lives on, in this and all of what follows.
+                    assert_eq!(unsafe { libc::pthread_rwlock_wrlock(lock.get()) }, 0);
+                    let mut told = Vec::new();
+                    for until in
+                        [after(libc::CLOCK_MONOTONIC, Duration::ZERO), timespec { tv_sec: 1, tv_nsec: 0 }]
+                    {
+                        for take in &ways {
+                            // SAFETY: as above, and a time.
+                            told.push(unsafe { take(lock.get(), libc::CLOCK_MONOTONIC, &until) });
+                            yield_now();
+                        }
+                    }
+                    // SAFETY: as above, and it is held.
+                    assert_eq!(unsafe { libc::pthread_rwlock_unlock(lock.get()) }, 0);
+                    told
+                }
+            };
+            let expected = thread::spawn(told(lock.clone(), unpatched)).join().unwrap();
+            assert_eq!(expected, [libc::EDEADLK; 12]);
+            let builder = || Builder::new().isolated(isolated);
+            let writer = builder().spawn(told(lock.clone(), all)).unwrap();
+            yield_now();
+            let others: Vec<_> = [libc::pthread_rwlock_rdlock, libc::pthread_rwlock_wrlock]
+                .into_iter()
+                .map(|take| {
+                    let lock = lock.clone();
+                    let turn = move || {
+                        // SAFETY: a lock that lives on.
+                        assert_eq!(unsafe { take(lock.get()) }, 0);
+                        // SAFETY: as above, and it is held.
+                        assert_eq!(unsafe { libc::pthread_rwlock_unlock(lock.get()) }, 0);
+                    };
+                    builder().spawn(turn).unwrap()
+                })
+                .collect();
+            yield_now();
+            assert!(others.iter().all(|other| !other.is_finished()));
+            assert_eq!(writer.join().unwrap(), expected);
+            others.into_iter().for_each(|other| other.join().unwrap());
+        });
+    }
+}
+
 #[test]
 fn a_wait_for_a_read_write_lock_ends_at_its_time() {
     patched(|| {
