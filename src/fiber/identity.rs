@@ -1,6 +1,6 @@
 //! What std takes an OS thread for: three of its thread-local variables, of which each fiber can have its own.
 //!
-//! They are the thread's handle, its id, and the count of its panics. With one of each per fiber, `std::thread::park` and
+//! They are the thread's handle, its id, and the count of its panics, with whether its panic hook runs. With one of each per fiber, `std::thread::park` and
 //! `unpark` mean a green thread, a lock that may be locked again by its holder knows who that is, and
 //! `std::thread::panicking` tells the truth.
 //!
@@ -13,7 +13,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread, ThreadId};
 
-use super::panics::{amid_unwinding, anchor, only, place, search as search_for_panics, value_at, words};
+use super::panics::{
+    amid_unwinding, anchor, only, place, search as search_for_panics, search_for_hook, value_at, words,
+};
 
 /// Whether fibers have identities of their own.
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -26,6 +28,7 @@ struct Places {
     handle: isize,
     id: isize,
     panics: isize,
+    hook: isize,
 }
 
 /// What lies at the places: zeros for a thread of which std knows nothing yet.
@@ -34,6 +37,8 @@ pub(super) struct Identity {
     handle: usize,
     id: usize,
     panics: usize,
+    /// Whether the panic hook runs, in which a panic ends the process.
+    hook: usize,
 }
 
 /// A handle's word that is no pointer: none, being made, gone.
@@ -93,7 +98,9 @@ impl Places {
         let id = unsafe { place(self.id).replace(identity.id) };
         // SAFETY: as above.
         let panics = unsafe { place(self.panics).replace(identity.panics) };
-        Identity { handle, id, panics }
+        // SAFETY: as above.
+        let hook = unsafe { place(self.hook).replace(identity.hook) };
+        Identity { handle, id, panics, hook }
     }
 }
 
@@ -129,7 +136,9 @@ fn search() -> Option<Places> {
             .filter(|&address| words.clone().any(|word| word == address) && value(address) == number),
     )?;
     let distance = |address: usize| address.wrapping_sub(anchor()) as isize;
-    let places = Places { handle: distance(handle), id: distance(id), panics: search_for_panics()? };
+    let panics = search_for_panics()?;
+    let hook = search_for_hook(panics)?;
+    let places = Places { handle: distance(handle), id: distance(id), panics, hook };
     works(places, &thread).then_some(places)
 }
 
@@ -152,7 +161,7 @@ fn works(places: Places, thread: &Thread) -> bool {
     // SAFETY: as above.
     let made = unsafe { places.replace(own) };
     let (word, number) = words_of(&other);
-    if (made.handle, made.id, made.panics) != (word, number, 0) {
+    if (made.handle, made.id, made.panics, made.hook) != (word, number, 0, 0) {
         return false;
     }
     // SAFETY: std's variable owned it, and holds another now.

@@ -1,4 +1,4 @@
-//! How many panics std counts on the calling thread.
+//! How many panics std counts on the calling thread, and where it notes that the panic hook runs.
 //!
 //! std does not say where it counts. That is searched for, on an OS thread made for that, by the values there.
 
@@ -26,6 +26,37 @@ pub(super) fn search() -> Option<isize> {
         amid_unwinding(|| calm.into_iter().filter(|&address| value(address) == 1).collect());
     let panics = only(excited.into_iter().filter(|&address| value(address) == 0))?;
     Some(panics.wrapping_sub(anchor()) as isize)
+}
+
+/// Looks for the word whose first byte tells that the panic hook of the calling thread runs: one beside the count, which lies at this
+/// distance from the anchor. std keeps both in one variable.
+///
+/// In the hook what is raised without a panic is not counted, and what is caught is, and ends the hook.
+#[cfg(feature = "monkey")]
+pub(super) fn search_for_hook(panics: isize) -> Option<isize> {
+    let ends_it = |distance: &isize| {
+        let (count, word) = (place(panics), place(*distance));
+        let flag = word.cast::<u8>();
+        if !words().is_some_and(|mut words| words.any(|address| address == word.addr())) {
+            return false;
+        }
+        // SAFETY: an aligned word of this thread's own variables, as is all that follows; it and the count are changed for a moment.
+        if unsafe { word.read_volatile() } != 0 {
+            return false;
+        }
+        // SAFETY: as above.
+        unsafe { count.write_volatile(1) };
+        // SAFETY: as above.
+        unsafe { flag.write_volatile(1) };
+        let _ = panic::catch_unwind(|| panic::resume_unwind(Box::new(())));
+        // SAFETY: as above.
+        let counted = unsafe { count.replace(0) };
+        // SAFETY: as above.
+        let runs = unsafe { flag.replace(0) };
+        (counted, runs) == (0, 0)
+    };
+    let word = size_of::<usize>() as isize;
+    [panics + word, panics - word].into_iter().find(ends_it)
 }
 
 /// The addresses of the words among which the anchor lies.

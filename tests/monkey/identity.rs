@@ -10,7 +10,7 @@ use greenloop::greenlet::Generator;
 use greenloop::monkey::patch_all;
 use greenloop::{Builder, JoinHandle, joinall, sleep, yield_now};
 
-use crate::patched;
+use crate::{in_a_child, patched};
 
 /// One with the hub's thread-local variables: but for those of std that make it a thread of its own.
 fn spawn<T: 'static>(function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
@@ -155,5 +155,31 @@ fn only_who_unwinds_panics() {
         // Of a thread that has ended nothing is left to the next one on its stack.
         spawn(|| assert!(!thread::panicking())).join().unwrap();
         spawn(|| assert!(catch_unwind(|| sleep(Duration::ZERO)).is_ok())).join().unwrap();
+    });
+}
+
+/// Each has a panic hook of its own that runs, though std calls but one: a panic in there would end the process.
+#[test]
+fn a_panic_hook_that_waits_ends_nobody_else() {
+    in_a_child("identity::a_panic_hook_that_waits_ends_nobody_else", || {
+        for isolated in [false, true] {
+            greenloop::monkey::patch_all();
+            let (told, hears) = greenloop::channel::unbounded();
+            let panics = |name: &'static str| {
+                Builder::new().isolated(isolated).spawn(move || std::panic::panic_any(name)).unwrap()
+            };
+            std::panic::set_hook(Box::new(move |information| match information.payload().downcast_ref() {
+                Some(&"first") => assert_eq!(hears.recv(), Ok(())),
+                _ => told.send(()).unwrap(),
+            }));
+            let first = panics("first");
+            yield_now();
+            assert!(!first.is_finished());
+            for task in [panics("second"), first] {
+                assert!(task.join().unwrap_err().is_panic());
+            }
+            let _ = std::panic::take_hook();
+        }
+        println!("done");
     });
 }

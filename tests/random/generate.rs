@@ -1,6 +1,6 @@
 //! Programs at random.
 
-use super::program::{Patience, Program, Step};
+use super::program::{Patch, Patience, Program, Step};
 use super::support::Random;
 use super::trial::Setting;
 use super::verb::{FORMS, Form, Verb};
@@ -12,7 +12,7 @@ const DEPTH: usize = 6;
 const RARE: u64 = 64;
 
 /// The program of a seed.
-pub(crate) fn generate(seed: u64, patched: bool, setting: &Setting) -> Program {
+pub(crate) fn generate(seed: u64, patch: Patch, setting: &Setting) -> Program {
     // Seeds are near each other; what is made of them is not to be.
     let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D);
     for _ in 0..4 {
@@ -35,7 +35,7 @@ pub(crate) fn generate(seed: u64, patched: bool, setting: &Setting) -> Program {
     let mut generator = Generator { weights, only, left: 0, random };
     generator.left = 4 + generator.random.below(40);
     let steps = generator.block(0, Place::default());
-    Program::new(driver, patched, &steps)
+    Program::new(driver, patch, &steps)
 }
 
 /// Some programs have much of one thing and nothing of another: so more of them meet than if all had a bit of each.

@@ -42,12 +42,20 @@ pub(crate) enum Patience {
     Micros(u32),
 }
 
+/// What of the C library's functions is patched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patch {
+    Nothing,
+    /// All, but green threads have their thread-local variables in common.
+    Functions,
+    All,
+}
+
 /// How to run, and what.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
     pub(crate) driver: Driver,
-    /// With the C library's functions patched.
-    pub(crate) patched: bool,
+    pub(crate) patch: Patch,
     pub(crate) steps: Block,
 }
 
@@ -59,9 +67,9 @@ impl Step {
 
 impl Program {
     /// Gives each step its line.
-    pub(crate) fn new(driver: Driver, patched: bool, steps: &[Step]) -> Program {
-        let mut line = 1 + usize::from(patched);
-        Program { driver, patched, steps: numbered(steps, &mut line) }
+    pub(crate) fn new(driver: Driver, patch: Patch, steps: &[Step]) -> Program {
+        let mut line = 1 + usize::from(patch != Patch::Nothing);
+        Program { driver, patch, steps: numbered(steps, &mut line) }
     }
 
     /// How many lines its text has.
@@ -91,8 +99,10 @@ impl fmt::Display for Program {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = DRIVERS.iter().find(|(driver, _)| *driver == self.driver);
         writeln!(formatter, "driver {}", named.map_or("epoll", |(_, name)| name))?;
-        if self.patched {
-            writeln!(formatter, "patched")?;
+        match self.patch {
+            Patch::Nothing => {}
+            Patch::Functions => writeln!(formatter, "patched")?,
+            Patch::All => writeln!(formatter, "isolated")?,
         }
         write_block(&self.steps, 0, formatter)
     }
@@ -122,7 +132,7 @@ fn write_block(steps: &[Step], depth: usize, formatter: &mut fmt::Formatter<'_>)
 
 /// Reads what [`Program`]'s `Display` writes.
 pub(crate) fn parse(text: &str) -> Result<Program, String> {
-    let (mut driver, mut patched) = (Driver::Epoll, false);
+    let (mut driver, mut patch) = (Driver::Epoll, Patch::Nothing);
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim_end();
@@ -133,7 +143,8 @@ pub(crate) fn parse(text: &str) -> Result<Program, String> {
                 let found = DRIVERS.iter().find(|(_, known)| *known == name);
                 driver = found.ok_or_else(|| format!("line {}: no driver {name}", index + 1))?.0;
             }
-            ["patched"] => patched = true,
+            ["patched"] => patch = Patch::Functions,
+            ["isolated"] => patch = Patch::All,
             _ => {
                 let indent = line.len() - line.trim_start().len();
                 let step = parse_step(&words).map_err(|error| format!("line {}: {error}", index + 1))?;
@@ -146,7 +157,7 @@ pub(crate) fn parse(text: &str) -> Result<Program, String> {
     while lines.peek().is_some() {
         steps.extend(parse_block(0, &mut lines));
     }
-    Ok(Program::new(driver, patched, &steps))
+    Ok(Program::new(driver, patch, &steps))
 }
 
 /// All that is indented by at least as much as `indent`.

@@ -14,6 +14,7 @@ use greenloop::{Elapsed, Timeout, idle, sleep, with_timeout, yield_now};
 use super::account::{Answer, Bomb};
 use super::program::{Block, Patience, Step};
 use super::stacks::Running;
+use super::tasks;
 use super::verb::Verb;
 use super::world::{Objects, World};
 
@@ -136,16 +137,18 @@ impl Frame<'_> {
     /// How long a step may wait here.
     pub(crate) fn patience(&self, step: &Step) -> Patience {
         match step.patience {
-            // In a destructor of who unwinds, a wait for a lock is not ended by limits.
-            Patience::Forever if !self.bounded || thread::panicking() => Patience::Micros(UNBOUNDED),
+            // In a destructor of who unwinds, or ends, a wait for a lock is not ended by limits.
+            Patience::Forever if !self.bounded || thread::panicking() || tasks::is_ending() => {
+                Patience::Micros(UNBOUNDED)
+            }
             patience => patience,
         }
     }
 
     /// Whether a wait that cannot be told how long it may last ends all the same: not in a destructor of who unwinds, where
-    /// limits and kills do not disturb waits for locks and for others.
+    /// limits and kills do not disturb waits for locks and for others, nor in those of thread-local variables, where they disturb none.
     pub(crate) fn limits_hold(&self) -> bool {
-        !thread::panicking()
+        !thread::panicking() && !tasks::is_ending()
     }
 
     /// Whether a wait for oneself, which would last for ever, is ended all the same.
@@ -155,7 +158,7 @@ impl Frame<'_> {
 
     /// Runs what waits until somebody switches back, which may be never.
     pub(crate) fn switching(&self, function: impl FnOnce()) {
-        if self.bounded {
+        if self.bounded && !tasks::is_ending() {
             function();
         } else if self.limits_hold() {
             let _ = with_timeout(micros(UNBOUNDED), function);
@@ -164,6 +167,9 @@ impl Frame<'_> {
 
     /// Runs what has no time limit of its own for as long as the step may wait.
     pub(crate) fn patiently<R>(&self, step: &Step, function: impl FnOnce() -> R) -> Option<R> {
+        if tasks::is_ending() {
+            return None;
+        }
         match self.patience(step) {
             Patience::Forever => Some(function()),
             Patience::Never => with_timeout(Duration::ZERO, function).ok(),

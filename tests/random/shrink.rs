@@ -79,7 +79,7 @@ fn measure(program: &Program, kind: Option<&str>) -> io::Result<Option<(usize, F
 fn changed(program: &Program, index: usize, size: usize) -> Option<Program> {
     let mut change = Change { left: index, size };
     let steps = change.block(&program.steps)?;
-    Some(Program::new(program.driver, program.patched, &steps))
+    Some(Program::new(program.driver, program.patch, &steps))
 }
 
 struct Change {

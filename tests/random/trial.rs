@@ -7,7 +7,7 @@ use std::{env, io, thread};
 
 use super::check::{check, install_hooks};
 use super::generate::generate;
-use super::program::{Program, parse};
+use super::program::{Patch, Program, parse};
 use super::watchdog;
 use super::world::Fault;
 
@@ -16,9 +16,8 @@ use greenloop::hub::Driver;
 /// Verbs to leave out, with commas between them: while a fault is known that they show.
 const WITHOUT: &str = "GREENLOOP_RANDOM_WITHOUT";
 
-/// What is left out unless somebody says otherwise: the destructors of an isolated green thread's variables wait whatever comes, so one
-/// that waits for ever is never ended by a kill.
-const STANDING: &str = "spawn-isolated";
+/// What is left out unless somebody says otherwise: without the feature nobody is isolated.
+const STANDING: &str = if cfg!(feature = "monkey") { "" } else { "spawn-isolated" };
 /// The first argument of a child that runs the programs of seeds.
 const SEEDS: &str = "child-seeds";
 /// The first argument of a child that runs the program that it reads.
@@ -58,8 +57,12 @@ impl Setting {
 
     pub(crate) fn program(&self, seed: u64) -> Program {
         // A process is patched for good, so all seeds of a batch are.
-        let patched = cfg!(feature = "monkey") && (seed / BATCH) % 2 == 1;
-        generate(seed, patched, self)
+        let patch = match (seed / BATCH) % 4 {
+            1 if cfg!(feature = "monkey") => Patch::Functions,
+            3 if cfg!(feature = "monkey") => Patch::All,
+            _ => Patch::Nothing,
+        };
+        generate(seed, patch, self)
     }
 }
 
@@ -126,7 +129,7 @@ pub(crate) fn child(arguments: &[String]) -> Option<ExitCode> {
     match kind.as_str() {
         SEEDS => {
             let setting = Setting::new();
-            prepare(setting.program(number).patched);
+            prepare(setting.program(number).patch);
             for seed in number..(number / BATCH + 1) * BATCH {
                 println!("seed {seed}");
                 if let Some(code) = told(&check(&setting.program(seed))) {
@@ -144,7 +147,7 @@ pub(crate) fn child(arguments: &[String]) -> Option<ExitCode> {
                     return Some(ExitCode::from(2));
                 }
             };
-            prepare(program.patched);
+            prepare(program.patch);
             for _ in 0..number {
                 if let Some(code) = told(&check(&program)) {
                     return Some(code);
@@ -156,15 +159,21 @@ pub(crate) fn child(arguments: &[String]) -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-fn prepare(patched: bool) {
+fn prepare(patch: Patch) {
     install_hooks();
     #[cfg(feature = "monkey")]
-    if patched {
-        use greenloop::monkey::{Parts, patch};
-        patch(Parts::ALL - Parts::THREAD_LOCALS);
+    match patch {
+        Patch::Nothing => {}
+        Patch::Functions => {
+            use greenloop::monkey::{Parts, patch};
+            patch(Parts::ALL - Parts::THREAD_LOCALS);
+        }
+        Patch::All => {
+            greenloop::monkey::patch_all();
+        }
     }
     #[cfg(not(feature = "monkey"))]
-    let _ = patched;
+    let _ = patch;
 }
 
 fn told(faults: &[Fault]) -> Option<ExitCode> {
