@@ -16,7 +16,7 @@ use super::door;
 use super::ready::Ready;
 use super::state::{BUDGET, HubState};
 use crate::fiber::{self, FiberRef};
-use crate::sys::{mode, process};
+use crate::sys::{heirloom, mode, process};
 
 /// What a process ends with whose main thread has panicked.
 const PANICKED: i32 = 101;
@@ -105,6 +105,7 @@ extern "C" fn before() {
 fn hold_locks() {
     fiber::hold_locks();
     mode::hold_lock();
+    heirloom::hold_lock();
     door::hold_locks(local_hub().map(|hub| hub.door()));
 }
 
@@ -112,6 +113,8 @@ fn hold_locks() {
 fn release_locks() {
     // SAFETY: held by `before`, which this thread ran.
     unsafe { door::release_locks(local_hub().map(|hub| hub.door())) };
+    // SAFETY: as above.
+    unsafe { heirloom::release_lock() };
     // SAFETY: as above.
     unsafe { mode::release_lock() };
     // SAFETY: as above.

@@ -33,6 +33,7 @@
 //! wait fails. A lock, a channel or a join that would have to wait leaves the hook, and raises an error that says so in place of
 //! the panic. Use `try_lock` in the hook, or a queue without a limit.
 
+pub(crate) mod birth;
 mod collecting;
 mod configuration;
 mod current;

@@ -19,6 +19,7 @@ pub(crate) mod float_control;
 pub(crate) mod futex;
 #[cfg(feature = "monkey")]
 pub(crate) mod handler;
+pub(crate) mod heirloom;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod mode;
@@ -27,7 +28,9 @@ pub(crate) mod mutex;
 #[cfg(feature = "monkey")]
 #[expect(unreachable_pub, reason = "`monkey` makes it public under another name")]
 pub mod original;
+pub(crate) mod packet;
 pub(crate) mod poll;
+pub(crate) mod portable;
 pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod replaceable;

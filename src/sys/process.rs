@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{SystemCall, original, uninterrupted};
 
@@ -79,6 +79,38 @@ pub(crate) unsafe fn fork() -> io::Result<u32> {
 pub(crate) unsafe fn at_fork(before: extern "C" fn(), in_parent: extern "C" fn(), in_child: extern "C" fn()) {
     // SAFETY: the functions are there for ever; the caller vouches for what they do. It fails for want of memory alone.
     unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
+
+/// _exit(2): ends the process here and now, and runs nothing of what was to run at its end.
+pub(crate) fn end_now(status: libc::c_int) -> ! {
+    // SAFETY: takes no pointers, and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// Has the kernel kill this process when the OS thread that forked it ends (PR_SET_PDEATHSIG).
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) }.check()?;
+    Ok(())
+}
+
+/// pidfd_send_signal(2): a signal for a process that cannot be another by now.
+pub(crate) fn send_signal_to(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> io::Result<()> {
+    let nothing = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: no information is given.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, nothing, 0) };
+    (sent as libc::c_int).check()?;
+    Ok(())
+}
+
+/// Whether `error` says that there is no such process, or none any more.
+pub(crate) fn is_no_process(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// Whether `error` says that there is no such child to be waited for.
+pub(crate) fn is_no_child(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECHILD)
 }
 
 /// The raw status of a child that has ended; `None` while it has not.

@@ -33,6 +33,7 @@ const _: () = {
     goes_anywhere::<ParentError>();
     goes_anywhere::<PartialOutput>();
     goes_anywhere::<PoolFull<u32>>();
+    goes_anywhere::<ProcessError>();
     goes_anywhere::<PutError<u32>>();
     goes_anywhere::<ReadyTimeoutError>();
     goes_anywhere::<RecvError>();
@@ -43,6 +44,7 @@ const _: () = {
     goes_anywhere::<ServerClosed>();
     goes_anywhere::<ServerError<u32>>();
     goes_anywhere::<StackError>();
+    goes_anywhere::<StartError>();
     goes_anywhere::<SwitchError>();
     goes_anywhere::<ThreadEnds>();
     goes_anywhere::<TimedOut>();

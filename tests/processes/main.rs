@@ -1,0 +1,118 @@
+//! Processes that run closures, channels between them, and what is built of that. Each test has the number that the behaviour has in the
+//! list of CPython's tests which it follows, where it is one of those.
+//!
+//! A process with other OS threads is not forked, so each test runs on the main thread of a child process, which is this program again. The
+//! test harness would bring threads of its own, hence `harness = false`. A test has failed too if it leaves a child, a zombie or a
+//! descriptor.
+
+#![expect(unsafe_code, reason = "signals to raise and numbers of descriptors")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Channels between processes.
+mod channels;
+/// Bytes that no value has made.
+mod hostile;
+/// Starting, joining, killing.
+mod start;
+/// The zygote.
+mod zygotes;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use greenloop::process::{Process, active_children};
+use greenloop::{sleep, spawn};
+use support::open_files;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(3600);
+const AT_ONCE: usize = 3;
+/// What tells the child which test is its own.
+const CHILD: &str = "--scenario";
+
+/// A name, what the child does, and what its standard error has to hold.
+type Test = (&'static str, fn(), &'static str);
+
+/// The tests of a module: each function, and what is to be told on the standard error, if anything.
+macro_rules! tests {
+    ($($name:ident $(tells $text:literal)?,)*) => {
+        pub(crate) const TESTS: &[crate::Test] =
+            &[$((concat!(module_path!(), "::", stringify!($name)), $name, concat!("" $(, $text)?))),*];
+    };
+}
+pub(crate) use tests;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let all = [channels::TESTS, hostile::TESTS, start::TESTS, zygotes::TESTS].concat();
+    if let [CHILD, name] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let (_, run, _) = all.iter().find(|(test, ..)| test == name).expect("a test");
+        return leaves_nothing(run);
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let chosen: Vec<_> =
+        all.iter().filter(|(name, ..)| filter.is_none_or(|filter| name.contains(filter.as_str()))).collect();
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(test) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    failed.fetch_add(usize::from(!passes(test)), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    println!("{} passed, {failed} failed", chosen.len() - failed);
+    assert_eq!(failed, 0, "tests failed");
+}
+
+fn passes((name, _, tells): &Test) -> bool {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+    command.args([CHILD, name]).env("RUST_BACKTRACE", "0");
+    let passed = catch_unwind(AssertUnwindSafe(|| {
+        let child = support::finish(&mut command, LIMIT);
+        assert!(child.status.success() && child.stdout.is_empty(), "{child:?}");
+        match tells.is_empty() {
+            true => assert_eq!(child.stderr, ""),
+            false => assert_eq!(child.stderr.matches(tells).count(), 1, "{child:?}"),
+        }
+    }));
+    let name = name.split_once("::").map_or(*name, |(_, name)| name);
+    println!("test {name} ... {}", if passed.is_ok() { "ok" } else { "FAILED" });
+    passed.is_ok()
+}
+
+/// Runs `run`, and sees to it that no more is there than before.
+fn leaves_nothing(run: &fn()) {
+    // What a process has once.
+    spawn(|| sleep(Duration::from_millis(1))).join().unwrap();
+    Process::start(|| ()).unwrap().join().unwrap();
+    let before = open_files();
+    run();
+    until("no child is left", || {
+        active_children();
+        fs::read_to_string("/proc/thread-self/children").unwrap().is_empty()
+    });
+    assert_eq!(open_files(), before, "descriptors are left");
+}
+
+/// Waits until `condition` holds.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// A process that lasts.
+fn sleeper() -> Process<()> {
+    Process::start(|| sleep(LONG)).unwrap()
+}
