@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 pub use channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
-pub use process::{ProcessError, StartError};
+pub use process::{ProcessError, StartError, WorkError};
 pub use queue::{GetError, PutError};
 pub use select::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
 

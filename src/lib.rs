@@ -68,6 +68,7 @@
 //! | [`net`] | sockets of TCP, UDP and Unix; name look-ups |
 //! | [`pool`] | [`Group`](pool::Group) and [`Pool`](pool::Pool): green threads that belong together, or of which a number run at a time |
 //! | [`process`] | child processes; [`Process`](process::Process), which runs a closure in one; channels and pipes between processes; `fork` |
+//! | [`processes`] | [`ProcessPool`](processes::ProcessPool): a function called in several processes, which may be killed |
 //! | [`signal`] | signals, whose handlers are green threads; Ctrl-C in main |
 //! | [`server`] | servers of connections and of datagrams: a green thread each, a limit, a graceful stop, TLS by a wrapper |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
@@ -157,6 +158,7 @@ pub mod monkey;
 pub mod net;
 pub mod pool;
 pub mod process;
+pub mod processes;
 pub mod queue;
 pub mod select;
 pub mod server;

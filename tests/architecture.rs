@@ -30,6 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("queue", 6),
     ("pool", 6),
     ("server", 7),
+    ("processes", 7),
     ("workers", 7),
     ("inspect", 7),
     ("monkey", 8),

@@ -91,3 +91,53 @@ impl From<ProcessError> for io::Error {
         }
     }
 }
+
+/// The error of a job of a [`ProcessPool`](crate::processes::ProcessPool): it left no value. The pool goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum WorkError {
+    /// The function panicked.
+    #[doc(alias = "RemoteTraceback")]
+    #[error("the job panicked: {message}")]
+    Panicked {
+        /// The text of the panic.
+        message: String,
+        /// Where it was, and the backtrace, if the environment variable `RUST_BACKTRACE` asked for one.
+        backtrace: String,
+    },
+    /// The worker died while it had the job, and the job is not to be tried again.
+    #[doc(alias("BrokenProcessPool", "WorkerLostError"))]
+    #[error("worker {id} died in the middle of the job, at attempt {attempts}")]
+    WorkerDied {
+        /// The number of the worker that died last.
+        id: u32,
+        /// The signal that killed it, if one did.
+        signal: Option<i32>,
+        /// How often the job was begun.
+        attempts: u32,
+    },
+    /// The argument or the value could not be sent, or was none when it came.
+    #[error("the argument or the value of the job did not come over: {0}")]
+    Undecodable(String),
+    /// The job took longer than the pool's limit.
+    #[error("the job took longer than the limit")]
+    TimedOut,
+    /// The job was taken back before it began.
+    #[error("the job was cancelled")]
+    Cancelled,
+    /// The pool was closed before the job was given, or terminated before its end.
+    #[error("the pool is closed")]
+    Closed,
+    /// The pool's initializer panicked, so no worker can be had.
+    #[error("the pool's initializer panicked: {0}")]
+    Initializer(String),
+    /// Worker after worker could not be started, or died before it was ready.
+    #[error("no worker can be had: {0}")]
+    NoWorker(String),
+}
+
+impl From<WorkError> for io::Error {
+    fn from(error: WorkError) -> io::Error {
+        io::Error::other(error)
+    }
+}

@@ -31,6 +31,11 @@ pub(super) fn inherit(line: &Line) -> Vec<u64> {
     names
 }
 
+/// Where the last panic of this process was. Once only.
+pub(crate) fn last_place() -> String {
+    PLACE.lock().take().unwrap_or_default()
+}
+
 /// Runs `run`, and tells what came of it on `line`. Returns the exit status.
 pub(super) fn live<T: Wire>(line: &Line, identity: Identity, is_own: bool, run: impl FnOnce() -> T) -> i32 {
     identity.assume(is_own);
@@ -40,8 +45,7 @@ pub(super) fn live<T: Wire>(line: &Line, identity: Identity, is_own: bool, run: 
     let status = match told {
         Ok(()) => 0,
         Err(payload) => {
-            let place = PLACE.lock().take().unwrap_or_default();
-            Report::Panicked(payload_text(&*payload), place).tell(line);
+            Report::Panicked(payload_text(&*payload), last_place()).tell(line);
             fiber::discard(payload);
             PANICKED
         }

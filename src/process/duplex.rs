@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::channel::{Receiver, Sender};
 use super::line::Line;
-use super::wire::{Codec, Plain, Wire};
+use super::wire::{Codec, Incoming, Outgoing, Plain, Wire};
 use crate::task::{Notice, Subscription, Waitable};
 
 /// Makes two connected ends, each of which sends and receives. The first sends `A` and receives `B`.
@@ -53,6 +53,7 @@ pub fn pipe<A: Wire, B: Wire>() -> io::Result<(Pipe<A, B>, Pipe<B, A>)> {
 /// assert_eq!(right.recv()?, 1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[expect(clippy::type_complexity, reason = "each end names what it sends, what it receives, and how")]
 pub fn pipe_with<A, B, C: Codec<A> + Codec<B>>() -> io::Result<(Pipe<A, B, C>, Pipe<B, A, C>)> {
     let (left, right) = Line::pair()?;
     Ok((Pipe::new(left)?, Pipe::new(right)?))
@@ -159,6 +160,17 @@ impl<A, B, C: Codec<A> + Codec<B>> Pipe<A, B, C> {
     /// ```
     pub fn split(self) -> (Sender<A, C>, Receiver<B, C>) {
         (self.sender, self.receiver)
+    }
+}
+
+/// It is another end of the same pipe there; this one stays until it is dropped, with what it has received already.
+impl<A, B, C: Codec<A> + Codec<B>> Wire for Pipe<A, B, C> {
+    fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        self.receiver.put(into);
+    }
+
+    fn take(from: &mut Incoming<'_>) -> Option<Self> {
+        Pipe::new(Line::from(from.take_descriptor()?)).ok()
     }
 }
 

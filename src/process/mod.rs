@@ -90,5 +90,8 @@ pub use handle::{ActiveChild, Process, active_children};
 pub use wire::{Codec, Incoming, Outgoing, Plain, Wire};
 pub use zygote::Zygote;
 
+pub(crate) use body::last_place;
+pub(crate) use nursery::{Birth, Nursery};
+
 pub use crate::error::{PartialOutput, ProcessError, StartError};
 pub use crate::hub::fork::{Fork, fork};

@@ -27,7 +27,7 @@ type Request = (Identity, Vec<u8>, Vec<OwnedFd>, OwnedFd);
 /// A child of a nursery that is about to live.
 #[derive(Debug)]
 pub(crate) struct Birth {
-    line: Line,
+    line: Arc<Line>,
     identity: Identity,
     pub(crate) bytes: Vec<u8>,
     pub(crate) descriptors: Vec<OwnedFd>,
@@ -65,6 +65,28 @@ impl Nursery {
         self.process.id()
     }
 
+    /// Has a child forked, of which the nursery's `serve` is the life.
+    ///
+    /// # Errors
+    ///
+    /// As [`bear`](Nursery::bear).
+    pub(crate) fn start_child<T>(
+        &self,
+        builder: ProcessBuilder,
+        bytes: Vec<u8>,
+        descriptors: Vec<OwnedFd>,
+    ) -> io::Result<Process<T>> {
+        self.bear(builder, bytes, descriptors).map(Process::new)
+    }
+
+    /// Ends it, and waits until it has ended.
+    pub(crate) fn finish(self) {
+        let Nursery { requests, process, .. } = self;
+        drop(requests);
+        // If it cannot be waited for, it is gone.
+        let _ = process.wait();
+    }
+
     /// Has a child forked.
     ///
     /// # Errors
@@ -82,14 +104,15 @@ impl Nursery {
         let request = (identity, bytes, descriptors, theirs.as_fd().try_clone_to_owned()?);
         self.requests.send(&request)?;
         drop((request, theirs));
-        let (id, pidfd) = loop {
-            match ours.receive(Limit::Until(None))?.and_then(Report::read) {
-                Some(Report::Started(id, pidfd)) => break (id, pidfd),
-                Some(Report::Failed(number)) => return Err(io::Error::from_raw_os_error(number)),
-                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+        match ours.receive(Limit::Until(None))?.and_then(Report::read) {
+            Some(Report::Started(id, pidfd)) => {
+                let end = Arc::downgrade(&self.end);
+                Ok(Born::of_another(id, pidfd, ours, name, is_daemon, end))
             }
-        };
-        Ok(Born::of_another(id, pidfd, ours, name, is_daemon, Arc::downgrade(&self.end)))
+            Some(Report::Failed(number)) => Err(io::Error::from_raw_os_error(number)),
+            Some(_) => Err(io::Error::other("the process was killed before it began")),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }
 
@@ -98,23 +121,32 @@ fn run(requests: &Receiver<Request>, serve: &impl Fn(Birth) -> i32) {
     for request in requests {
         // What is no request has nobody to answer to: its line is closed with it.
         let Ok((identity, bytes, descriptors, line)) = request else { continue };
-        let line = Line::from(line);
-        let name = line.name();
+        let line = Arc::new(Line::from(line));
+        let told = line.clone();
         let mut birth = Some(Birth { line, identity, bytes, descriptors });
         let live = || match birth.take() {
             Some(birth) => serve(birth),
             None => unreachable!("it is taken once"),
         };
-        let forked = fork_alone(|| vec![name], live);
-        let Some(Birth { line, .. }) = birth else { unreachable!("the child ends with it") };
+        let forked = fork_alone(|| begin(&told), live);
+        // The child's copy of what it was given.
+        drop(birth);
         match forked {
-            Ok(id) => keep(id, line),
+            Ok(id) => keep(id, told),
             Err(Childless::System(error)) => {
-                Report::Failed(error.raw_os_error().unwrap_or_default()).tell(&line)
+                Report::Failed(error.raw_os_error().unwrap_or_default()).tell(&told)
             }
-            Err(Childless::ForeignThreads(_)) => Report::Failed(AGAIN).tell(&line),
+            Err(Childless::ForeignThreads(_)) => Report::Failed(AGAIN).tell(&told),
         }
     }
+}
+
+/// The first act of the child: it tells that it is there, before anything else can come from it. So a request that was not answered has
+/// begun nothing.
+fn begin(line: &Line) -> Vec<u64> {
+    let id = std::process::id();
+    Report::Started(id, process::open_pidfd(id).ok()).tell(line);
+    vec![line.name()]
 }
 
 /// EAGAIN.
@@ -123,11 +155,8 @@ const AGAIN: i32 = 11;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Waits for a child, in a green thread, and tells its status.
-fn keep(id: u32, line: Line) {
-    let pidfd = process::open_pidfd(id).ok();
-    let copy = pidfd.as_ref().and_then(|pidfd| pidfd.try_clone().ok());
-    Report::Started(id, copy).tell(&line);
-    let pidfd = pidfd.map(Heirloom::new);
+fn keep(id: u32, line: Arc<Line>) {
+    let pidfd = process::open_pidfd(id).ok().map(Heirloom::new);
     drop(task::spawn(move || {
         loop {
             match process::try_wait(id) {

@@ -306,7 +306,7 @@ impl<'a> Incoming<'a> {
         Incoming { bytes, descriptors: Vec::new().into_iter() }
     }
 
-    pub(super) fn with_descriptors(bytes: &'a [u8], descriptors: Vec<OwnedFd>) -> Incoming<'a> {
+    pub(crate) fn with_descriptors(bytes: &'a [u8], descriptors: Vec<OwnedFd>) -> Incoming<'a> {
         Incoming { bytes, descriptors: descriptors.into_iter() }
     }
 

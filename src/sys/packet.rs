@@ -46,8 +46,10 @@ pub(crate) fn send(
         message.msg_control = control.as_mut_ptr().cast();
         // SAFETY: plain arithmetic.
         message.msg_controllen = unsafe { libc::CMSG_SPACE(bytes) } as _;
+        // SAFETY: `message` is valid.
+        let header = unsafe { libc::CMSG_FIRSTHDR(&message) };
         // SAFETY: `msg_control` has room for a header, as `msg_controllen` says.
-        let header = unsafe { &mut *libc::CMSG_FIRSTHDR(&message) };
+        let header = unsafe { &mut *header };
         header.cmsg_level = libc::SOL_SOCKET;
         header.cmsg_type = libc::SCM_RIGHTS;
         // SAFETY: plain arithmetic.
@@ -100,7 +102,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
             let data = unsafe { libc::CMSG_DATA(next) }.cast::<RawFd>();
             for place in 0..bytes / mem::size_of::<RawFd>() {
                 // SAFETY: the header says that so many numbers are there.
-                let number = unsafe { data.add(place).read_unaligned() };
+                let number = unsafe { data.add(place) };
+                // SAFETY: as above; the kernel has written them.
+                let number = unsafe { number.read_unaligned() };
                 // SAFETY: the kernel has just made it for this call, and nothing else owns it.
                 descriptors.push(unsafe { OwnedFd::from_raw_fd(number) });
             }

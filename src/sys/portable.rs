@@ -3,8 +3,8 @@
 use std::any::TypeId;
 use std::collections::hash_map::RandomState;
 use std::ffi::{CStr, c_void};
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::mem;
+use std::hash::BuildHasher;
+use std::ptr;
 use std::sync::OnceLock;
 
 /// What signs addresses, the same in a process and in those that were forked from it since [`prepare`].
@@ -35,7 +35,7 @@ pub(crate) fn prepare() {
 impl Portable {
     pub(crate) fn new<F: FunctionPointer>(function: F) -> Portable {
         // SAFETY: it is a pointer, of that size.
-        let address = unsafe { mem::transmute_copy::<F, usize>(&function) } as u64;
+        let address = unsafe { ptr::from_ref(&function).cast::<usize>().read() } as u64;
         Portable { address, signature: sign::<F>(address) }
     }
 
@@ -48,14 +48,12 @@ impl Portable {
         let address = usize::try_from(self.address).ok()?;
         // SAFETY: who has signed it with this secret and type had a function of that type there. It was the same program: the secret
         // is made anew by each, and never written anywhere. Who sends it has seen to it that the code was there at the fork.
-        Some(unsafe { mem::transmute_copy::<usize, F>(&address) })
+        Some(unsafe { ptr::from_ref(&address).cast::<F>().read() })
     }
 }
 
 fn sign<F: FunctionPointer>(address: u64) -> u64 {
-    let mut hasher = SECRET.get_or_init(RandomState::new).build_hasher();
-    (address, TypeId::of::<F>()).hash(&mut hasher);
-    hasher.finish()
+    SECRET.get_or_init(RandomState::new).hash_one((address, TypeId::of::<F>()))
 }
 
 /// The program and the libraries that were loaded at some time: where, and called what.
@@ -64,8 +62,8 @@ pub(crate) struct Loaded(Vec<Object>);
 
 #[derive(Debug, PartialEq)]
 struct Object {
-    base: u64,
-    end: u64,
+    base: usize,
+    end: usize,
     name: Vec<u8>,
 }
 
@@ -80,7 +78,8 @@ impl Loaded {
 
     /// Whether the function is in one that was there then, and still is.
     pub(crate) fn has(&self, function: Portable) -> bool {
-        let around = |object: &&Object| (object.base..object.end).contains(&function.address);
+        let address = function.address as usize;
+        let around = |object: &&Object| (object.base..object.end).contains(&address);
         Loaded::now().0.iter().find(around).is_some_and(|object| self.0.contains(object))
     }
 }
@@ -92,9 +91,11 @@ extern "C" fn note(record: *mut libc::dl_phdr_info, _: usize, objects: *mut c_vo
     let objects = unsafe { &mut *objects.cast::<Vec<Object>>() };
     let ends = (0..record.dlpi_phnum).filter_map(|place| {
         // SAFETY: so many are there.
-        let header = unsafe { &*record.dlpi_phdr.add(usize::from(place)) };
+        let header = unsafe { record.dlpi_phdr.add(usize::from(place)) };
+        // SAFETY: the loader has one there.
+        let header = unsafe { &*header };
         (header.p_type == libc::PT_LOAD)
-            .then(|| (record.dlpi_addr as u64) + (header.p_vaddr as u64) + (header.p_memsz as u64))
+            .then(|| record.dlpi_addr as usize + header.p_vaddr as usize + header.p_memsz as usize)
     });
     let end = ends.max().unwrap_or(0);
     let name = match record.dlpi_name.is_null() {
@@ -102,7 +103,7 @@ extern "C" fn note(record: *mut libc::dl_phdr_info, _: usize, objects: *mut c_vo
         // SAFETY: the loader has a C string there.
         false => unsafe { CStr::from_ptr(record.dlpi_name) }.to_bytes().to_vec(),
     };
-    objects.push(Object { base: record.dlpi_addr as u64, end, name });
+    objects.push(Object { base: record.dlpi_addr as usize, end, name });
     0
 }
 

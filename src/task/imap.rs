@@ -32,9 +32,9 @@ use super::current::current;
 /// assert_eq!(squares.map(Result::unwrap).collect::<Vec<_>>(), [4, 9]);
 /// ```
 #[must_use = "iterators are lazy: no element is begun before `next`"]
-pub struct Imap<'a, T> {
+pub struct Imap<'a, T, E = JoinError> {
     begin: Box<dyn FnMut(bool) -> Begun + 'a>,
-    results: Arc<WaitSet<Numbered<T>>>,
+    results: Arc<WaitSet<Numbered<T, E>>>,
     order: Order,
     most: usize,
     begun: usize,
@@ -42,11 +42,11 @@ pub struct Imap<'a, T> {
     /// Whether all elements have been begun.
     ended: bool,
     /// In order only: what has come, from number `given` on.
-    early: VecDeque<Option<Result<T, JoinError>>>,
+    early: VecDeque<Option<Result<T, E>>>,
 }
 
 /// A result with the number of its element.
-type Numbered<T> = (usize, Result<T, JoinError>);
+type Numbered<T, E> = (usize, Result<T, E>);
 
 /// Which result comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +80,38 @@ impl<'a, T: 'a> Imap<'a, T> {
         F: Fn(I::Item) -> T + 'a,
         P: FnOnce(Element<F, I::Item, T>),
     {
+        let function = Arc::new(function);
+        Imap::by(
+            items,
+            order,
+            most,
+            || Failure::Killed.of_job(),
+            move |wait| {
+                let place = room(wait)?;
+                let function = function.clone();
+                Some(move |item, reply| place(Element { function, item, reply }))
+            },
+        )
+    }
+}
+
+impl<'a, T: 'a, E: 'a> Imap<'a, T, E> {
+    /// Like [`new`](Imap::new), where what is found for an item begins it, and sends its result by the reply. One that sends nothing is
+    /// `forsaken`.
+    pub(crate) fn by<I, P>(
+        items: I,
+        order: Order,
+        most: usize,
+        forsaken: fn() -> E,
+        mut room: impl FnMut(bool) -> Option<P> + 'a,
+    ) -> Imap<'a, T, E>
+    where
+        I: IntoIterator,
+        I::IntoIter: 'a,
+        P: FnOnce(I::Item, Reply<T, E>),
+    {
         let results = Arc::new(WaitSet::default());
         let mailbox = results.clone();
-        let function = Arc::new(function);
         let mut items = items.into_iter().enumerate().peekable();
         let begin = move |wait| {
             // First, since for nothing no room need be waited for.
@@ -91,8 +120,8 @@ impl<'a, T: 'a> Imap<'a, T> {
             }
             let Some(place) = room(wait) else { return Begun::Full };
             let Some((number, item)) = items.next() else { return Begun::None };
-            let reply = Reply { number, mailbox: Some(mailbox.clone()) };
-            place(Element { function: function.clone(), item, reply });
+            let reply = Reply { number, mailbox: Some(mailbox.clone()), forsaken };
+            place(item, reply);
             Begun::Yes
         };
         Imap {
@@ -108,7 +137,7 @@ impl<'a, T: 'a> Imap<'a, T> {
     }
 }
 
-impl<T> Imap<'_, T> {
+impl<T, E> Imap<'_, T, E> {
     /// Lets at most `most` elements be begun and not yet returned. A `most` of zero counts as one.
     ///
     /// # Examples
@@ -135,7 +164,7 @@ impl<T> Imap<'_, T> {
     }
 
     /// Keeps what has come, and returns what is next, if that has come.
-    fn sort(&mut self, (number, result): Numbered<T>) -> Option<Result<T, JoinError>> {
+    fn sort(&mut self, (number, result): Numbered<T, E>) -> Option<Result<T, E>> {
         if self.order == Order::Completion {
             return Some(result);
         }
@@ -147,17 +176,17 @@ impl<T> Imap<'_, T> {
         self.early_one()
     }
 
-    fn early_one(&mut self) -> Option<Result<T, JoinError>> {
+    fn early_one(&mut self) -> Option<Result<T, E>> {
         let result = self.early.front_mut()?.take()?;
         self.early.pop_front();
         Some(result)
     }
 }
 
-impl<T> Iterator for Imap<'_, T> {
-    type Item = Result<T, JoinError>;
+impl<T, E> Iterator for Imap<'_, T, E> {
+    type Item = Result<T, E>;
 
-    fn next(&mut self) -> Option<Result<T, JoinError>> {
+    fn next(&mut self) -> Option<Result<T, E>> {
         loop {
             self.fill();
             if self.begun == self.given {
@@ -175,9 +204,9 @@ impl<T> Iterator for Imap<'_, T> {
     }
 }
 
-impl<T> FusedIterator for Imap<'_, T> {}
+impl<T, E> FusedIterator for Imap<'_, T, E> {}
 
-impl<T> fmt::Debug for Imap<'_, T> {
+impl<T, E> fmt::Debug for Imap<'_, T, E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Imap").field("given", &self.given).field("begun", &self.begun).finish()
     }
@@ -187,7 +216,7 @@ impl<T> fmt::Debug for Imap<'_, T> {
 pub(crate) struct Element<F, A, T> {
     function: Arc<F>,
     item: A,
-    reply: Reply<T>,
+    reply: Reply<T, JoinError>,
 }
 
 impl<F: Fn(A) -> T, A, T> Element<F, A, T> {
@@ -212,25 +241,29 @@ impl Failure {
 }
 
 /// Sends a result in any case: one that is dropped says that the element was killed.
-struct Reply<T> {
+pub(crate) struct Reply<T, E> {
     number: usize,
-    mailbox: Option<Arc<WaitSet<Numbered<T>>>>,
+    mailbox: Option<Arc<WaitSet<Numbered<T, E>>>>,
+    forsaken: fn() -> E,
 }
 
-impl<T> Reply<T> {
-    fn send(mut self, result: Result<T, JoinError>) {
+impl<T, E> Reply<T, E> {
+    pub(crate) fn send(mut self, result: Result<T, E>) {
         self.post(result);
     }
 
-    fn post(&mut self, result: Result<T, JoinError>) {
+    fn post(&mut self, result: Result<T, E>) {
         if let Some(mailbox) = self.mailbox.take() {
             mailbox.post((self.number, result));
         }
     }
 }
 
-impl<T> Drop for Reply<T> {
+impl<T, E> Drop for Reply<T, E> {
     fn drop(&mut self) {
-        self.post(Err(Failure::Killed.of_job()));
+        if self.mailbox.is_some() {
+            let error = (self.forsaken)();
+            self.post(Err(error));
+        }
     }
 }

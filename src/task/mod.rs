@@ -51,7 +51,7 @@ pub use current::{Current, current};
 pub use ending::Outcome;
 pub use future::block_on;
 pub use imap::Imap;
-pub(crate) use imap::{Element, Order};
+pub(crate) use imap::{Element, Order, Reply};
 pub use interval::Interval;
 pub use join_handle::JoinHandle;
 pub use joinall::{joinall, joinall_timeout, killall, killall_timeout, try_joinall};

@@ -53,6 +53,7 @@ const _: () = {
     goes_anywhere::<TrySelectError>();
     goes_anywhere::<TrySendError<u32>>();
     goes_anywhere::<Unwinding>();
+    goes_anywhere::<WorkError>();
 };
 
 fn worker<T: 'static>(run: impl FnOnce() -> T + 'static) -> JoinHandle<T> {

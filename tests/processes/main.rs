@@ -14,6 +14,8 @@ mod support;
 mod channels;
 /// Bytes that no value has made.
 mod hostile;
+/// Pools of processes.
+mod pools;
 /// Starting, joining, killing.
 mod start;
 /// The zygote.
@@ -50,7 +52,7 @@ pub(crate) use tests;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let all = [channels::TESTS, hostile::TESTS, start::TESTS, zygotes::TESTS].concat();
+    let all = [channels::TESTS, hostile::TESTS, pools::TESTS, start::TESTS, zygotes::TESTS].concat();
     if let [CHILD, name] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         let (_, run, _) = all.iter().find(|(test, ..)| test == name).expect("a test");
         return leaves_nothing(run);

@@ -1,0 +1,192 @@
+//! The queue of a pool's jobs, and what its keepers have in common.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::error::WorkError;
+use crate::event::Event;
+use crate::sync::Semaphore;
+
+/// What is to be done, and who is told.
+pub(super) struct Task<A, T> {
+    pub(super) argument: A,
+    pub(super) number: u64,
+    /// How often it was begun.
+    pub(super) attempts: u32,
+    pub(super) told: Box<dyn FnOnce(Result<T, WorkError>)>,
+}
+
+impl<A, T> Task<A, T> {
+    pub(super) fn end(self, result: Result<T, WorkError>) {
+        let Task { argument, told, .. } = self;
+        // Before anybody goes on who may look whether it is gone.
+        drop(argument);
+        told(result);
+    }
+}
+
+/// One pool's.
+pub(super) struct Crew<A, T> {
+    queue: RefCell<VecDeque<Task<A, T>>>,
+    /// A permit for each job in the queue, or more: who gets one looks.
+    queued: Semaphore,
+    next_number: Cell<u64>,
+    phase: RefCell<Phase>,
+    /// How many keepers it has in all.
+    keepers: usize,
+    /// How many keepers and workers there are.
+    members: Cell<u32>,
+    /// Set when there is none any more.
+    ended: Event,
+}
+
+/// Whether jobs are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// No more jobs are taken, and those that are there are done.
+    Closed,
+    /// Nothing is done any more.
+    Ended(WorkError),
+}
+
+impl<A, T> Crew<A, T> {
+    pub(super) fn new(keepers: usize) -> Crew<A, T> {
+        Crew {
+            queue: RefCell::default(),
+            queued: Semaphore::new(0),
+            next_number: Cell::new(0),
+            phase: RefCell::new(Phase::Open),
+            keepers,
+            members: Cell::new(0),
+            ended: Event::new(),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.borrow().clone()
+    }
+
+    /// Queues a job, and returns its number. Of a pool that takes none, it is told at once.
+    pub(super) fn submit(&self, argument: A, told: Box<dyn FnOnce(Result<T, WorkError>)>) -> u64 {
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        let refusal = match &*self.phase.borrow() {
+            Phase::Open => None,
+            Phase::Closed => Some(WorkError::Closed),
+            Phase::Ended(error) => Some(error.clone()),
+        };
+        match refusal {
+            None => {
+                self.queue.borrow_mut().push_back(Task { argument, number, attempts: 0, told });
+                self.queued.release(1);
+            }
+            Some(error) => {
+                drop(argument);
+                told(Err(error));
+            }
+        }
+        number
+    }
+
+    /// Puts one back that is to be begun before all others.
+    pub(super) fn put_back(&self, task: Task<A, T>) {
+        match self.phase() {
+            Phase::Ended(error) => task.end(Err(error)),
+            Phase::Open | Phase::Closed => {
+                self.queue.borrow_mut().push_front(task);
+                self.queued.release(1);
+            }
+        }
+    }
+
+    /// Takes one out of the queue.
+    pub(super) fn take_back(&self, number: u64) -> Option<Task<A, T>> {
+        let mut queue = self.queue.borrow_mut();
+        let place = queue.iter().position(|task| task.number == number)?;
+        queue.remove(place)
+    }
+
+    /// The next job. Waits for one, or for something else to happen: `None` then.
+    pub(super) fn next(&self) -> Option<Task<A, T>> {
+        let waits = self.queue.borrow().is_empty() && *self.phase.borrow() == Phase::Open;
+        if waits {
+            self.queued.acquire().forget();
+        }
+        let task = self.queue.borrow_mut().pop_front();
+        // One that was not waited for has a permit too.
+        if task.is_some()
+            && !waits
+            && let Some(permit) = self.queued.try_acquire()
+        {
+            permit.forget();
+        }
+        task
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    /// Has all keepers look around.
+    pub(super) fn stir(&self) {
+        self.queued.release(self.keepers);
+    }
+
+    /// A keeper or a worker begins.
+    pub(super) fn join(crew: &Rc<Crew<A, T>>) -> Member<A, T> {
+        crew.members.set(crew.members.get() + 1);
+        Member(crew.clone())
+    }
+
+    /// Set when all keepers and workers have ended.
+    pub(super) fn ended(&self) -> &Event {
+        &self.ended
+    }
+
+    pub(super) fn close(&self) {
+        {
+            let mut phase = self.phase.borrow_mut();
+            if *phase != Phase::Open {
+                return;
+            }
+            *phase = Phase::Closed;
+        }
+        self.stir();
+    }
+
+    /// No job is done any more, for this reason.
+    pub(super) fn end(&self, error: WorkError) {
+        {
+            let mut phase = self.phase.borrow_mut();
+            if matches!(*phase, Phase::Ended(_)) {
+                return;
+            }
+            *phase = Phase::Ended(error.clone());
+        }
+        self.fail_queued(&error);
+        self.stir();
+    }
+
+    /// Tells this to all that are queued.
+    pub(super) fn fail_queued(&self, error: &WorkError) {
+        let queued = self.queue.take();
+        queued.into_iter().for_each(|task| task.end(Err(error.clone())));
+    }
+}
+
+/// A keeper or a worker that has not ended.
+pub(super) struct Member<A, T>(Rc<Crew<A, T>>);
+
+impl<A, T> Drop for Member<A, T> {
+    fn drop(&mut self) {
+        let Member(crew) = self;
+        crew.members.set(crew.members.get() - 1);
+        if crew.members.get() == 0 {
+            // If a keeper was ended from outside, there is nobody for what is left.
+            crew.end(WorkError::Closed);
+            crew.ended.set();
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! One green thread for each worker: it gives jobs, hears what comes of them, and has another worker when this one is gone.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::crew::{Crew, Phase, Task};
+use super::worker::Said;
+use crate::error::{StartError, WorkError};
+use crate::process::{Birth, Nursery, Pipe, Process, Wire, pipe};
+use crate::task::{self, sleep};
+
+/// The first pause after a worker that did not begin, and the longest.
+const FIRST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_secs(5);
+/// After so many in a row that did not begin, what is queued fails.
+const TRIES: u32 = 5;
+const SIGTERM: i32 = 15;
+
+/// What a pool's builder sets, for keepers.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) name: String,
+    pub(super) retries: u32,
+    pub(super) tasks_per_child: Option<u32>,
+    pub(super) limit: Option<Duration>,
+    pub(super) grace: Duration,
+}
+
+/// Makes workers.
+pub(super) struct Maker {
+    pub(super) nursery: RefCell<Option<Rc<Nursery>>>,
+    pub(super) serve: Rc<dyn Fn(Birth) -> i32>,
+}
+
+/// A worker, and the way to it.
+struct Worker<A, T> {
+    process: Process<()>,
+    pipe: Pipe<A, Said<T>>,
+}
+
+/// What has come of a job.
+enum Fate<T> {
+    Ended(Result<T, WorkError>),
+    /// The worker is gone, having begun the job.
+    Lost,
+    /// The worker is gone, and has never had the job.
+    Untouched,
+    /// The job took too long, and the worker is gone for that.
+    Stopped,
+}
+
+impl Maker {
+    /// The nursery, or another in its place if it was killed.
+    pub(super) fn nursery(&self) -> Result<Rc<Nursery>, StartError> {
+        if let Some(nursery) = &*self.nursery.borrow() {
+            return Ok(nursery.clone());
+        }
+        let serve = self.serve.clone();
+        let nursery = Rc::new(Nursery::start("nursery", move |birth| serve(birth))?);
+        *self.nursery.borrow_mut() = Some(nursery.clone());
+        Ok(nursery)
+    }
+
+    /// Ends the nursery, once all its children have.
+    pub(super) fn finish(&self) {
+        let nursery = self.nursery.borrow_mut().take();
+        if let Some(nursery) = nursery.and_then(Rc::into_inner) {
+            nursery.finish();
+        }
+    }
+
+    fn make<A: Wire, T: Wire>(&self, name: &str) -> Result<Worker<A, T>, StartError> {
+        let (ours, theirs) = pipe::<A, Said<T>>()?;
+        loop {
+            let nursery = self.nursery()?;
+            let end: OwnedFd = theirs.as_fd().try_clone_to_owned()?;
+            let builder = Process::builder().name(name).daemon(true);
+            match nursery.start_child(builder, Vec::new(), vec![end]) {
+                Ok(process) => return Ok(Worker { process, pipe: ours }),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    let mut current = self.nursery.borrow_mut();
+                    // Somebody may have been here before.
+                    if current.as_ref().is_some_and(|current| Rc::ptr_eq(current, &nursery)) {
+                        *current = None;
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A keeper.
+pub(super) struct Keeper<A, T> {
+    pub(super) crew: Rc<Crew<A, T>>,
+    pub(super) maker: Rc<Maker>,
+    pub(super) rules: Rules,
+    /// The worker's process while there is one, for who ends all.
+    pub(super) current: Rc<RefCell<Option<Rc<Process<()>>>>>,
+}
+
+impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
+    /// Its life: until the pool is closed and nothing is left to do.
+    pub(super) fn run(&self) {
+        let mut pause = FIRST;
+        let mut failures = 0;
+        while self.is_wanted() {
+            match self.begin() {
+                Ok(worker) => {
+                    (pause, failures) = (FIRST, 0);
+                    self.serve(worker);
+                }
+                Err(Some(error)) => {
+                    failures += 1;
+                    if failures >= TRIES {
+                        // Those who come later have their tries again.
+                        failures = 0;
+                        self.crew.fail_queued(&WorkError::NoWorker(error));
+                    }
+                    sleep(pause);
+                    pause = (pause * 2).min(LONGEST);
+                }
+                Err(None) => return,
+            }
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        match self.crew.phase() {
+            Phase::Open => true,
+            Phase::Closed => !self.crew.is_empty(),
+            Phase::Ended(_) => false,
+        }
+    }
+
+    /// A worker that is ready; the reason why there is none; or `None` if the pool has come to its end.
+    fn begin(&self) -> Result<Running<'_, A, T>, Option<String>> {
+        let worker = self.maker.make(&self.rules.name).map_err(|error| Some(error.to_string()))?;
+        let running = Running::new(self, worker);
+        if let Phase::Ended(_) = self.crew.phase() {
+            return Err(None);
+        }
+        match running.pipe.recv() {
+            Ok(Said::Ready) => Ok(running),
+            Ok(Said::Failed(text)) => {
+                self.crew.end(WorkError::Initializer(text));
+                Err(None)
+            }
+            _ => Err(Some("a worker died before it was ready".to_owned())),
+        }
+    }
+
+    /// Gives it jobs until it is gone, or has done its share.
+    fn serve(&self, running: Running<'_, A, T>) {
+        let mut done = 0;
+        loop {
+            let Some(task) = self.crew.next() else {
+                if !self.is_wanted() || running.is_gone.get() {
+                    return;
+                }
+                continue;
+            };
+            done += 1;
+            if !self.give(&running, task) || self.rules.tasks_per_child == Some(done) {
+                return;
+            }
+        }
+    }
+
+    /// Has one job done. Whether the worker is there after it.
+    fn give(&self, running: &Running<'_, A, T>, mut task: Task<A, T>) -> bool {
+        match self.fate(running, &mut task) {
+            Fate::Ended(result) => {
+                task.end(result);
+                true
+            }
+            Fate::Untouched => {
+                self.crew.put_back(task);
+                false
+            }
+            Fate::Stopped => {
+                task.end(Err(WorkError::TimedOut));
+                false
+            }
+            Fate::Lost if task.attempts <= self.rules.retries => {
+                self.crew.put_back(task);
+                false
+            }
+            Fate::Lost => {
+                let Task { attempts, .. } = task;
+                let id = running.process.id();
+                // It has closed its end, so it is dead or dies. How, its nursery knows.
+                let _ = running.process.wait_timeout(LONGEST);
+                let signal = running.process.exit_code().and_then(|code| (code < 0).then_some(-code));
+                task.end(Err(match self.crew.phase() {
+                    Phase::Ended(error) => error,
+                    _ => WorkError::WorkerDied { id, signal, attempts },
+                }));
+                false
+            }
+        }
+    }
+
+    fn fate(&self, running: &Running<'_, A, T>, task: &mut Task<A, T>) -> Fate<T> {
+        match running.pipe.send(&task.argument) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Fate::Untouched,
+            Err(error) => return Fate::Ended(Err(WorkError::Undecodable(error.to_string()))),
+        }
+        task.attempts += 1;
+        let heard = match self.rules.limit {
+            None => running.pipe.recv(),
+            // The worker stops at the limit by itself, at its next wait.
+            Some(limit) => running.pipe.recv_timeout(limit + self.rules.grace),
+        };
+        match heard {
+            Ok(Said::Done(value)) => Fate::Ended(Ok(value)),
+            Ok(Said::Panicked(message, backtrace)) => {
+                Fate::Ended(Err(WorkError::Panicked { message, backtrace }))
+            }
+            Ok(Said::TimedOut) => Fate::Ended(Err(WorkError::TimedOut)),
+            Ok(Said::Undecodable(why)) => Fate::Ended(Err(WorkError::Undecodable(why))),
+            Ok(Said::Ready | Said::Failed(_)) => Fate::Lost,
+            Err(error) => match error.kind() {
+                io::ErrorKind::InvalidData => Fate::Ended(Err(WorkError::Undecodable(error.to_string()))),
+                io::ErrorKind::TimedOut => {
+                    running.stop(self.rules.grace);
+                    Fate::Stopped
+                }
+                _ => Fate::Lost,
+            },
+        }
+    }
+}
+
+/// A worker that runs. When this is dropped its pipe is closed, and it ends.
+struct Running<'a, A, T> {
+    process: Rc<Process<()>>,
+    pipe: Pipe<A, Said<T>>,
+    is_gone: Rc<Cell<bool>>,
+    keeper: &'a Keeper<A, T>,
+}
+
+impl<'a, A: 'static, T: 'static> Running<'a, A, T> {
+    fn new(keeper: &'a Keeper<A, T>, worker: Worker<A, T>) -> Running<'a, A, T> {
+        let Worker { process, pipe } = worker;
+        let process = Rc::new(process);
+        *keeper.current.borrow_mut() = Some(process.clone());
+        let running = Running { process, pipe, is_gone: Rc::default(), keeper };
+        running.watch();
+        running
+    }
+
+    /// Has its keeper told when it is gone, which has no job for it maybe.
+    fn watch(&self) {
+        let (process, is_gone) = (self.process.clone(), self.is_gone.clone());
+        let crew = self.keeper.crew.clone();
+        let member = Crew::join(&crew);
+        drop(task::spawn(move || {
+            let _ = process.wait();
+            is_gone.set(true);
+            crew.stir();
+            drop((process, member));
+        }));
+    }
+
+    /// Ends it, gently first.
+    fn stop(&self, grace: Duration) {
+        let _ = self.process.send_signal(SIGTERM);
+        if !matches!(self.process.wait_timeout(grace), Ok(Some(_))) {
+            let _ = self.process.kill();
+        }
+    }
+}
+
+impl<A, T> Drop for Running<'_, A, T> {
+    fn drop(&mut self) {
+        *self.keeper.current.borrow_mut() = None;
+    }
+}
