@@ -99,7 +99,7 @@ pub trait Wire: Sized {
 ///
 /// Serde's format postcard takes three lines:
 ///
-/// ```ignore
+/// ```text
 /// struct Postcard;
 /// impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
 ///     fn encode(value: &T, into: &mut Vec<u8>) -> io::Result<()> { /* postcard::to_io */ }

@@ -269,7 +269,6 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     /// assert_eq!(pool.apply(2), Err(WorkError::Closed));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.crew.close();
     }

@@ -153,8 +153,10 @@ fn n33_a_descriptor_arrives_and_works() {
         }
     });
     let (mut reader, writer) = std::io::pipe().unwrap();
-    // SAFETY: takes no pointers; the new number is nobody else's.
-    let high = unsafe { OwnedFd::from_raw_fd(libc::fcntl(writer.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 300)) };
+    // SAFETY: takes no pointers.
+    let high = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 300) };
+    // SAFETY: it is new, and nobody else's.
+    let high = unsafe { OwnedFd::from_raw_fd(high) };
     assert!(high.as_raw_fd() > 256);
     sender.send(&("low ".to_owned(), writer.into())).unwrap();
     sender.send(&("high".to_owned(), high)).unwrap();

@@ -91,11 +91,13 @@ fn bad_packets_are_errors_of_their_own() {
     }
     let mut random = Random::new(34);
     for _ in 0..20_000 {
-        let length = 1 + random.below(64) as usize;
+        let length = 1 + random.below(64);
         let mut bytes: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
         if random.below(2) == 0 {
             bytes[0] = 0x10 + random.below(3) as u8;
-            bytes.get_mut(1).map(|count| *count = random.below(2) as u8);
+            if let Some(count) = bytes.get_mut(1) {
+                *count = random.below(2) as u8;
+            }
         }
         send_raw(&sender, &bytes, &[]);
         while let Err(error) = receiver.try_recv() {
@@ -123,7 +125,7 @@ fn bad_bytes_are_no_values() {
     let mut random = Random::new(39);
     let mut taken = 0;
     for round in 0..100_000_u32 {
-        let length = random.below(80) as usize;
+        let length = random.below(80);
         // Small numbers are likelier to be counts and tags that are believed.
         let most = if round % 2 == 0 { 256 } else { 3 };
         let bytes: Vec<u8> = (0..length).map(|_| random.below(most) as u8).collect();
@@ -141,7 +143,7 @@ fn bad_bytes_with_descriptors_leak_none() {
     let mut random = Random::new(35);
     let before = open_files().len();
     for _ in 0..2000 {
-        let count = random.below(4) as usize;
+        let count = random.below(4);
         let descriptors: Vec<_> = (0..count).map(|_| null()).collect();
         let mut bytes = vec![0x10, random.below(4) as u8];
         bytes.extend((0..random.below(30)).map(|_| random.below(3) as u8));
