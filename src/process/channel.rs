@@ -100,6 +100,10 @@ impl<T, C: Codec<T>> Sender<T, C> {
         Sender { line: Arc::new(line), types: PhantomData }
     }
 
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// Sends a value. When this returns `Ok`, the message is in the channel, whatever happens to this process.
     ///
     /// Yields while there is no room. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing
@@ -364,6 +368,10 @@ impl<T, C: Codec<T>> Receiver<T, C> {
     /// ```
     pub fn try_clone(&self) -> io::Result<Receiver<T, C>> {
         self.line.try_clone().map(Receiver::new)
+    }
+
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     fn receive(&self, limit: Limit) -> io::Result<T> {

@@ -146,6 +146,11 @@ impl<A, B, C: Codec<A> + Codec<B>> Pipe<A, B, C> {
         self.receiver.poll(timeout)
     }
 
+    /// Whether the other end was closed, by death maybe, before it had received all that was sent there. Asked when that end has been seen.
+    pub(crate) fn left_unread(&self) -> bool {
+        self.receiver.line().left_unread() || self.sender.line().left_unread()
+    }
+
     /// The two directions, each by itself.
     ///
     /// # Examples

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::wire::Outgoing;
 use crate::io::{Direction, Operation, Pauses, Source};
@@ -49,6 +50,8 @@ pub(crate) struct Line {
     source: Source<Heirloom>,
     /// Where packets are received. Never held over a wait.
     scratch: Lock<Vec<u8>>,
+    /// Whether the other end was closed before all that was sent there had been received.
+    left_unread: AtomicBool,
 }
 
 impl Line {
@@ -122,9 +125,27 @@ impl Line {
                     true => {}
                     false => return Err(io::ErrorKind::TimedOut.into()),
                 },
+                // Told once, before the error that stays.
+                Err(error) if self.note_reset(&error) => {}
                 sent => return sent,
             }
         }
+    }
+
+    /// Whether the other end was closed before all that was sent there had been received.
+    pub(super) fn left_unread(&self) -> bool {
+        // Relaxed: it orders nothing.
+        self.left_unread.load(Ordering::Relaxed)
+    }
+
+    /// The kernel says this once, before what has come and before the end.
+    fn note_reset(&self, error: &io::Error) -> bool {
+        let is_reset = error.kind() == io::ErrorKind::ConnectionReset;
+        if is_reset {
+            // Relaxed: as above.
+            self.left_unread.store(true, Ordering::Relaxed);
+        }
+        is_reset
     }
 
     /// Receives one packet; `None` at the end.
@@ -134,18 +155,27 @@ impl Line {
     /// Those of recvmsg(2). `InvalidData` if the packet is none that [`send`](Line::send) sends, or came without a descriptor of its own:
     /// it is gone then, and the next is as good as ever.
     pub(super) fn receive(&self, limit: Limit) -> io::Result<Option<Packet>> {
-        let mut operation = Receive { scratch: &self.scratch };
-        match limit {
-            Limit::Now => operation.attempt(self.as_fd()),
-            Limit::Until(deadline) => self.source.run_until(operation, deadline),
-        }?
-        .map_or(Ok(None), |raw| raw.check().map(Some))
+        loop {
+            let mut operation = Receive { scratch: &self.scratch };
+            let received = match limit {
+                Limit::Now => operation.attempt(self.as_fd()),
+                Limit::Until(deadline) => self.source.run_until(operation, deadline),
+            };
+            match received {
+                Err(error) if self.note_reset(&error) => {}
+                received => return received?.map_or(Ok(None), |raw| raw.check().map(Some)),
+            }
+        }
     }
 }
 
 impl From<OwnedFd> for Line {
     fn from(fd: OwnedFd) -> Line {
-        Line { source: Source::new(Heirloom::new(fd)), scratch: Lock::new(Vec::new()) }
+        Line {
+            source: Source::new(Heirloom::new(fd)),
+            scratch: Lock::new(Vec::new()),
+            left_unread: AtomicBool::new(false),
+        }
     }
 }
 

@@ -210,12 +210,16 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Fate::Untouched,
             Err(error) => return Fate::Ended(Err(WorkError::Undecodable(error.to_string()))),
         }
-        task.attempts += 1;
         let heard = match self.rules.limit {
             None => running.pipe.recv(),
             // The worker stops at the limit by itself, at its next wait.
             Some(limit) => running.pipe.recv_timeout(limit + self.rules.grace),
         };
+        if heard.is_err() && running.pipe.left_unread() {
+            // It died before it took the job out of its socket.
+            return Fate::Untouched;
+        }
+        task.attempts += 1;
         match heard {
             Ok(Said::Done(value)) => Fate::Ended(Ok(value)),
             Ok(Said::Panicked(message, backtrace)) => {

@@ -35,6 +35,7 @@ tests! {
     batches_come_in_order_and_wake_all,
     a_pipe_asks_and_answers,
     an_end_sent_is_an_end_of_the_same_channel,
+    what_a_dead_one_has_sent_comes_though_it_left_some_unread,
     a_full_channel_makes_wait,
     what_was_received_early_is_not_the_child_s,
 }
@@ -470,6 +471,16 @@ fn an_end_sent_is_an_end_of_the_same_channel() {
     assert_eq!(receiver.recv().unwrap(), 7);
     assert_eq!(receiver.recv().unwrap_err().kind(), ErrorKind::UnexpectedEof);
     child.join().unwrap();
+}
+
+fn what_a_dead_one_has_sent_comes_though_it_left_some_unread() {
+    let (ours, theirs) = pipe::<u32, u32>().unwrap();
+    ours.send(&1).unwrap();
+    let child = Process::start(move || (2..5).for_each(|number| theirs.send(&number).unwrap())).unwrap();
+    child.join().unwrap();
+    let received: Vec<_> = (0..4).map(|_| ours.recv().map_err(|error| error.kind())).collect();
+    assert_eq!(received, [Ok(2), Ok(3), Ok(4), Err(ErrorKind::UnexpectedEof)]);
+    assert_eq!(ours.send(&5).unwrap_err().kind(), ErrorKind::BrokenPipe);
 }
 
 fn a_full_channel_makes_wait() {
