@@ -1,6 +1,6 @@
 //! When nothing is ready: who waited for that, and whether anything can ever be ready again.
 
-use super::door::BYSTANDERS;
+use super::door::{BYSTANDERS, lonely_sleepers};
 use super::state::HubState;
 use super::wake::Wake;
 use crate::error::{LoopExit, Parked};
@@ -24,8 +24,8 @@ impl HubState {
     /// Whether no other OS thread is there that could wake this hub. Looked at before a sleep without end only.
     #[cold]
     pub(super) fn nobody_else(&self) -> bool {
-        let bystanders = BYSTANDERS.count();
-        process::thread_count().is_some_and(|count| count <= bystanders + 1)
+        let others = BYSTANDERS.count() + lonely_sleepers();
+        process::thread_count().is_some_and(|count| count <= others + 1) && !self.door().has_letters()
     }
 
     /// Nothing can wake main: raises it there, or ends its [`Hub::join`](super::Hub::join).

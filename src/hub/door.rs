@@ -75,6 +75,17 @@ pub(super) fn tell_departure() {
     }
 }
 
+/// How many hubs sleep at this moment such that nothing but a letter can wake them, of those that say so by
+/// [`turn_lonely`](Door::turn_lonely).
+///
+/// All at the same moment: none of them may have woken another one, and then gone to sleep, while they were counted.
+pub(super) fn lonely_sleepers() -> usize {
+    let open = DOORS.lock().open.clone();
+    let sleeps = || open.iter().map(|door| door.lonely_sleep()).collect::<Vec<_>>();
+    let first = sleeps();
+    if first == sleeps() { first.into_iter().flatten().count() } else { 0 }
+}
+
 /// Holds the locks that a fork must find free, with that of the forking thread's own door.
 pub(super) fn hold_locks(own: Option<&Door>) {
     DOORS.hold();
@@ -126,6 +137,8 @@ pub(crate) struct Door {
     deaf: AtomicBool,
     /// and sleeps on this word instead: how often it was to ring.
     knocks: AtomicU32,
+    /// Odd while the hub sleeps, or is about to, and nothing but a letter could wake it; counts how often.
+    lonely: AtomicU32,
     /// What it has to do with signals.
     pub(super) ear: Ear,
     /// The next door whose hub has ever listened to signals.
@@ -159,6 +172,7 @@ impl Door {
             losses: AtomicU32::new(0),
             deaf: AtomicBool::new(false),
             knocks: AtomicU32::new(0),
+            lonely: AtomicU32::new(0),
             ear: Ear::new(),
             next_listening: OnceLock::new(),
         }))
@@ -216,7 +230,7 @@ impl Door {
     }
 
     /// Tells the hub that something is there for it. Async-signal-safe.
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         if self.doorbell.announce() {
             match self.bell.get() {
                 // What the hub has set before it said that it sleeps is seen by who has seen that it sleeps.
@@ -243,6 +257,17 @@ impl Door {
         }
         // A knock that comes now is for a letter that is there.
         self.deaf.store(false, Ordering::SeqCst);
+    }
+
+    /// The hub is about to sleep, or does not any more: nothing but a letter could wake it meanwhile.
+    pub(super) fn turn_lonely(&self) {
+        self.lonely.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The number of the sleep that the hub is in, from which nothing but a letter can wake it, and none has come.
+    fn lonely_sleep(&self) -> Option<u32> {
+        let lonely = self.lonely.load(Ordering::SeqCst);
+        (!lonely.is_multiple_of(2) && self.doorbell.is_asleep()).then_some(lonely)
     }
 
     /// Whether there are letters.

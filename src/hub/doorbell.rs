@@ -50,6 +50,12 @@ impl Doorbell {
         true
     }
 
+    /// Whether the hub sleeps, and nobody has rung.
+    pub(crate) fn is_asleep(&self) -> bool {
+        // Acquire: pairs with the swaps: what the hub did before it slept is seen.
+        self.sleeping.load(Ordering::Acquire) && !self.is_announced()
+    }
+
     /// Called by the hub when it has slept. Who has seen it asleep may ring even after this.
     pub(crate) fn end_sleep(&self) {
         self.sleeping.swap(false, Ordering::AcqRel);

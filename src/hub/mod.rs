@@ -43,9 +43,11 @@ mod doorbell;
 mod driver;
 mod ear;
 pub(crate) mod ended;
+mod feed;
 pub(crate) mod fork;
 mod handle;
 pub(crate) mod handover;
+mod killing;
 mod lifetime;
 #[cfg(feature = "monkey")]
 pub(crate) mod no_unwind;
@@ -53,6 +55,7 @@ mod notify;
 mod panic_hook;
 pub(crate) mod reactor;
 mod ready;
+pub(crate) mod residence;
 mod run;
 pub(crate) mod signals;
 mod state;
@@ -73,7 +76,7 @@ pub(crate) use lifetime::hub;
 #[cfg(feature = "monkey")]
 pub(crate) use lifetime::lend_hub;
 pub use panic_hook::install_panic_hook;
-pub(crate) use state::{Alarm, Ended, HubId, Job};
+pub(crate) use state::{Alarm, Ended, Feed, HubId, HubState, Job};
 pub(crate) use yielding::{idle, leave, spend_budget, yield_now};
 
 pub use crate::fiber::{Uncaught, UncaughtHook, set_uncaught_hook};

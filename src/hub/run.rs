@@ -106,7 +106,7 @@ impl HubState {
         {
             self.poll(Some(Duration::ZERO));
         }
-        if self.ready.borrow().is_empty() && !self.wake_idlers() {
+        if !self.is_fed() && self.ready.borrow().is_empty() && !self.wake_idlers() {
             self.block();
         }
     }
@@ -123,7 +123,10 @@ impl HubState {
         let next = self.timers.borrow().next_deadline();
         let descriptors = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
         let mut longest = next.map(|deadline| Time::now().until(deadline));
-        let lonely = next.is_none() && !descriptors && !self.door().ear.listens();
+        // Who is fed is woken by others for work, so that it need not ask whether there are any.
+        let fed = self.feed.get().is_some();
+        let alone = next.is_none() && !descriptors && !self.door().ear.listens();
+        let lonely = alone && !fed;
         if lonely {
             let sleeps = self.lonely_sleeps.get();
             if sleeps > 0 && self.nobody_else() {
@@ -140,23 +143,29 @@ impl HubState {
         }
         // With its bell, before anybody is told to ring that.
         let deaf = self.try_reactor().is_err_and(|error| without_descriptors(&error));
-        if self.spin_for_events(longest) {
+        if self.spin_for_events(longest) || self.finds_food(longest) {
             self.lonely_sleeps.set(0);
             return;
         }
-        if deaf {
-            // Nobody waits for a descriptor: that is an error then.
-            self.door().sleep(longest);
+        if fed {
+            self.sleep_hungry(alone, deaf, longest);
         } else {
-            if !self.door().prepare_to_sleep() {
-                self.lonely_sleeps.set(0);
-                return;
-            }
-            self.sleep(longest);
-            self.door().end_sleep();
+            self.sleep_unless_rung(deaf, longest);
         }
         if !lonely || self.door().has_letters() {
             self.lonely_sleeps.set(0);
+        }
+    }
+
+    /// Until a timer, a descriptor or a letter; not at all if there is a letter already.
+    #[inline]
+    pub(super) fn sleep_unless_rung(&self, deaf: bool, longest: Option<Duration>) {
+        if deaf {
+            // Nobody waits for a descriptor: that is an error then.
+            self.door().sleep(longest);
+        } else if self.door().prepare_to_sleep() {
+            self.sleep(longest);
+            self.door().end_sleep();
         }
     }
 
@@ -380,6 +389,9 @@ fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
         }
         fiber.end_run();
         next = hub.ready.borrow_mut().pop_fresh_if(|job| job.stack() == fiber.class());
+        if next.is_none() && hub.feed.get().is_some() {
+            next = hub.next_meal(fiber);
+        }
         if next.is_some() {
             hub.unlooked.set(hub.unlooked.get() + SWITCHES_PER_BEGINNING);
             hub.budget.set(BUDGET);

@@ -41,6 +41,30 @@ pub(crate) trait Job: Counted {
     fn fail(&self, error: StackError);
     /// Its hub ends before it could begin.
     fn abandon(&self);
+    /// Of one that may begin on any hub: it is to begin here. `false` if it was ended before, or has a hub.
+    fn settle(&self, _hub: &HubState) -> bool {
+        false
+    }
+    /// Of one that may begin on any hub: it never will, unless it has a hub by now.
+    fn withdraw(&self) {}
+}
+
+/// What a hub asks for green threads that it may begin, when none of its own is ready. On the hub's own OS thread, where nothing may wait.
+pub(crate) trait Feed {
+    /// One that has settled at `hub`, if there is any.
+    fn take(&self, hub: &HubState) -> Option<Shared<dyn Job>>;
+
+    /// Whether it is worth while to look for some time: others are at work, and not many look already.
+    fn begin_search(&self) -> bool;
+
+    /// It has other things to do than to look.
+    fn end_search(&self);
+
+    /// The hub is about to sleep. `false` if there is something to take, so that it must not.
+    fn begin_sleep(&self) -> bool;
+
+    /// It has slept, or could not.
+    fn end_sleep(&self);
 }
 
 /// How a green thread has ended, for its hub.
@@ -131,6 +155,10 @@ pub(crate) struct HubState {
     pub(super) joiner: Cell<Option<Wake>>,
     /// What to do with signals that have come.
     pub(super) hear: Cell<Option<fn(u64)>>,
+    /// Where it gets green threads that may begin on any hub.
+    pub(super) feed: OnceCell<Box<dyn Feed>>,
+    /// While it begins one of those after another, since when others are ready.
+    pub(super) ready_since: Cell<Option<Time>>,
 
     // ---- what it counts ----
     /// The next generation of a wait: never the same number twice.
@@ -190,6 +218,8 @@ impl HubState {
             alive: Cell::new(0),
             joiner: Cell::new(None),
             hear: Cell::new(None),
+            feed: OnceCell::new(),
+            ready_since: Cell::new(None),
             idlers: RefCell::new(Vec::new()),
             lonely_sleeps: Cell::new(0),
             spin: Cell::new(spin),
@@ -317,7 +347,19 @@ impl HubState {
     /// A green thread is spawned here: counts it, and gives it a number that no other one of the process has.
     #[inline]
     pub(crate) fn count_spawned(&self) -> u64 {
+        self.count_settled();
+        self.take_number()
+    }
+
+    /// A green thread belongs here from now on.
+    #[inline]
+    pub(crate) fn count_settled(&self) {
         self.alive.set(self.alive.get() + 1);
+    }
+
+    /// A number that no other green thread of the process has.
+    #[inline]
+    pub(crate) fn take_number(&self) -> u64 {
         let mut number = self.next_number.get();
         if number.is_multiple_of(NUMBERS_AT_A_TIME) {
             // Relaxed: only uniqueness counts.

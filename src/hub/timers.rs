@@ -173,6 +173,14 @@ impl<A> Timers<A> {
         Some(self.take(0))
     }
 
+    /// Takes all out that `goes`.
+    pub(crate) fn take_if(&mut self, goes: impl Fn(&A) -> bool) -> Vec<A> {
+        let going = self.slots.iter().filter(|(_, entry)| goes(&entry.action));
+        let keys: Vec<_> =
+            going.map(|(slot, entry)| TimerKey { sequence: entry.sequence, slot: slot as u32 }).collect();
+        keys.into_iter().filter_map(|key| self.cancel(key)).collect()
+    }
+
     /// Takes the entry at `position` out and mends the heap with the last one.
     fn take(&mut self, position: usize) -> A {
         let taken = self.heap[position];

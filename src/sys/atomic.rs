@@ -3,7 +3,7 @@
 #[cfg(not(loom))]
 pub(crate) use std::hint::spin_loop;
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// Offers the processor to another OS thread. Not by std's function, which would call the `sched_yield` of `monkey`, and so switch to
 /// another green thread in the middle of what the caller does.

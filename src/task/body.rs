@@ -20,7 +20,7 @@ use crate::error::{Failure, JoinError, StackError};
 use crate::fiber::{self, FiberRef, SizeClass, callback};
 #[cfg(feature = "monkey")]
 use crate::hub::no_unwind;
-use crate::hub::{Ended, Job, hub};
+use crate::hub::{Ended, HubState, Job, hub};
 use crate::sys::shared::{Counted, Shared};
 
 /// A green thread as its handle has it, as a kill sees it.
@@ -58,7 +58,8 @@ pub(super) struct Task<F, T> {
     /// First, since it begins with the count of the owners.
     record: Record,
     /// # Invariant
-    /// Touched on the home thread only before the state tells an end, afterwards by the handle only, or by `drop`.
+    /// Touched on the home thread only before the state tells an end, afterwards by the handle only, or by `drop`, or by a scope that has
+    /// outlived all handles. One that may begin on any hub has as its home thread, before it begins, whoever takes it, or ends it.
     work: ManuallyDrop<UnsafeCell<Work<F, T>>>,
 }
 
@@ -154,6 +155,12 @@ where
             None => Err(failure),
         }
     }
+
+    unsafe fn discard_result(&self) {
+        // SAFETY: it has ended, and no handle takes it: by the invariant nobody else touches it.
+        let work = unsafe { &mut *self.work.get() };
+        self.drop_work(mem::replace(work, Work::Nothing));
+    }
 }
 
 impl<F, T> Join<T> for Task<F, T>
@@ -232,6 +239,16 @@ where
     fn abandon(&self) {
         let _ = self.end_unstarted(Failure::Killed);
     }
+
+    fn settle(&self, hub: &HubState) -> bool {
+        self.record.settle(hub)
+    }
+
+    fn withdraw(&self) {
+        if self.record.close() {
+            self.abandon();
+        }
+    }
 }
 
 /// How it has ended on `fiber`, when a kill was told to calls from C: what the code made of their failures, a value or a panic, is not
@@ -265,8 +282,8 @@ impl<F, T> Task<F, T> {
 
     /// Drops a closure that never ran, or a result that nobody has taken, and nobody can any more; tells of a failure.
     #[inline(never)]
-    fn drop_work(&mut self) {
-        match mem::replace(self.work.get_mut(), Work::Nothing) {
+    fn drop_work(&self, work: Work<F, T>) {
+        match work {
             Work::Done(Err(Failure::Panicked(payload))) => {
                 fiber::report(&self.record.words(), &*payload);
                 fiber::discard(payload);
@@ -283,7 +300,8 @@ impl<F, T> Drop for Task<F, T> {
     #[inline]
     fn drop(&mut self) {
         if !matches!(self.work.get_mut(), Work::Nothing) {
-            self.drop_work();
+            let work = mem::replace(self.work.get_mut(), Work::Nothing);
+            self.drop_work(work);
         }
     }
 }

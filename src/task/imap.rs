@@ -223,10 +223,15 @@ impl<F: Fn(A) -> T, A, T> Element<F, A, T> {
     /// Runs the function and sends its result.
     pub(crate) fn run(self) {
         let Element { function, item, reply } = self;
-        // What a panic leaves half done is the function's own, and the payload goes to whoever iterates.
-        let result = catch_unwind(AssertUnwindSafe(|| function(item)));
-        reply.send(result.map_err(|payload| Failure::from_payload(payload).of_current()));
+        reply.send(call(&*function, item));
     }
+}
+
+/// Calls the function with one element, and keeps what it raises.
+pub(crate) fn call<A, T>(function: impl FnOnce(A) -> T, item: A) -> Result<T, JoinError> {
+    // What a panic leaves half done is the function's own, and the payload goes to whoever has the result.
+    let result = catch_unwind(AssertUnwindSafe(|| function(item)));
+    result.map_err(|payload| Failure::from_payload(payload).of_current())
 }
 
 impl Failure {

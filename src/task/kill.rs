@@ -12,6 +12,7 @@ use crate::error::{Failure, GreenletExit};
 use crate::fiber::{self, Pending};
 use crate::hub::HubRef;
 use crate::hub::door::Letter;
+use crate::hub::residence::Residence;
 use crate::sys::clock::Time;
 use crate::sys::shared::{Counted, Shared};
 
@@ -20,6 +21,12 @@ pub(super) trait Kill: Counted {
     fn record(&self) -> &Record;
     /// Ends it before it begins, if it has not begun; the payload comes back if it has. Home thread only.
     fn end_unstarted(&self, failure: Failure) -> Result<(), Failure>;
+    /// Drops its result, if nobody has taken it; tells of a failure.
+    ///
+    /// # Safety
+    ///
+    /// The green thread must have ended, and nobody may take its result any more.
+    unsafe fn discard_result(&self);
 }
 
 /// Raises `payload` in a green thread, from any OS thread; an unstarted one ends without running. Nothing if it has ended.
@@ -32,10 +39,20 @@ pub(super) fn kill(task: Shared<dyn Kill>, payload: Box<dyn Any + Send>) {
         kill_at_home(&*task, hub, payload);
         return;
     }
+    let (door, epoch) = match record.residence() {
+        (Residence::At(door), epoch) => (door, epoch),
+        (Residence::Open, _) if record.close() => {
+            // Nobody else has its closure now, and nobody will.
+            let ended = task.end_unstarted(Failure::from_payload(payload));
+            return debug_assert!(ended.is_ok(), "it had not begun");
+        }
+        // Decided just now; one that is closed is being ended.
+        (Residence::Open, _) => return kill(task, payload),
+        (Residence::Closed, _) => return fiber::discard(payload),
+    };
     if !record.begin_errand() {
         return fiber::discard(payload);
     }
-    let (door, epoch) = (record.door, record.epoch);
     let errand = Errand { task, payload };
     door.send(epoch, Letter::Run(Box::new(move || errand.run())));
 }

@@ -7,17 +7,17 @@ use std::io;
 use std::mem::{self, ManuallyDrop};
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 
 use crate::error::GreenThread;
 use crate::fiber::{Describe, FiberRef, MOST_KILLS, SizeClass};
-use crate::hub::door::Door;
 use crate::hub::ended::tell;
+use crate::hub::residence::{DoorCell, Residence};
 use crate::hub::timers::TimerKey;
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::Ticket;
-use crate::hub::{Ended, HubRef, local_hub};
+use crate::hub::{Ended, HubRef, HubState, hub, local_hub};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
@@ -56,19 +56,20 @@ pub(super) struct Record {
     /// Set before the handle is given out.
     rarities: ManuallyDrop<OnceCell<Box<Rarities>>>,
     pub(super) place: &'static Location<'static>,
-    /// The hub that it belongs to.
-    pub(super) door: &'static Door,
+    /// The hub that it belongs to; open while it may begin on any.
+    door: DoorCell,
     /// Where it runs. Home thread only.
     pub(super) fiber: Cell<Option<FiberRef>>,
     /// Who waits for the end on the home thread, first of all: told without a lock. Home thread only.
     follower: Cell<Option<FiberRef>>,
     followers: ManuallyDrop<Lock<Followers>>,
-    pub(super) epoch: u32,
+    /// Which hub behind that door. Written before the door is.
+    epoch: AtomicU32,
     pub(super) stack: SizeClass,
     /// Kills on their way from other OS threads.
     errands: AtomicU8,
-    /// A scoped handle has taken the result. Home thread only.
-    taken: Cell<bool>,
+    /// A scoped handle has taken the result.
+    taken: AtomicBool,
     /// What it is to run with in place of the OS thread's own thread-local variables, until it begins. Home thread only.
     #[cfg(feature = "monkey")]
     isolation: Cell<Isolation>,
@@ -91,16 +92,34 @@ impl Record {
         stack: SizeClass,
     ) -> Record {
         let id = if local::are_inherited() { local::hand_down(hub) } else { hub.count_spawned() };
+        Record::of(id, DoorCell::at(hub.door()), hub.epoch(), name, place, stack)
+    }
+
+    /// Of one that may begin on any hub, and is handed no locals down.
+    #[inline]
+    pub(super) fn open(place: &'static Location<'static>) -> Record {
+        Record::of(hub().take_number(), DoorCell::open(), 0, None, place, SizeClass::default_now())
+    }
+
+    #[inline]
+    fn of(
+        id: u64,
+        door: DoorCell,
+        epoch: u32,
+        name: Option<Arc<str>>,
+        place: &'static Location<'static>,
+        stack: SizeClass,
+    ) -> Record {
         Record {
             id,
             rarities: ManuallyDrop::new(name.map_or_else(OnceCell::new, Record::named)),
             place,
             stack,
-            door: hub.door(),
-            epoch: hub.epoch(),
+            door,
+            epoch: AtomicU32::new(epoch),
             ending: Ending::new(),
             errands: AtomicU8::new(0),
-            taken: Cell::new(false),
+            taken: AtomicBool::new(false),
             fiber: Cell::new(None),
             follower: Cell::new(None),
             followers: ManuallyDrop::new(Lock::new(Followers::None)),
@@ -155,11 +174,13 @@ impl Record {
 
     /// Whether its scoped handle was joined, so that the scope need not care how it ended.
     pub(super) fn is_taken(&self) -> bool {
-        self.taken.get()
+        // Relaxed: who took it has ended, or is the caller.
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_taken(&self) {
-        self.taken.set(true);
+        // Relaxed: as above.
+        self.taken.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_leaked(&self) -> bool {
@@ -174,7 +195,32 @@ impl Record {
 
     #[inline]
     fn is_of(&self, hub: HubRef) -> bool {
-        hub.door().is(self.door) && hub.epoch() == self.epoch
+        // Relaxed: at its own door the calling thread reads what itself has written, or who made it.
+        self.door.is(hub.door()) && hub.epoch() == self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Where it is at home, with the epoch of that hub.
+    pub(super) fn residence(&self) -> (Residence, u32) {
+        let residence = self.door.get();
+        // Relaxed: the door was written after it.
+        (residence, self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// Of an open one: from now on it belongs to `hub`. `false` if it was ended before.
+    #[inline]
+    pub(super) fn settle(&self, hub: &HubState) -> bool {
+        // Relaxed: who sees the door sees it; one at a time can want to settle it.
+        self.epoch.store(hub.epoch(), Ordering::Relaxed);
+        let settles = self.door.settle(hub.door());
+        if settles {
+            hub.count_settled();
+        }
+        settles
+    }
+
+    /// Of an open one: no hub will have it, and the caller is to end it. `false` if it is decided otherwise.
+    pub(super) fn close(&self) -> bool {
+        self.door.close()
     }
 
     /// Has `waiter` woken at the end; `None` if that has come.
@@ -283,11 +329,26 @@ impl Record {
     /// Publishes the end, once the result is in its place, and tells everybody. Home thread only.
     pub(super) fn end(&self, how: End) {
         let ended = self.ended(how);
-        if self.ending.end_unfollowed(how) {
+        if matches!(self.door.get(), Residence::Closed) {
+            self.end_nowhere(how);
+        } else if self.ending.end_unfollowed(how) {
             tell(ended, || {});
         } else {
             self.end_followed(ended);
         }
+    }
+
+    /// The same without a hub that counts it.
+    #[cold]
+    fn end_nowhere(&self, how: End) {
+        if self.ending.end_unfollowed(how) {
+            return;
+        }
+        let mut list = self.followers.lock();
+        self.ending.end_followed(how as u8);
+        let followers = mem::take(&mut *list);
+        drop(list);
+        followers.tell(how.outcome());
     }
 
     /// The same where somebody stands in the list.

@@ -1,0 +1,118 @@
+//! Where a hub gets green threads that may begin on any hub.
+
+use std::time::Duration;
+
+use super::run::SWITCHES_PER_LOOK;
+use super::state::{Feed, HubState, Job};
+use crate::fiber::FiberRef;
+use crate::sys::atomic::spin_loop;
+use crate::sys::clock::Time;
+use crate::sys::shared::Shared;
+
+/// How long a hub looks for work before it sleeps, at most: to be woken takes longer than that.
+const SEARCH: Duration = Duration::from_micros(50);
+/// How often it looks for work between two looks at the clock.
+const LOOKS_PER_TIME: usize = 16;
+/// What one that begins counts as beside a switch: it may well compute for long, and descriptors are not looked at meanwhile.
+const SWITCHES_PER_MEAL: usize = 8;
+
+/// How long who is ready waits for green threads that begin and end one after another.
+const PATIENCE: Duration = Duration::from_micros(20);
+
+impl HubState {
+    /// Lets the hub be fed, from now on.
+    pub(crate) fn set_feed(&self, feed: Box<dyn Feed>) {
+        let had_none = self.feed.set(feed).is_ok();
+        debug_assert!(had_none, "a hub is fed by one");
+    }
+
+    /// Whether there was one more to begin.
+    #[inline]
+    pub(crate) fn is_fed(&self) -> bool {
+        self.feed.get().is_some_and(|feed| self.is_fed_by(&**feed))
+    }
+
+    fn is_fed_by(&self, feed: &dyn Feed) -> bool {
+        let job = feed.take(self);
+        let found = job.is_some();
+        if let Some(job) = job {
+            self.push_fresh(job);
+        } else if self.has_ready() {
+            feed.end_search();
+        }
+        found
+    }
+
+    /// The next for a stack on which one has ended, where no look is due and nobody else has been ready for long.
+    pub(super) fn next_meal(&self, fiber: FiberRef) -> Option<Shared<dyn Job>> {
+        if self.unlooked.get() >= SWITCHES_PER_LOOK || self.keeps_others_waiting() {
+            self.ready_since.set(None);
+            return None;
+        }
+        let job = self.feed.get()?.take(self)?;
+        self.unlooked.set(self.unlooked.get() + SWITCHES_PER_MEAL);
+        if job.stack() == fiber.class() {
+            return Some(job);
+        }
+        self.push_fresh(job);
+        None
+    }
+
+    /// Whether somebody else has been ready for so long that he must run. Who waits for one tiny job after another is not to be woken by each.
+    fn keeps_others_waiting(&self) -> bool {
+        if !self.has_ready() {
+            self.ready_since.set(None);
+            return false;
+        }
+        let now = Time::now();
+        match self.ready_since.get() {
+            None => self.ready_since.set(Some(now)),
+            Some(since) if since.until(now) > PATIENCE => return true,
+            Some(_) => {}
+        }
+        false
+    }
+
+    /// Nobody is ready: looks for work for a while, and whether it may sleep after that. `true` if it must not.
+    pub(super) fn finds_food(&self, longest: Option<Duration>) -> bool {
+        let Some(feed) = self.feed.get() else { return false };
+        let may_spin = longest.is_none_or(|longest| !longest.is_zero());
+        if may_spin && feed.begin_search() && self.searches(&**feed, longest) {
+            return true;
+        }
+        !feed.begin_sleep()
+    }
+
+    fn searches(&self, feed: &dyn Feed, longest: Option<Duration>) -> bool {
+        let end = Time::after(longest.map_or(SEARCH, |longest| longest.min(SEARCH)));
+        loop {
+            for _ in 0..LOOKS_PER_TIME {
+                if self.is_fed_by(feed) {
+                    return true;
+                }
+                if self.door().has_letters() {
+                    feed.end_search();
+                    return true;
+                }
+                spin_loop();
+            }
+            if Time::now() >= end {
+                return false;
+            }
+        }
+    }
+
+    /// The sleep of a hub that is fed. `alone`: nothing but a letter can wake it, and so it is no reason for others to expect anything.
+    pub(super) fn sleep_hungry(&self, alone: bool, deaf: bool, longest: Option<Duration>) {
+        if alone {
+            self.door().turn_lonely();
+        }
+        self.sleep_unless_rung(deaf, longest);
+        if alone {
+            self.door().turn_lonely();
+        }
+        if let Some(feed) = self.feed.get() {
+            feed.end_sleep();
+        }
+    }
+}
