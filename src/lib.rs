@@ -44,9 +44,8 @@
 //! that are not `Send`, and the green threads of one OS thread can share an `Rc<RefCell<T>>`. They share thread-local variables too,
 //! which is not always what you want: see [below](#what-can-go-wrong).
 //!
-//! To use several processors, start several OS threads. Each has a hub of its own; locks, channels and queues work between them, and
-//! [servers](server#several-processors) can share a listener. Or give work that only computes to a
-//! [`ThreadPool`](threadpool::ThreadPool).
+//! To use all processors, make [`Workers`](workers::Workers): a hub for each, and what you spawn there begins on whichever has time. Locks,
+//! channels and queues work between hubs, and one server can use all of them.
 //!
 //! This is Python's gevent for Rust. Names are gevent's where gevent has the thing ([`spawn`], [`joinall`], [`killall`], [`iwait`]) and
 //! std's where std has it ([`JoinHandle`], [`Builder`], [`scope`]).
@@ -72,6 +71,7 @@
 //! | [`signal`] | signals, whose handlers are green threads; Ctrl-C in main |
 //! | [`server`] | servers of connections and of datagrams: a green thread each, a limit, a graceful stop, TLS by a wrapper |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
+//! | [`workers`] | all processors: a hub on each, jobs for whoever has time, scopes, maps, state in parts, one server on all |
 //! | [`monkey`] | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
 //! | [`guide`] | for those who come from gevent, from asyncio, from other Python, or from OS threads |
@@ -94,6 +94,7 @@
 //! | reports of panics that name the green thread | [`install_panic_hook`](hub::install_panic_hook) |
 //! | a time limit | [`with_timeout`] around any code, or the `_timeout` form of one call |
 //! | to call code that blocks, or computes for long | [`unblock`](threadpool::unblock) |
+//! | to use all processors | [`Workers`](workers::Workers) |
 //! | values from a function that pauses after each | a [`Generator`](greenlet::Generator) |
 //!
 //! # What can go wrong
@@ -168,6 +169,7 @@ pub mod sync;
 mod sys;
 mod task;
 pub mod threadpool;
+pub mod workers;
 
 pub use error::{Elapsed, GreenletExit, JoinError, LoopExit, TimedOut};
 pub use task::{

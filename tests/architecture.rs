@@ -31,8 +31,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("pool", 6),
     ("server", 7),
     ("processes", 7),
-    ("workers", 7),
     ("inspect", 7),
+    ("workers", 8),
     ("monkey", 8),
 ];
 

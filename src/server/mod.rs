@@ -26,8 +26,9 @@
 //!
 //! # Several processors
 //!
-//! A server belongs to one OS thread. To use several processors, start several OS threads, each with a server of its own, and give all
-//! of them the same listener. Each connection goes to one of them.
+//! A server belongs to one OS thread. [`Workers::serve`](crate::workers::Workers::serve) has one on each processor, and spreads the
+//! connections evenly. By hand, start several OS threads, each with a server of its own, and give all of them the same listener: each
+//! connection goes to whoever is quickest.
 //!
 //! ```
 //! use greenloop::net::{TcpListener, TcpStream};

@@ -13,7 +13,7 @@ use super::stopper::{Stopper, Stopping};
 use crate::error::ServerError;
 use crate::net::unix::{self, UnixListener, UnixStream};
 use crate::net::{TcpListener, TcpStream, ToSocketAddrs};
-use crate::sys::socket;
+use crate::sys::{reuse_port, socket};
 
 /// How many connections the kernel keeps that nobody has accepted, where nobody has said how many. As gevent's.
 const BACKLOG: u32 = 256;
@@ -107,6 +107,34 @@ pub trait Listener: AsFd {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     fn local_addr(&self) -> io::Result<Self::Address>;
+
+    /// Makes another listener at the same address, with a queue of its own (`SO_REUSEPORT`). Does not yield.
+    ///
+    /// The kernel deals connections out to the listeners by a hash of their addresses; what waits in the queue of one that is closed is
+    /// reset. [`Balance::ReusePort`](crate::workers::Balance::ReusePort) uses it.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Unsupported` if the type does not say otherwise: a [`TcpListener`] does. Those of `bind` and `listen`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::TcpListener;
+    /// use greenloop::server::Listener;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let other = listener.beside()?;
+    /// assert_eq!(other.local_addr()?, listener.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias("SO_REUSEPORT", "reuse_port"))]
+    fn beside(&self) -> io::Result<Self>
+    where
+        Self: Sized,
+    {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 impl Listener for TcpListener {
@@ -119,6 +147,13 @@ impl Listener for TcpListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.local_addr()
+    }
+
+    fn beside(&self) -> io::Result<TcpListener> {
+        let listener = reuse_port::listener_beside(self.as_fd(), self.local_addr()?)?;
+        let listener = std::net::TcpListener::from(listener);
+        listener.set_nonblocking(false)?;
+        Ok(listener.into())
     }
 }
 

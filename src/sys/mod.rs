@@ -34,6 +34,7 @@ pub(crate) mod portable;
 pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod replaceable;
+pub(crate) mod reuse_port;
 #[cfg(feature = "monkey")]
 pub(crate) mod rwlock;
 pub(crate) mod section;

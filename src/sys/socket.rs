@@ -150,6 +150,13 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// `bind`.
+pub(super) fn bind(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
+    // SAFETY: `address.form` is valid for reads of `address.length` bytes.
+    unsafe { libc::bind(fd.as_raw_fd(), address.as_pointer(), address.length) }.check()?;
+    Ok(())
+}
+
 /// Whether an error of [`accept`] says that no later call can succeed: the descriptor is none, or does not listen.
 pub(crate) fn is_unusable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK))

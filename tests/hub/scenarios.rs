@@ -46,6 +46,8 @@ scenarios! {
         let last = "\nfatal runtime error: the green threads of a scope wait for ever, and so does the scope, aborting\n";
         assert!(child.stderr.ends_with(last), "{child:?}");
     },
+    workers_that_sleep_hide_no_deadlock => succeeds_and_reports_a_deadlock,
+    a_worker_at_work_may_still_wake_main => succeeds_in_silence,
     an_isolated_one_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     a_deadlock_is_raised_at_every_wait_of_main => succeeds_and_reports_a_deadlock,
     an_uncaught_deadlock_ends_the_process => |child| {
@@ -163,6 +165,47 @@ fn a_scope_whose_children_are_immortal_aborts() {
             }
         });
     });
+}
+
+fn workers_that_sleep_hide_no_deadlock() {
+    let workers = greenloop::workers::Builder::new().number(3).build().unwrap();
+    // Two jobs wait for each other, and main for one of them: nobody of the three can ever go on.
+    let [(first, seconds), (second, firsts)] = [(); 2].map(|()| unbounded::<()>());
+    let [one, _other] = [(second, seconds), (first, firsts)].map(|(sender, receiver)| {
+        workers.spawn(move || {
+            let _held = sender;
+            receiver.recv()
+        })
+    });
+    let exit = deadlock(|| one.join());
+    assert_eq!(exit.parked().len(), 1);
+    // Main goes on, and so do the workers.
+    assert_eq!(workers.spawn(|| 1).join().unwrap(), 1);
+}
+
+fn a_worker_at_work_may_still_wake_main() {
+    let workers = greenloop::workers::Builder::new().number(3).build().unwrap();
+    let sleeper = workers.spawn(|| sleep(Duration::from_millis(200)));
+    sleeper.join().unwrap();
+    let computes = workers.spawn(|| {
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(200) {}
+    });
+    computes.join().unwrap();
+    let (sender, receiver) = unbounded();
+    let relay: Vec<_> = (0..50)
+        .map(|_| {
+            let (sender, receiver) = (sender.clone(), receiver.clone());
+            workers.spawn(move || {
+                receiver.recv().unwrap();
+                sender.send(()).unwrap();
+            })
+        })
+        .collect();
+    sleep(Duration::from_millis(50));
+    sender.send(()).unwrap();
+    joinall(&relay);
+    workers.stop(LIMIT);
 }
 
 fn a_deadlock_names_everybody() {

@@ -1,0 +1,136 @@
+//! Who of the workers sleeps, who looks for work, and whom to wake for it.
+
+use crate::sys::atomic::{AtomicUsize, Ordering};
+use crate::sys::lock::Lock;
+
+/// One who looks for work, in the word. Those who sleep are counted in ones.
+const SEARCHER: usize = 1 << (usize::BITS / 2);
+
+/// Counts those who look for work and those who sleep.
+///
+/// Who adds work wakes one who sleeps, but only if nobody looks for work already: whoever looks finds it, and has another one woken if he
+/// was the last who looked. So a burst of jobs wakes one worker, that one the next, and so on, as long as there is more to do.
+///
+/// No work is overslept: who adds some locks its queue, and reads the word after that. Who is to sleep changes the word, and locks
+/// each queue after that, to look. One of the two locks a queue first. If it is he who adds, the other one finds the work; if it is the
+/// other one, what he has done to the word is seen.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    word: AtomicUsize,
+    /// The last one to sleep is the first one to be woken: it is the warmest.
+    sleepers: Lock<Vec<usize>>,
+}
+
+impl Idle {
+    pub(crate) fn new() -> Idle {
+        Idle { word: AtomicUsize::new(0), sleepers: Lock::new(Vec::new()) }
+    }
+
+    /// How many look for work, and how many sleep.
+    #[inline]
+    fn counts(&self) -> (usize, usize) {
+        // Relaxed: the locks of queues and sleepers order it.
+        let word = self.word.load(Ordering::Relaxed);
+        (word / SEARCHER, word % SEARCHER)
+    }
+
+    /// One of so many `workers` wants to look for work for a while. `false` if that is not worth while: half of them do so, or nobody is at
+    /// work who could bring some.
+    pub(crate) fn begin_search(&self, workers: usize) -> bool {
+        let (searchers, sleepers) = self.counts();
+        let worth_while = 2 * searchers < workers && searchers + sleepers + 1 < workers;
+        if worth_while {
+            // Relaxed: as above.
+            self.word.fetch_add(SEARCHER, Ordering::Relaxed);
+        }
+        worth_while
+    }
+
+    /// One has found work, or has other things to do. Returns `true` if he was the last who looked: then who sleeps is to be woken, if there is
+    /// more to do.
+    pub(crate) fn end_search(&self) -> bool {
+        // AcqRel: who adds work after this sees that nobody looks.
+        self.word.fetch_sub(SEARCHER, Ordering::AcqRel) / SEARCHER == 1
+    }
+
+    /// `worker` is to sleep, and looks at each queue after this.
+    pub(crate) fn begin_sleep(&self, worker: usize, searches: bool) {
+        let mut sleepers = self.sleepers.lock();
+        sleepers.push(worker);
+        let change = if searches { 1_usize.wrapping_sub(SEARCHER) } else { 1 };
+        // Relaxed: the lock of a queue orders it.
+        self.word.fetch_add(change, Ordering::Relaxed);
+    }
+
+    /// `worker` does not sleep any more. Returns `true` if it was woken for work, and so looks for some.
+    pub(crate) fn end_sleep(&self, worker: usize) -> bool {
+        let mut sleepers = self.sleepers.lock();
+        let place = sleepers.iter().rposition(|&sleeper| sleeper == worker);
+        if let Some(place) = place {
+            sleepers.remove(place);
+            // Relaxed: as above.
+            self.word.fetch_sub(1, Ordering::Relaxed);
+        }
+        place.is_none()
+    }
+
+    /// Work was added: the worker to be woken, if any. It counts as one who looks for work.
+    #[inline]
+    pub(crate) fn call(&self) -> Option<usize> {
+        match self.counts() {
+            (0, 1..) => self.call_one(),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn call_one(&self) -> Option<usize> {
+        let mut sleepers = self.sleepers.lock();
+        if self.counts().0 > 0 {
+            return None;
+        }
+        let called = sleepers.pop()?;
+        // Relaxed: the lock orders it.
+        self.word.fetch_add(SEARCHER - 1, Ordering::Relaxed);
+        Some(called)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_woken_at_a_time_and_the_last_one_first() {
+        let idle = Idle::new();
+        assert_eq!(idle.call(), None);
+        (0..3).for_each(|worker| idle.begin_sleep(worker, false));
+        assert_eq!((idle.call(), idle.call()), (Some(2), None));
+        assert!(idle.end_sleep(2));
+        assert!(idle.end_search());
+        assert_eq!(idle.call(), Some(1));
+    }
+
+    #[test]
+    fn who_wakes_by_himself_is_not_called() {
+        let idle = Idle::new();
+        idle.begin_sleep(0, false);
+        idle.begin_sleep(1, false);
+        assert!(!idle.end_sleep(1));
+        assert_eq!((idle.call(), idle.call()), (Some(0), None));
+    }
+
+    #[test]
+    fn half_of_them_search_and_only_while_others_work() {
+        let idle = Idle::new();
+        assert!(!idle.begin_search(1));
+        assert!(idle.begin_search(4) && idle.begin_search(4));
+        assert!(!idle.begin_search(4));
+        assert!(!idle.end_search());
+        idle.begin_sleep(0, true);
+        idle.begin_sleep(1, false);
+        idle.begin_sleep(2, false);
+        assert!(!idle.begin_search(4), "all others sleep");
+        assert!(idle.begin_search(5));
+    }
+}

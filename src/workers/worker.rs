@@ -1,0 +1,160 @@
+//! The life of a worker: an OS thread, its hub, and what feeds that.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use super::crew::{Crew, Desk};
+use super::search::Search;
+use crate::hub::{Config, Feed, Hub, HubState, Job, configure, hub};
+use crate::sys::shared::Shared;
+use crate::task::Offer;
+
+/// Begins the worker of this number.
+pub(super) fn begin(crew: &Arc<Crew>, worker: usize, config: Config) -> io::Result<()> {
+    // At most 15 bytes, which is what the kernel shows.
+    let thread = thread::Builder::new().name(format!("worker-{worker}"));
+    crew.count_living();
+    let life = {
+        let crew = Arc::clone(crew);
+        move || live(&crew, worker, config)
+    };
+    match thread.spawn(life) {
+        Ok(thread) => crew.keep_thread(thread),
+        Err(error) => {
+            crew.count_ended();
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn live(crew: &Arc<Crew>, worker: usize, config: Config) {
+    // The OS thread is new, so there is no hub yet.
+    let _ = configure(config);
+    crew.take_seat(worker);
+    let hub = hub();
+    let desk = crew.make_desk(worker);
+    hub.set_feed(Box::new(Seat::new(crew, worker)));
+    desk.set_door(Some((hub.door(), hub.epoch())));
+    let unbegun = loop {
+        desk.wait_for_dismissal();
+        if let Some(unbegun) = finish(desk, &hub) {
+            break unbegun;
+        }
+    };
+    crew.hand_over(unbegun);
+    crew.count_ended();
+}
+
+/// Begins and waits for all there is to do here, until that is nothing. `None` if the worker has been told to stay, else what others are to
+/// have.
+fn finish(desk: &Desk, hub: &HubState) -> Option<VecDeque<Offer>> {
+    while !desk.stays() {
+        Hub::current().join();
+        // Nothing is alive here, so nobody but others can bring more.
+        if !hub.is_fed()
+            && let Some(unbegun) = desk.end()
+        {
+            return Some(unbegun);
+        }
+    }
+    None
+}
+
+/// What a worker's hub asks for green threads.
+struct Seat {
+    crew: Arc<Crew>,
+    worker: usize,
+    search: RefCell<Search<Offer>>,
+    /// Whether it counts as one who looks for work.
+    searches: Cell<bool>,
+    /// Whether it counts as one who sleeps.
+    sleeps: Cell<bool>,
+}
+
+impl Seat {
+    fn new(crew: &Arc<Crew>, worker: usize) -> Seat {
+        Seat {
+            crew: Arc::clone(crew),
+            worker,
+            search: RefCell::new(Search::new(worker)),
+            searches: Cell::new(false),
+            sleeps: Cell::new(false),
+        }
+    }
+
+    fn desk(&self) -> &Desk {
+        self.crew.make_desk(self.worker)
+    }
+
+    fn retires(&self) -> bool {
+        self.desk().retires()
+    }
+
+    #[inline]
+    fn next(&self) -> Option<Offer> {
+        let desk = self.desk();
+        let pinned = desk.pinned.pop();
+        if pinned.is_some() || self.retires() {
+            return pinned;
+        }
+        let others =
+            |worker| if worker == self.worker { None } else { Some(&self.crew.desk(worker)?.offers) };
+        let found =
+            self.search.borrow_mut().next(&desk.offers, &self.crew.outside, self.crew.number(), others);
+        found.map(|(offer, _)| offer)
+    }
+}
+
+impl Feed for Seat {
+    #[inline]
+    fn take(&self, hub: &HubState) -> Option<Shared<dyn Job>> {
+        loop {
+            let offer = self.next();
+            if self.searches.get() && (offer.is_some() || self.retires()) {
+                self.end_search();
+            }
+            // One that was killed meanwhile is passed over.
+            let job = offer?.take(hub);
+            if job.is_some() {
+                return job;
+            }
+        }
+    }
+
+    fn begin_search(&self) -> bool {
+        if !self.searches.get() && !self.retires() {
+            self.searches.set(self.crew.idle.begin_search(self.crew.number()));
+        }
+        self.searches.get()
+    }
+
+    fn end_search(&self) {
+        if self.searches.take() {
+            self.crew.end_search();
+        }
+    }
+
+    fn begin_sleep(&self) -> bool {
+        if self.retires() {
+            self.end_search();
+            return self.desk().pinned.is_empty();
+        }
+        self.crew.idle.begin_sleep(self.worker, self.searches.take());
+        self.sleeps.set(true);
+        let has_work = !self.desk().pinned.is_empty() || self.crew.has_offers();
+        if has_work {
+            self.end_sleep();
+        }
+        !has_work
+    }
+
+    fn end_sleep(&self) {
+        if self.sleeps.take() && self.crew.idle.end_sleep(self.worker) {
+            self.searches.set(true);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::within;
+use crate::{Gate, LIMIT, workers};
+
+#[test]
+fn results_come_in_the_order_of_the_items() {
+    within(LIMIT, || {
+        let workers = workers(3);
+        for count in [0, 1, 2, 47, 48, 49, 1_000] {
+            let squares: Vec<u64> =
+                workers.map(0..count, |number| number * number).into_iter().flatten().collect();
+            assert_eq!(squares, (0..count).map(|number| number * number).collect::<Vec<_>>());
+        }
+        assert!(workers.imap(0..1_000_u64, |number| number).flatten().eq(0..1_000));
+        let mut any: Vec<u64> = workers.imap_unordered(0..1_000_u64, |number| number).flatten().collect();
+        any.sort_unstable();
+        assert!(any.into_iter().eq(0..1_000));
+    });
+}
+
+#[test]
+fn an_item_that_panics_is_an_error_of_its_own() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let fail = |number: u32| {
+            if number == 5 {
+                std::panic::resume_unwind(Box::new(number));
+            }
+            number
+        };
+        let results = workers.map(0..10, fail);
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 9);
+        let error = results.into_iter().nth(5).unwrap().unwrap_err();
+        assert_eq!(error.into_panic().downcast_ref(), Some(&5_u32));
+        assert_eq!(workers.imap(0..10, fail).filter(Result::is_err).count(), 1);
+    });
+}
+
+#[test]
+fn an_iterator_runs_no_further_ahead_than_it_may() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counts = begun.clone();
+        let mut results = workers
+            .imap(0_u64.., move |number| {
+                counts.fetch_add(1, Ordering::SeqCst);
+                number
+            })
+            .maxsize(4);
+        assert_eq!(results.next().unwrap().unwrap(), 0);
+        assert!(begun.load(Ordering::SeqCst) <= 5);
+        assert_eq!(results.flatten().take(100).last(), Some(100));
+    });
+}
+
+#[test]
+fn what_is_stopped_is_an_error_for_each_item() {
+    within(LIMIT, || {
+        let workers = workers(1);
+        let gate = Gate::on(&workers, 0);
+        let stopper = workers.clone();
+        let stopping = greenloop::spawn(move || stopper.stop(Duration::ZERO));
+        let results = workers.map(0..100, |number: u32| number);
+        gate.open();
+        stopping.join().unwrap();
+        assert_eq!(results.len(), 100);
+        assert!(results.into_iter().all(|result| result.unwrap_err().is_killed()));
+    });
+}
