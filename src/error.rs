@@ -11,6 +11,7 @@ mod channel;
 mod process;
 mod queue;
 mod select;
+mod supervisor;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -25,6 +26,7 @@ pub use channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryR
 pub use process::{ProcessError, StartError, WorkError};
 pub use queue::{GetError, PutError};
 pub use select::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
+pub use supervisor::SupervisorError;
 
 /// The payload with which a kill unwinds a green thread. It is also what a greenlet that exits leaves to its parent.
 ///

@@ -67,7 +67,7 @@
 //! | [`net`] | sockets of TCP, UDP and Unix; name look-ups |
 //! | [`pool`] | [`Group`](pool::Group) and [`Pool`](pool::Pool): green threads that belong together, or of which a number run at a time |
 //! | [`process`] | child processes; [`Process`](process::Process), which runs a closure in one; channels and pipes between processes; `fork` |
-//! | [`processes`] | [`ProcessPool`](processes::ProcessPool): a function called in several processes, which may be killed |
+//! | [`processes`] | [`ProcessPool`](processes::ProcessPool): a function called in several processes, which may be killed; [`Supervisor`](processes::Supervisor) of pre-fork servers; memory and a lock that processes [share](processes::shared) |
 //! | [`signal`] | signals, whose handlers are green threads; Ctrl-C in main |
 //! | [`server`] | servers of connections and of datagrams: a green thread each, a limit, a graceful stop, TLS by a wrapper |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |

@@ -29,6 +29,17 @@ pub(crate) fn fork_alone(
     inherit: impl FnOnce() -> Vec<u64>,
     run: impl FnOnce() -> i32,
 ) -> Result<u32, Childless> {
+    fork_whole(|| {
+        let kept = inherit();
+        // SAFETY: this is the child of a fork. `inherit` is the library's, and leaves nothing that is borrowed; no other greenlet of
+        // this process has run, and the frames below this one never go on.
+        unsafe { heirloom::abandon_others(&kept) };
+        run()
+    })
+}
+
+/// The same for a child that gives up nothing.
+pub(crate) fn fork_whole(run: impl FnOnce() -> i32) -> Result<u32, Childless> {
     let mut foreign = foreign_threads().map_err(Childless::System)?;
     for _ in 1..COUNTS {
         if foreign == 0 {
@@ -45,10 +56,6 @@ pub(crate) fn fork_alone(
     if child != 0 {
         return Ok(child);
     }
-    let kept = inherit();
-    // SAFETY: this is the child of a fork. `inherit` is the library's, and leaves nothing that is borrowed; no other greenlet of this
-    // process has run, and the frames below this one never go on.
-    unsafe { heirloom::abandon_others(&kept) };
     process::end_now(run())
 }
 

@@ -36,5 +36,6 @@ pub(crate) use pauses::Pauses;
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use source::Source;
 pub use stdin::{Stdin, StdinLock, stdin};
+pub(crate) use wait::park_until_readable;
 pub use wait::{wait_fd, wait_readable, wait_writable};
 pub(crate) use watches::{Watches, give_soon};

@@ -144,6 +144,31 @@ fn wait_unready(fd: BorrowedFd<'_>, interest: Interest, timeout: Option<Duration
     }
 }
 
+/// Parks until one of several descriptors is readable, at most until `deadline`, or for no reason. What cannot be waited for is not.
+///
+/// A kill or an enclosing time limit ends it by unwinding. `on` is what a report of a deadlock says.
+pub(crate) fn park_until_readable(fds: &[BorrowedFd<'_>], on: &'static str, deadline: Time) {
+    let is_ready =
+        |fd: &BorrowedFd<'_>| poll::check(*fd, Interest::READABLE).is_ok_and(|ready| !ready.is_none());
+    if fds.iter().any(is_ready) {
+        return;
+    }
+    let waiter = Waiter::new(WaitingOn::Other(on));
+    let hub = hub();
+    let watch = |fd: &BorrowedFd<'_>| {
+        let reactor = hub.try_reactor().ok()?;
+        let watch = reactor.watch(fd.as_raw_fd(), Interest::READABLE, waiter.notify()).ok()?;
+        Some(Watching { reactor, watch })
+    };
+    let watches: Vec<_> = fds.iter().filter_map(watch).collect();
+    let wakeup = waiter.park(Some(deadline));
+    drop(watches);
+    if let Wakeup::Interrupted(interrupt) = wakeup {
+        drop(waiter);
+        interrupt.raise();
+    }
+}
+
 fn waiting_on(fd: BorrowedFd<'_>, interest: Interest) -> WaitingOn {
     match interest.is_readable() {
         true => WaitingOn::Readable(fd.as_raw_fd()),

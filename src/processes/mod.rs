@@ -1,4 +1,4 @@
-//! What is built of processes: a pool of them.
+//! What is built of processes: a pool of them, a supervisor of servers, and memory that they share.
 //!
 //! A [`ProcessPool`] calls one function in several processes, on as many processors, with the words of Python's `Pool` and
 //! `ProcessPoolExecutor`. Workers may be killed, crash or hang: another takes the place, and the job is tried again, or fails by name. The
@@ -18,6 +18,11 @@
 //! workers, no lock and no pipe, so one that is killed, at whatever moment, stops nobody. Workers are forked by a process that is made for that with the
 //! pool, and has one OS thread, so they can be replaced whatever the parent has become.
 //!
+//! A [`Supervisor`] is a pre-fork server: processes that serve one listener, and are replaced when they end, hang, or have served enough, and
+//! reloaded while clients go on.
+//!
+//! [`shared`] has memory that processes share, values and arrays in it, and a lock that a process which is killed does not keep.
+//!
 //! # Which pool
 //!
 //! Rust computes on all processors in one process: a [`ThreadPool`](crate::threadpool::ThreadPool) takes closures that need not travel. A
@@ -28,10 +33,13 @@ mod crew;
 mod job;
 mod keeper;
 mod pool;
+pub mod shared;
+mod supervisor;
 mod worker;
 
 pub use builder::PoolBuilder;
 pub use job::Job;
 pub use pool::ProcessPool;
+pub use supervisor::{Reload, Supervisor, SupervisorEvent, Worker};
 
-pub use crate::error::WorkError;
+pub use crate::error::{SupervisorError, WorkError};

@@ -15,6 +15,11 @@ impl Bell {
         open().map(|fd| Bell(Replaceable::new(fd)))
     }
 
+    /// One that another process has made.
+    pub(crate) fn from_descriptor(fd: OwnedFd) -> Bell {
+        Bell(Replaceable::new(fd))
+    }
+
     /// Rings. The only failure possible, a full counter, means that it rings already.
     pub(crate) fn notify(&self) {
         let one = 1u64.to_ne_bytes();

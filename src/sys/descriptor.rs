@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use super::poll::check;
@@ -260,6 +260,45 @@ fn status(fd: BorrowedFd<'_>) -> io::Result<libc::stat64> {
     unsafe { libc::fstat64(fd.as_raw_fd(), status.as_mut_ptr()) }.check()?;
     // SAFETY: the call has succeeded, so it is written.
     Ok(unsafe { status.assume_init() })
+}
+
+/// Puts copies of these at the numbers from 3 on, where the program that is started next finds them. Only for a process that is about to
+/// become another program: whatever was at those numbers is closed.
+pub(crate) fn place_for_exec(fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let end = FIRST_HANDED_OVER + fds.len() as RawFd;
+    // Out of the way first, so that none is overwritten before its turn.
+    let copy = |fd: &BorrowedFd<'_>| {
+        let end = ptr::without_provenance_mut::<libc::c_void>(end as usize);
+        // SAFETY: takes no pointers, but a number in the place of one.
+        unsafe { original::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, end) }.check()
+    };
+    let copies = fds.iter().map(copy).collect::<io::Result<Vec<_>>>()?;
+    for (copy, place) in copies.into_iter().zip(FIRST_HANDED_OVER..) {
+        // SAFETY: takes no pointers; what is closed by it is nobody's any more in a process that becomes another program.
+        unsafe { original::dup2(copy, place) }.check()?;
+    }
+    Ok(())
+}
+
+/// The number of the first descriptor that is handed over to a program, as systemd has it.
+const FIRST_HANDED_OVER: RawFd = 3;
+
+/// Takes the descriptor over that was handed to this program as the one of this place, from 0 on; it is closed over an exec from now on.
+///
+/// # Errors
+///
+/// EBADF if there is none.
+///
+/// # Safety
+///
+/// Whoever started this program has handed over so many, and this one is taken once.
+pub(crate) unsafe fn handed_over(place: u32) -> io::Result<OwnedFd> {
+    let number = FIRST_HANDED_OVER + place as RawFd;
+    let closed = ptr::without_provenance_mut::<libc::c_void>(libc::FD_CLOEXEC as usize);
+    // SAFETY: takes no pointers, but a number in the place of one.
+    unsafe { original::fcntl(number, libc::F_SETFD, closed) }.check()?;
+    // SAFETY: it is open, and this program's by the caller's promise.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Whether `error` says that a descriptor cannot be waited for, because it is always ready: a regular file.

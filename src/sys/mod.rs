@@ -20,7 +20,9 @@ pub(crate) mod futex;
 #[cfg(feature = "monkey")]
 pub(crate) mod handler;
 pub(crate) mod heirloom;
+pub(crate) mod identity;
 pub(crate) mod lock;
+pub(crate) mod mapping;
 pub(crate) mod memory;
 pub(crate) mod mode;
 #[cfg(feature = "monkey")]
@@ -29,6 +31,7 @@ pub(crate) mod mutex;
 #[expect(unreachable_pub, reason = "`monkey` makes it public under another name")]
 pub mod original;
 pub(crate) mod packet;
+pub(crate) mod plain;
 pub(crate) mod poll;
 pub(crate) mod portable;
 pub(crate) mod process;

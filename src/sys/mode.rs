@@ -58,6 +58,24 @@ impl Nonblocking {
         Ok(Nonblocking { file: Some(file) })
     }
 
+    /// The same for a file that stays so, for all processes that have it, and whether or not it was so before: that is no wish of its
+    /// owner's from now on.
+    ///
+    /// # Errors
+    ///
+    /// EBADF.
+    pub(crate) fn claim(fd: RawFd) -> io::Result<()> {
+        let file = file_id(fd)?;
+        let mut files = with_room();
+        let flags = flags(fd)?;
+        set_flags(fd, flags | libc::O_NONBLOCK)?;
+        match files.iter_mut().find(|entry| entry.file == file) {
+            Some(entry) => entry.users += 1,
+            None => files.push(Entry { file, users: 1 }),
+        }
+        Ok(())
+    }
+
     /// The last one leaves the file, which `fd` names, as it was found.
     pub(crate) fn end(self, fd: RawFd) {
         self.finish(|file| {
@@ -188,6 +206,17 @@ mod tests {
         Nonblocking::begin(fd).unwrap().end(fd);
         assert!(is_nonblocking(fd));
         assert!(Nonblocking::begin(-1).is_err());
+    }
+
+    #[test]
+    fn one_that_is_claimed_stays_so_and_is_no_wish() {
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let fd = socket.as_raw_fd();
+        socket.set_nonblocking(true).unwrap();
+        Nonblocking::claim(fd).unwrap();
+        assert!(is_set(fd) && !is_nonblocking(fd));
+        Nonblocking::begin(fd).unwrap().end(fd);
+        assert!(is_set(fd) && !is_nonblocking(fd));
     }
 
     #[test]

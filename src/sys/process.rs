@@ -20,6 +20,13 @@ pub(crate) fn thread_count() -> Option<usize> {
     status.lines().find_map(|line| line.strip_prefix("Threads:"))?.trim().parse().ok()
 }
 
+/// How many bytes of a process are in memory; `None` if there is none, or /proc does not tell.
+pub(crate) fn resident_bytes(id: u32) -> Option<u64> {
+    let pages = std::fs::read_to_string(format!("/proc/{id}/statm")).ok()?;
+    let pages: u64 = pages.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * super::memory::page_size() as u64)
+}
+
 /// Whether the calling OS thread is the one that runs `main`: when it ends, the process does.
 pub(crate) fn on_main_thread() -> bool {
     // SAFETY: the call has no argument and cannot fail.

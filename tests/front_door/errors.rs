@@ -45,6 +45,7 @@ const _: () = {
     goes_anywhere::<ServerError<u32>>();
     goes_anywhere::<StackError>();
     goes_anywhere::<StartError>();
+    goes_anywhere::<SupervisorError>();
     goes_anywhere::<SwitchError>();
     goes_anywhere::<ThreadEnds>();
     goes_anywhere::<TimedOut>();

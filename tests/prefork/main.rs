@@ -1,0 +1,144 @@
+//! What processes have in common. A program of its own, for the harness has OS threads, and a child of a fork would find locked what those
+//! hold.
+//!
+//! Each test runs in a process of its own, in a process group of its own, of which nobody may be left at its end.
+
+#![expect(unsafe_code, reason = "fork has no safe form")]
+
+#[path = "../support/random.rs"]
+mod random;
+
+/// Children of tests.
+mod children;
+/// Memory, values, arrays and locks.
+mod shared;
+/// Supervisors, their workers, and clients of these.
+mod supervised;
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::WaitOptions;
+
+/// How long a test may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Before the name of the test that a process is to run.
+const ONE: &str = "--one";
+
+type Test = (&'static str, fn());
+
+/// Names functions and hands them out.
+macro_rules! tests {
+    ($module:ident: $($name:ident)*) => {
+        &[$((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn())),*]
+    };
+}
+
+fn tests() -> impl Iterator<Item = &'static Test> {
+    let shared: &[Test] = tests!(shared:
+        values_and_arrays_are_the_same_in_all_processes
+        memory_is_in_pages_zeroed_and_bounded
+        a_descriptor_is_enough_and_its_end_deletes_nothing
+        nothing_is_left_when_all_are_killed
+        a_lock_excludes_between_processes_and_within_one
+        a_wait_stops_nobody_else
+        a_wait_ends_by_its_time_a_kill_and_a_limit
+        who_holds_it_and_is_killed_leaves_it
+        who_returns_from_main_leaves_it
+        who_is_killed_before_it_rings_leaves_nobody_waiting
+        who_waits_and_is_killed_takes_nothing_along
+        a_number_that_was_given_again_is_not_the_holder
+        a_stopped_holder_keeps_it
+        a_child_does_not_hold_what_its_parent_holds
+        a_child_does_not_stand_in_its_parents_line
+        who_comes_back_at_once_lets_others_in
+        nothing_acknowledged_is_lost_by_random_kills
+    );
+    let supervised: &[Test] = tests!(supervised:
+        it_serves_and_ends_when_it_is_told_to
+        what_was_begun_is_finished_in_the_time_that_there_is
+        a_second_signal_ends_it_at_once
+        a_worker_that_ends_is_replaced
+        workers_that_never_start_are_an_error
+        a_hub_that_does_not_run_is_seen
+        a_reload_waits_for_the_new_ones
+        a_reload_that_fails_leaves_those_of_before
+        there_are_more_and_less_on_request
+        a_worker_that_has_served_enough_is_replaced
+        a_new_program_gets_the_listener
+        a_new_program_that_fails_changes_nothing
+        workers_end_when_their_supervisor_is_killed
+        clients_go_on_while_workers_are_killed_and_reloaded
+    );
+    shared.iter().chain(supervised)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [one, name, ..] = &arguments[..]
+        && one == ONE
+    {
+        let (_, test) = tests().find(|test| test.0 == name).expect("a test of that name");
+        test();
+        return ExitCode::SUCCESS;
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let chosen = |test: &&Test| filter.is_none_or(|part| test.0.contains(&**part));
+    // Who is left of a test comes here.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("this process");
+    let mut failed = 0;
+    let mut passed = 0;
+    for (name, _) in tests().filter(chosen) {
+        match run(name) {
+            Ok(()) => passed += 1,
+            Err(why) => {
+                failed += 1;
+                println!("test {name} FAILED: {why}");
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs one in a process of its own.
+fn run(name: &str) -> Result<(), String> {
+    let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+    // What is aborted on purpose leaves no core file.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none).expect("a lower limit");
+    command.args([ONE, name]).stdin(Stdio::null()).process_group(0);
+    let mut child = command.spawn().expect("this program");
+    let group = rustix::process::Pid::from_child(&child);
+    let deadline = Instant::now() + LIMIT;
+    let status: Option<ExitStatus> = loop {
+        match child.try_wait().expect("a child") {
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(2)),
+            ended => break ended,
+        }
+    };
+    if status.is_none() {
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("a group");
+        child.wait().expect("a child");
+    }
+    // Orphans are this process's children, see `main`, and have a moment to end.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut is_left = false;
+    while let Ok(ended) = rustix::process::waitpgid(group, WaitOptions::NOHANG) {
+        if ended.is_none() && Instant::now() > deadline {
+            is_left = true;
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("a group");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    let _ = io::stdout().flush();
+    match status {
+        None => Err(format!("still running after {LIMIT:?}")),
+        Some(status) if !status.success() => Err(status.to_string()),
+        Some(_) if is_left => Err("a process is left".to_owned()),
+        Some(_) => Ok(()),
+    }
+}
