@@ -6,7 +6,7 @@
 //! - [From `std::thread`](from_std_thread), and the rest of std that waits.
 #![cfg_attr(
     feature = "monkey",
-    doc = "- [Unmodified blocking code](crate::monkey), of Rust and of C, in one line."
+    doc = "- [Unmodified blocking code](crate::monkey), of Rust and of C, in one line, and [what each client needs](blocking_crates) for that."
 )]
 #![cfg_attr(
     not(feature = "monkey"),
@@ -60,3 +60,6 @@ pub mod from_gevent {}
 pub mod from_python {}
 #[doc = include_str!("from_std_thread.md")]
 pub mod from_std_thread {}
+#[cfg(feature = "monkey")]
+#[doc = include_str!("blocking_crates.md")]
+pub mod blocking_crates {}

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_short, ssize_t};
 
-use super::interruption::{Side, side};
+use super::interruption::{Side, is_connected, side};
 use super::parts::{Parts, patched};
 use crate::hub::HubRef;
 use crate::hub::no_unwind::{Hindrance, hub_of_greenlet};
@@ -84,6 +84,18 @@ impl Call {
         }
     }
 
+    /// [`refuse`](Call::refuse) for a call on `fd`. A killed green thread's connection says what one does that this machine has cut, as by
+    /// `ss --kill`: clients take that for its end. One that is not, they keep for the next, in the midst of what it was asked.
+    fn refuse_on(self, fd: RawFd, hindrance: Hindrance) -> Errno {
+        match hindrance {
+            Hindrance::Killed if is_connected(fd) => {
+                self.hub.refuse_call();
+                libc::ECONNABORTED
+            }
+            hindrance => self.refuse(hindrance),
+        }
+    }
+
     /// [`refuse`](Call::refuse) for a function whose callers know neither errno: with EINTR first, which many repeat, and then with
     /// `errno`.
     pub(super) fn refuse_with(self, errno: Errno) -> Errno {
@@ -93,21 +105,11 @@ impl Call {
     /// Waits until `fd` may be ready for `interest`. The number is open: a call on it has just said EAGAIN.
     pub(super) fn wait_for(self, fd: RawFd, interest: Interest, deadline: Option<Time>) -> Result<(), Miss> {
         let on = if interest.is_readable() { WaitingOn::Readable(fd) } else { WaitingOn::Writable(fd) };
-        self.wait_for_any(on, &[(fd, interest)], deadline)
+        self.try_wait_for_any(on, &[(fd, interest)], deadline)
+            .unwrap_or_else(|hindrance| Err(Miss::Failed(self.refuse_on(fd, hindrance))))
     }
 
-    /// Waits until one of several descriptors may be ready.
-    pub(super) fn wait_for_any(
-        self,
-        on: WaitingOn,
-        descriptors: &[(RawFd, Interest)],
-        deadline: Option<Time>,
-    ) -> Result<(), Miss> {
-        self.try_wait_for_any(on, descriptors, deadline)
-            .unwrap_or_else(|hindrance| Err(Miss::Failed(self.refuse(hindrance))))
-    }
-
-    /// [`wait_for_any`](Call::wait_for_any) for a call that says in its own way why it fails.
+    /// Waits until one of several descriptors may be ready, for a call that says in its own way why it fails.
     ///
     /// # Errors
     ///
@@ -222,7 +224,7 @@ impl Call {
     ) -> Result<ssize_t, Miss> {
         let side = side(fd);
         if side == Side::Far || !is_nonblocking(fd) {
-            return Err(Miss::Failed(self.refuse(hindrance)));
+            return Err(Miss::Failed(self.refuse_on(fd, hindrance)));
         }
         self.hub.yield_in_call();
         match tried(attempt()) {
@@ -231,7 +233,7 @@ impl Call {
             Err(Declined::WouldBlock) if side == Side::Own || self.hub.refusals() <= HONEST_REFUSALS => {
                 Err(Miss::Failed(libc::EAGAIN))
             }
-            Err(Declined::WouldBlock) => Err(Miss::Failed(self.refuse(hindrance))),
+            Err(Declined::WouldBlock) => Err(Miss::Failed(self.refuse_on(fd, hindrance))),
         }
     }
 
@@ -239,7 +241,7 @@ impl Call {
     /// not wait there either.
     fn unready(self, fd: RawFd) -> Errno {
         if is_unwinding() && self.hub.refusals() > 0 && side(fd) != Side::Own {
-            return self.refuse(Hindrance::Killed);
+            return self.refuse_on(fd, Hindrance::Killed);
         }
         libc::EAGAIN
     }

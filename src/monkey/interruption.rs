@@ -36,6 +36,14 @@ pub(super) fn side(fd: RawFd) -> Side {
     }
 }
 
+/// Whether it is a socket with somebody at its other side.
+pub(super) fn is_connected(fd: RawFd) -> bool {
+    let mut address = MaybeUninit::<sockaddr_storage>::uninit();
+    let mut length = size_of::<sockaddr_storage>() as socklen_t;
+    // SAFETY: `address` is valid for writes of `length` bytes.
+    unsafe { libc::getpeername(fd, address.as_mut_ptr().cast(), &mut length) == 0 }
+}
+
 /// The address family of a socket.
 fn family(fd: RawFd) -> Option<c_int> {
     let mut family: c_int = 0;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::mem::zeroed;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
@@ -34,8 +35,33 @@ fn a_kill_makes_a_call_fail_and_is_raised_at_the_next_wait_of_greenloop() {
         });
         yield_now();
         reader.kill();
-        assert_eq!(tell.recv().unwrap(), (Some(libc::ECANCELED), Some(libc::ECANCELED)));
+        assert_eq!(tell.recv().unwrap(), (Some(libc::ECONNABORTED), Some(libc::ECONNABORTED)));
         assert!(reader.join().unwrap_err().is_killed());
+    });
+}
+
+/// As a connection does that this machine has cut. libpq knows a few numbers that mean the end of one, and keeps it at all others, in the
+/// midst of what it was asked.
+#[test]
+fn a_killed_connection_is_told_as_one_that_was_cut() {
+    patched(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let task = killed(move || {
+            // Waits, and is killed.
+            assert_eq!(stream.read(&mut [0]).unwrap_err().raw_os_error(), Some(libc::ECONNABORTED));
+            assert_eq!(stream.write(&[0]).unwrap_err().raw_os_error(), Some(libc::ECONNABORTED));
+            stream.set_nonblocking(true).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap_err().raw_os_error(), Some(libc::ECONNABORTED));
+            // An `accept` that says so is one to be repeated, and what has no peer has no connection.
+            assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+            assert_eq!(socket.recv(&mut [0]).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+            drop(accepted);
+            sleep(LONG);
+        });
+        assert!(task.join().unwrap_err().is_killed());
     });
 }
 
@@ -87,7 +113,7 @@ fn calls_that_would_not_wait_fail_too() {
             });
             yield_now();
             task.kill();
-            assert_eq!(tell.recv().unwrap(), (Some(libc::ECANCELED), Some(libc::ECANCELED)));
+            assert_eq!(tell.recv().unwrap(), (Some(libc::ECONNABORTED), Some(libc::ECONNABORTED)));
             assert!(task.join().unwrap_err().is_killed());
         })
         .join()
@@ -124,7 +150,7 @@ fn a_destructor_that_unwinding_runs_does_not_wait() {
     impl Drop for ReadsAtEnd {
         fn drop(&mut self) {
             let errno = self.0.read(&mut [0]).unwrap_err().raw_os_error();
-            assert_eq!(errno, Some(libc::ECANCELED));
+            assert_eq!(errno, Some(libc::ECONNABORTED));
         }
     }
     patched(|| {
@@ -207,7 +233,7 @@ fn poll_says_that_it_was_interrupted_and_then_that_all_is_ready() {
             assert_eq!(poll(fd, -1), (-1, Some(libc::EINTR), 0));
             assert_eq!(poll(fd, -1), (1, None, READY));
             assert_eq!(poll(fd, 0), (1, None, READY));
-            assert_eq!(one.read(&mut [0]).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+            assert_eq!(one.read(&mut [0]).unwrap_err().raw_os_error(), Some(libc::ECONNABORTED));
             sleep(LONG);
         });
         assert!(task.join().unwrap_err().is_killed());
@@ -344,7 +370,7 @@ fn a_pipe_that_does_not_wait_fails_in_the_end() {
                 }
                 poll(one.as_raw_fd(), -1);
             };
-            assert_eq!((polls, error.raw_os_error()), (5, Some(libc::ECANCELED)));
+            assert_eq!((polls, error.raw_os_error()), (5, Some(libc::ECONNABORTED)));
             sleep(LONG);
         });
         assert!(task.join().unwrap_err().is_killed());

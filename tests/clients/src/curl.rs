@@ -7,10 +7,10 @@ use std::ptr::{from_mut, null_mut};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::compare;
-use crate::http::{ANSWER, slow_server};
-use crate::interrupted::{SilentServer, interrupted};
-use crate::library::{find, open};
+use clients::interrupted::interrupted;
+use clients::library::{find, open};
+use clients::measure::compare;
+use clients::slow_server::{ANSWER, SilentServer, slow_server};
 
 const FETCHES: u32 = 50;
 

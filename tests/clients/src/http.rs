@@ -1,58 +1,18 @@
 //! The crate `ureq`, over http and https, and `reqwest`, whose own OS thread does the work.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use clients::interrupted::interrupted;
+use clients::measure::{DELAY, compare, compare_shared, patched};
+use clients::slow_server::{ANSWER, SilentServer, slow_server};
 use rcgen::generate_simple_self_signed;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::interrupted::SilentServer;
-use crate::{DELAY, SERIAL, compare, compare_shared};
-
 const FETCHES: u32 = if cfg!(debug_assertions) { 50 } else { 200 };
-
-/// What the server answers.
-pub(crate) const ANSWER: &str = r#"{"country":"Sweden"}"#;
-
-/// Serves as many requests as [`compare`] makes, each after `delay`, from std's own listener and OS threads. `wrap` makes of a
-/// connection what HTTP is spoken on.
-pub(crate) fn slow_server<S: Read + Write>(
-    count: u32,
-    delay: Duration,
-    wrap: impl Fn(TcpStream) -> S + Clone + Send + 'static,
-) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let serve = |stream: std::io::Result<TcpStream>| {
-            let (stream, wrap) = (stream.unwrap(), wrap.clone());
-            std::thread::spawn(move || answer(wrap(stream), delay))
-        };
-        let handlers: Vec<_> = listener.incoming().take((count + SERIAL) as usize).map(serve).collect();
-        handlers.into_iter().for_each(|handler| handler.join().unwrap());
-    });
-    port
-}
-
-fn answer(mut stream: impl Read + Write, delay: Duration) {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        request.push(byte[0]);
-    }
-    std::thread::sleep(delay);
-    let length = ANSWER.len();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(ANSWER.as_bytes()).unwrap();
-    stream.flush().unwrap();
-}
 
 pub(crate) fn fetch(agent: &Agent, url: &str) -> String {
     agent.get(url).call().unwrap().body_mut().read_to_string().unwrap()
@@ -92,6 +52,17 @@ fn so_do_those_over_https() {
     compare(&format!("ureq, https, {DELAY:?}"), FETCHES, move |_| assert_eq!(fetch(&agent, &url), ANSWER));
 }
 
+#[test]
+fn an_interrupted_fetch_of_ureq_s_fails() {
+    // One each for a time limit, for what comes after that, and for a kill.
+    let server = SilentServer::start(3);
+    let (url, agent) = (server.url(), agent(TlsConfig::default()));
+    let (other, again) = (url.clone(), agent.clone());
+    let call = move |&mut (): &mut ()| agent.get(&url).call().map(drop);
+    interrupted("ureq", || (), call, move |()| assert_eq!(fetch(&again, &other), ANSWER));
+    server.end();
+}
+
 /// A fetch of one client's, which parks until the client's own OS thread has the answer.
 fn fetch_with_reqwest() -> impl Fn(u32) + Send + Sync + 'static {
     let url = format!("http://127.0.0.1:{}/", slow_server(FETCHES, DELAY, |stream| stream));
@@ -112,9 +83,10 @@ fn those_of_reqwest_with_thread_locals_in_common() {
 /// It parks, as for a lock, and a park has no error to return: the answer or the client's own time limit ends it, and the hub runs on.
 #[test]
 fn an_interrupted_fetch_of_reqwest_s_goes_on_until_its_own_limit() {
+    clients::page::assert_uninterrupted("reqwest");
     let server = SilentServer::start(2);
     let url = server.url();
-    crate::patched(move || {
+    patched(move || {
         let client = reqwest::blocking::Client::builder().no_proxy().timeout(DELAY).build().unwrap();
         let fetch = {
             let url = url.clone();

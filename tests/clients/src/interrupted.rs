@@ -2,23 +2,42 @@
 
 use std::cell::Cell;
 use std::fmt::Debug;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::rc::Rc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use greenloop::{Builder, sleep, spawn, with_timeout};
 
-use crate::http::ANSWER;
-use crate::patched;
+use crate::measure::patched;
+use crate::page;
 
 /// What no server here takes to answer.
-const WAIT: Duration = Duration::from_millis(50);
+const WAIT: Duration = Duration::from_millis(100);
+
+/// The pauses of a few calls that fail in a row.
+pub const FEW: Duration = Duration::from_millis(10);
 
 /// Makes a client by `prepare`, and interrupts it in `call`, which waits for what never comes, and must return an error: by a time limit,
 /// after which `again` uses the client once more, and by a kill. Both in an isolated green thread.
-pub(crate) fn interrupted<C: 'static, E: Debug + 'static>(
+///
+/// # Panics
+///
+/// Panics unless it is so, and the page of clients says of `what` what the error is.
+pub fn interrupted<C: 'static, E: Debug + 'static>(
+    what: &str,
+    prepare: impl Fn() -> C + Clone + Send + 'static,
+    call: impl Fn(&mut C) -> Result<(), E> + Clone + Send + 'static,
+    again: impl Fn(C) + Clone + Send + 'static,
+) {
+    interrupted_within(FEW, what, prepare, call, again);
+}
+
+/// The same of a client that makes so many more calls before it gives up that their pauses last up to `most`.
+///
+/// # Panics
+///
+/// As [`interrupted`].
+pub fn interrupted_within<C: 'static, E: Debug + 'static>(
+    most: Duration,
     what: &str,
     prepare: impl Fn() -> C + Clone + Send + 'static,
     call: impl Fn(&mut C) -> Result<(), E> + Clone + Send + 'static,
@@ -49,6 +68,7 @@ pub(crate) fn interrupted<C: 'static, E: Debug + 'static>(
                 let elapsed = start.elapsed();
                 assert_eq!(late.unwrap_err().limit(), WAIT);
                 let error = seen.expect("an error of the client's own");
+                page::assert_told(&what, page::LIMIT, &format!("{error:?}"));
                 println!("{what}, a limit of {WAIT:?}: {error:?} after {elapsed:.1?}");
                 again(client);
             }
@@ -76,9 +96,11 @@ pub(crate) fn interrupted<C: 'static, E: Debug + 'static>(
         killed.kill();
         let elapsed = start.elapsed();
         // As many as have time in the pauses between calls that fail; more were a wait. What ends the client comes after that.
-        assert!(ended.get() - before <= 10, "it went on for {elapsed:?}");
+        let passed = ended.get() - before;
+        assert!(u128::from(passed) <= most.as_millis(), "it went on for {passed} ticks, {elapsed:?}");
         assert!(killed.join().unwrap_err().is_killed());
         let error = seen.take().expect("an error of the client's own");
+        page::assert_told(&what, page::KILL, &format!("{error:?}"));
         println!("{what}, killed: {error:?} after {elapsed:.1?}");
         let before = ticks.get();
         while ticks.get() < before + 3 {
@@ -86,42 +108,4 @@ pub(crate) fn interrupted<C: 'static, E: Debug + 'static>(
         }
         ticker.kill();
     });
-}
-
-/// A server of HTTP that lets each odd connection wait until the client ends it, and answers the others at once. It takes `count`
-/// connections, and has ended when all have.
-pub(crate) struct SilentServer {
-    pub(crate) port: u16,
-    thread: JoinHandle<()>,
-}
-
-impl SilentServer {
-    pub(crate) fn start(count: usize) -> SilentServer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let thread = std::thread::spawn(move || {
-            for number in 1..=count {
-                let (mut stream, _) = listener.accept().unwrap();
-                if number % 2 == 0 {
-                    let length = ANSWER.len();
-                    let answer = format!(
-                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{ANSWER}"
-                    );
-                    stream.write_all(answer.as_bytes()).unwrap();
-                }
-                // An error is an end too: of a connection that is closed before all was read.
-                let _ = stream.read_to_end(&mut Vec::new());
-            }
-        });
-        SilentServer { port, thread }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.port)
-    }
-
-    /// Waits until the clients have ended every connection.
-    pub(crate) fn end(self) {
-        self.thread.join().unwrap();
-    }
 }

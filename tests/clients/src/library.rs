@@ -5,7 +5,7 @@
 use std::ffi::{CStr, c_void};
 
 /// An open library, for good.
-pub(crate) fn open(name: &CStr) -> *mut c_void {
+pub fn open(name: &CStr) -> *mut c_void {
     // SAFETY: a C string; the initialisers of the libraries here do nothing to this program.
     let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     assert!(!library.is_null(), "{name:?} is missing; `.ci/run` installs it");
@@ -15,7 +15,7 @@ pub(crate) fn open(name: &CStr) -> *mut c_void {
 /// # Safety
 ///
 /// `library` is open and stays so, and the function `name` has the type `F`.
-pub(crate) unsafe fn find<F: Copy>(library: *mut c_void, name: &CStr) -> F {
+pub unsafe fn find<F: Copy>(library: *mut c_void, name: &CStr) -> F {
     const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
     // SAFETY: an open library and a C string.
     let function: *mut c_void = unsafe { libc::dlsym(library, name.as_ptr()) };

@@ -8,11 +8,10 @@ use std::mem;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use greenloop::spawn;
-
-use crate::{DELAY, compare, patched};
+use clients::measure::{DELAY, compare, patched};
+use greenloop::{spawn, with_timeout, yield_now};
 
 /// How many green threads of one OS thread do the same at once.
 const MANY: u32 = 20;
@@ -56,12 +55,35 @@ fn spans_of_tracing_are_those_of_the_green_thread() {
         all.wait();
         tracing::info!(answered = number);
     });
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(mem::take(&mut *lines.0.lock().unwrap())).unwrap();
     assert_eq!(text.lines().count(), MANY as usize);
     for number in 0..MANY {
         let (span, event) = (format!(" request{{number={number}}}: "), format!(" answered={number}"));
         assert!(text.lines().any(|line| line.contains(&span) && line.ends_with(&event)), "{text}");
     }
+    patched(|| {
+        let in_a_span = || {
+            let span = tracing::info_span!("interrupted");
+            let _entered = span.enter();
+            thread::sleep(Duration::from_secs(1000));
+            tracing::info!("in the middle");
+            greenloop::sleep(Duration::from_secs(1000));
+        };
+        let limited = spawn(move || {
+            assert!(with_timeout(Duration::from_millis(10), in_a_span).is_err());
+            tracing::info!("after that");
+        });
+        limited.join().expect("no panic");
+        let killed = spawn(in_a_span);
+        yield_now();
+        killed.kill();
+        assert!(killed.join().unwrap_err().is_killed());
+        spawn(|| tracing::info!("after that")).join().expect("no panic");
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let ends: Vec<_> = text.lines().map(|line| line.split_once("INFO ").expect("a level").1).collect();
+    let expected = ["interrupted: clients::per_thread: in the middle", "clients::per_thread: after that"];
+    assert_eq!(ends, [expected, expected].concat());
 }
 
 #[test]
@@ -116,23 +138,26 @@ fn locks_of_parking_lot_serve_all() {
     assert_eq!((*shared.0.lock(), *shared.2.read()), (4 * MANY, 4 * MANY));
 }
 
+/// A pool has some of these.
+struct Numbers;
+
+impl r2d2::ManageConnection for Numbers {
+    type Connection = u32;
+    type Error = io::Error;
+    fn connect(&self) -> io::Result<u32> {
+        Ok(0)
+    }
+    fn is_valid(&self, _: &mut u32) -> io::Result<()> {
+        Ok(())
+    }
+    fn has_broken(&self, _: &mut u32) -> bool {
+        false
+    }
+}
+
 /// What diesel's pool is too.
 #[test]
 fn connections_of_r2d2_are_waited_for() {
-    struct Numbers;
-    impl r2d2::ManageConnection for Numbers {
-        type Connection = u32;
-        type Error = io::Error;
-        fn connect(&self) -> io::Result<u32> {
-            Ok(0)
-        }
-        fn is_valid(&self, _: &mut u32) -> io::Result<()> {
-            Ok(())
-        }
-        fn has_broken(&self, _: &mut u32) -> bool {
-            false
-        }
-    }
     let used = at_once({
         let pool = r2d2::Pool::builder().max_size(2).connection_timeout(Duration::from_secs(60));
         let pool = pool.build(Numbers).expect("two connections");
@@ -146,6 +171,26 @@ fn connections_of_r2d2_are_waited_for() {
     // Both have served in turn.
     assert_eq!(used.iter().filter(|used| **used == 1).count(), 2);
     assert!(used.iter().max() >= Some(&(MANY / 2)));
+}
+
+/// It waits as for a lock, and such a wait has no error to return: the pool's own limit ends it, and the hub runs on.
+#[test]
+fn an_interrupted_wait_for_a_connection_goes_on_until_its_own_limit() {
+    clients::page::assert_uninterrupted("r2d2");
+    patched(|| {
+        let pool = r2d2::Pool::builder().max_size(1).connection_timeout(DELAY).build(Numbers).expect("one");
+        let taken = pool.get().expect("the one");
+        let start = Instant::now();
+        let other = pool.clone();
+        let limited = spawn(move || with_timeout(DELAY / 10, || other.get().is_err()));
+        assert_eq!(limited.join().expect("no panic"), Ok(true));
+        assert!(start.elapsed() >= DELAY);
+        let killed = spawn(move || pool.get().is_err());
+        yield_now();
+        killed.kill();
+        assert!(killed.join().expect("nothing told it"));
+        drop(taken);
+    });
 }
 
 /// The C library's queue of what has failed, for whoever asks.

@@ -1,6 +1,5 @@
 //! The crate `postgres`, against PostgreSQL.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use ::postgres::fallible_iterator::FallibleIterator;
@@ -10,61 +9,16 @@ use r2d2_postgres::PostgresConnectionManager;
 use r2d2_postgres::r2d2::Pool;
 use ureq::tls::TlsConfig;
 
-use crate::http::{agent, fetch, slow_server};
-use crate::interrupted::interrupted;
-use crate::program::{Program, Stop};
+use clients::folder::Folder;
+use clients::interrupted::interrupted;
+use clients::measure::{DELAY, LIMIT, at_once, compare, runs};
+use clients::postgresql::Server;
+use clients::slow_server::slow_server;
+
+use crate::http::{agent, fetch};
 use crate::support::{example, finish};
-use crate::{DELAY, Folder, LIMIT, SERIAL, compare};
 
 const QUERIES: u32 = 50;
-
-/// A server with an empty database.
-pub(crate) struct Server {
-    program: Program,
-    /// Goes after the program.
-    _folder: Folder,
-}
-
-impl Server {
-    pub(crate) fn start() -> Server {
-        let folder = Folder::new("postgres");
-        let path = folder.path.to_str().expect("a path in UTF-8");
-        // It refuses to run as root; then there is Debian's user for it.
-        let is_root = rustix::process::geteuid().is_root();
-        if is_root {
-            assert!(Command::new("chown").args(["postgres", path]).status().expect("chown").success());
-        }
-        let arguments = |program: &str, arguments: &[&str]| -> Vec<String> {
-            let user = ["--reuid", "postgres", "--regid", "postgres", "--init-groups"];
-            let user = if is_root { &user[..] } else { &[] };
-            let program = folder_of_programs().join(program);
-            let program = program.to_str().expect("a path in UTF-8");
-            [user, &[program], arguments].concat().into_iter().map(str::to_owned).collect()
-        };
-        let options = ["-D", path, "-U", "postgres", "-A", "trust", "--no-locale", "--no-sync"];
-        let made =
-            Command::new("setpriv").args(arguments("initdb", &options)).current_dir("/").output().unwrap();
-        assert!(made.status.success(), "{made:?}");
-        let program = Program::start(Stop::QUIT, |port| {
-            let port = port.to_string();
-            let options = ["-D", path, "-p", &port, "-k", "", "-h", "127.0.0.1", "-F"];
-            arguments("postgres", &options)
-        });
-        Server { program, _folder: folder }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.program.port)
-    }
-}
-
-/// Debian has them beside its own, which are in the path.
-fn folder_of_programs() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let folders =
-        versions.map(|version| version.path().join("bin")).filter(|folder| folder.join("postgres").exists());
-    folders.max().expect("PostgreSQL is missing in /usr/lib/postgresql; `.ci/run` installs it")
-}
 
 /// The example `ip_to_db`, whose service and output are the same with each database, and when it does it all again.
 #[test]
@@ -114,7 +68,7 @@ fn so_do_places_that_are_looked_up_and_stored() {
         transaction.commit().unwrap();
     });
     let row = client.query_one("select count(*) from place where country = 'Sweden'", &[]).unwrap();
-    assert_eq!(row.get::<_, i64>(0), i64::from(QUERIES + SERIAL));
+    assert_eq!(row.get::<_, i64>(0), i64::from(runs(QUERIES)));
 }
 
 /// Without isolation, for code that must run where there is none: on other OS threads.
@@ -163,23 +117,41 @@ fn so_does_a_wait_for_a_notification() {
     interrupted("postgres, LISTEN", prepare, call, is_closed_or_usable);
 }
 
+fn pool(server: &Server, size: u32) -> Pool<PostgresConnectionManager<NoTls>> {
+    let settings: ::postgres::Config = server.url().parse().unwrap();
+    Pool::builder().max_size(size).build(PostgresConnectionManager::new(settings, NoTls)).unwrap()
+}
+
+#[test]
+fn queries_of_a_pool_at_once() {
+    let server = Server::start();
+    let pool = pool(&server, QUERIES);
+    at_once(
+        "r2d2_postgres",
+        QUERIES,
+        move |_| pool.get().unwrap(),
+        |number, client| {
+            let row =
+                client.query_one("select $1::bigint from pg_sleep($2)", &[&i64::from(number), &0.1]).unwrap();
+            assert_eq!(row.get::<_, i64>(0), i64::from(number));
+        },
+    );
+}
+
 /// The pool replaces what has failed.
 #[test]
 fn so_does_a_query_of_a_pool_s() {
     let server = Server::start();
-    let settings: ::postgres::Config = server.url().parse().unwrap();
-    let manager = PostgresConnectionManager::new(settings, NoTls);
-    let pool = Pool::builder().max_size(2).build(manager).unwrap();
-    let again = |pool: Pool<PostgresConnectionManager<NoTls>>| {
+    let pool = pool(&server, 2);
+    let ask = |pool: &Pool<PostgresConnectionManager<NoTls>>| {
         let row = pool.get().unwrap().query_one("select 7", &[]).unwrap();
         assert_eq!(row.get::<_, i32>(0), 7);
     };
-    let for_calls = pool.clone();
-    interrupted(
-        "r2d2_postgres",
-        move || for_calls.clone(),
-        |pool| wait_long(&mut pool.get().unwrap()),
-        again,
-    );
-    again(pool);
+    let (for_calls, for_later) = (pool.clone(), pool.clone());
+    let again = move |client| {
+        drop(client);
+        ask(&for_later);
+    };
+    interrupted("r2d2_postgres", move || for_calls.get().unwrap(), |client| wait_long(client), again);
+    ask(&pool);
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clients::folder::Folder;
+use clients::measure::{compare, runs};
 use rusqlite::{Connection, TransactionBehavior};
-
-use crate::{Folder, compare};
 
 const WRITERS: u32 = 20;
 
@@ -43,6 +43,6 @@ fn writers_of_one_database_wait_for_each_other() {
     let count = open(&path).query_row("select count(*), sum(number) from place", (), |row| {
         Ok((row.get::<_, u32>(0)?, row.get::<_, u32>(1)?))
     });
-    let written = WRITERS + crate::SERIAL;
+    let written = runs(WRITERS);
     assert_eq!(count.unwrap(), (written, (0..written).sum()));
 }

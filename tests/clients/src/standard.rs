@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use crate::{Folder, SERIAL, compare, measure};
+use clients::folder::Folder;
+use clients::measure::{compare, measure, runs};
 
 const DELAY: Duration = Duration::from_millis(100);
 const COUNT: u32 = 40;
@@ -57,7 +58,7 @@ fn streams_of_a_listener() {
         stream.write_all(&bytes[..count]).unwrap();
     };
     let server = thread::spawn(move || {
-        for stream in listener.incoming().take((COUNT + SERIAL) as usize) {
+        for stream in listener.incoming().take(runs(COUNT) as usize) {
             let stream = stream.unwrap();
             thread::spawn(move || handle_client(stream));
         }

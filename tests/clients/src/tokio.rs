@@ -6,8 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ::tokio::net::TcpStream;
 use ::tokio::runtime::{Builder, Runtime};
-
-use crate::interrupted::interrupted;
+use clients::interrupted::interrupted;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -28,7 +27,7 @@ fn an_interrupted_read_of_tokio_s_fails() {
     let call = move |runtime: &mut Runtime| {
         let error = runtime.block_on(read(address)).err();
         let errno = error.as_ref().and_then(io::Error::raw_os_error);
-        assert!(matches!(errno, Some(libc::ETIMEDOUT | libc::ECANCELED)), "{error:?}");
+        assert!(matches!(errno, Some(libc::ETIMEDOUT | libc::ECONNABORTED)), "{error:?}");
         error.map_or(Ok(()), Err)
     };
     let again = |runtime: Runtime| {

@@ -4,20 +4,24 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
+use std::ptr::from_ref;
 use std::sync::OnceLock;
 
-use crate::interrupted::interrupted;
-use crate::library::{find, open};
+use clients::interrupted::interrupted;
+use clients::library::{find, open};
+use clients::measure::at_once;
 
 // Of zmq.h, where they are part of the ABI.
 const PULL: c_int = 7;
 const PUSH: c_int = 8;
+const RECEIVE_TIMEOUT: c_int = 27;
 
 /// The library's functions that are used here.
 struct Zmq {
     new_context: unsafe extern "C" fn() -> *mut c_void,
     end_context: unsafe extern "C" fn(*mut c_void) -> c_int,
     socket: unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void,
+    set: unsafe extern "C" fn(*mut c_void, c_int, *const c_void, usize) -> c_int,
     close: unsafe extern "C" fn(*mut c_void) -> c_int,
     bind: unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int,
     connect: unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int,
@@ -36,6 +40,8 @@ fn zmq() -> &'static Zmq {
             end_context: unsafe { find(library, c"zmq_ctx_term") },
             // SAFETY: as above.
             socket: unsafe { find(library, c"zmq_socket") },
+            // SAFETY: as above.
+            set: unsafe { find(library, c"zmq_setsockopt") },
             // SAFETY: as above.
             close: unsafe { find(library, c"zmq_close") },
             // SAFETY: as above.
@@ -73,6 +79,19 @@ impl Pair {
         Pair { context, push, pull }
     }
 
+    /// The longest that it receives, in milliseconds.
+    fn set_limit(&mut self, limit: c_int) {
+        let value = from_ref(&limit).cast();
+        // SAFETY: an open socket, and the type that the option has.
+        let result = unsafe { (zmq().set)(self.pull, RECEIVE_TIMEOUT, value, size_of::<c_int>()) };
+        assert_eq!(result, 0);
+    }
+
+    fn send(&mut self, word: [u8; 4]) {
+        // SAFETY: an open socket, and four bytes.
+        assert_eq!(unsafe { (zmq().send)(self.push, word.as_ptr(), word.len(), 0) }, 4);
+    }
+
     fn receive(&mut self) -> io::Result<[u8; 4]> {
         let mut word = [0; 4];
         // SAFETY: an open socket, and `word` is valid for writes of its length.
@@ -95,6 +114,18 @@ impl Drop for Pair {
     }
 }
 
+/// The library's own time limit ends one, and then a message is there.
+#[test]
+fn fifty_receives_at_once() {
+    let receive_twice = |number: u32, pair: &mut Pair| {
+        pair.set_limit(100);
+        assert_eq!(pair.receive().unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+        pair.send(number.to_be_bytes());
+        assert_eq!(pair.receive().unwrap(), number.to_be_bytes());
+    };
+    at_once("libzmq", 50, |_| Pair::new(), receive_twice);
+}
+
 #[test]
 fn an_interrupted_receive_of_libzmq_s_says_so() {
     let call = |pair: &mut Pair| {
@@ -105,8 +136,7 @@ fn an_interrupted_receive_of_libzmq_s_says_so() {
         Err::<(), _>(errors)
     };
     let again = |mut pair: Pair| {
-        // SAFETY: an open socket, and four bytes.
-        assert_eq!(unsafe { (zmq().send)(pair.push, b"word".as_ptr(), 4, 0) }, 4);
+        pair.send(*b"word");
         assert_eq!(&pair.receive().unwrap(), b"word");
     };
     interrupted("libzmq", Pair::new, call, again);
