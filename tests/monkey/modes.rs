@@ -5,6 +5,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use greenloop::spawn;
@@ -54,6 +56,46 @@ fn a_listener_is_accepted_from_by_hubs_and_os_threads() {
         let counts = acceptors.into_iter().map(|acceptor| acceptor.join().unwrap());
         assert_eq!(counts.sum::<usize>(), 400);
         assert!(!is_nonblocking(listener.as_raw_fd()), "nobody has made it so");
+    });
+}
+
+/// However often it is asked for a connection: only while there is one to be taken it is O_NONBLOCK.
+#[test]
+fn a_listener_that_is_waited_for_is_left_as_it_is() {
+    patched(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let limit = libc::timeval { tv_sec: 0, tv_usec: 100 };
+        // SAFETY: the limit is valid for reads of its size.
+        let result = unsafe {
+            libc::setsockopt(
+                listener.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVTIMEO,
+                (&raw const limit).cast(),
+                size_of_val(&limit) as libc::socklen_t,
+            )
+        };
+        assert_eq!(result, 0);
+        let (watched, done) = (listener.try_clone().unwrap(), Arc::new(AtomicBool::new(false)));
+        let watcher = thread::spawn({
+            let done = done.clone();
+            move || {
+                let mut seen = 0;
+                while !done.load(Ordering::SeqCst) {
+                    seen += usize::from(is_nonblocking(watched.as_raw_fd()));
+                }
+                seen
+            }
+        });
+        spawn(move || {
+            for _ in 0..2000 {
+                assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+            }
+        })
+        .join()
+        .unwrap();
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(watcher.join().unwrap(), 0);
     });
 }
 

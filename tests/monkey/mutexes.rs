@@ -1,6 +1,7 @@
 //! Mutexes and conditions of C's with attributes: as the C library has them, each green thread a thread.
 
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use greenloop::{Builder, JoinHandle, sleep, spawn};
@@ -187,4 +188,37 @@ fn a_condition_has_the_clock_that_it_was_made_for() {
             assert_eq!(yields(move || unsafe { wait_until(clock) }), 1);
         });
     }
+}
+
+/// Whoever changes it wakes nobody here, so it is looked at again and again.
+#[test]
+fn a_word_that_processes_share_is_waited_for() {
+    patched(|| {
+        let size = size_of::<AtomicU32>();
+        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a mapping where the kernel finds place.
+        let word = unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0) };
+        assert_ne!(word, libc::MAP_FAILED);
+        // SAFETY: a word of zeros, which stays.
+        let word: &'static AtomicU32 = unsafe { &*word.cast() };
+        // SAFETY: the child does what may be done between fork and exec.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: no pointers.
+            unsafe { libc::usleep(50_000) };
+            word.store(1, SeqCst);
+            // SAFETY: a word, of which those who wait are to be woken.
+            unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX, 0, 0, 0) };
+            // SAFETY: no pointers.
+            unsafe { libc::_exit(0) };
+        }
+        yields(|| {
+            while word.load(SeqCst) == 0 {
+                // SAFETY: a word, and no time limit.
+                unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, 0, 0, 0, 0) };
+            }
+        });
+        // SAFETY: its child, and nobody asks for the status.
+        assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
+    });
 }

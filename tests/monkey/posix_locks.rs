@@ -326,6 +326,42 @@ fn a_wait_for_a_read_write_lock_ends_at_its_time() {
     });
 }
 
+/// It may be an allocator's, whose callers must not be switched out: so nobody else of the hub runs meanwhile.
+#[test]
+fn who_waits_for_an_os_thread_s_mutex_is_not_switched_out() {
+    patched(|| {
+        let lock = Shared::new(libc::PTHREAD_MUTEX_INITIALIZER);
+        let (held, holds) = std::sync::mpsc::channel();
+        let asks = Arc::new(AtomicI32::new(0));
+        let holder = thread::spawn({
+            let (lock, asks) = (lock.clone(), asks.clone());
+            move || {
+                // SAFETY: a lock that lives on.
+                assert_eq!(unsafe { libc::pthread_mutex_lock(lock.get()) }, 0);
+                held.send(()).unwrap();
+                while asks.load(SeqCst) == 0 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                // Long enough for it to be asked for.
+                thread::sleep(Duration::from_millis(50));
+                // SAFETY: as above, and it is held.
+                assert_eq!(unsafe { libc::pthread_mutex_unlock(lock.get()) }, 0);
+            }
+        });
+        holds.recv().unwrap();
+        let task = spawn(move || {
+            asks.store(1, SeqCst);
+            // SAFETY: a lock that lives on.
+            assert_eq!(unsafe { libc::pthread_mutex_lock(lock.get()) }, 0);
+            // SAFETY: as above, and it is held.
+            assert_eq!(unsafe { libc::pthread_mutex_unlock(lock.get()) }, 0);
+        });
+        yield_now();
+        assert!(task.is_finished(), "it was switched out");
+        holder.join().unwrap();
+    });
+}
+
 #[test]
 fn a_mutex_is_taken_until_a_time() {
     patched(|| {
