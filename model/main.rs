@@ -44,13 +44,19 @@ mod sync {
 mod ending;
 #[path = "../src/io/home.rs"]
 mod home;
+#[path = "../src/workers/idle.rs"]
+mod idle;
+#[path = "../src/workers/offers.rs"]
+mod offers;
 
 use ending::{End, Ending};
 use home::{Found, Home};
+use idle::Idle;
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
+use offers::Offers;
 
 use hub::door::Door;
 use sync::face::Mutex;
@@ -70,6 +76,8 @@ fn main() {
     model("an end ends an owner", 3, an_end_ends_an_owner);
     model("an end is told to all who follow", 3, an_end_is_told);
     model("each hub finds its own key of a source", 3, each_finds_its_own_key);
+    model("no job is overslept", 3, no_job_is_overslept);
+    model("who looks for work passes on that there is more", 2, who_looks_passes_on);
 }
 
 fn model(name: &str, preemptions: usize, run: fn()) {
@@ -314,4 +322,86 @@ fn each_finds_its_own_key() {
         })
         .collect();
     hubs.into_iter().for_each(|hub| hub.join().unwrap());
+}
+
+/// Workers that share a queue each, what wakes them, and what they have done.
+struct Crew {
+    offers: [Offers<u32>; 2],
+    idle: Idle,
+    doors: [Door; 2],
+    done: Guarded<u32>,
+}
+
+impl Crew {
+    fn new() -> Arc<Crew> {
+        Arc::new(Crew {
+            offers: [Offers::new(), Offers::new()],
+            idle: Idle::new(),
+            doors: [Door::new(), Door::new()],
+            done: Guarded::new(0),
+        })
+    }
+
+    /// As `Crew::put`.
+    fn put(&self, queue: usize, job: u32) {
+        self.offers[queue].push(job).unwrap();
+        self.call();
+    }
+
+    fn call(&self) {
+        if let Some(worker) = self.idle.call() {
+            self.doors[worker].send(0);
+        }
+    }
+
+    /// The life of a worker, as its `Seat` has it, until `jobs` are done.
+    fn work(&self, worker: usize, jobs: u32) {
+        let mut searches = false;
+        loop {
+            while let Some(job) = self.offers[worker].pop().or_else(|| self.offers[1 - worker].pop()) {
+                if std::mem::take(&mut searches) && self.idle.end_search() {
+                    self.call();
+                }
+                let mut done = self.done.lock();
+                *done += job;
+                if *done == jobs {
+                    drop(done);
+                    // The others are to see it too.
+                    self.doors[1 - worker].send(0);
+                }
+            }
+            if *self.done.lock() == jobs {
+                return;
+            }
+            self.idle.begin_sleep(worker, std::mem::take(&mut searches));
+            if self.offers.iter().all(Offers::is_empty) {
+                self.doors[worker].receive();
+            }
+            searches = self.idle.end_sleep(worker);
+        }
+    }
+}
+
+fn no_job_is_overslept() {
+    let crew = Crew::new();
+    let worker = {
+        let crew = crew.clone();
+        thread::spawn(move || crew.work(0, 2))
+    };
+    crew.put(1, 1);
+    crew.put(1, 1);
+    worker.join().unwrap();
+    assert_eq!(*crew.done.lock(), 2);
+}
+
+fn who_looks_passes_on() {
+    let crew = Crew::new();
+    let workers = [0, 1].map(|worker| {
+        let crew = crew.clone();
+        thread::spawn(move || crew.work(worker, 2))
+    });
+    crew.put(0, 1);
+    crew.put(0, 1);
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    assert_eq!(*crew.done.lock(), 2);
 }

@@ -3,6 +3,7 @@
 
 use loom::sync::{Mutex, MutexGuard};
 
+#[derive(Debug)]
 pub(crate) struct Lock<T>(Mutex<T>);
 
 pub(crate) type LockGuard<'a, T> = MutexGuard<'a, T>;

@@ -81,6 +81,11 @@ impl Gate {
     }
 }
 
+/// Waits until those of other tests have ended, that were dropped and not stopped: for who counts what the whole process has.
+fn until_alone() {
+    until(|| worker_threads() == 0);
+}
+
 /// How many OS threads of the process are workers.
 fn worker_threads() -> usize {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted");

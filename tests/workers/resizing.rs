@@ -6,7 +6,7 @@ use greenloop::workers::{Builder, Workers};
 use greenloop::{joinall, spawn};
 
 use crate::support::within;
-use crate::{GRACE, Gate, LIMIT, until, worker_threads, workers};
+use crate::{GRACE, Gate, LIMIT, until, until_alone, worker_threads, workers};
 
 #[test]
 fn there_are_as_many_as_processors_or_as_asked_for() {
@@ -115,10 +115,10 @@ fn numbers_that_change_all_the_time_lose_nothing() {
 #[test]
 fn threads_of_those_that_left_end() {
     let run = || {
-        let before = worker_threads();
+        until_alone();
         let workers = workers(8);
         workers.resize(1).unwrap();
-        until(|| worker_threads() <= before + 1);
+        until(|| worker_threads() == 1);
         workers.stop(GRACE);
     };
     // Alone, since it counts what the process has.

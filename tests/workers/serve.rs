@@ -9,7 +9,7 @@ use greenloop::server::{DatagramServer, Listener, StreamServer};
 use greenloop::workers::{Balance, Servers, Workers};
 
 use crate::support::{leaves_nothing_open, within};
-use crate::{GRACE, LIMIT, until, workers};
+use crate::{GRACE, LIMIT, until, until_alone, workers};
 
 const ALL: [Balance; 4] =
     [Balance::LeastConnections, Balance::RoundRobin, Balance::Kernel, Balance::ReusePort];
@@ -198,6 +198,7 @@ fn what_cannot_begin_leaves_nothing() {
 #[test]
 fn nothing_is_left_open() {
     leaves_nothing_open(LIMIT, || {
+        until_alone();
         for balance in ALL {
             let workers = workers(2);
             let servers = echo(&workers, balance);

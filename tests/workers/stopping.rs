@@ -7,7 +7,7 @@ use greenloop::event::Event;
 use greenloop::{GreenletExit, joinall, sleep, spawn, yield_now};
 
 use crate::support::{leaves_nothing_open, within};
-use crate::{GRACE, Gate, LIMIT, until, workers};
+use crate::{GRACE, Gate, LIMIT, until, until_alone, workers};
 
 #[test]
 fn what_was_accepted_ends_within_the_grace() {
@@ -162,6 +162,7 @@ fn a_stop_that_is_given_up_leaves_the_workers_to_end_by_themselves() {
 #[test]
 fn nothing_is_left_open() {
     leaves_nothing_open(LIMIT, || {
+        until_alone();
         let workers = workers(3);
         let jobs: Vec<_> = (0..30).map(|_| workers.spawn(|| sleep(Duration::from_micros(100)))).collect();
         joinall(&jobs);
