@@ -182,7 +182,28 @@ unsafe extern "C" fn vfork() -> pid_t {
     )
 }
 
-#[cfg(target_arch = "x86_64")]
+/// As above. There the return address is in a register anyhow, and the kernel has the call as a kind of clone(2) only.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn vfork() -> pid_t {
+    std::arch::naked_asm!(
+        "hint #34", // `bti c`: who calls by a pointer may land here.
+        "mov x0, {flags}",
+        "mov x1, xzr", // On this stack.
+        "mov x2, xzr",
+        "mov x3, xzr",
+        "mov x4, xzr",
+        "mov x8, {clone}",
+        "svc #0",
+        "b {after}",
+        flags = const libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+        clone = const libc::SYS_clone,
+        after = sym after_vfork,
+    )
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 extern "C" fn after_vfork(result: c_int) -> pid_t {
     match result {
         0 => handler::begin_child(interrupted()),

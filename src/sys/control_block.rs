@@ -5,8 +5,10 @@
 //! and is never joined: the block stays, and the C library knows it, so that a library that is loaded later finds its place in it.
 //!
 //! ```text
-//!     a slot:  │ the ended thread's stack, given back │ variables of the modules │ record │
-//!                                                                                ▲ base
+//!     a slot, x86:  │ the ended thread's stack, given back │ variables of the modules │ record │
+//!                                                                                     ▲ base
+//!     a slot, Arm:  │ the ended thread's stack, given back │ record │ variables of the modules │
+//!                                                                   ▲ base
 //! ```
 //!
 //! Three things of the record say that its thread is gone, which the code that will run with it is not. They are put right, or
@@ -70,10 +72,12 @@ struct Blocks {
 /// Where things are in a block.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
-    /// From the base to the thread's number.
+    /// From the record to the thread's number.
     number: usize,
-    /// From the base to where a detached thread refers to itself.
+    /// From the record to where a detached thread refers to itself.
     detached: usize,
+    /// From the record to the base.
+    base: usize,
     /// From the base to the C library's own variables, in wrapping arithmetic.
     library: usize,
     /// Their bytes.
@@ -138,7 +142,9 @@ pub(crate) fn forget_all() {
 fn layout() -> Result<Layout, &'static str> {
     *LAYOUT.get_or_init(|| {
         if !can_be_moved() {
-            return Err("isolation needs x86_64 and a kernel that lets programs set FS (Linux 5.9)");
+            return Err(
+                "isolation needs aarch64, or x86_64 and a kernel that lets programs set FS (Linux 5.9)",
+            );
         }
         find_layout().ok_or("isolation needs glibc, in a version whose threads look as expected")
     })
@@ -222,10 +228,11 @@ impl Birth {
 
     /// The thread has ended: what is left is made to look as if it ran.
     fn end(self, layout: &Layout) -> ControlBlock {
-        let base = self.thread as usize;
+        let record = self.thread as usize;
         // SAFETY: `find_layout` has found the number there, in the record that stays.
-        let number = unsafe { AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(base + layout.number)) };
+        let number = unsafe { AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(record + layout.number)) };
         futex::wait_until_cleared(number);
+        let base = record + layout.base;
         // Relaxed: the thread has ended, which `wait_until_cleared` has seen.
         debug_assert_eq!(self.newborn.base.load(Ordering::Relaxed), base);
         let library = ptr::with_exposed_provenance_mut::<u8>(base.wrapping_add(layout.library));
@@ -233,9 +240,9 @@ impl Birth {
         unsafe { self.newborn.library.as_ptr().copy_to_nonoverlapping(library, layout.library_length) };
         // Relaxed: nobody else looks; who takes the block gets it by a lock.
         number.store(next_number(), Ordering::Relaxed);
-        let itself = ptr::with_exposed_provenance_mut::<usize>(base + layout.detached);
+        let itself = ptr::with_exposed_provenance_mut::<usize>(record + layout.detached);
         // SAFETY: found there. From now on to join or to detach it is an error, and does not free it.
-        unsafe { itself.write(base) };
+        unsafe { itself.write(record) };
         if let Some(processor) = layout.processor {
             let told = ptr::with_exposed_provenance_mut::<Processor>(base.wrapping_add(processor));
             // SAFETY: the C library says that this is there. The kernel was told another place by the thread that will use it.
@@ -318,6 +325,7 @@ struct Search {
     end: usize,
     number: usize,
     detached: usize,
+    base: usize,
     library: usize,
     library_length: usize,
     /// Whether all that a block needs is there.
@@ -345,8 +353,15 @@ fn find_layout() -> Option<Layout> {
 
 fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
     let search = |stack: Range<usize>, number, life| {
-        let search =
-            Search { end: stack.end, number, detached: 0, library: 0, library_length: 0, complete: false };
+        let search = Search {
+            end: stack.end,
+            number,
+            detached: 0,
+            base: 0,
+            library: 0,
+            library_length: 0,
+            complete: false,
+        };
         let mut search = Box::new(search);
         let argument = (&raw mut *search).cast();
         let thread = signal::while_all_are_blocked(|| start(stack, life, argument))?;
@@ -370,6 +385,7 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
     Ok(second.complete.then_some(Layout {
         number: first.number,
         detached: second.detached,
+        base: first.base,
         library: first.library,
         library_length: first.library_length,
         processor: offset_of_processor(),
@@ -381,32 +397,43 @@ extern "C" fn end_at_once(_: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-/// The words of the calling thread's record, which begins at `base` and ends before `end`.
-fn words(base: usize, end: usize) -> impl Iterator<Item = usize> {
-    (base..end - size_of::<usize>()).step_by(size_of::<usize>())
+/// The calling thread's record, whose block ends at `end`: from `pthread_self` up to the base if it lies below that, else to the end.
+fn record(end: usize) -> Option<Range<usize>> {
+    // SAFETY: takes nothing.
+    let record = unsafe { libc::pthread_self() } as usize;
+    // SAFETY: the variables can be moved, or there would be no such thread.
+    let base = unsafe { base() };
+    match cfg!(target_arch = "aarch64") {
+        true => (record < base && base < end).then_some(record..base),
+        false => (record == base).then_some(base..end - size_of::<usize>()),
+    }
+}
+
+/// The addresses of its words.
+fn words(record: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+    record.clone().step_by(size_of::<usize>())
 }
 
 extern "C" fn look_for_number(search: *mut c_void) -> *mut c_void {
     // SAFETY: who has made this thread waits for it, and leaves the search alone.
     let search = unsafe { &mut *search.cast::<Search>() };
+    let Some(record) = record(search.end) else { return ptr::null_mut() };
     // SAFETY: the variables can be moved, or there would be no such thread.
     let base = unsafe { base() };
     // SAFETY: takes nothing.
     let number = unsafe { libc::gettid() }.cast_unsigned();
-    let halves = words(base, search.end).flat_map(|word| [word, word + size_of::<u32>()]);
+    let halves = words(&record).flat_map(|word| [word, word + size_of::<u32>()]);
     // SAFETY: within the thread's own record. Volatile, since the C library writes it.
     let is_number =
         |half: &usize| unsafe { ptr::with_exposed_provenance::<u32>(*half).read_volatile() == number };
     let mut found = halves.filter(is_number);
     // SAFETY: takes nothing.
-    let itself = unsafe { libc::pthread_self() } as usize;
-    // SAFETY: takes nothing.
     let errno = unsafe { libc::__errno_location() }.addr();
     if let (Some(place), None, Some(library)) = (found.next(), found.next(), block_around(errno))
-        && itself == base
         && thread_end::can_be_brought_about()
     {
-        search.number = place - base;
+        search.number = place - record.start;
+        search.base = base - record.start;
         search.library = library.start.wrapping_sub(base);
         search.library_length = library.len();
         search.complete = true;
@@ -418,23 +445,22 @@ extern "C" fn look_for_number(search: *mut c_void) -> *mut c_void {
 extern "C" fn look_for_detached(search: *mut c_void) -> *mut c_void {
     // SAFETY: as above.
     let search = unsafe { &mut *search.cast::<Search>() };
-    // SAFETY: as above.
-    let base = unsafe { base() };
+    let Some(record) = record(search.end) else { return ptr::null_mut() };
     // SAFETY: within the thread's own record. Volatile, since the C library writes it.
     let value = |word: &usize| unsafe { ptr::with_exposed_provenance::<usize>(*word).read_volatile() };
-    let is_itself = |word: &usize| value(word) == base;
-    let before: Vec<usize> = words(base, search.end).filter(is_itself).collect();
+    let is_itself = |word: &usize| value(word) == record.start;
+    let before: Vec<usize> = words(&record).filter(is_itself).collect();
     // SAFETY: takes nothing.
     let itself = unsafe { libc::pthread_self() };
     // SAFETY: it was made joinable, and nobody joins it.
     unsafe { libc::pthread_detach(itself) };
-    let mut changed = words(base, search.end).filter(is_itself).filter(|word| !before.contains(word));
+    let mut changed = words(&record).filter(is_itself).filter(|word| !before.contains(word));
     // SAFETY: as above.
-    let number = unsafe { ptr::with_exposed_provenance::<u32>(base + search.number).read_volatile() };
+    let number = unsafe { ptr::with_exposed_provenance::<u32>(record.start + search.number).read_volatile() };
     // SAFETY: takes nothing.
     let is_number = unsafe { libc::gettid() }.cast_unsigned() == number;
     if let (Some(place), None, true) = (changed.next(), changed.next(), is_number) {
-        search.detached = place - base;
+        search.detached = place - record.start;
         search.complete = true;
     }
     ptr::null_mut()

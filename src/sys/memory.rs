@@ -37,7 +37,12 @@ pub(crate) fn prefetch(address: usize) {
         // SAFETY: it reads nothing that a program can see, and does not fault; every x86-64 processor has it.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(ptr::without_provenance(address)) };
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above; every 64-bit processor of Arm's has it.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = address;
 }
 

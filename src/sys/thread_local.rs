@@ -1,6 +1,6 @@
 //! Where the calling OS thread keeps its thread-local variables, and running with others.
 
-#[cfg(all(feature = "monkey", target_arch = "x86_64"))]
+#[cfg(all(feature = "monkey", any(target_arch = "x86_64", target_arch = "aarch64")))]
 use std::arch::asm;
 use std::ffi::{c_int, c_void};
 #[cfg(feature = "monkey")]
@@ -41,17 +41,20 @@ pub(crate) fn block_around(address: usize) -> Option<Range<usize>> {
 }
 
 /// A bit of AT_HWCAP2: a program may set the base of FS, to which thread-local variables are relative, without the kernel.
-#[cfg(feature = "monkey")]
+#[cfg(all(feature = "monkey", target_arch = "x86_64"))]
 const FSGSBASE: u64 = 1 << 1;
 
 /// Whether a program may run with other thread-local variables than those of its OS thread.
 #[cfg(feature = "monkey")]
 pub(crate) fn can_be_moved() -> bool {
+    #[cfg(target_arch = "x86_64")]
     // SAFETY: takes no pointers; an unknown number gives 0.
-    cfg!(target_arch = "x86_64") && unsafe { libc::getauxval(libc::AT_HWCAP2) } & FSGSBASE != 0
+    return unsafe { libc::getauxval(libc::AT_HWCAP2) } & FSGSBASE != 0;
+    #[cfg(not(target_arch = "x86_64"))]
+    cfg!(target_arch = "aarch64")
 }
 
-/// Which thread-local variables the calling code runs with.
+/// What the variables that the calling code runs with are relative to.
 ///
 /// # Safety
 ///
@@ -65,7 +68,12 @@ pub(crate) unsafe fn base() -> usize {
     unsafe {
         asm!("rdfsbase {}", out(reg) base, options(nomem, nostack, preserves_flags));
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a program may always do so. It reads a register.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) base, options(nomem, nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         base = 0;
     }
@@ -87,7 +95,12 @@ pub(crate) unsafe fn move_to(base: usize) {
     unsafe {
         asm!("wrfsbase {}", in(reg) base, options(nostack, preserves_flags));
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a program may always do so. As above.
+    unsafe {
+        asm!("msr tpidr_el0, {}", in(reg) base, options(nostack, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = base;
 }
 

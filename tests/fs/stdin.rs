@@ -7,7 +7,7 @@ use greenloop::io::stdin;
 use greenloop::process::Command;
 use greenloop::{sleep, spawn, with_timeout};
 
-use crate::support::within;
+use crate::support::{this_program, within};
 use crate::{Folder, LIMIT, is_nonblocking};
 
 /// Set in a child to the name of what it is to do.
@@ -15,7 +15,7 @@ const ROLE: &str = "GREENLOOP_TEST_STDIN";
 
 /// This test binary again, with `role` to play and `input` to read; what it wrote to standard error.
 fn play(role: &str, input: impl Into<Stdio>) -> String {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::from(this_program());
     command.args(["stdin::a_role_is_played", "--exact", "--nocapture"]).env(ROLE, role).stdin(input);
     let output = command.output_timeout(LIMIT).unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -87,7 +87,7 @@ fn lines_come_from_a_pipe_a_file_and_nowhere() {
 #[test]
 fn readers_wait_their_turn_and_a_time_limit_loses_nothing() {
     within(LIMIT, || {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = Command::from(this_program());
         command.args(["stdin::a_role_is_played", "--exact", "--nocapture"]).env(ROLE, "late");
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

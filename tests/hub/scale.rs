@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::panic::{catch_unwind, resume_unwind};
-use std::process::Command;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -24,7 +23,7 @@ use greenloop::{
     yield_now,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use support::{Random, finish, resident_bytes, run_child, within};
+use support::{Random, finish, resident_bytes, run_child, this_program, within};
 
 const LIMIT: Duration = Duration::from_secs(300);
 const LONG: Duration = Duration::from_secs(3600);
@@ -186,7 +185,7 @@ fn twenty_thousand_connections() {
     let (sender, addresses) = mpsc::channel();
     let server = thread::spawn(move || within(LIMIT, move || serve(count, &sender)));
     let addresses = addresses.recv().expect("the server listens");
-    let mut command = Command::new(std::env::current_exe().expect("the test binary's path"));
+    let mut command = this_program();
     command
         .args(["twenty_thousand_connections", "--exact", "--nocapture"])
         .env(CLIENTS, format!("{count} {addresses}"));

@@ -7,7 +7,6 @@ mod support;
 use std::cell::{Cell, RefCell};
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -111,7 +110,7 @@ fn main() {
 }
 
 fn passes((name, _, check): &Scenario) -> bool {
-    let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
+    let mut command = support::this_program();
     command.args([CHILD, name]).env("RUST_BACKTRACE", "0");
     let passed = catch_unwind(AssertUnwindSafe(|| check(&support::finish(&mut command, LIMIT)))).is_ok();
     println!("scenario {name} ... {}", if passed { "ok" } else { "FAILED" });

@@ -104,8 +104,8 @@ impl Library {
         std::fs::create_dir_all(&folder).unwrap();
         let (file, library) = (folder.join("library.source"), folder.join("library.so"));
         std::fs::write(&file, source).unwrap();
-        let compiler = if language == "c" { "cc" } else { language };
-        let compiler = Command::new(compiler)
+        let (compiler, other) = if language == "c" { ("cc", "CC") } else { (language, "CXX") };
+        let compiler = Command::new(std::env::var_os(other).unwrap_or(compiler.into()))
             .args(["-shared", "-fPIC", "-O1", "-o"])
             .arg(&library)
             .args(["-x", language])

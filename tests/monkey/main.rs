@@ -29,7 +29,7 @@ mod streams;
 mod time;
 
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use greenloop::monkey::patch_all;
@@ -51,7 +51,7 @@ fn in_a_child(name: &str, run: impl FnOnce()) -> Vec<u8> {
         run();
         return Vec::new();
     }
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
+    let mut child = support::this_program()
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(MARK, "1")
         .stdout(Stdio::piped())

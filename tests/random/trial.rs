@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::{env, io, thread};
 
 use super::check::{check, install_hooks};
 use super::generate::generate;
 use super::program::{Patch, Program, parse};
+use super::support::this_program;
 use super::watchdog;
 use super::world::Fault;
 
@@ -84,7 +85,7 @@ pub(crate) fn try_program(
 }
 
 fn run(arguments: &[&str], input: &str, patience: Option<u64>) -> io::Result<Result<(), Failure>> {
-    let mut child = Command::new(env::current_exe()?)
+    let mut child = this_program()
         .args(arguments)
         .envs(patience.map(|seconds| (watchdog::PATIENCE, seconds.to_string())))
         .stdin(Stdio::piped())

@@ -12,6 +12,9 @@ use super::bounds::together;
 /// Set in a child to the name of the test whose scenario it is to run.
 const SCENARIO: &str = "GREENLOOP_TEST_SCENARIO";
 
+/// Where the kernel cannot run this program: what does, by name.
+const EMULATOR: &str = "GREENLOOP_TEST_EMULATOR";
+
 /// How a child process ended and what it said.
 #[derive(Debug)]
 pub(crate) struct Finished {
@@ -37,11 +40,18 @@ pub(crate) fn run_child<S: FnOnce()>(limit: Duration, scenario: S) -> Option<Fin
         scenario();
         return None;
     }
-    let mut command = Command::new(std::env::current_exe().expect("the test binary's path"));
-    command.args([test, "--exact", "--nocapture"]).env(SCENARIO, test);
-    let child = finish(&mut command, limit);
+    let child = finish(this_program().args([test, "--exact", "--nocapture"]).env(SCENARIO, test), limit);
     assert!(child.stdout.contains("running 1 test"), "no test is called {test}: {child:?}");
     Some(child)
+}
+
+/// This test binary once more.
+pub(crate) fn this_program() -> Command {
+    let program = std::env::current_exe().expect("the test binary's path");
+    let Some(emulator) = std::env::var_os(EMULATOR) else { return Command::new(program) };
+    let mut command = Command::new(emulator);
+    command.arg(program);
+    command
 }
 
 /// Runs `command` to its end. This is a bounded test of its own: it goes beside [`within`], not inside.

@@ -59,14 +59,24 @@ pub(crate) fn in_child_after<B: FnOnce()>(prelude: &str, body: B) -> Ended {
     let (_crate_name, path) = std::any::type_name::<B>().split_once("::").expect("a closure has a path");
     let test = path.trim_end_matches("::{{closure}}");
     let output = Command::new("sh")
-        .args(["-c", &format!("{prelude}; exec \"$0\" --exact --nocapture --test-threads=1 \"$1\"")])
+        .args([
+            "-c",
+            &format!(
+                "{prelude}; exec $GREENLOOP_TEST_EMULATOR \"$0\" --exact --nocapture --test-threads=1 \"$1\""
+            ),
+        ])
         .arg(env::current_exe().unwrap())
         .arg(test)
         .env(CHILD, test)
         .output()
         .unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let ended = Ended { status: output.status, stderr: String::from_utf8(output.stderr).unwrap() };
+    let mut stderr = String::from_utf8(output.stderr).unwrap();
+    // An emulator adds a line of its own.
+    if let Some(own) = stderr.find("qemu: uncaught target signal") {
+        stderr.truncate(own);
+    }
+    let ended = Ended { status: output.status, stderr };
     let ran = stdout.contains("running 1 test") || ended.by_sanitizer();
     assert!(ran, "{test} is not the name of the test: {stdout}");
     ended
