@@ -5,8 +5,9 @@
 //!
 //! A call: `recv` on a number that is not open, the plain one, and the one in the program before and after `patch_all` on a
 //! thread without a hub. An echo: 64 bytes there and back over TCP, by greenloop's own streams, by std's under
-//! `patch_all`, and between two OS threads. A switch: two green threads that yield in turn, plain ones and isolated ones; and one
-//! that is spawned, runs and is joined. Medians of several rounds, in nanoseconds of processor time of the whole process.
+//! `patch_all`, and between two OS threads. A switch: two green threads that yield in turn, and a hundred, plain ones and isolated
+//! ones; beside that a write to the register that thread-local variables are relative to. And one that is spawned, runs and is
+//! joined. Medians of several rounds, in nanoseconds of processor time of the whole process.
 
 #![expect(unsafe_code, reason = "calls of C's functions")]
 
@@ -32,7 +33,7 @@ fn main() {
         return println!("nothing to do: cargo bench runs this with --bench, --short makes it quick");
     }
     let (times, rounds) = if short { (10_000, 1) } else { (200_000, 9) };
-    let ways: [Way; 10] = [
+    let ways: [Way; 13] = [
         ("call, the C library's", |times| calls(times, original_recv)),
         ("call, not patched", |times| calls(times, recv)),
         ("call, patched, no hub", |times| {
@@ -69,8 +70,11 @@ fn main() {
                 server.join().expect("no panic");
             })
         }),
-        ("switch, plain", |times| yields(times, false)),
-        ("switch, isolated", |times| yields(times, true)),
+        ("switch, plain", |times| yields(2, times, false)),
+        ("switch, isolated", |times| yields(2, times, true)),
+        ("switch, plain, of a hundred", |times| yields(100, times / 50, false)),
+        ("switch, isolated, of a hundred", |times| yields(100, times / 50, true)),
+        ("a write to the register", write_the_register),
         ("spawn and join, plain", |times| spawns(times / 100, false)),
         ("spawn and join, isolated", |times| spawns(times / 100, true)),
     ];
@@ -84,7 +88,7 @@ fn main() {
     }
     let middle = values.map(|mut values| median(&mut values).unwrap_or(f64::NAN));
     let rows = (0..ways.len()).map(|index| {
-        let first = middle[[0, 0, 0, 3, 3, 3, 6, 6, 8, 8][index]];
+        let first = middle[[0, 0, 0, 3, 3, 3, 6, 6, 8, 8, 6, 11, 11][index]];
         vec![ways[index].0.to_owned(), number(middle[index]), number(middle[index] / first)]
     });
     table::print(&["", "ns", "ratio"], &rows.collect::<Vec<_>>());
@@ -115,13 +119,36 @@ fn calls(times: u32, call: fn() -> isize) -> f64 {
     (now() - start) / f64::from(times)
 }
 
-/// Two green threads yield in turn.
-fn yields(times: u32, isolated: bool) -> f64 {
+/// So many green threads yield in turn.
+fn yields(count: u32, times: u32, isolated: bool) -> f64 {
     let each = move || (0..times).for_each(|_| yield_now());
     let start = now();
-    let both = [(); 2].map(|()| Builder::new().isolated(isolated).spawn(each).expect("an OS thread"));
-    both.into_iter().for_each(|one| one.join().expect("no panic"));
-    (now() - start) / f64::from(2 * times)
+    let spawned = (0..count).map(|_| Builder::new().isolated(isolated).spawn(each).expect("an OS thread"));
+    let all: Vec<_> = spawned.collect();
+    all.into_iter().for_each(|one| one.join().expect("no panic"));
+    (now() - start) / f64::from(count * times)
+}
+
+/// Writes what is there.
+fn write_the_register(times: u32) -> f64 {
+    match Builder::new().isolated(true).spawn(|| ()) {
+        Ok(isolated) => isolated.join().expect("no panic"),
+        Err(_) => return f64::NAN,
+    }
+    let start = now();
+    for _ in 0..times {
+        // SAFETY: a program may do so where green threads can be isolated; and nothing changes by it.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!("rdfsbase {0}", "wrfsbase {0}", out(reg) _, options(nostack, preserves_flags));
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            std::arch::asm!("mrs {0}, tpidr_el0", "msr tpidr_el0, {0}", out(reg) _, options(nostack, preserves_flags));
+        }
+    }
+    (now() - start) / f64::from(times)
 }
 
 fn spawns(times: u32, isolated: bool) -> f64 {

@@ -8,6 +8,7 @@
 //! two swaps a switch at the worst, over time, whoever switches to whom. The hub runs only when the chain is empty.
 
 use std::mem;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::fiber::FiberRef;
@@ -26,23 +27,87 @@ impl Thread {
         loop {
             self.go_on_as(fiber);
             self.resume(fiber);
-            let next = self.directive.get()?;
-            if next == resumer || next.has_resumed.get() {
-                return Some(next);
+            match self.after(resumer, fiber) {
+                ControlFlow::Continue(next) => fiber = next,
+                ControlFlow::Break(end) => return end,
             }
-            if next == fiber {
-                fiber.trim();
-                self.directive.set(None);
-                return None;
-            }
-            fiber = next;
         }
+    }
+
+    /// `fiber`, which `resumer` has resumed, has suspended: whom to resume next, or what [`run`](Thread::run) returns.
+    #[inline(always)]
+    fn after(&self, resumer: FiberRef, fiber: FiberRef) -> ControlFlow<Option<FiberRef>, FiberRef> {
+        let Some(next) = self.directive.get() else { return ControlFlow::Break(None) };
+        if next == resumer || next.has_resumed.get() {
+            return ControlFlow::Break(Some(next));
+        }
+        if next == fiber {
+            fiber.trim();
+            self.directive.set(None);
+            return ControlFlow::Break(None);
+        }
+        ControlFlow::Continue(next)
     }
 
     /// Resumes `fiber` from the thread's own stack, for the hub. Returns whether main is to go on.
     #[inline(always)]
     pub(crate) fn run_for_hub(&self, fiber: FiberRef) -> bool {
         self.run(self.main, fiber).is_some()
+    }
+
+    /// As [`run_for_hub`](Thread::run_for_hub), for `fiber`, which has thread-local variables of its own, and after it for those that
+    /// `next` gives, which have too, as long as each only waits.
+    ///
+    /// From one to the next the register is written once: the thread's own stack runs on with the variables of the one that has left. So
+    /// nothing here uses any, nor is what does inlined.
+    ///
+    /// # Safety
+    ///
+    /// `next` neither uses a thread-local variable, nor unwinds.
+    #[cfg(feature = "monkey")]
+    #[inline(never)]
+    pub(crate) unsafe fn run_isolated(
+        &self,
+        mut fiber: FiberRef,
+        mut next: impl FnMut() -> Option<FiberRef>,
+    ) -> bool {
+        loop {
+            if self.destructors.newest() != self.newest_destructor.get() {
+                self.attend_with_own_variables(fiber);
+            }
+            self.current.set(fiber);
+            let has_returned = self.resume_isolated(fiber);
+            if fiber.variables.get() == 0 {
+                return self.go_on_after_isolated(fiber, has_returned);
+            }
+            let following = if self.directive.get().is_none() { next() } else { None };
+            let Some(following) = following else {
+                self.return_to_own_variables();
+                return self.go_on_after_isolated(fiber, has_returned);
+            };
+            fiber = following;
+        }
+    }
+
+    #[cfg(feature = "monkey")]
+    #[cold]
+    #[inline(never)]
+    fn attend_with_own_variables(&self, next: FiberRef) {
+        self.return_to_own_variables();
+        self.attend(next);
+    }
+
+    /// The rest of [`run_isolated`](Thread::run_isolated), with the thread's own variables.
+    #[cfg(feature = "monkey")]
+    #[inline(never)]
+    fn go_on_after_isolated(&self, fiber: FiberRef, has_returned: bool) -> bool {
+        if has_returned {
+            self.bury(fiber);
+        }
+        match self.after(self.main, fiber) {
+            ControlFlow::Continue(next) => self.run_for_hub(next),
+            ControlFlow::Break(end) => end.is_some(),
+        }
     }
 
     /// Leaves the current stack for whatever the hub runs next. Returns when control comes back. Where that leaves the thread's own stack,
@@ -112,6 +177,7 @@ impl Thread {
     }
 
     #[cold]
+    #[inline(never)]
     fn attend(&self, next: FiberRef) {
         if self.is_observed() {
             self.tell_observer(next);

@@ -450,12 +450,19 @@ impl Fiber {
         self.extent.get().is_some()
     }
 
+    /// Whether it runs with thread-local variables of its own.
+    #[cfg(feature = "monkey")]
+    #[inline(always)]
+    pub(crate) fn is_isolated(&self) -> bool {
+        self.variables.get() != 0
+    }
+
     /// Whether it may resume another one from its own stack. One with thread-local variables of its own may not: who is resumed would
     /// run with them.
     #[inline(always)]
     pub(super) fn may_resume(&self) -> bool {
         #[cfg(feature = "monkey")]
-        return self.variables.get() == 0;
+        return !self.is_isolated();
         #[cfg(not(feature = "monkey"))]
         true
     }

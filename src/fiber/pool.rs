@@ -17,6 +17,8 @@ use crate::error::StackError;
 #[cfg(feature = "monkey")]
 use crate::sys::float_control::FloatControl;
 #[cfg(feature = "monkey")]
+use crate::sys::process;
+#[cfg(feature = "monkey")]
 use crate::sys::thread_local::move_to;
 
 /// Idle fibers that a thread keeps, with their warm stacks, for the next green threads.
@@ -102,23 +104,35 @@ impl Thread {
             // SAFETY: who has set them has found that they can be moved, and lets nobody else use them.
             unsafe { move_to(variables) };
         }
-        let here = FloatControl::now();
-        match fiber.float_control.get() {
-            Some(own) if own != here => own.restore(),
-            Some(_) => {}
-            None => fiber.first_float_control.set(Some(here)),
-        }
-        let result = swap.resume(());
-        let own = FloatControl::now();
-        fiber.float_control.set(Some(own));
-        if own != here {
-            here.restore();
-        }
+        let result = resume_computing(fiber, swap);
         if fiber.variables.get() != 0 {
-            // SAFETY: as above; these are the OS thread's own, since a fiber has others.
-            unsafe { move_to(self.own_variables.get()) };
+            self.return_to_own_variables();
         }
         result
+    }
+
+    /// Resumes `fiber`, which has variables of its own, and goes on with those if it still has. Returns whether it has returned. For
+    /// who keeps to the rules of [`run_isolated`](Thread::run_isolated).
+    #[cfg(feature = "monkey")]
+    #[inline(always)]
+    pub(super) fn resume_isolated(&self, fiber: FiberRef) -> bool {
+        // SAFETY: as in `resume`.
+        let swap = unsafe { &mut *fiber.swap.get() };
+        // No panic: that would use a variable.
+        let Some(swap) = swap.as_mut() else { process::abort_with("a fiber that is resumed has no stack") };
+        // std's variables are among its own.
+        fiber.has_identity.set(false);
+        // SAFETY: who has set them has found that they can be moved, and lets nobody else use them. The caller uses none.
+        unsafe { move_to(fiber.variables.get()) };
+        matches!(resume_computing(fiber, swap), CoroutineResult::Return(()))
+    }
+
+    /// Goes on with the OS thread's own variables, since a fiber has others. As for [`run_isolated`](Thread::run_isolated).
+    #[cfg(feature = "monkey")]
+    #[inline(always)]
+    pub(super) fn return_to_own_variables(&self) {
+        // SAFETY: they can be moved, since a fiber has others; these are the OS thread's. The caller uses none.
+        unsafe { move_to(self.own_variables.get()) };
     }
 
     /// Keeps a fiber that has nothing more to run for the next one; `false` where there are enough.
@@ -144,12 +158,32 @@ impl Thread {
 
     /// Gives the stack of a fiber back that has returned.
     #[cold]
-    fn bury(&self, fiber: FiberRef) {
+    #[inline(never)]
+    pub(super) fn bury(&self, fiber: FiberRef) {
         // SAFETY: we are on another stack, and the fiber's coroutine has returned: nobody else uses the cell.
         drop(unsafe { (*fiber.swap.get()).take() });
         fiber.extent.set(None);
         self.vacant.borrow_mut().push(fiber);
     }
+}
+
+/// Resumes `fiber` with its own way to compute with floating-point numbers.
+#[cfg(feature = "monkey")]
+#[inline(always)]
+fn resume_computing(fiber: FiberRef, swap: &mut Swap) -> CoroutineResult<(), ()> {
+    let here = FloatControl::now();
+    match fiber.float_control.get() {
+        Some(own) if own != here => own.restore(),
+        Some(_) => {}
+        None => fiber.first_float_control.set(Some(here)),
+    }
+    let result = swap.resume(());
+    let own = FloatControl::now();
+    fiber.float_control.set(Some(own));
+    if own != here {
+        here.restore();
+    }
+    result
 }
 
 /// Something has escaped at the root of a stack.

@@ -47,6 +47,8 @@ mod feed;
 pub(crate) mod fork;
 mod handle;
 pub(crate) mod handover;
+#[cfg(feature = "monkey")]
+mod isolated;
 mod killing;
 mod lifetime;
 #[cfg(feature = "monkey")]

@@ -7,7 +7,7 @@ use super::current::local_hub;
 use super::door::Letter;
 use super::ended;
 use super::reactor::{Heard, Reactor};
-use super::state::{Alarm, BUDGET, HubState};
+use super::state::{Alarm, BUDGET, HubState, Queues};
 use crate::error::Elapsed;
 use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, at_work, callback, report_text};
 use crate::sys::clock::Time;
@@ -53,21 +53,35 @@ impl HubState {
     #[inline]
     fn run_woken(&self, count: usize) -> bool {
         self.unlooked.set(self.unlooked.get() + count);
-        for _ in 0..count {
-            let mut ready = self.ready.borrow_mut();
-            let Some(fiber) = ready.pop_woken() else { break };
-            if let (Some(far), Some(near)) = (ready.woken_behind(2 * AHEAD), ready.woken_behind(AHEAD)) {
-                far.prefetch_record();
-                near.prefetch_stack();
+        let mut left = count;
+        while left > 0 {
+            left -= 1;
+            let Some(fiber) = self.take_woken(&mut self.ready.borrow_mut()) else { break };
+            #[cfg(feature = "monkey")]
+            if fiber.is_isolated() {
+                if self.run_isolated(fiber, &mut left) {
+                    return true;
+                }
+                continue;
             }
-            drop(ready);
-            fiber.state.set(State::Running);
-            self.budget.set(BUDGET);
             if fiber == self.thread.main() || self.thread.run_for_hub(fiber) {
                 return true;
             }
         }
         false
+    }
+
+    /// The next woken one, which runs from now on.
+    #[inline(always)]
+    pub(super) fn take_woken(&self, ready: &mut Queues) -> Option<FiberRef> {
+        let fiber = ready.pop_woken()?;
+        if let (Some(far), Some(near)) = (ready.woken_behind(2 * AHEAD), ready.woken_behind(AHEAD)) {
+            far.prefetch_record();
+            near.prefetch_stack();
+        }
+        fiber.state.set(State::Running);
+        self.budget.set(BUDGET);
+        Some(fiber)
     }
 
     /// Whether main is to go on.

@@ -67,6 +67,9 @@ pub(crate) trait Feed {
     fn end_sleep(&self);
 }
 
+/// Who is ready: by the stack, or not begun.
+pub(super) type Queues = Ready<FiberRef, Shared<dyn Job>>;
+
 /// How a green thread has ended, for its hub.
 ///
 /// Two words, so that it moves in registers: a larger one is written to memory in parts and read back as a whole, which stalls.
@@ -135,7 +138,7 @@ pub(crate) struct HubState {
 
     // ---- what it looks after ----
     /// Who is to run.
-    pub(super) ready: RefCell<Ready<FiberRef, Shared<dyn Job>>>,
+    pub(super) ready: RefCell<Queues>,
     /// Fresh ones killed since those were last taken out.
     pub(super) dead_fresh: Cell<usize>,
     /// What a fiber finds to begin with.
