@@ -108,7 +108,7 @@
 //! - **Scopes in thread-local variables.** All green threads of an OS thread share its thread-local variables. A crate that keeps a
 //!   *current* something there, such as the span of `tracing`, mixes them up if you wait inside of the scope: the log line of one
 //!   request carries the span of another. Leave the scope before each wait, keep the value in a [`greenlet_local!`], or, with the feature
-//!   `monkey` (on x86_64), give all green threads thread-local variables of their own, as `monkey::patch_all` does, or one by
+//!   `monkey` (on x86_64 and aarch64), give all green threads thread-local variables of their own, as `monkey::patch_all` does, or one by
 //!   `Builder::isolated`.
 //! - **Small stacks**: 128 KiB by default, 512 KiB in debug builds. A green thread that needs more ends the process with a line that
 //!   names it, also if C code needs it. Give it more with [`Builder::stack_size`], or all with
@@ -125,7 +125,7 @@
 //!
 //! # Platforms
 //!
-//! Linux on x86_64 and the other processors of corosensei. From Linux 6.13 on, guarded stacks need no memory mappings of
+//! Linux on x86_64, on aarch64, where its own tests run under an emulator, and untested on the other processors of corosensei. From Linux 6.13 on, guarded stacks need no memory mappings of
 //! their own; on older kernels `vm.max_map_count` limits their number.
 //!
 #![cfg_attr(

@@ -119,7 +119,7 @@
 //! - In the handler of a signal all of these are the C library's own functions, from whatever part is patched: a handler is never
 //!   switched out, and a call in it that waits stops the OS thread. That goes for handlers that were installed by `sigaction`, `signal`
 //!   or a sibling of these, and for handlers that those call; one that was installed by a bare system call is not known as such.
-//!   The same goes for the child of `vfork` (x86_64), which has its parent's memory.
+//!   The same goes for the child of `vfork` (x86_64 and aarch64), which has its parent's memory.
 //! - A stream is O_NONBLOCK while its `connect` is tried, a listener while a connection is taken from it, and a descriptor that is no
 //!   pipe while a `splice` is tried that need not wait. Other processes that share them see that. OS threads of this process wait in
 //!   `accept` as ever.

@@ -189,7 +189,7 @@ impl Builder {
     /// - `pthread_self` is its own, and what asks for the OS thread behind it gets an error: the scheduling class, the processors. Its
     ///   OS thread is that of the hub, as `gettid` says.
     ///
-    /// Isolation works on x86_64 with glibc, since Linux 5.9.
+    /// Isolation works with glibc, on x86_64 since Linux 5.9 and on aarch64.
     ///
     /// # Examples
     ///

@@ -56,6 +56,44 @@ fn each_begins_with_fresh_variables_and_keeps_them() {
     });
 }
 
+/// In every order: the hub goes from one to the next without its own variables in between, or with them.
+#[test]
+fn isolated_and_plain_ones_take_turns_with_the_main_greenlet() {
+    patched(|| {
+        COUNT.set(0);
+        let turns = |number: u32| {
+            // From the third on each is isolated, and further ones stand side by side.
+            let isolated = number >= 3 && !number.is_multiple_of(4);
+            let run = move || {
+                for turn in 0..50 {
+                    match isolated {
+                        true => assert_eq!(
+                            COUNT.replace(1000 * number + turn + 1),
+                            if turn == 0 { 0 } else { 1000 * number + turn }
+                        ),
+                        // What all plain ones and main count together.
+                        false => COUNT.set(COUNT.get() + 1),
+                    }
+                    match (number + turn) % 7 {
+                        0 => sleep(Duration::ZERO),
+                        1 => assert!(spawn(|| COUNT.get()).join().unwrap() == 0),
+                        _ => yield_now(),
+                    }
+                }
+            };
+            (isolated, Builder::new().isolated(isolated).spawn(run).unwrap())
+        };
+        let tasks: Vec<_> = (0..20).map(turns).collect();
+        let plain = tasks.iter().filter(|(isolated, _)| !isolated).count() as u32;
+        for _ in 0..50 {
+            COUNT.set(COUNT.get() + 1);
+            yield_now();
+        }
+        join_all(tasks.into_iter().map(|(_, task)| task).collect());
+        assert_eq!(COUNT.replace(0), 50 * (plain + 1));
+    });
+}
+
 #[test]
 fn its_variables_are_destroyed_when_it_ends() {
     struct Tells(Arc<AtomicUsize>);
