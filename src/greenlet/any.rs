@@ -208,8 +208,8 @@ impl AnyGreenlet {
     /// Makes `parent` the greenlet that gets this one's result. A dead one passes on to it what it is sent.
     ///
     /// If the parent waits for values of another type when the result comes, the result is dropped. A panic with the text of
-    /// [`SwitchError::WrongType`] is raised in the parent then, and told to the [hook](crate::hub::set_uncaught_hook) of what nobody
-    /// receives. So it is if there is no stack to start the parent on.
+    /// [`WrongType`](crate::error::SwitchError::WrongType) is raised in the parent then, and told to the
+    /// [hook](crate::hub::set_uncaught_hook) of what nobody receives. So it is if there is no stack to start the parent on.
     ///
     /// # Errors
     ///
