@@ -13,6 +13,8 @@ use std::rc::Rc;
 
 use super::fiber::FiberRef;
 use super::guard::in_callback;
+#[cfg(feature = "monkey")]
+use super::identity;
 use super::thread::{Observer, Thread};
 use super::uncaught::callback;
 use crate::sys::errno;
@@ -101,6 +103,10 @@ impl Thread {
     #[cfg(feature = "monkey")]
     #[inline(never)]
     fn go_on_after_isolated(&self, fiber: FiberRef, has_returned: bool) -> bool {
+        // If it has not its own variables any more, it had std's exchanged.
+        if fiber.has_identity.get() {
+            identity::exchange(&fiber.identity);
+        }
         if has_returned {
             self.bury(fiber);
         }

@@ -65,7 +65,9 @@ fn isolated_and_plain_ones_take_turns_with_the_main_greenlet() {
             // From the third on each is isolated, and further ones stand side by side.
             let isolated = number >= 3 && !number.is_multiple_of(4);
             let run = move || {
+                let own = thread::current().id();
                 for turn in 0..50 {
+                    assert_eq!(thread::current().id(), own);
                     match isolated {
                         true => assert_eq!(
                             COUNT.replace(1000 * number + turn + 1),
@@ -85,11 +87,13 @@ fn isolated_and_plain_ones_take_turns_with_the_main_greenlet() {
         };
         let tasks: Vec<_> = (0..20).map(turns).collect();
         let plain = tasks.iter().filter(|(isolated, _)| !isolated).count() as u32;
+        let own = thread::current().id();
         for _ in 0..50 {
             COUNT.set(COUNT.get() + 1);
             yield_now();
         }
         join_all(tasks.into_iter().map(|(_, task)| task).collect());
+        assert_eq!(thread::current().id(), own, "what an isolated one has left behind");
         assert_eq!(COUNT.replace(0), 50 * (plain + 1));
     });
 }
