@@ -12,7 +12,7 @@ use crate::task::{Notice, Subscription, Waitable};
 
 /// Makes two connected ends, each of which sends and receives. The first sends `A` and receives `B`.
 ///
-/// This is Python's duplex `Pipe`. It is like two [channels](super::channel), but an end is one thing to hand to a child.
+/// This is Python's duplex `Pipe`. It is like two [channels](super::channel()), but an end is one thing to hand to a child.
 ///
 /// # Errors
 ///

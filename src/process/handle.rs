@@ -30,7 +30,7 @@ const SIGKILL: i32 = 9;
 /// # The child
 ///
 /// - It has an empty hub: none of the parent's green threads runs in it, and handlers of [`signal`](crate::signal) are gone.
-/// - It has the ends of [channels](super::channel) that its closure owns. All others are closed in the child, since an end that is
+/// - It has the ends of [channels](super::channel()) that its closure owns. All others are closed in the child, since an end that is
 ///   inherited by accident keeps its peer waiting. Other descriptors are inherited, as by any fork.
 /// - The parent's copy of the closure is dropped once the child is there, with all that it owns.
 /// - It ends when the closure returns, whatever green threads it has then: join those that matter. Nothing runs at its end, no

@@ -19,7 +19,7 @@
 //!
 //! # Closures
 //!
-//! [`Process`] runs a closure in a process of its own, and brings back its value. A [`channel`] or a [`pipe`] takes messages from process to
+//! [`Process`] runs a closure in a process of its own, and brings back its value. A [`channel()`] or a [`pipe`] takes messages from process to
 //! process: values that are [`Wire`], or of a format of your own by a [`Codec`], with files and sockets in them. All this is in one program:
 //! nothing has to be registered, and no data is kept in shared memory.
 //!
