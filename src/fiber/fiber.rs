@@ -3,6 +3,8 @@
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem;
+#[cfg(feature = "monkey")]
+use std::ops::Range;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
@@ -92,6 +94,9 @@ pub(crate) trait Describe {
     }
     /// The name given to it.
     fn name(&self) -> Option<&Arc<str>>;
+    /// Gives it a name, unless it has one.
+    #[cfg(feature = "monkey")]
+    fn give_name(&self, _name: &str) {}
     /// Where it was made.
     fn spawned_at(&self) -> &'static Location<'static>;
 }
@@ -430,6 +435,12 @@ impl Fiber {
         if let Some(extent) = self.extent.get() {
             self.resting.set((extent.depth(address) + SUSPENDED_FRAMES) as u32);
         }
+    }
+
+    /// Where its stack is; `None` for the main fiber.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn stack_bounds(&self) -> Option<Range<usize>> {
+        self.extent.get().map(Extent::bounds)
     }
 
     /// How deep its stack has been used; `None` for the main fiber.

@@ -16,6 +16,7 @@ use std::thread::{self, Thread, ThreadId};
 use super::panics::{
     amid_unwinding, anchor, only, place, search as search_for_panics, search_for_hook, value_at, words,
 };
+use crate::sys::os_thread::real;
 
 /// Whether fibers have identities of their own.
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -49,7 +50,8 @@ const COUNTS: usize = 2 * size_of::<usize>();
 
 /// Gives each fiber an identity of its own from its next switch on, if the places are found; whether they are.
 pub(crate) fn enable() -> bool {
-    let found = PLACES.get_or_init(|| thread::Builder::new().spawn(search).ok()?.join().ok()?).is_some();
+    let found =
+        PLACES.get_or_init(|| real(|| thread::Builder::new().spawn(search)).ok()?.join().ok()?).is_some();
     // Release: the places were written before.
     ENABLED.store(found, Ordering::Release);
     found

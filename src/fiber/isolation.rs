@@ -5,6 +5,7 @@
 //! resumes a stack sets the register, so that a stack never sees another value of it.
 
 use std::io;
+use std::sync::Arc;
 
 use super::identity;
 use super::local::Local;
@@ -18,7 +19,24 @@ use crate::sys::thread_local::{base, move_to, run_with};
 
 /// Thread-local variables that nobody else uses.
 #[derive(Debug)]
-pub(crate) struct Variables(ControlBlock);
+pub(crate) struct Variables(Block);
+
+#[derive(Debug)]
+enum Block {
+    Own(ControlBlock),
+    Held(Arc<ControlBlock>),
+}
+
+/// Keeps a block from being used again after the green thread that ran with it: its address stands for that one.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<ControlBlock>);
+
+impl Hold {
+    /// The block's address, as pthread_self(3) tells it to who runs with it.
+    pub(crate) fn base(&self) -> usize {
+        self.0.base()
+    }
+}
 
 impl Variables {
     /// Takes some that have their first contents. Does not yield.
@@ -27,7 +45,24 @@ impl Variables {
     ///
     /// `Unsupported` where a program may not choose the variables that it runs with; else why there are no more.
     pub(crate) fn take() -> io::Result<Variables> {
-        in_common(ControlBlock::take).map(Variables)
+        in_common(ControlBlock::take).map(|block| Variables(Block::Own(block)))
+    }
+
+    /// [`take`](Variables::take), with a hold on them.
+    ///
+    /// # Errors
+    ///
+    /// As for that.
+    pub(crate) fn take_and_hold() -> io::Result<(Variables, Hold)> {
+        let block = Arc::new(in_common(ControlBlock::take)?);
+        Ok((Variables(Block::Held(block.clone())), Hold(block)))
+    }
+
+    fn base(&self) -> usize {
+        match &self.0 {
+            Block::Own(block) => block.base(),
+            Block::Held(block) => block.base(),
+        }
     }
 
     /// Runs `body`, which must not unwind, with these variables on the current fiber, which must not be main. They are
@@ -35,7 +70,7 @@ impl Variables {
     pub(crate) fn run(self, body: &mut dyn FnMut()) {
         let thread = existing_thread().expect("a fiber runs");
         let fiber = thread.current();
-        let lent = self.0.base();
+        let lent = self.base();
         // SAFETY: they can be moved, since there is a block.
         let own = unsafe { base() };
         thread.own_variables.set(own);

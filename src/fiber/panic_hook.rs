@@ -9,6 +9,7 @@ use std::thread;
 #[cfg(feature = "monkey")]
 use super::identity;
 use super::panics::{place, search};
+use crate::sys::os_thread::real;
 
 /// Whether the calling thread is in its panic hook, to the end of which nothing else of it may panic: std aborts then.
 ///
@@ -21,7 +22,7 @@ pub(crate) fn in_panic_hook() -> bool {
     if identity::are_enabled() {
         return false;
     }
-    let found = PLACE.get_or_init(|| thread::Builder::new().spawn(search).ok()?.join().ok()?);
+    let found = PLACE.get_or_init(|| real(|| thread::Builder::new().spawn(search)).ok()?.join().ok()?);
     let Some(distance) = *found else { return false };
     let count = || {
         // SAFETY: the search has found a word of std's there, on every thread of this program; std writes it from this thread only.

@@ -8,6 +8,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::thread::{self, Thread};
 
+use crate::sys::os_thread::real;
+
 /// The words of what a [`Thread`] points to, at least: two counts, a name, an id and what it parks by.
 const WORDS: usize = 6;
 
@@ -28,7 +30,7 @@ struct Places {
 #[cold]
 pub(super) fn name_current(name: &str) {
     let Ok(name) = CString::new(name) else { return };
-    let places = PLACES.get_or_init(|| thread::Builder::new().spawn(search).ok()?.join().ok()?);
+    let places = PLACES.get_or_init(|| real(|| thread::Builder::new().spawn(search)).ok()?.join().ok()?);
     if let Some(places) = places {
         let thread = thread::current();
         if thread.name().is_none() {
@@ -64,8 +66,9 @@ fn search() -> Option<Places> {
     if size_of::<Thread>() != size_of::<usize>() {
         return None;
     }
-    let named = thread::Builder::new().name(NAME.to_owned()).spawn(thread::current).ok()?.join().ok()?;
-    let nameless = thread::Builder::new().spawn(thread::current).ok()?.join().ok()?;
+    let named =
+        real(|| thread::Builder::new().name(NAME.to_owned()).spawn(thread::current)).ok()?.join().ok()?;
+    let nameless = real(|| thread::Builder::new().spawn(thread::current)).ok()?.join().ok()?;
     // SAFETY: an allocation of so many words at least, which std only reads, but for the counts and what parks.
     let value = |thread: &Thread, word| unsafe { words(thread).wrapping_add(word).read() };
     let only = |wanted: usize| {

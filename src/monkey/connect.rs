@@ -108,6 +108,11 @@ fn accept_with(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
         _ if patched().contains(Parts::SOCKET) => return accept_beside_others(fd, run),
         _ => return run(),
     };
+    if patched().contains(Parts::SPAWN) {
+        // A server that hands connections to threads which wait for them counts on these to come for one before the next is there:
+        // tiny_http makes more threads only if none waits.
+        call.hub.yield_in_call();
+    }
     let attempt = || {
         if !is_ready(fd, libc::POLLIN) && option(fd, libc::SO_ACCEPTCONN) != 0 {
             return failed(libc::EAGAIN) as ssize_t;

@@ -89,7 +89,7 @@ impl Coverage {
     /// Returns `true` if each green thread that is spawned from now on has thread-local variables of its own.
     ///
     /// This takes [`Parts::THREAD_LOCALS`], glibc, and x86_64 with Linux 5.9 or aarch64. Where it does not work, that part is not
-    /// among [`parts`](Coverage::parts), the report says why, and all else is patched.
+    /// among [`parts`](Coverage::parts), nor is [`Parts::SPAWN`], the report says why, and all else is patched.
     ///
     /// # Examples
     ///

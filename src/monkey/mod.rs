@@ -33,8 +33,10 @@
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, `getnameinfo`, `gethostbyname`, `gethostbyname2`, `gethostbyaddr`, `gethostbyname_r`, `gethostbyname2_r`, `gethostbyaddr_r`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
 //! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid`; `sigwait`, `sigwaitinfo`, `sigtimedwait`, `pause` | `Child::wait`, `Command::status` |
 //! | [`FILES`](Parts::FILES) | `flock`, `lockf`, `lockf64`, and the locks of `fcntl` and `fcntl64`; a named pipe's `open`, `open64`, `openat`, `openat64`, on another OS thread; `pread`, `pread64`, `preadv`, `preadv64`, `copy_file_range`, `fsync`, `fdatasync`, `msync`, with `SOCKET` also `read`, `readv`, `write` and `writev` on regular files, and with `THREADS`, for isolated green threads, `pwrite`, `pwrite64`, `pwritev` and `pwritev64`: what would wait for the disk is done by another OS thread | `File`, `fs::read`, `fs::copy`, `FileExt::read_at`, `File::sync_all`, `File::lock` |
-//! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`; `pthread_mutex_lock`, `pthread_mutex_trylock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
+//! | [`THREADS`](Parts::THREADS) | the futex calls of `syscall`; `pthread_join`, and with a time limit `pthread_timedjoin_np` and `pthread_clockjoin_np`; `pthread_mutex_lock`, `pthread_mutex_trylock`, `pthread_mutex_timedlock`, `pthread_mutex_clocklock`, `pthread_mutex_unlock`; `pthread_cond_wait`, `pthread_cond_timedwait`, `pthread_cond_clockwait`, `pthread_cond_signal`, `pthread_cond_broadcast`; `pthread_rwlock_rdlock`, `pthread_rwlock_timedrdlock`, `pthread_rwlock_clockrdlock`, `pthread_rwlock_wrlock`, `pthread_rwlock_timedwrlock`, `pthread_rwlock_clockwrlock`, `pthread_rwlock_unlock`; `pthread_once`; `sem_wait`, `sem_timedwait`, `sem_clockwait`, `sem_post`; `pthread_barrier_wait`, which takes an OS thread for each that waits | `Mutex`, `RwLock`, `Condvar`, `Once`, `Barrier`, `park`, `JoinHandle::join` |
 //! | [`THREAD_LOCALS`](Parts::THREAD_LOCALS) | none: see [isolation](#isolation) | `thread_local!` |
+//! | [`SPAWN`](Parts::SPAWN), not in `ALL` | `pthread_create`: see [threads as green threads](#threads-as-green-threads) | `thread::spawn`, `thread::scope`, `thread::Builder` |
+//! | any, for what `SPAWN` has made | `pthread_tryjoin_np`, `pthread_timedjoin_np`, `pthread_clockjoin_np`, `pthread_detach`, `pthread_exit`, `pthread_cancel`, `pthread_kill`, `pthread_setname_np`, `pthread_getname_np`, `pthread_getattr_np` | `JoinHandle` |
 //! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
 //! | none | `pthread_key_create`, `pthread_key_delete`, `tss_create`, `tss_delete`: what is to be destroyed with an isolated green thread is noted from the beginning on | |
 //! | none | `sigaction`, `__sigaction`, `signal`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `vfork`: what runs in the midst of something is known as such | |
@@ -81,6 +83,54 @@
 //! reported to the [hook for what nobody can receive](crate::hub::set_uncaught_hook) after a second; and postgres panics. Three
 //! thread-local variables of std itself are each green thread's own in any case: its handle, its id and whether it panics. So
 //! `std::thread::park` works; [`Coverage::has_identities`] returns `false` if it does not.
+//!
+//! # Threads as green threads
+//!
+//! With [`Parts::SPAWN`], which `patch_all` leaves alone, a thread that is made on an OS thread with a hub is a green thread of that hub, with
+//! thread-local variables of its own: std's, C's and C++'s. So a server that makes a thread for each connection, such as tiny_http, holds
+//! ten thousand of them on one OS thread, unmodified. This is gevent's patched `threading.Thread`.
+//!
+//! ```
+//! use std::thread;
+//! use std::time::Duration;
+//!
+//! use greenloop::monkey::{Parts, patch};
+//!
+//! patch(Parts::ALL | Parts::SPAWN);
+//! greenloop::yield_now(); // from here on this OS thread has a hub
+//! let threads: Vec<_> = (0..1000)
+//!     .map(|number| {
+//!         thread::spawn(move || {
+//!             thread::sleep(Duration::from_millis(1));
+//!             number
+//!         })
+//!     })
+//!     .collect();
+//! assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>(), 499_500);
+//! ```
+//!
+//! It begins when its maker waits, and runs while nobody else of the hub does: what only computes, or waits in a loop without a call for
+//! what a thread is to do, keeps all others from running. It ends with the OS thread of its hub, not with the process: join it before.
+//!
+//! | | |
+//! |---|---|
+//! | made on an OS thread without a hub, in a [hub callback](crate::hub#callbacks) or in the handler of a signal | an OS thread |
+//! | attributes with processors, a scheduling class, a signal mask, or memory for the stack | an OS thread |
+//! | made by `thrd_create`, by the C library itself, or by this crate | an OS thread |
+//! | attributes with the size of the stack, or detached | as asked for; EAGAIN beyond 1 GiB |
+//! | `pthread_join` and its siblings, `pthread_detach` | as in the C library, EDEADLK, EINVAL, EBUSY and ETIMEDOUT included. Nothing interrupts a join |
+//! | a panic, a return, `pthread_exit` with its handlers | as in an OS thread; destructors of thread-local variables may wait, and come before the end of a join |
+//! | `pthread_setname_np`, `pthread_getname_np` | its own name, which reports tell too. The OS thread keeps its own |
+//! | `pthread_getattr_np` | its own stack |
+//! | `pthread_cancel` | a [kill](#what-a-kill-or-a-time-limit-does): its calls fail, and a join gives `PTHREAD_CANCELED` |
+//! | `pthread_kill` | ESRCH, but for 0, and a signal to itself, which its OS thread gets |
+//! | processors, scheduling class, clock of the thread | an error, ESRCH or EINVAL |
+//! | `pthread_sigmask`, `gettid`, `prctl` | those of its OS thread, which others share |
+//! | no stack is left when it is to begin | it never runs, as the hook for what nobody can receive is told |
+//! | who joins one whose hub has ended | is told: std's `join` panics, `pthread_join` gives `PTHREAD_CANCELED` |
+//!
+//! A pool of threads that is to compute on several processors, such as rayon's, works, on one. Let it be made on an OS thread without a
+//! hub, as by [`unblock`](crate::threadpool::unblock), and its threads are OS threads, for which green threads wait as ever.
 //!
 //! # How to see it
 //!
@@ -220,7 +270,7 @@
 //! | `patch_select()` | [`Parts::SELECT`]; `epoll_wait` yields too, and is not removed |
 //! | `patch_os()`, `patch_subprocess()` | [`Parts::PROCESS`]; `fork` needs no patch, see [`process::fork`](crate::process::fork) |
 //! | `patch_signal()` | nothing: no handler of greenloop's stands in the way of SIGCHLD, and handlers are [`signal`](crate::signal)'s affair |
-//! | `patch_thread()` | [`Parts::THREADS`]: std's locks and threads; for `threading.local`, [`Parts::THREAD_LOCALS`] |
+//! | `patch_thread()` | [`Parts::THREADS`]: std's locks and the end of its threads; for `threading.local`, [`Parts::THREAD_LOCALS`]; for `Thread`, [`Parts::SPAWN`] |
 //! | `patch_queue()` | not: [`channel`](crate::channel) and [`queue`](crate::queue) are greenloop's own |
 //! | `patch_contextvars()` | not: [`greenlet_local!`](crate::greenlet_local) is greenloop's own |
 //! | `patch_sys()` | not: standard output and error stop the OS thread |
@@ -253,11 +303,14 @@ compile_error!(
 // |         | `flock.rs`      | flock, lockf, lockf64, fcntl, fcntl64                                                    |
 // |         | `open.rs`       | open, open64, openat, openat64                                                           |
 // | THREADS | `futex.rs`      | syscall                                                                                  |
-// |         | `pthread.rs`    | pthread_join, pthread_mutex_lock, _trylock, _unlock, pthread_cond_*                      |
+// |         | `join.rs`       | pthread_join, pthread_tryjoin_np, pthread_timedjoin_np, pthread_clockjoin_np             |
+// |         | `pthread.rs`    | pthread_mutex_lock, _trylock, _unlock, pthread_cond_*                                    |
 // |         | `timed_mutex.rs`| pthread_mutex_timedlock, pthread_mutex_clocklock                                         |
 // |         | `rwlock.rs`     | pthread_rwlock_*                                                                         |
 // |         | `semaphore.rs`  | sem_wait, sem_timedwait, sem_clockwait, sem_post                                         |
 // |         | `once.rs`       | pthread_once, pthread_barrier_wait                                                       |
+// | SPAWN   | `spawn.rs`      | pthread_create, _exit, _detach, _cancel, _kill, _setname_np, _getname_np, _getattr_np    |
+// |         | `stand_ins.rs`  | none: which green threads there are for them                                             |
 // | any     | `close.rs`      | close, dup2, dup3                                                                        |
 // |         | `handlers.rs`   | sigaction, signal and its siblings, vfork                                                |
 // |         | `keys.rs`       | pthread_key_create, pthread_key_delete, tss_create, tss_delete                           |
@@ -278,6 +331,7 @@ mod handlers;
 mod holders;
 mod hosts;
 mod interruption;
+mod join;
 mod keys;
 mod line;
 mod off_hub;
@@ -296,6 +350,8 @@ mod sendfile;
 mod sigwait;
 mod slices;
 mod socket;
+mod spawn;
+mod stand_ins;
 mod stop;
 mod terminal;
 #[cfg(test)]
@@ -315,7 +371,7 @@ pub mod original {
     pub use crate::sys::original::*;
 }
 
-/// Patches every part: [`patch`] with [`Parts::ALL`].
+/// Patches every part but [`Parts::SPAWN`]: [`patch`] with [`Parts::ALL`].
 ///
 /// # Examples
 ///
@@ -331,7 +387,8 @@ pub fn patch_all() -> Coverage {
 }
 
 /// Makes the C library's functions of `parts` yield from now on, on every OS thread that has a hub. With [`Parts::THREAD_LOCALS`], green
-/// threads that are spawned from now on are [isolated](self#isolation). Returns which names lead to greenloop in this program.
+/// threads that are spawned from now on are [isolated](self#isolation); with [`Parts::SPAWN`], threads that are made from now on are
+/// [green threads](self#threads-as-green-threads). Returns which names lead to greenloop in this program.
 ///
 /// You can call it at any time, from any thread, and again: it adds to what is patched. It makes no hub and does not yield.
 ///
@@ -345,12 +402,17 @@ pub fn patch_all() -> Coverage {
 /// assert!(!is_patched(Parts::DNS));
 /// ```
 pub fn patch(parts: Parts) -> Coverage {
+    let spawns = parts.contains(Parts::SPAWN);
+    let mut parts = if spawns { parts | Parts::THREADS } else { parts };
     let identity = parts.contains(Parts::THREADS) && identity::enable();
-    let shared = if parts.contains(Parts::THREAD_LOCALS) { why_not() } else { None };
+    let shared = if spawns || parts.contains(Parts::THREAD_LOCALS) { why_not() } else { None };
+    if shared.is_some() {
+        parts = parts - Parts::THREAD_LOCALS - Parts::SPAWN;
+    }
     if parts.contains(Parts::THREADS) {
         futex::look_after_forks();
     }
-    parts::add(if shared.is_some() { parts - Parts::THREAD_LOCALS } else { parts });
+    parts::add(parts);
     Coverage::look(identity, shared)
 }
 

@@ -8,6 +8,8 @@ use crate::task::isolation::isolate_all;
 
 /// A set of groups of the C library's functions, and thread-local variables. Each can be patched or left alone.
 ///
+/// The constants are all parts there are. [`ALL`](Parts::ALL) is what `patch_all` patches.
+///
 /// # Examples
 ///
 /// ```
@@ -48,10 +50,13 @@ impl Parts {
     /// Thread-local variables of its own for each green thread: see [isolation](crate::monkey#isolation). No functions.
     #[doc(alias = "threading.local")]
     pub const THREAD_LOCALS: Parts = Parts(128);
-    /// Every part.
+    /// Every part that [`patch_all`](super::patch_all) patches: all but [`SPAWN`](Parts::SPAWN).
     pub const ALL: Parts = Parts(255);
+    /// `pthread_create`: `std::thread::spawn` makes a green thread of the calling hub in place of an OS thread. See
+    /// [threads as green threads](crate::monkey#threads-as-green-threads). It patches [`THREADS`](Parts::THREADS) too.
+    pub const SPAWN: Parts = Parts(256);
 
-    const NAMES: [(Parts, &'static str); 8] = [
+    const NAMES: [(Parts, &'static str); 9] = [
         (Parts::TIME, "TIME"),
         (Parts::SOCKET, "SOCKET"),
         (Parts::SELECT, "SELECT"),
@@ -60,6 +65,7 @@ impl Parts {
         (Parts::FILES, "FILES"),
         (Parts::THREADS, "THREADS"),
         (Parts::THREAD_LOCALS, "THREAD_LOCALS"),
+        (Parts::SPAWN, "SPAWN"),
     ];
 
     /// Returns `true` if every part of `other` is in the set.

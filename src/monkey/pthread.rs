@@ -4,16 +4,14 @@
 //! library's own function is called: an allocator's locks are of this kind too, and who is inside one must not be switched out.
 
 use std::convert::Infallible;
-use std::ffi::c_void;
 use std::time::Duration;
 
-use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_t, timespec};
+use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 
 use super::call::Call;
 use super::contended::deadline;
 use super::futex::{Waited, wait_at, wake};
 use super::holders::{Giving, Holder, forget, giving, holder, note_taken};
-use super::off_hub::apart;
 use super::parts::{Parts, patched};
 use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
@@ -205,18 +203,4 @@ unsafe extern "C" fn pthread_cond_broadcast(condition: *mut pthread_cond_t) -> c
     }
     // SAFETY: the caller's contract is that of the C library's function.
     unsafe { original::pthread_cond_broadcast(condition) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
-    let Some(_) = Call::enter(Parts::THREADS) else {
-        // SAFETY: the caller's contract is that of the C library's function.
-        return unsafe { original::pthread_join(thread, result) };
-    };
-    let result = result.expose_provenance();
-    let join = move || {
-        // SAFETY: as above; the caller waits, so `result` is still there.
-        unsafe { original::pthread_join(thread, std::ptr::with_exposed_provenance_mut(result)) as isize }
-    };
-    apart(join) as c_int
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
+use crate::sys::os_thread::real;
 use crate::sys::process;
 
 const STACK_SIZE: usize = 64 * 1024;
@@ -38,7 +39,8 @@ impl EndWatch {
             let _ = process::block_until_ended(child);
             drop(running);
         };
-        thread::Builder::new().name("greenloop-wait".to_owned()).stack_size(STACK_SIZE).spawn(wait)?;
+        let thread = thread::Builder::new().name("greenloop-wait".to_owned()).stack_size(STACK_SIZE);
+        real(|| thread.spawn(wait))?;
         Ok(EndWatch(ending.into()))
     }
 }

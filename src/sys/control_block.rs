@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::lock::Lock;
 use super::thread_local::{base, block_around, can_be_moved};
+use super::thread_start::Start;
 use super::{futex, memory, original, signal, thread_end};
 
 /// Above all numbers that the kernel gives to threads (PID_MAX_LIMIT).
@@ -277,7 +278,7 @@ fn next_number() -> u32 {
     number
 }
 
-extern "C" fn note_first_contents(newborn: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn note_first_contents(newborn: *mut c_void) -> *mut c_void {
     // SAFETY: `Birth` keeps it until this thread has ended, and leaves it alone.
     let newborn = unsafe { &mut *newborn.cast::<Newborn>() };
     // SAFETY: the variables can be moved, or there would be no such thread.
@@ -293,7 +294,7 @@ extern "C" fn note_first_contents(newborn: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
-type Life = extern "C" fn(*mut c_void) -> *mut c_void;
+type Life = Start;
 
 /// Begins an OS thread on `stack`.
 fn start(stack: Range<usize>, life: Life, argument: *mut c_void) -> io::Result<libc::pthread_t> {
@@ -307,7 +308,7 @@ fn start(stack: Range<usize>, life: Life, argument: *mut c_void) -> io::Result<l
     let mut thread = 0;
     if result.is_ok() {
         // SAFETY: as above; `life` takes such an argument, which is valid until the thread has ended.
-        result = refuse(unsafe { libc::pthread_create(&mut thread, attributes, life, argument) });
+        result = refuse(unsafe { original::pthread_create(&mut thread, attributes, Some(life), argument) });
     }
     // SAFETY: initialised above.
     unsafe { libc::pthread_attr_destroy(attributes) };
@@ -393,7 +394,7 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
     }))
 }
 
-extern "C" fn end_at_once(_: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn end_at_once(_: *mut c_void) -> *mut c_void {
     ptr::null_mut()
 }
 
@@ -414,7 +415,7 @@ fn words(record: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
     record.clone().step_by(size_of::<usize>())
 }
 
-extern "C" fn look_for_number(search: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn look_for_number(search: *mut c_void) -> *mut c_void {
     // SAFETY: who has made this thread waits for it, and leaves the search alone.
     let search = unsafe { &mut *search.cast::<Search>() };
     let Some(record) = record(search.end) else { return ptr::null_mut() };
@@ -442,7 +443,7 @@ extern "C" fn look_for_number(search: *mut c_void) -> *mut c_void {
 }
 
 /// Detaches the thread, and sees which word changes by that.
-extern "C" fn look_for_detached(search: *mut c_void) -> *mut c_void {
+extern "C-unwind" fn look_for_detached(search: *mut c_void) -> *mut c_void {
     // SAFETY: as above.
     let search = unsafe { &mut *search.cast::<Search>() };
     let Some(record) = record(search.end) else { return ptr::null_mut() };
@@ -453,7 +454,7 @@ extern "C" fn look_for_detached(search: *mut c_void) -> *mut c_void {
     // SAFETY: takes nothing.
     let itself = unsafe { libc::pthread_self() };
     // SAFETY: it was made joinable, and nobody joins it.
-    unsafe { libc::pthread_detach(itself) };
+    unsafe { original::pthread_detach(itself) };
     let mut changed = words(&record).filter(is_itself).filter(|word| !before.contains(word));
     // SAFETY: as above.
     let number = unsafe { ptr::with_exposed_provenance::<u32>(record.start + search.number).read_volatile() };

@@ -30,6 +30,7 @@ pub(crate) mod mutex;
 #[cfg(feature = "monkey")]
 #[expect(unreachable_pub, reason = "`monkey` makes it public under another name")]
 pub mod original;
+pub(crate) mod os_thread;
 pub(crate) mod packet;
 pub(crate) mod plain;
 pub(crate) mod poll;
@@ -45,8 +46,12 @@ pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod socket;
 #[cfg(feature = "monkey")]
+pub(crate) mod thread_attributes;
+#[cfg(feature = "monkey")]
 pub(crate) mod thread_end;
 pub(crate) mod thread_local;
+#[cfg(feature = "monkey")]
+pub(crate) mod thread_start;
 pub(crate) mod uring;
 
 use std::io;

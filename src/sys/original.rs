@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
     addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, hostent, id_t, idtype_t,
-    iovec, loff_t, mmsghdr, mode_t, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_barrier_t,
-    pthread_cond_t, pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, rusage, sem_t,
-    sighandler_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval, useconds_t,
+    iovec, loff_t, mmsghdr, mode_t, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_attr_t,
+    pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, rusage,
+    sem_t, sighandler_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
+    useconds_t,
 };
 
 use super::thread_end::{Destructor, Key};
+use super::thread_start::Start;
 
 macro_rules! name {
     ($name:ident) => {
@@ -240,7 +242,22 @@ originals! {
     fn pthread_key_delete(key: Key) -> c_int;
     fn tss_create(key: *mut Key, destructor: Option<Destructor>) -> c_int;
     fn tss_delete(key: Key) -> ();
+    fn pthread_create(
+        thread: *mut pthread_t, attributes: *const pthread_attr_t, start: Option<Start>, argument: *mut c_void
+    ) -> c_int;
+    fn pthread_exit(value: *mut c_void) -> (), unwinding;
+    fn pthread_detach(thread: pthread_t) -> c_int;
+    fn pthread_cancel(thread: pthread_t) -> c_int;
+    fn pthread_kill(thread: pthread_t, signal: c_int) -> c_int;
+    fn pthread_setname_np(thread: pthread_t, name: *const c_char) -> c_int;
+    fn pthread_getname_np(thread: pthread_t, name: *mut c_char, length: size_t) -> c_int;
+    fn pthread_getattr_np(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int;
     fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    fn pthread_timedjoin_np(thread: pthread_t, result: *mut *mut c_void, until: *const timespec) -> c_int;
+    fn pthread_clockjoin_np(
+        thread: pthread_t, result: *mut *mut c_void, clock: clockid_t, until: *const timespec
+    ) -> c_int;
     fn sigaction(signal: c_int, action: *const libc::sigaction, former: *mut libc::sigaction) -> c_int;
     fn __sigaction(signal: c_int, action: *const libc::sigaction, former: *mut libc::sigaction) -> c_int;
     fn signal(signal: c_int, handler: sighandler_t) -> sighandler_t;

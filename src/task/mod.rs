@@ -43,6 +43,8 @@ mod offer;
 mod record;
 mod scope;
 pub(crate) mod spread;
+#[cfg(feature = "monkey")]
+pub(crate) mod stand_in;
 mod timeout;
 mod wait;
 

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 
 use crate::error::GreenThread;
+#[cfg(feature = "monkey")]
+use crate::fiber::isolation::Variables;
 use crate::fiber::{Describe, FiberRef, MOST_KILLS, SizeClass};
 use crate::hub::ended::tell;
 use crate::hub::residence::{DoorCell, Residence};
@@ -78,7 +80,8 @@ pub(super) struct Record {
 /// What few have, elsewhere so that it takes all others a word.
 #[derive(Default)]
 struct Rarities {
-    name: Option<Arc<str>>,
+    /// Set before the handle is given out, or on the home thread if nobody asks a handle for it.
+    name: OnceCell<Arc<str>>,
     /// The timer that begins it, which may have rung. Home thread only.
     due: Cell<Option<TimerKey>>,
 }
@@ -130,7 +133,7 @@ impl Record {
 
     #[cold]
     fn named(name: Arc<str>) -> OnceCell<Box<Rarities>> {
-        OnceCell::from(Box::new(Rarities { name: Some(name), due: Cell::new(None) }))
+        OnceCell::from(Box::new(Rarities { name: name.into(), due: Cell::new(None) }))
     }
 
     /// Lets it have thread-local variables of its own, or not. It has not begun.
@@ -138,6 +141,12 @@ impl Record {
     pub(super) fn isolate(&self, isolated: bool) -> io::Result<()> {
         self.isolation.set(Isolation::chosen(isolated)?);
         Ok(())
+    }
+
+    /// Lets it have these thread-local variables. It has not begun.
+    #[cfg(feature = "monkey")]
+    pub(super) fn isolate_with(&self, variables: Variables) {
+        self.isolation.set(Isolation::With(variables));
     }
 
     /// What it is to run with; the OS thread's own from now on.
@@ -148,7 +157,7 @@ impl Record {
     }
 
     pub(super) fn name(&self) -> Option<&Arc<str>> {
-        self.rarities.get()?.name.as_ref()
+        self.rarities.get()?.name.get()
     }
 
     /// Says which timer begins it, before the handle is given out.
@@ -413,6 +422,11 @@ impl Describe for Record {
 
     fn name(&self) -> Option<&Arc<str>> {
         self.name()
+    }
+
+    #[cfg(feature = "monkey")]
+    fn give_name(&self, name: &str) {
+        self.rarities.get_or_init(Box::default).name.get_or_init(|| Arc::from(name));
     }
 
     fn spawned_at(&self) -> &'static Location<'static> {

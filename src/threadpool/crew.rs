@@ -14,6 +14,7 @@ use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::clock::Time;
 use crate::sys::futex;
 use crate::sys::lock::{Lock, LockGuard};
+use crate::sys::os_thread::real;
 
 /// At most 15 bytes, which is what the kernel shows.
 const THREAD_NAME: &str = "greenloop-pool";
@@ -204,10 +205,11 @@ impl Crew {
         state.threads += 1;
         drop(state);
         let crew = Arc::clone(self);
-        let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || {
+        let work = move || {
             IS_WORKER.set(true);
             crew.work();
-        });
+        };
+        let thread = real(|| thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(work));
         match thread {
             Ok(_detached) => Ok(()),
             Err(error) => {

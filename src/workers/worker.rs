@@ -9,6 +9,7 @@ use std::thread;
 use super::crew::{Crew, Desk};
 use super::search::Search;
 use crate::hub::{Config, Feed, Hub, HubState, Job, configure, hub};
+use crate::sys::os_thread::real;
 use crate::sys::shared::Shared;
 use crate::task::Offer;
 
@@ -21,7 +22,7 @@ pub(super) fn begin(crew: &Arc<Crew>, worker: usize, config: Config) -> io::Resu
         let crew = Arc::clone(crew);
         move || live(&crew, worker, config)
     };
-    match thread.spawn(life) {
+    match real(|| thread.spawn(life)) {
         Ok(thread) => crew.keep_thread(thread),
         Err(error) => {
             crew.count_ended();

@@ -38,6 +38,7 @@ scenarios! {
     a_deadlock_names_everybody => succeeds_and_reports_a_deadlock,
     the_hub_is_usable_after_a_deadlock => succeeds_and_reports_a_deadlock,
     who_joins_itself_is_a_deadlock_of_main => succeeds_and_reports_a_deadlock,
+    a_deadlock_names_threads_that_are_green => succeeds_and_reports_a_deadlock,
     a_deadlock_while_main_is_in_a_switch => succeeds_and_reports_a_deadlock,
     a_child_that_catches_a_deadlock_is_killed_again => succeeds_and_reports_a_deadlock,
     a_scope_whose_children_are_immortal_aborts => |child| {
@@ -279,6 +280,25 @@ fn an_isolated_one_hides_no_deadlock() {
     let (_sender, receiver) = unbounded::<u32>();
     let waits = builder.spawn(move || receiver.recv()).unwrap();
     assert_eq!(deadlock(|| waits.wait()).parked().len(), 2);
+}
+
+fn a_deadlock_names_threads_that_are_green() {
+    let (_sender, receiver) = unbounded::<u32>();
+    let waits = {
+        let receiver = receiver.clone();
+        move || receiver.recv()
+    };
+    yield_now();
+    #[cfg(feature = "monkey")]
+    let _handle = {
+        use greenloop::monkey::{Parts, patch};
+        patch(Parts::ALL | Parts::SPAWN);
+        std::thread::Builder::new().name("the one".to_owned()).spawn(waits).unwrap()
+    };
+    #[cfg(not(feature = "monkey"))]
+    let _handle = Builder::new().name("the one").spawn(waits).unwrap();
+    let exit = deadlock(|| receiver.recv());
+    assert_eq!(exit.parked().iter().map(|parked| parked.name()).collect::<Vec<_>>(), ["main", "the one"]);
 }
 
 fn a_deadlock_while_main_is_in_a_switch() {

@@ -1,6 +1,8 @@
 //! Where a stack is, and how deep it went: canaries tell, without a system call.
 
 use std::num::NonZeroUsize;
+#[cfg(feature = "monkey")]
+use std::ops::Range;
 use std::ptr;
 
 use super::size::{COLOUR_STEP, COLOURS, HEADER, SizeClass};
@@ -64,6 +66,12 @@ impl Extent {
     /// The lowest byte of the stack. Below it is the guard.
     pub(super) fn low(self) -> usize {
         self.end() - self.class().size()
+    }
+
+    /// All of it, up to the frame of whoever began there.
+    #[cfg(feature = "monkey")]
+    pub(in crate::fiber) fn bounds(self) -> Range<usize> {
+        self.low()..self.base()
     }
 
     /// Gives back to the kernel what a deep call has left below the top 16 KiB. `in_use` counts the bytes from the base

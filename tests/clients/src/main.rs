@@ -13,5 +13,6 @@ mod postgres;
 mod redis;
 mod sqlite;
 mod standard;
+mod threads;
 mod tokio;
 mod zmq;

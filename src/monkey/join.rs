@@ -1,0 +1,119 @@
+//! The end of a thread, waited for: of a green thread that stands in for one, or of an OS thread.
+
+use std::ffi::c_void;
+use std::ptr;
+
+use libc::{c_int, clockid_t, pthread_t, timespec};
+
+use super::call::Call;
+use super::contended::deadline;
+use super::off_hub::apart;
+use super::parts::Parts;
+use super::stand_ins::{Patience, StandIn, find};
+use crate::sys::original;
+
+/// # Safety
+///
+/// `result` must be null or valid for writes.
+unsafe fn join(stand_in: &StandIn, result: *mut *mut c_void, patience: Patience) -> c_int {
+    // SAFETY: takes nothing.
+    match stand_in.join(unsafe { libc::pthread_self() }, patience) {
+        Err(error) => error,
+        Ok(value) => {
+            if !result.is_null() {
+                // SAFETY: the caller's contract.
+                unsafe { result.write(value) };
+            }
+            0
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
+    if let Some(stand_in) = find(thread) {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { join(&stand_in, result, Patience::Until(None)) };
+    }
+    let Some(_) = Call::enter(Parts::THREADS) else {
+        // SAFETY: as above.
+        return unsafe { original::pthread_join(thread, result) };
+    };
+    let result = result.expose_provenance();
+    let join = move || {
+        // SAFETY: as above; the caller waits, so `result` is still there.
+        unsafe { original::pthread_join(thread, ptr::with_exposed_provenance_mut(result)) as isize }
+    };
+    apart(join) as c_int
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int {
+    match find(thread) {
+        // SAFETY: the caller's contract is that of the C library's function.
+        Some(stand_in) => unsafe { join(&stand_in, result, Patience::None) },
+        // SAFETY: as above.
+        None => unsafe { original::pthread_tryjoin_np(thread, result) },
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_timedjoin_np(
+    thread: pthread_t,
+    result: *mut *mut c_void,
+    until: *const timespec,
+) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    unsafe { join_until(thread, result, libc::CLOCK_REALTIME, until) }
+        // SAFETY: as above.
+        .unwrap_or_else(|| unsafe { original::pthread_timedjoin_np(thread, result, until) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_clockjoin_np(
+    thread: pthread_t,
+    result: *mut *mut c_void,
+    clock: clockid_t,
+    until: *const timespec,
+) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    unsafe { join_until(thread, result, clock, until) }
+        // SAFETY: as above.
+        .unwrap_or_else(|| unsafe { original::pthread_clockjoin_np(thread, result, clock, until) })
+}
+
+/// A join with a time limit; `None` if it is the C library's alone.
+///
+/// # Safety
+///
+/// As for pthread_clockjoin_np(3).
+unsafe fn join_until(
+    thread: pthread_t,
+    result: *mut *mut c_void,
+    clock: clockid_t,
+    until: *const timespec,
+) -> Option<c_int> {
+    let stand_in = find(thread);
+    if until.is_null() {
+        // SAFETY: the caller's contract.
+        return stand_in.map(|stand_in| unsafe { join(&stand_in, result, Patience::Until(None)) });
+    }
+    if let Some(stand_in) = stand_in {
+        // SAFETY: the caller's contract.
+        return Some(match unsafe { deadline(clock, until) } {
+            // SAFETY: as above.
+            Ok(deadline) => unsafe { join(&stand_in, result, Patience::Until(Some(deadline))) },
+            Err(()) => libc::EINVAL,
+        });
+    }
+    Call::enter(Parts::THREADS)?;
+    let result = result.expose_provenance();
+    // SAFETY: the caller's contract.
+    let until = unsafe { *until };
+    let join = move || {
+        let result = ptr::with_exposed_provenance_mut(result);
+        // SAFETY: the caller's contract, and it waits, so `result` is still there.
+        unsafe { original::pthread_clockjoin_np(thread, result, clock, &until) as isize }
+    };
+    Some(apart(join) as c_int)
+}
