@@ -18,8 +18,8 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterato
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tiny_http::{Response, Server};
 
-use crate::LIMIT;
 use crate::support::run_child;
+use clients::measure::LIMIT;
 
 /// Or as many as the descriptors' hard limit permits, of which tiny_http takes two for each.
 const CONNECTIONS: usize = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
