@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use support::{Random, leaves_nothing_open, run_child, within};
+use support::{Random, is_chosen, leaves_nothing_open, run_child, within};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -23,6 +23,20 @@ fn message(run: impl FnOnce()) -> String {
 fn a_value_and_a_panic_come_back() {
     assert_eq!(within(LIMIT, || 7), 7);
     assert_eq!(message(|| within(LIMIT, || panic!("inside"))), "inside");
+}
+
+#[test]
+fn arguments_choose_as_in_the_standard_harness() {
+    let chosen = |arguments: &str| {
+        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        ["one", "two", "twofold"].map(|name| is_chosen(&arguments, name))
+    };
+    assert_eq!(chosen(""), [true; 3]);
+    assert_eq!(chosen("--nocapture"), [true; 3]);
+    assert_eq!(chosen("two"), [false, true, true]);
+    assert_eq!(chosen("one fold"), [true, false, true]);
+    assert_eq!(chosen("--skip one"), [false, true, true]);
+    assert_eq!(chosen("two --skip fold --skip one"), [false, true, false]);
 }
 
 #[test]

@@ -103,9 +103,7 @@ fn main() {
         let (_, run, _) = SCENARIOS.iter().find(|(scenario, ..)| scenario == name).expect("a scenario");
         return run();
     }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let chosen =
-        SCENARIOS.iter().filter(|(name, ..)| filter.is_none_or(|filter| name.contains(filter.as_str())));
+    let chosen = SCENARIOS.iter().filter(|(name, ..)| support::is_chosen(&arguments, name));
     let failed = chosen.filter(|scenario| !passes(scenario)).count();
     assert_eq!(failed, 0, "scenarios failed");
 }

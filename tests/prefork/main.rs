@@ -5,8 +5,8 @@
 
 #![expect(unsafe_code, reason = "fork has no safe form")]
 
-#[path = "../support/random.rs"]
-mod random;
+#[path = "../support/mod.rs"]
+mod support;
 
 /// Children of tests.
 mod children;
@@ -85,8 +85,7 @@ fn main() -> ExitCode {
         test();
         return ExitCode::SUCCESS;
     }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let chosen = |test: &&Test| filter.is_none_or(|part| test.0.contains(&**part));
+    let chosen = |test: &&Test| support::is_chosen(&arguments, test.0);
     // Who is left of a test comes here.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("this process");
     let mut failed = 0;

@@ -12,7 +12,7 @@ use greenloop::{sleep, spawn, with_timeout};
 use rustix::process::Signal;
 
 use crate::children::{Forked, Word, for_ever, forked};
-use crate::random::Random;
+use crate::support::Random;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(30);

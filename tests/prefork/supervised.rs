@@ -17,7 +17,7 @@ use greenloop::{sleep, spawn, with_timeout};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::children::{Forked, Word, for_ever, forked};
-use crate::random::Random;
+use crate::support::Random;
 
 const LONG: Duration = Duration::from_secs(60);
 

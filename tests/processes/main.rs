@@ -57,9 +57,7 @@ fn main() {
         let (_, run, _) = all.iter().find(|(test, ..)| test == name).expect("a test");
         return leaves_nothing(run);
     }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let chosen: Vec<_> =
-        all.iter().filter(|(name, ..)| filter.is_none_or(|filter| name.contains(filter.as_str()))).collect();
+    let chosen: Vec<_> = all.iter().filter(|(name, ..)| support::is_chosen(&arguments, name)).collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {

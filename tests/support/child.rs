@@ -118,3 +118,19 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Whether the arguments choose a test, as std's harness understands them: by words that its name contains, and after `--skip` by one that it
+/// does not.
+pub(crate) fn is_chosen(arguments: &[String], name: &str) -> bool {
+    let (mut words, mut skipped) = (Vec::new(), Vec::new());
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--skip" => skipped.extend(rest.next()),
+            option if option.starts_with('-') => {}
+            _ => words.push(argument),
+        }
+    }
+    let contains = |word: &&String| name.contains(word.as_str());
+    (words.is_empty() || words.iter().any(contains)) && !skipped.iter().any(contains)
+}

@@ -8,7 +8,7 @@
 //! | `witnesses` | [`Log`], values that count themselves, a function as a destructor, raised texts |
 //! | `pipes` | [`readable`], a pipe to read from, and what is done with it |
 //! | `leftovers` | open files and memory of the process |
-//! | `child` | [`run_child`], a scenario in a process of its own; [`this_program`] again; [`finish`], another program |
+//! | `child` | [`run_child`], a scenario in a process of its own; [`is_chosen`], for programs without std's harness; [`this_program`] again; [`finish`], another program |
 //! | `random` | [`Random`], the same numbers in every run |
 //! | `hammer`, `conveyor` | loads at random, for the hammers of several rooms |
 //! | `promise`, `tool` | for examples: what their headers promise, and how all of them treat their arguments |
@@ -26,7 +26,7 @@ mod random;
 mod witnesses;
 
 pub(crate) use bounds::{each_driver, leaves_nothing_open, with_driver, within};
-pub(crate) use child::{Finished, example, finish, run_child, this_program};
+pub(crate) use child::{Finished, example, finish, is_chosen, run_child, this_program};
 pub(crate) use green_threads::{
     block_past, collect_uncaught, end_with_one_parked, settle, spawn_parked, two_deadlines,
 };
