@@ -154,7 +154,9 @@ impl Client {
         let connection = self.connection.as_mut().expect("it was made");
         connection.get_mut().write_all(b"?\n")?;
         let mut line = String::new();
-        if connection.read_line(&mut line)? == 0 {
+        connection.read_line(&mut line)?;
+        // Who is killed may have sent half of it.
+        if !line.ends_with('\n') {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut words = line.split_whitespace();
