@@ -125,8 +125,8 @@
 //!
 //! # Platforms
 //!
-//! Linux on x86_64, on aarch64, where its own tests run under an emulator, and untested on the other processors of corosensei. From Linux 6.13 on, guarded stacks need no memory mappings of
-//! their own; on older kernels `vm.max_map_count` limits their number.
+//! Linux on x86_64, on aarch64, where its own tests run under an emulator, and untested on the other processors of corosensei. From Linux
+//! 6.13 on, guarded stacks need no memory mappings of their own; on older kernels `vm.max_map_count` limits their number.
 //!
 #![cfg_attr(
     not(feature = "monkey"),

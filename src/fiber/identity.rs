@@ -1,7 +1,7 @@
 //! What std takes an OS thread for: three of its thread-local variables, of which each fiber can have its own.
 //!
-//! They are the thread's handle, its id, and the count of its panics, with whether its panic hook runs. With one of each per fiber, `std::thread::park` and
-//! `unpark` mean a green thread, a lock that may be locked again by its holder knows who that is, and
+//! They are the thread's handle, its id, and the count of its panics, with whether its panic hook runs. With one of each per fiber,
+//! `std::thread::park` and `unpark` mean a green thread, a lock that may be locked again by its holder knows who that is, and
 //! `std::thread::panicking` tells the truth.
 //!
 //! std does not say where they are. They are searched for, on an OS thread made for that, by their values, and taken only if

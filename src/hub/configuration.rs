@@ -96,10 +96,10 @@ impl Config {
     /// Sets by how much the timers of the hub may be late, so that the hub wakes once for many of them.
     ///
     /// What costs most in a sleep is that the hub wakes for it. With slack, a sleep ends within the slack after its deadline: the hub wakes
-    /// when one can wait no longer, and ends with it those whose deadlines have passed by then, in the order in which their slacks
-    /// do, up to the first one whose has not. If ten thousand green threads sleep for up to a second, a slack of 1 ms, which is what timers
-    /// of tokio have, makes a sleep cost little more than half as much. No sleep ends before its deadline. A hub that is busy may be later than the
-    /// slack, as without one.
+    /// when one can wait no longer, and ends with it those whose deadlines have passed by then, in the order in which their slacks do, up
+    /// to the first one whose has not. If ten thousand green threads sleep for up to a second, a slack of 1 ms, which is what timers of
+    /// tokio have, makes a sleep cost little more than half as much. No sleep ends before its deadline. A hub that is busy may be later
+    /// than the slack, as without one.
     ///
     /// It holds for all timers of the hub: [`sleep`](crate::sleep), [`Interval`](crate::Interval), delayed spawns, the limits of
     /// waits such as [`recv_timeout`](crate::channel::Receiver::recv_timeout), and [`with_timeout`](crate::with_timeout). A value that comes

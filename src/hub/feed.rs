@@ -58,7 +58,8 @@ impl HubState {
         None
     }
 
-    /// Whether somebody else has been ready for so long that he must run. Who waits for one tiny job after another is not to be woken by each.
+    /// Whether somebody else has been ready for so long that he must run. Who waits for one tiny job after another is not to be woken by
+    /// each.
     fn keeps_others_waiting(&self) -> bool {
         if !self.has_ready() {
             self.ready_since.set(None);

@@ -17,8 +17,8 @@ impl HubState {
         unsafe { self.thread.run_isolated(fiber, || self.take_isolated(left)) }
     }
 
-    /// The next woken one, if it is isolated and the hub need not look about before. So many are `left` of this pass; after them comes the next one, if
-    /// nobody is to begin in it.
+    /// The next woken one, if it is isolated and the hub need not look about before. So many are `left` of this pass; after them comes the
+    /// next one, if nobody is to begin in it.
     #[cfg(feature = "monkey")]
     #[inline(always)]
     fn take_isolated(&self, left: &mut usize) -> Option<FiberRef> {

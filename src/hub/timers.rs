@@ -2,8 +2,8 @@
 //!
 //! A timer may have [`Slack`]: it fires at its deadline or later, at `latest` when its slack is over. Who waits for timers wakes at the
 //! earliest `latest` of all, and takes those whose deadline has passed by then, up to the first whose has not. So the heap is ordered by
-//! `latest`, and a timer that is not due yet keeps those behind it waiting for as long as they may, and no longer. The kernel's own timers do
-//! the same.
+//! `latest`, and a timer that is not due yet keeps those behind it waiting for as long as they may, and no longer. The kernel's own timers
+//! do the same.
 //!
 //! A 4-ary heap that knows where each timer lies in it, so that a cancelled one is gone at once: nearly every timer is
 //! a timeout that is cancelled, mostly one of the latest armed, which is a leaf of the heap. Four children of 16 bytes

@@ -1,8 +1,8 @@
 //! A call that may yield, and what all of them have in common: the try, the wait, the retry.
 //!
-//! What a descriptor is, is its owner's affair: it is never made O_NONBLOCK but for the instant of a `connect` or an
-//! `accept` that has found a connection, for which the kernel has no other way. Whether its owner did that, and what time limits he gave it, is asked
-//! only when a call would wait.
+//! What a descriptor is, is its owner's affair: it is never made O_NONBLOCK but for the instant of a `connect` or an `accept` that has
+//! found a connection, for which the kernel has no other way. Whether its owner did that, and what time limits he gave it, is asked only
+//! when a call would wait.
 
 use std::io;
 use std::os::fd::RawFd;

@@ -48,8 +48,8 @@
 //!
 //! After [`patch_all`] each green thread that is spawned has thread-local variables of its own, whoever declared them, in Rust, C or C++:
 //! they begin as those of an OS thread do, and are destroyed when the green thread ends. So what keeps something per thread keeps it per
-//! green thread: a runtime ([`block_on`](https://docs.rs/tokio), the crate postgres), the queue of a lock (parking_lot, std's `mpsc`), the span
-//! or the context of a log, an error that is asked for later (OpenSSL's, `errno`), a C++ exception that is being handled. This is
+//! green thread: a runtime ([`block_on`](https://docs.rs/tokio), the crate postgres), the queue of a lock (parking_lot, std's `mpsc`), the
+//! span or the context of a log, an error that is asked for later (OpenSSL's, `errno`), a C++ exception that is being handled. This is
 //! gevent's patched `threading.local`, and the part is [`Parts::THREAD_LOCALS`].
 //!
 //! ```
@@ -79,17 +79,17 @@
 //! [`Builder::isolated`](crate::Builder::isolated) for one, which also tells the rules. Main is not isolated: its variables are the OS
 //! thread's. Where isolation does not work, the report says so, all else is patched, and green threads share their variables.
 //!
-//! What shares them: several waiters of parking_lot's locks, or std's `mpsc` between two green threads of one hub, stop the OS thread, which is
-//! reported to the [hook for what nobody can receive](crate::hub::set_uncaught_hook) after a second; and postgres panics. Three
+//! What shares them: several waiters of parking_lot's locks, or std's `mpsc` between two green threads of one hub, stop the OS thread,
+//! which is reported to the [hook for what nobody can receive](crate::hub::set_uncaught_hook) after a second; and postgres panics. Three
 //! thread-local variables of std itself are each green thread's own in any case: its handle, its id and whether it panics. So
 //! `std::thread::park` works; [`Coverage::has_identities`] returns `false` if it does not.
 //!
 //! # Threads as green threads
 //!
-//! With [`Parts::SPAWN`], which `patch_all` leaves alone, a thread that is made on an OS thread with a hub is a green thread of that hub, with
-//! thread-local variables of its own: std's, C's and C++'s. On other processors than x86_64 it patches [`THREADS`](Parts::THREADS) alone. So
-//! a server that makes a thread for each connection, such as tiny_http, holds
-//! ten thousand of them on one OS thread, unmodified. This is gevent's patched `threading.Thread`.
+//! With [`Parts::SPAWN`], which `patch_all` leaves alone, a thread that is made on an OS thread with a hub is a green thread of that hub,
+//! with thread-local variables of its own: std's, C's and C++'s. On other processors than x86_64 it patches [`THREADS`](Parts::THREADS)
+//! alone. So a server that makes a thread for each connection, such as tiny_http, holds ten thousand of them on one OS thread, unmodified.
+//! This is gevent's patched `threading.Thread`.
 //!
 //! ```
 //! use std::thread;

@@ -1,7 +1,7 @@
 //! C's read-write locks, waited for between green threads.
 //!
-//! The C library grants and refuses; only that who asks has the lock for writing is known here. Who has to wait stands in the table of `futex.rs`, readers and writers with a bit each, so that
-//! who unlocks wakes all readers, and one writer.
+//! The C library grants and refuses; only that who asks has the lock for writing is known here. Who has to wait stands in the table of
+//! `futex.rs`, readers and writers with a bit each, so that who unlocks wakes all readers, and one writer.
 
 use libc::{c_int, clockid_t, pthread_rwlock_t, timespec};
 

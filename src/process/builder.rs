@@ -25,8 +25,8 @@ pub struct ProcessBuilder {
 impl Process<()> {
     /// Forks a child that runs `run`, and returns at once. The child's result is had by [`join`](Process::join).
     ///
-    /// Only where that is safe: see [`Process`]. It takes as long as the kernel needs to copy the page tables: 0.1 ms in a small process, and 10
-    /// to 60 ms where a gigabyte is in use. A [`Zygote`](super::Zygote) stays small.
+    /// Only where that is safe: see [`Process`]. It takes as long as the kernel needs to copy the page tables: 0.1 ms in a small process,
+    /// and 10 to 60 ms where a gigabyte is in use. A [`Zygote`](super::Zygote) stays small.
     ///
     /// The closure is dropped here, with what it owns, once the child is there. It may borrow, for the child has a copy of everything.
     ///

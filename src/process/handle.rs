@@ -115,8 +115,8 @@ impl<T> Process<T> {
         self.born.is_ours() && self.born.end().is_none()
     }
 
-    /// Returns what it ended with, in Python's form: 0 if the closure returned, 101 if it panicked, the number of `exit`, or minus the number
-    /// of the signal that killed it. `None` if it runs, or if nobody can tell. Does not yield.
+    /// Returns what it ended with, in Python's form: 0 if the closure returned, 101 if it panicked, the number of `exit`, or minus the
+    /// number of the signal that killed it. `None` if it runs, or if nobody can tell. Does not yield.
     ///
     /// # Examples
     ///

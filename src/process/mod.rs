@@ -19,9 +19,9 @@
 //!
 //! # Closures
 //!
-//! [`Process`] runs a closure in a process of its own, and brings back its value. A [`channel()`] or a [`pipe`] takes messages from process to
-//! process: values that are [`Wire`], or of a format of your own by a [`Codec`], with files and sockets in them. All this is in one program:
-//! nothing has to be registered, and no data is kept in shared memory.
+//! [`Process`] runs a closure in a process of its own, and brings back its value. A [`channel()`] or a [`pipe`] takes messages from process
+//! to process: values that are [`Wire`], or of a format of your own by a [`Codec`], with files and sockets in them. All this is in one
+//! program: nothing has to be registered, and no data is kept in shared memory.
 //!
 //! ```
 //! use greenloop::process::{Process, channel};
@@ -45,8 +45,8 @@
 //! A process is forked where that is safe, which is when no other OS threads are there, and refused otherwise. A [`Zygote`] that was started
 //! at the top of `main` starts processes at any time. A plain [`fork`] splits the process itself.
 //!
-//! **A process that is killed, at whatever moment, takes nothing with it but itself.** No lock and no memory is shared; a message is in a channel
-//! whole or not at all, and stays there when its sender is gone; a channel ends when its last sender does.
+//! **A process that is killed, at whatever moment, takes nothing with it but itself.** No lock and no memory is shared; a message is in a
+//! channel whole or not at all, and stays there when its sender is gone; a channel ends when its last sender does.
 //!
 //! # How a child is waited for
 //!

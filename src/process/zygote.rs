@@ -91,8 +91,8 @@ impl Zygote {
     ///
     /// # Errors
     ///
-    /// [`StartError::UnknownFunction`] if the function's code was loaded later than the zygote. Those of fork(2). If the zygote was killed, as
-    /// [`Process::start`].
+    /// [`StartError::UnknownFunction`] if the function's code was loaded later than the zygote. Those of fork(2). If the zygote was killed,
+    /// as [`Process::start`].
     ///
     /// # Examples
     ///

@@ -129,8 +129,8 @@ impl PoolBuilder {
     }
 
     /// Ends jobs that take longer. The worker stops such a job at its next wait; if it computes, the worker gets SIGTERM after a
-    /// [`grace`](PoolBuilder::grace), and after another one SIGKILL. The job fails with [`WorkError::TimedOut`](super::WorkError::TimedOut), and is not tried
-    /// again.
+    /// [`grace`](PoolBuilder::grace), and after another one SIGKILL. The job fails with
+    /// [`WorkError::TimedOut`](super::WorkError::TimedOut), and is not tried again.
     ///
     /// # Examples
     ///

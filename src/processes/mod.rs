@@ -15,11 +15,11 @@
 //! ```
 //!
 //! Each worker has a socket of its own to the parent, where a green thread gives it one job after the other. Nothing is shared between
-//! workers, no lock and no pipe, so one that is killed, at whatever moment, stops nobody. Workers are forked by a process that is made for that with the
-//! pool, and has one OS thread, so they can be replaced whatever the parent has become.
+//! workers, no lock and no pipe, so one that is killed, at whatever moment, stops nobody. Workers are forked by a process that is made for
+//! that with the pool, and has one OS thread, so they can be replaced whatever the parent has become.
 //!
-//! A [`Supervisor`] is a pre-fork server: processes that serve one listener, and are replaced when they end, hang, or have served enough, and
-//! reloaded while clients go on.
+//! A [`Supervisor`] is a pre-fork server: processes that serve one listener, and are replaced when they end, hang, or have served enough,
+//! and reloaded while clients go on.
 //!
 //! [`shared`] has memory that processes share, values and arrays in it, and a lock that a process which is killed does not keep.
 //!

@@ -17,9 +17,9 @@ pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
 
 /// Processes that call one function, with an argument of type `A` and a value of type `T` that are [`Wire`](crate::process::Wire).
 ///
-/// Only arguments and values travel: the function is in each worker, since workers are forked. So it may capture what it likes. Each worker has
-/// one job at a time, and another takes its place when it dies. The job that it had is tried again ([once](super::PoolBuilder::retries) by
-/// default), and fails by [name](WorkError::WorkerDied) after that; all other jobs go on.
+/// Only arguments and values travel: the function is in each worker, since workers are forked. So it may capture what it likes. Each worker
+/// has one job at a time, and another takes its place when it dies. The job that it had is tried again ([once](super::PoolBuilder::retries)
+/// by default), and fails by [name](WorkError::WorkerDied) after that; all other jobs go on.
 ///
 /// A pool belongs to the hub that made it, whose green threads look after the workers. When you drop it, jobs that were given are done,
 /// and then the workers end. They end with their parent too.
@@ -198,8 +198,8 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
 
     /// Has a job done for each item, and returns an iterator over the results in the order of the items.
     ///
-    /// Further items are worked on while you take the results: see [`Imap`], whose [`maxsize`](Imap::maxsize) is twice the number of workers at
-    /// first.
+    /// Further items are worked on while you take the results: see [`Imap`], whose [`maxsize`](Imap::maxsize) is twice the number of
+    /// workers at first.
     ///
     /// # Examples
     ///

@@ -76,8 +76,8 @@ use crate::sys::clock::Time;
 
 /// Lets every other green thread that is ready run before the caller goes on. This is gevent's `sleep(0)`.
 ///
-/// Green threads that are ready run in order: first in, first out, and those that were just spawned before those that have yielded. If a kill or a time limit of the caller is due, it is raised
-/// here. While the caller unwinds, the call does nothing.
+/// Green threads that are ready run in order: first in, first out, and those that were just spawned before those that have yielded. If a
+/// kill or a time limit of the caller is due, it is raised here. While the caller unwinds, the call does nothing.
 ///
 /// # Panics
 ///
@@ -134,10 +134,10 @@ pub fn sleep(duration: Duration) {
 /// Suspends the calling green thread for at least `duration`, and for up to `slack` longer.
 ///
 /// The sleep does not end before its deadline, and ends within the slack after it, unless the hub is busy. A hub with nothing else to do
-/// takes all of it: it sleeps until a timer can wait no longer. Whenever it is awake it ends each sleep whose deadline has passed, in the order in which their
-/// slacks do, up to the first one whose has not. So of sleeps whose slacks overlap, many end at one wake, which is what costs most in a
-/// sleep; and a sleep with a long slack may use all of it among many exact timers. A sleep without slack is as exact as ever. The kernel's
-/// own timers have the same rule.
+/// takes all of it: it sleeps until a timer can wait no longer. Whenever it is awake it ends each sleep whose deadline has passed, in the
+/// order in which their slacks do, up to the first one whose has not. So of sleeps whose slacks overlap, many end at one wake, which is
+/// what costs most in a sleep; and a sleep with a long slack may use all of it among many exact timers. A sleep without slack is as exact
+/// as ever. The kernel's own timers have the same rule.
 ///
 /// A `slack` of zero makes this one sleep exact in a hub whose timers [have slack](crate::hub::Config::timer_slack). Slack is counted in
 /// microseconds, and no more than 73 minutes of it are used. An exact time limit that rings in between ends the sleep, although its deadline

@@ -374,8 +374,8 @@ impl Record {
         });
     }
 
-    /// Whether another OS thread may send a kill; [`end_errand`](Record::end_errand) when it has arrived. `false` if as many are on their way
-    /// as change anything.
+    /// Whether another OS thread may send a kill; [`end_errand`](Record::end_errand) when it has arrived. `false` if as many are on their
+    /// way as change anything.
     pub(super) fn begin_errand(&self) -> bool {
         let one_more = |errands| (usize::from(errands) < MOST_KILLS).then_some(errands + 1);
         // Relaxed: it is a count. The kill itself goes through the lock of a door.

@@ -67,8 +67,8 @@ struct Children {
 #[derive(Clone)]
 struct Child(Shared<dyn Kill>);
 
-// SAFETY: its closure and its result are `Send`, as `Scope::offer` asks, and all that is done with it goes by `kill`, which sends what is for
-// the home thread there, or by its record, of which all that is used here is made for several threads.
+// SAFETY: its closure and its result are `Send`, as `Scope::offer` asks, and all that is done with it goes by `kill`, which sends what is
+// for the home thread there, or by its record, of which all that is used here is made for several threads.
 unsafe impl Send for Child {}
 
 /// A handle to a green thread of a [`Scope`].
@@ -184,11 +184,11 @@ impl<'scope> Scope<'scope, '_> {
     {
         let place = Location::caller();
         let (task, job) = Task::pair(|| Record::open(place), function);
-        // SAFETY: `spread` neither returns nor unwinds before every child has ended: `wait_for_children` returns only when `next_child` finds
-        // none, and if it or the body unwinds, `end_children` does so, out of which nothing unwinds, for that aborts. The only ones who could
-        // add a child while none is left are a child and the body, and all have ended. In the child of a fork no worker is there to run one.
-        // By its end the closure is gone, and then `let_go_of_all` drops its result: whoever still refers to it (a kill on its way, a
-        // queue in which it was when it was killed) frees memory, and no more.
+        // SAFETY: `spread` neither returns nor unwinds before every child has ended: `wait_for_children` returns only when `next_child`
+        // finds none, and if it or the body unwinds, `end_children` does so, out of which nothing unwinds, for that aborts. The only ones
+        // who could add a child while none is left are a child and the body, and all have ended. In the child of a fork no worker is there
+        // to run one. By its end the closure is gone, and then `let_go_of_all` drops its result: whoever still refers to it (a kill on its
+        // way, a queue in which it was when it was killed) frees memory, and no more.
         let (child, job) = unsafe { erase_lifetime(as_kill(task.clone()), job) };
         let (gone, is_killed) = self.adopt(Child(child.clone()));
         // From here on it ends in any case: an offer that finds no place is dropped, which ends it.
@@ -201,9 +201,9 @@ impl<'scope> Scope<'scope, '_> {
         ScopedJoinHandle { task }
     }
 
-    /// Keeps a child until it has ended; whether it is to be killed. A scope that lasts must not keep all children it ever had: from time to
-    /// time those that have ended go, but for those whose panic is to be seen. They are returned. (None goes once children are killed: a kill
-    /// on its way would be left with its result.)
+    /// Keeps a child until it has ended; whether it is to be killed. A scope that lasts must not keep all children it ever had: from time
+    /// to time those that have ended go, but for those whose panic is to be seen. They are returned. (None goes once children are killed: a
+    /// kill on its way would be left with its result.)
     fn adopt(&self, child: Child) -> (Vec<Child>, bool) {
         let mut children = self.children.lock();
         let mut gone = Vec::new();

@@ -19,8 +19,8 @@ use std::fmt;
 pub enum Balance {
     /// One worker accepts, and each connection goes to the worker that has the fewest.
     ///
-    /// It costs a message between two workers per connection, some microseconds, or what it takes to wake a worker that sleeps. In return the
-    /// numbers of connections never differ by more than connections have ended. Right for connections that last.
+    /// It costs a message between two workers per connection, some microseconds, or what it takes to wake a worker that sleeps. In return
+    /// the numbers of connections never differ by more than connections have ended. Right for connections that last.
     #[default]
     LeastConnections,
     /// One worker accepts, and the workers take turns.

@@ -46,8 +46,8 @@ impl Idle {
         worth_while
     }
 
-    /// One has found work, or has other things to do. Returns `true` if he was the last who looked: then who sleeps is to be woken, if there is
-    /// more to do.
+    /// One has found work, or has other things to do. Returns `true` if he was the last who looked: then who sleeps is to be woken, if
+    /// there is more to do.
     pub(crate) fn end_search(&self) -> bool {
         // AcqRel: who adds work after this sees that nobody looks.
         self.word.fetch_sub(SEARCHER, Ordering::AcqRel) / SEARCHER == 1

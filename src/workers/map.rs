@@ -12,9 +12,10 @@ const PARTS: usize = 16;
 impl Workers {
     /// Calls `function` with each item on the workers, and returns the results in the order of the items.
     ///
-    /// The items are dealt out in parts of neighbours, sixteen for each worker, so that small items cost little; whoever has ended a part takes
-    /// the next. The call yields until all results are there. If a call panics, its result is an `Err`, and the others go on; if the workers are
-    /// stopped, so are the results of a whole part. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and the calls run on.
+    /// The items are dealt out in parts of neighbours, sixteen for each worker, so that small items cost little; whoever has ended a part
+    /// takes the next. The call yields until all results are there. If a call panics, its result is an `Err`, and the others go on; if the
+    /// workers are stopped, so are the results of a whole part. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait
+    /// by unwinding, and the calls run on.
     ///
     /// # Examples
     ///
@@ -57,8 +58,8 @@ impl Workers {
 
     /// Calls `function` with each item on the workers, and returns an iterator over the results in the order of the items.
     ///
-    /// Each item is a green thread. Further items run while you take the results: see [`Imap`], whose [`maxsize`](Imap::maxsize) is four times
-    /// the number of workers at first. The items are taken from their iterator on the calling thread, as they are needed.
+    /// Each item is a green thread. Further items run while you take the results: see [`Imap`], whose [`maxsize`](Imap::maxsize) is four
+    /// times the number of workers at first. The items are taken from their iterator on the calling thread, as they are needed.
     ///
     /// # Examples
     ///

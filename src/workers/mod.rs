@@ -1,8 +1,8 @@
 //! All processors: a hub on each, and green threads that begin on whichever has time.
 //!
 //! [`Workers`] are OS threads with a hub each, as many as there are processors. What you [`spawn`](Workers::spawn) there begins on one of
-//! them: a closure that has not begun goes to whoever has nothing to do. What has begun never moves, so that thread-local variables, `Rc` and
-//! libraries in C stay right, and nothing about it need be `Send` but what the closure brings along and what it returns.
+//! them: a closure that has not begun goes to whoever has nothing to do. What has begun never moves, so that thread-local variables, `Rc`
+//! and libraries in C stay right, and nothing about it need be `Send` but what the closure brings along and what it returns.
 //!
 //! ```
 //! use greenloop::workers::Workers;
@@ -149,17 +149,18 @@ impl Workers {
 
     /// Changes how many workers there are, at once.
     ///
-    /// More begin work at once. If there are to be fewer, those with the highest numbers leave: what nobody has begun there goes to the others,
-    /// what has begun there, or [is to begin there](Workers::spawn_on), goes on to its end, and then the worker ends. Nobody is killed. Parts
-    /// of a [`Sharded`] and servers have begun, so a worker with one stays until that is gone. Yields while another one resizes.
+    /// More begin work at once. If there are to be fewer, those with the highest numbers leave: what nobody has begun there goes to the
+    /// others, what has begun there, or [is to begin there](Workers::spawn_on), goes on to its end, and then the worker ends. Nobody is
+    /// killed. Parts of a [`Sharded`] and servers have begun, so a worker with one stays until that is gone. Yields while another one
+    /// resizes.
     ///
     /// A process that is moved to another control group, or whose `cpu.max` changes, may follow:
     /// `workers.resize(std::thread::available_parallelism()?.get())`.
     ///
     /// # Errors
     ///
-    /// Of kind `InvalidInput` if the number is zero, or more than 256 and more than there were at first; `NotConnected` if the workers have been
-    /// stopped; that of an OS thread that cannot be made. There are as many workers then as could be made.
+    /// Of kind `InvalidInput` if the number is zero, or more than 256 and more than there were at first; `NotConnected` if the workers have
+    /// been stopped; that of an OS thread that cannot be made. There are as many workers then as could be made.
     ///
     /// # Examples
     ///
@@ -353,14 +354,14 @@ impl Workers {
     /// Stops the workers: nothing is accepted any more, what was accepted has `grace` to end, and what is left then is killed. Returns when
     /// all workers and their OS threads have ended.
     ///
-    /// What has not begun by the end of `grace` never begins. What runs is killed as by [`JoinHandle::kill`]; what goes on in spite of that is
-    /// killed again from time to time, and waited for. What computes or blocks without ever yielding is waited for.
+    /// What has not begun by the end of `grace` never begins. What runs is killed as by [`JoinHandle::kill`]; what goes on in spite of that
+    /// is killed again from time to time, and waited for. What computes or blocks without ever yielding is waited for.
     ///
     /// Servers and the parts of a [`Sharded`] run until they are stopped and dropped, so do that before, or all of `grace` passes.
     ///
-    /// Yields until then. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; the workers end later then,
-    /// when they have nothing left to do. A green thread of the workers that calls this waits for itself, so all of `grace` passes, and then it
-    /// is killed.
+    /// Yields until then. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding; the workers end later
+    /// then, when they have nothing left to do. A green thread of the workers that calls this waits for itself, so all of `grace` passes,
+    /// and then it is killed.
     ///
     /// # Examples
     ///

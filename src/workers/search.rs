@@ -37,11 +37,11 @@ impl<J> Search<J> {
         Search { looks: 0, random, loot: VecDeque::new() }
     }
 
-    /// The next job for the worker that has the queue `own`: from there, from `outside`, or from the `others`, of which there are `count`, each by
-    /// its number; some of them may be missing.
+    /// The next job for the worker that has the queue `own`: from there, from `outside`, or from the `others`, of which there are `count`,
+    /// each by its number; some of them may be missing.
     ///
-    /// A share of what is outside is taken at once, and half of what another worker has; all but the first wait in the own queue, where others
-    /// may take them again.
+    /// A share of what is outside is taken at once, and half of what another worker has; all but the first wait in the own queue, where
+    /// others may take them again.
     #[inline]
     pub(crate) fn next<'a>(
         &mut self,

@@ -286,7 +286,8 @@ impl<A: Clone + Send + Sync + 'static> Servers<A> {
 
     /// Stops all: closes the listening sockets, gives handlers `grace` to end, and kills those that still run then. See [`Server::stop`].
     ///
-    /// Yields until all handlers have ended. A handler may not call this, as it would wait for itself: use the [`stoppers`](Servers::stoppers).
+    /// Yields until all handlers have ended. A handler may not call this, as it would wait for itself: use the
+    /// [`stoppers`](Servers::stoppers).
     ///
     /// # Examples
     ///
@@ -318,8 +319,8 @@ impl<A: Clone + Send + Sync + 'static> Servers<A> {
         drop(each);
     }
 
-    /// Waits until all have been stopped. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves
-    /// the servers alone.
+    /// Waits until all have been stopped. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and
+    /// leaves the servers alone.
     ///
     /// # Examples
     ///

@@ -14,8 +14,9 @@ type Call<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 /// State in as many parts as there are workers, each of which stays with its worker, and to which the work comes.
 ///
-/// A part need not be `Send`, and no lock guards it: a green thread of its worker has it, and does with it what it is asked, one thing after
-/// another, in the order in which it was asked. So a cache or a table of sessions is spread over all processors, where each key has its part.
+/// A part need not be `Send`, and no lock guards it: a green thread of its worker has it, and does with it what it is asked, one thing
+/// after another, in the order in which it was asked. So a cache or a table of sessions is spread over all processors, where each key has
+/// its part.
 ///
 /// The parts live until this is dropped, or the workers are stopped; each is dropped by its own worker. While one lives, its worker does not
 /// end by itself.

@@ -119,8 +119,8 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-/// Whether the arguments choose a test, as std's harness understands them: by words that its name contains, and after `--skip` by one that it
-/// does not.
+/// Whether the arguments choose a test, as std's harness understands them: by words that its name contains, and after `--skip` by one that
+/// it does not.
 pub(crate) fn is_chosen(arguments: &[String], name: &str) -> bool {
     let (mut words, mut skipped) = (Vec::new(), Vec::new());
     let mut rest = arguments.iter();

@@ -39,8 +39,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program of `arguments` for a free port, and waits until it says that it is ready for connections, which it does in the words
-    /// `ready`.
+    /// Starts the program of `arguments` for a free port, and waits until it says that it is ready for connections, which it does in the
+    /// words `ready`.
     ///
     /// # Panics
     ///

@@ -10,8 +10,8 @@ use crate::measure::runs;
 /// What the server answers.
 pub const ANSWER: &str = r#"{"country":"Sweden"}"#;
 
-/// Serves as many requests as [`compare`](crate::measure::compare) makes of `count`, each after `delay`, and returns its port. `wrap` makes of a
-/// connection what HTTP is spoken on.
+/// Serves as many requests as [`compare`](crate::measure::compare) makes of `count`, each after `delay`, and returns its port. `wrap` makes
+/// of a connection what HTTP is spoken on.
 ///
 /// # Panics
 ///
