@@ -20,10 +20,10 @@ use crate::sys::process::abort_with;
 use crate::sys::shared::Shared;
 
 /// Children that a scope keeps before it first drops those that have ended.
-const FIRST_ROOM: usize = 64;
+pub(super) const FIRST_ROOM: usize = 64;
 
 /// How often a scope that ends by unwinding kills its children, before it takes those for immortal that wait for ever.
-const KILLS: usize = 8;
+pub(super) const KILLS: usize = 8;
 
 /// A scope in which green threads are spawned that borrow from the caller's frame. See [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -107,7 +107,7 @@ where
 }
 
 /// While this lives, nothing may unwind.
-struct NeverLeft;
+pub(super) struct NeverLeft;
 
 impl Drop for NeverLeft {
     fn drop(&mut self) {
@@ -228,9 +228,9 @@ impl<'scope> Scope<'scope, '_> {
 ///
 /// # Safety
 ///
-/// It must have ended before anything that it borrows does.
+/// It must have ended, and its result be out of everybody's reach, before anything that it borrows ends.
 #[expect(clippy::disallowed_methods, reason = "this is the named function that may")]
-unsafe fn erase_lifetime<'scope>(
+pub(super) unsafe fn erase_lifetime<'scope>(
     child: Shared<dyn Kill + 'scope>,
     job: Shared<dyn Job + 'scope>,
 ) -> (Shared<dyn Kill>, Shared<dyn Job>) {
@@ -239,13 +239,13 @@ unsafe fn erase_lifetime<'scope>(
 }
 
 /// Whether it has ended by a panic that nobody has taken.
-fn has_failed(child: &dyn Kill) -> bool {
+pub(super) fn has_failed(child: &dyn Kill) -> bool {
     child.record().outcome() == Some(Outcome::Panicked) && !child.record().is_taken()
 }
 
 /// Waits for the end of a green thread; `false` if nothing can wake who waits, or in a callback, where all that a scope has spawned is
 /// unstarted, so that a kill ends it.
-fn wait_whatever_comes(record: &Record) -> bool {
+pub(super) fn wait_whatever_comes(record: &Record) -> bool {
     if fiber::in_callback() {
         return false;
     }

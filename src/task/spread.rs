@@ -1,9 +1,6 @@
 //! Green threads that borrow from the frame of their maker, and may begin on any hub.
 
-#![expect(
-    unsafe_code,
-    reason = "the lifetime of a scoped green thread is erased in one function, and it goes to other OS threads"
-)]
+#![expect(unsafe_code, reason = "a scoped green thread whose lifetime is erased goes to other OS threads")]
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,22 +8,15 @@ use std::mem;
 use std::panic::{self, AssertUnwindSafe, Location};
 
 use super::body::{Join, Task, as_kill};
-use super::ending::Outcome;
 use super::kill::{Kill, kill};
 use super::offer::Offer;
 use super::record::Record;
+use super::scope::{FIRST_ROOM, KILLS, NeverLeft, erase_lifetime, has_failed, wait_whatever_comes};
 use crate::error::{GreenletExit, JoinError};
 use crate::fiber::{self, assert_may_wait};
-use crate::hub::Job;
-use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::sys::lock::Lock;
 use crate::sys::process::abort_with;
 use crate::sys::shared::Shared;
-
-/// Children that a scope keeps before it first drops those that have ended.
-const FIRST_ROOM: usize = 64;
-/// How often a scope that ends by unwinding kills its children, before it takes those for immortal that wait for ever.
-const KILLS: usize = 8;
 
 /// Where green threads go that may begin on any hub.
 pub(crate) trait Places: Sync {
@@ -117,15 +107,6 @@ where
     }
 }
 
-/// While this lives, nothing may unwind.
-struct NeverLeft;
-
-impl Drop for NeverLeft {
-    fn drop(&mut self) {
-        abort_with("a scope was to be left while its green threads live");
-    }
-}
-
 impl<'scope> Scope<'scope, '_> {
     /// Spawns a green thread that may borrow what outlives the scope, and begins on whichever worker has time first. See
     /// [`Workers::spawn`](crate::workers::Workers::spawn).
@@ -208,7 +189,7 @@ impl<'scope> Scope<'scope, '_> {
         let mut children = self.children.lock();
         let mut gone = Vec::new();
         if children.kept.len() >= children.room && !children.killed {
-            gone.extend(children.kept.extract_if(.., |child| child.has_ended() && !child.has_failed()));
+            gone.extend(children.kept.extract_if(.., |child| child.has_ended() && !has_failed(&*child.0)));
             children.ended = 0;
             children.room = (2 * children.kept.len()).max(FIRST_ROOM);
         }
@@ -271,7 +252,7 @@ impl<'scope> Scope<'scope, '_> {
         let children = mem::take(&mut self.children.lock().kept);
         let mut failed = false;
         for child in children {
-            failed |= child.has_failed();
+            failed |= has_failed(&*child.0);
             if child.has_ended() {
                 let discard = || {
                     // SAFETY: all children and the body have ended, which alone could have the handle. One that was leaked is never used.
@@ -288,36 +269,6 @@ impl Child {
     fn has_ended(&self) -> bool {
         self.0.record().has_ended()
     }
-
-    /// Whether it has ended by a panic that nobody has taken.
-    fn has_failed(&self) -> bool {
-        self.0.record().outcome() == Some(Outcome::Panicked) && !self.0.record().is_taken()
-    }
-}
-
-/// The one place where the lifetime of a green thread is erased that may begin on any hub.
-///
-/// # Safety
-///
-/// It must have ended, and its result be gone, before anything that it borrows is.
-#[expect(clippy::disallowed_methods, reason = "this is the named function that may")]
-unsafe fn erase_lifetime<'scope>(
-    child: Shared<dyn Kill + 'scope>,
-    job: Shared<dyn Job + 'scope>,
-) -> (Shared<dyn Kill>, Shared<dyn Job>) {
-    // SAFETY: the types differ in the lifetime only; that it is kept is the caller's promise.
-    unsafe { std::mem::transmute((child, job)) }
-}
-
-/// Waits for the end of a green thread; `false` if nothing can wake who waits.
-fn wait_whatever_comes(record: &Record) -> bool {
-    let waiter = Waiter::new(WaitingOn::Join(record.id));
-    let mut can_end = true;
-    while can_end && let Some(ticket) = record.subscribe(&waiter) {
-        can_end = waiter.park_whatever_comes();
-        record.unsubscribe(ticket);
-    }
-    can_end
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
