@@ -16,7 +16,8 @@ mod stdin;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::until;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -54,15 +55,6 @@ impl AsRef<Path> for Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Yields until it is so.
-fn until(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LIMIT, "it never came to be so");
-        greenloop::sleep(Duration::from_micros(100));
     }
 }
 

@@ -10,9 +10,10 @@ mod output;
 /// Exit statuses, and waiting for them in every way.
 mod wait;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenloop::process::{Command, Stdio};
+use support::until;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Longer than any test lasts.
@@ -30,15 +31,6 @@ fn cat() -> Command {
     let mut command = Command::new("cat");
     command.stdin(Stdio::piped()).stdout(Stdio::null());
     command
-}
-
-/// Yields until it is so.
-fn until(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LIMIT, "it never came to be so");
-        greenloop::sleep(Duration::from_micros(100));
-    }
 }
 
 /// Whether there is such a process, one that has ended and was not waited for included.

@@ -13,9 +13,10 @@ mod neighbours;
 mod signals;
 
 use std::os::unix::process::ExitStatusExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpid, kill_process};
+use support::until;
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Longer than any test lasts.
@@ -25,15 +26,6 @@ const LONG: Duration = Duration::from_secs(3600);
 fn raise(signal: i32) {
     // SAFETY: takes no pointers.
     assert_eq!(unsafe { libc::raise(signal) }, 0);
-}
-
-/// Yields until it is so.
-fn until(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LIMIT, "it never came to be so");
-        greenloop::sleep(Duration::from_micros(100));
-    }
 }
 
 /// Runs `scenario` in a process of its own, which has to end well.

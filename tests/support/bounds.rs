@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::leftovers::open_files;
 
@@ -102,4 +102,13 @@ pub(crate) fn with_driver(driver: greenloop::hub::Driver, run: impl FnOnce() + S
         greenloop::hub::configure(greenloop::hub::Config::new().driver(driver)).expect("a fresh hub");
         run();
     });
+}
+
+/// Yields until it is so, for a minute at most.
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never came to be so");
+        greenloop::sleep(Duration::from_micros(100));
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! | file | what it has |
 //! |---|---|
-//! | `bounds` | [`within`]: each test is bounded in time, on a hub of its own; [`leaves_nothing_open`]; [`each_driver!`](each_driver) |
+//! | `bounds` | [`within`]: each test is bounded in time, on a hub of its own; [`until`]; [`leaves_nothing_open`]; [`each_driver!`](each_driver) |
 //! | `green_threads` | [`spawn_parked`], [`settle`] and what else tests do with green threads again and again |
 //! | `witnesses` | [`Log`], values that count themselves, a function as a destructor, raised texts |
 //! | `pipes` | [`readable`], a pipe to read from, and what is done with it |
@@ -25,7 +25,7 @@ mod pipes;
 mod random;
 mod witnesses;
 
-pub(crate) use bounds::{each_driver, leaves_nothing_open, with_driver, within};
+pub(crate) use bounds::{each_driver, leaves_nothing_open, until, with_driver, within};
 pub(crate) use child::{Finished, example, finish, is_chosen, run_child, this_program};
 pub(crate) use green_threads::{
     block_past, collect_uncaught, end_with_one_parked, settle, spawn_parked, two_deadlines,

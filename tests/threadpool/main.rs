@@ -14,7 +14,8 @@ mod unblock;
 
 use std::fs;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::until;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -24,15 +25,6 @@ fn pool_threads() -> Vec<String> {
     let lines = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
     let states = lines.filter_map(|line| Some(line.split_once("(greenloop-pool) ")?.1[..1].to_owned()));
     states.collect()
-}
-
-/// Yields until it is so.
-fn until(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LIMIT, "it never came to be so");
-        greenloop::sleep(Duration::from_micros(100));
-    }
 }
 
 /// A job that runs until it is told to end, with the sign that it has begun.

@@ -24,26 +24,17 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenloop::workers::{Builder, Workers};
 
-use support::OnDrop;
+use support::{OnDrop, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(60);
 
 fn workers(number: usize) -> Workers {
     Builder::new().number(number).build().expect("OS threads")
-}
-
-/// Yields until it is so.
-fn until(mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LIMIT, "it never came to be so");
-        greenloop::sleep(Duration::from_micros(100));
-    }
 }
 
 /// Blocks a worker's OS thread until it is told to go on, with the sign that it has begun.
