@@ -16,10 +16,16 @@ use super::door;
 use super::ready::Ready;
 use super::state::{BUDGET, HubState};
 use crate::fiber::{self, FiberRef};
+use crate::sys::lock::Lock;
+use crate::sys::signal::Mask;
 use crate::sys::{heirloom, mode, process};
 
 /// What a process ends with whose main thread has panicked.
 const PANICKED: i32 = 101;
+
+/// What the thread that forks has taken no signals of before. A child that took one before its hub begins anew would take it for one that
+/// somebody listens to, as in its parent, and lose it.
+static MASK: Lock<Option<Mask>> = Lock::new(None);
 
 /// The side of a [`fork`] on which the caller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +113,13 @@ fn hold_locks() {
     mode::hold_lock();
     heirloom::hold_lock();
     door::hold_locks(local_hub().map(|hub| hub.door()));
+    *MASK.lock() = Some(Mask::block_all());
+}
+
+/// Before the locks are released, so that nobody else forks.
+#[inline(never)]
+fn take_mask() -> Option<Mask> {
+    MASK.lock().take()
 }
 
 #[inline(never)]
@@ -122,14 +135,25 @@ fn release_locks() {
 }
 
 extern "C" fn in_parent() {
+    let mask = take_mask();
     release_locks();
     fiber::after_fork();
+    restore(mask);
 }
 
 extern "C" fn in_child() {
+    let mask = take_mask();
     release_locks();
     begin_anew();
     fiber::after_fork();
+    restore(mask);
+}
+
+#[inline(never)]
+fn restore(mask: Option<Mask>) {
+    if let Some(mask) = mask {
+        mask.restore();
+    }
 }
 
 #[inline(never)]

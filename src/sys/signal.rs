@@ -119,18 +119,35 @@ pub(crate) fn write_to_stderr(parts: &[IoSlice<'_>]) {
     unsafe { original::writev(libc::STDERR_FILENO, parts.as_ptr().cast(), count) };
 }
 
+/// Which signals an OS thread does not take.
+pub(crate) struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// Has the calling OS thread take no signals. Returns which it did not take before.
+    pub(crate) fn block_all() -> Mask {
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `all` is valid to write to.
+        unsafe { libc::sigfillset(all.as_mut_ptr()) };
+        // SAFETY: `all` has been written, and `before` is valid to write to.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+        // SAFETY: written, since the call above cannot fail.
+        Mask(unsafe { before.assume_init() })
+    }
+
+    /// Has the calling OS thread take all but these again. Those that have come meanwhile come now.
+    pub(crate) fn restore(&self) {
+        // SAFETY: a valid set; a null pointer asks for nothing.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, ptr::null_mut()) };
+    }
+}
+
 /// Runs `function` while the calling OS thread takes no signals; one that it makes never takes any.
 #[cfg(feature = "monkey")]
 pub(crate) fn while_all_are_blocked<R>(function: impl FnOnce() -> R) -> R {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `all` is valid to write to.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: `all` has been written, and `before` is valid to write to.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let mask = Mask::block_all();
     let result = function();
-    // SAFETY: `before` has been written, since the call above cannot fail; a null pointer asks for nothing.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    mask.restore();
     result
 }
 

@@ -133,6 +133,19 @@ fn a_fork_amid_a_notification_leaves_no_lock() {
 }
 
 #[test]
+fn a_signal_that_comes_before_the_childs_hub_has_begun_is_not_lost() {
+    alone(|| {
+        let _handler = signal::on(SIGTERM, || ()).unwrap();
+        for _ in 0..200 {
+            let child = forked(|| greenloop::sleep(LONG));
+            // SAFETY: takes no pointers; the child has not been waited for.
+            unsafe { libc::kill(child as libc::pid_t, SIGTERM) };
+            assert_eq!(wait_pid(child).unwrap().signal(), Some(SIGTERM));
+        }
+    });
+}
+
+#[test]
 fn the_parents_signal_handlers_are_gone() {
     alone(|| {
         let told = Arc::new(Event::new());
