@@ -232,8 +232,10 @@ impl Crew {
         assert!(worker < number, "there is no worker {worker}: there are {number}");
         if self.accepts()
             && let Some(desk) = self.desk(worker)
-            && desk.pinned.push(offer).is_ok()
         {
+            let accepted = desk.pinned.push(offer).is_ok();
+            // It may have ended since.
+            assert!(accepted || !self.accepts(), "there is no worker {worker} any more");
             desk.ring();
         }
     }

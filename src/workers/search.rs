@@ -41,7 +41,7 @@ impl<J> Search<J> {
     /// each by its number; some of them may be missing.
     ///
     /// A share of what is outside is taken at once, and half of what another worker has; all but the first wait in the own queue, where
-    /// others may take them again.
+    /// others may take them again. If that is closed, they wait outside, and the caller has somebody woken for them.
     #[inline]
     pub(crate) fn next<'a>(
         &mut self,
@@ -63,26 +63,30 @@ impl<J> Search<J> {
             return Some((job, Found::Own));
         }
         outside.steal(count.max(1), MOST, &mut self.loot);
-        if let Some(job) = self.keep(own) {
+        if let Some(job) = self.keep(own, outside) {
             return Some((job, Found::Outside));
         }
         let first = self.draw() as usize;
         for step in 0..count {
             let Some(other) = others((first + step) % count) else { continue };
             other.steal(2, MOST, &mut self.loot);
-            if let Some(job) = self.keep(own) {
+            if let Some(job) = self.keep(own, outside) {
                 return Some((job, Found::Elsewhere));
             }
         }
         None
     }
 
-    /// The first that was taken; the others stay in the own queue.
-    fn keep(&mut self, own: &Offers<J>) -> Option<J> {
+    /// The first that was taken; the others stay in the own queue, or outside if that is closed.
+    fn keep(&mut self, own: &Offers<J>, outside: &Offers<J>) -> Option<J> {
         let job = self.loot.pop_front()?;
         if !self.loot.is_empty() {
             own.append(&mut self.loot);
-            // What found no place has come too late: all ends.
+        }
+        if !self.loot.is_empty() {
+            // The worker has just been told to end.
+            outside.append(&mut self.loot);
+            // What found no place there either has come too late: all ends.
             self.loot.clear();
         }
         Some(job)
@@ -127,6 +131,19 @@ mod tests {
         let others = |number| (number == 1).then_some(&other);
         assert_eq!(search.next(&own, &outside, 2, others), Some((100, Found::Elsewhere)));
         assert_eq!((own.pop(), other.pop()), (Some(101), Some(105)));
+    }
+
+    #[test]
+    fn what_finds_the_own_queue_closed_waits_outside() {
+        let (own, outside, other) = (filled(0..0), filled(0..8), filled(100..104));
+        own.close();
+        let mut search = Search::new(1);
+        assert_eq!(search.next(&own, &outside, 2, |_| None), Some((0, Found::Outside)));
+        assert_eq!(outside.close(), [4, 5, 6, 7, 1, 2, 3]);
+        outside.open();
+        let others = |number| (number == 1).then_some(&other);
+        assert_eq!(search.next(&own, &outside, 2, others), Some((100, Found::Elsewhere)));
+        assert_eq!((outside.close(), other.close()), ([101].into(), [102, 103].into()));
     }
 
     #[test]

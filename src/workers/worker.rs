@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use super::crew::{Crew, Desk};
-use super::search::Search;
+use super::search::{Found, Search};
 use crate::hub::{Config, Feed, Hub, HubState, Job, configure, hub};
 use crate::sys::os_thread::real;
 use crate::sys::shared::Shared;
@@ -106,7 +106,12 @@ impl Seat {
             |worker| if worker == self.worker { None } else { Some(&self.crew.desk(worker)?.offers) };
         let found =
             self.search.borrow_mut().next(&desk.offers, &self.crew.outside, self.crew.number(), others);
-        found.map(|(offer, _)| offer)
+        let (offer, place) = found?;
+        // It was told to end after the look at that: what it took besides may be outside now.
+        if place != Found::Own && self.retires() {
+            self.crew.call();
+        }
+        Some(offer)
     }
 }
 
