@@ -55,8 +55,9 @@ fn live(crew: &Arc<Crew>, worker: usize, config: Config) {
 fn finish(desk: &Desk, hub: &HubState) -> Option<VecDeque<Offer>> {
     while !desk.stays() {
         Hub::current().join();
-        // Nothing is alive here, so nobody but others can bring more.
-        if !hub.is_fed()
+        // All had ended, but one that was taken since may have begun. If nothing is alive, nobody but others can bring more.
+        if Hub::current().alive() == 0
+            && !hub.is_fed()
             && let Some(unbegun) = desk.end()
         {
             return Some(unbegun);
