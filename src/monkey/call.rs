@@ -279,7 +279,7 @@ fn tried(result: ssize_t) -> Result<ssize_t, Declined> {
     }
 }
 
-fn errno_of(error: &io::Error) -> Errno {
+pub(super) fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().unwrap_or(libc::EIO)
 }
 

@@ -177,10 +177,15 @@
 //! - `sendfile` to a socket reads and sends, by way of memory.
 //! - A lock of C's that an OS thread or a green thread of another hub holds stops the OS thread, as it does without greenloop: it may be
 //!   an allocator's, and who is inside one must not be switched out.
-//! - The kernel does not announce some events, so greenloop polls for them: a free lock on a file or a part of it, an empty queue of
-//!   a terminal, what another process does with a futex or a semaphore, what the handler of a signal does with a semaphore, and the end
+//! - A wait for a part of a file that another process has locked (`lockf`, F_SETLKW) takes an OS thread. So the kernel knows of it, and
+//!   says EDEADLK to whoever would close a circle of processes, as ever (it looks at one wait of each process, and so may miss one).
+//!   Beyond 64 at once green threads ask for the lock again and again, and nobody is told of a circle in which they are. A kill or a
+//!   time limit reaches the OS thread by a signal: the highest one for real time that the program does not use has a handler of
+//!   greenloop's from the first such wait on.
+//! - The kernel does not announce some events, so greenloop polls for them: a free lock on an open file (`flock`, F_OFD_SETLKW), an empty
+//!   queue of a terminal, what another process does with a futex or a semaphore, what the handler of a signal does with a semaphore, and the end
 //!   of any child when a call waits for whichever ends first, at least every 20 ms; room at a Unix listener that is full, every 50 ms;
-//!   urgent data for `poll`, every 5 ms. So nobody is told of a deadlock of locks on parts of files (EDEADLK).
+//!   urgent data for `poll`, every 5 ms.
 //!
 //! # What a kill or a time limit does
 //!

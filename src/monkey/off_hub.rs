@@ -1,9 +1,15 @@
 //! Calls that only another OS thread can do without stopping the hub.
 
-use libc::ssize_t;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::call::{Call, Errno, errno, set_errno};
+use libc::{c_int, ssize_t};
+
+use super::call::{Call, Errno, errno, errno_of, failed, set_errno};
 use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
+use crate::sys::clock::Time;
+use crate::sys::interruptible::Interruptible;
 use crate::task::{Notice, Waitable};
 use crate::threadpool::{Job, ThreadPool};
 
@@ -91,4 +97,68 @@ fn detachable_on<T: Send + 'static>(
     drop(waiter);
     parked.map_err(|hindrance| call.refuse(hindrance))?;
     Ok(job.join().expect("a call into C does not panic"))
+}
+
+/// So many wait in [`interruptible`] calls at a time, each on an OS thread: who waits for locks may be many.
+const INTERRUPTIBLE: usize = 64;
+
+/// How long a call that was interrupted has to end before it is interrupted again.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// Runs a call that uses memory of the caller's, and that others end, or nobody, on another OS thread. There a kill or a time limit
+/// interrupts it, and it fails as by [`refuse_with`](Call::refuse_with) with `refusal`. `None` if there is no thread for it.
+pub(super) fn interruptible(
+    call: Call,
+    on: &'static str,
+    refusal: Errno,
+    run: impl FnOnce() -> c_int + Copy + Send + 'static,
+) -> Option<c_int> {
+    let _place = Place::take()?;
+    let interruptible = Arc::new(Interruptible::new());
+    let mut interrupted = None;
+    let job = APART.try_submit({
+        let interruptible = Arc::clone(&interruptible);
+        move || interruptible.run(run)
+    });
+    let job = job.ok()?;
+    let waiter = Waiter::new(WaitingOn::Other(on));
+    let subscription = job.subscribe(Notice(waiter.notify()));
+    while !job.is_finished() {
+        if interrupted.is_none() {
+            interrupted = waiter.park_in_call(None).err();
+        } else {
+            interruptible.interrupt();
+            waiter.park_in_infallible_call(Some(Time::after(AGAIN)));
+        }
+    }
+    job.unsubscribe(subscription);
+    drop(waiter);
+    Some(match job.join().expect("a call into C does not panic") {
+        Ok(result) => result,
+        Err(error) => match errno_of(&error) {
+            libc::EINTR if interrupted.is_some() => failed(call.refuse_with(refusal)),
+            errno => failed(errno),
+        },
+    })
+}
+
+/// One of [`INTERRUPTIBLE`].
+struct Place;
+
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Place {
+    fn take() -> Option<Place> {
+        let one_more =
+            |taken: usize| (taken < INTERRUPTIBLE && Interruptible::is_possible()).then_some(taken + 1);
+        // Relaxed: a count alone.
+        TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Relaxed: as above.
+        TAKEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }

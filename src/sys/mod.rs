@@ -21,6 +21,8 @@ pub(crate) mod futex;
 pub(crate) mod handler;
 pub(crate) mod heirloom;
 pub(crate) mod identity;
+#[cfg(feature = "monkey")]
+pub(crate) mod interruptible;
 pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod memory;

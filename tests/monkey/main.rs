@@ -22,6 +22,7 @@ mod pause;
 mod persistence;
 mod posix_locks;
 mod process;
+mod record_locks;
 mod select;
 mod sigwait;
 mod socket;
