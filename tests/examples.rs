@@ -10,6 +10,7 @@ mod tool;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -93,6 +94,8 @@ fn tools_refuse_wrong_arguments_with_the_reason() {
         &["127.0.0.1:0", "127.0.0.1:1", "more"],
         "unexpected argument 'more' found",
     );
+    tool::refuses("primes", &["0"], "0 is not in 1..=1000000");
+    tool::refuses("ten_requests", &["0"], "0 is not in 1..=60000");
     tool::refuses("thread_pool_primes", &["many"], "invalid digit found in string");
     tool::refuses("udp_echo", &["nonsense"], no_address);
     tool::refuses("udp_echo", &["127.0.0.1:http"], "the port is wrong: invalid digit found in string");
@@ -142,6 +145,29 @@ fn hosts_alive_finds_the_same_with_few_files() {
     assert_eq!(run.status.code(), Some(1));
     let untried = "hosts_alive: 100 could not be tried: Too many open files (os error 24)\n";
     assert!(run.stderr.ends_with(untried), "{run:?}");
+}
+
+/// With programs in the place of `ping` that find everybody or nobody, and with none.
+#[test]
+fn ping_hosts_tells_what_ping_says() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ping_hosts");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).expect("a new folder");
+    let ping = folder.join("ping");
+    let survey = || {
+        let mut command = Command::new(support::example("ping_hosts"));
+        let run = support::finish(command.env("PATH", &folder), LIMIT);
+        assert!(run.status.success() && run.stderr.is_empty(), "{run:?}");
+        run.stdout.lines().filter(|line| line.starts_with("by ping")).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(survey(), "by ping: there is no such program here");
+    let some = "127.0.7.1, 127.0.7.2, 127.0.7.3, …";
+    symlink("/bin/true", &ping).expect("a link");
+    assert_eq!(survey(), format!("by ping: 254 are in use: {some}; by ping: none are not"));
+    fs::remove_file(&ping).expect("the link");
+    symlink("/bin/false", &ping).expect("a link");
+    assert_eq!(survey(), format!("by ping: none are in use; by ping: 254 are not: {some}"));
+    fs::remove_dir_all(&folder).expect("the folder");
 }
 
 #[test]

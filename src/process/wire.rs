@@ -6,9 +6,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A value that can travel to another process.
 ///
-/// It is implemented for numbers, `bool`, `char`, text, paths, times, addresses, descriptors, the ends of
-/// [channels](super::channel()), and for options, results, boxes, tuples, arrays, vectors and maps of such values. For a struct of your own
-/// the macro [`wire!`](crate::wire) implements it. For a format of another crate, see [`Codec`].
+/// It is implemented for numbers, `bool`, `char`, text, paths, times, addresses, [`io::Error`], descriptors, the ends of
+/// [channels](super::channel()), and for options, results, boxes, ranges, tuples, arrays, vectors and maps of such values. For a struct of
+/// your own the macro [`wire!`](crate::wire) implements it. For a format of another crate, see [`Codec`].
+///
+/// References are none, since nobody would own what they refer to: a closure returns a `String` rather than a `&str`.
 ///
 /// Both sides are the same program, so there are no versions. Bytes that no value has made are refused, never trusted.
 ///

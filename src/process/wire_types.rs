@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::File;
 use std::hash::{BuildHasher, Hash};
+use std::io::{self, ErrorKind};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream, UdpSocket,
 };
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -98,6 +100,32 @@ by_way_of! {
         SocketAddr::V4(address) => Ok(*address),
         SocketAddr::V6(address) => Err(*address),
     }, |other| Some(other.map_or_else(SocketAddr::V6, SocketAddr::V4));
+    io::Error: Result<i32, (u8, String)>, |value| match value.raw_os_error() {
+        Some(number) => Ok(number),
+        None => Err((number_of(value.kind()), value.to_string())),
+    }, |other| Some(match other {
+        Ok(number) => io::Error::from_raw_os_error(number),
+        Err((number, text)) => io::Error::new(*KINDS.get(usize::from(number))?, text),
+    });
+}
+
+/// Those that have a name, in an order of our own.
+#[rustfmt::skip]
+const KINDS: [ErrorKind; 39] = [
+    ErrorKind::Other, ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset,
+    ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable, ErrorKind::ConnectionAborted, ErrorKind::NotConnected,
+    ErrorKind::AddrInUse, ErrorKind::AddrNotAvailable, ErrorKind::NetworkDown, ErrorKind::BrokenPipe, ErrorKind::AlreadyExists,
+    ErrorKind::WouldBlock, ErrorKind::NotADirectory, ErrorKind::IsADirectory, ErrorKind::DirectoryNotEmpty,
+    ErrorKind::ReadOnlyFilesystem, ErrorKind::StaleNetworkFileHandle, ErrorKind::InvalidInput, ErrorKind::InvalidData,
+    ErrorKind::TimedOut, ErrorKind::WriteZero, ErrorKind::StorageFull, ErrorKind::NotSeekable, ErrorKind::QuotaExceeded,
+    ErrorKind::FileTooLarge, ErrorKind::ResourceBusy, ErrorKind::ExecutableFileBusy, ErrorKind::Deadlock,
+    ErrorKind::CrossesDevices, ErrorKind::TooManyLinks, ErrorKind::InvalidFilename, ErrorKind::ArgumentListTooLong,
+    ErrorKind::Interrupted, ErrorKind::Unsupported, ErrorKind::UnexpectedEof, ErrorKind::OutOfMemory,
+];
+
+/// A kind without a name is [`ErrorKind::Other`] where it comes to.
+fn number_of(kind: ErrorKind) -> u8 {
+    KINDS.iter().position(|known| *known == kind).unwrap_or_default() as u8
 }
 
 impl Wire for () {
@@ -202,6 +230,17 @@ impl<T: Wire, E: Wire> Wire for Result<T, E> {
 
     fn take(from: &mut Incoming<'_>) -> Option<Result<T, E>> {
         if bool::take(from)? { T::take(from).map(Ok) } else { E::take(from).map(Err) }
+    }
+}
+
+impl<T: Wire> Wire for Range<T> {
+    fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        self.start.put(into);
+        self.end.put(into);
+    }
+
+    fn take(from: &mut Incoming<'_>) -> Option<Range<T>> {
+        Some(T::take(from)?..T::take(from)?)
     }
 }
 

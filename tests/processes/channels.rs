@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -32,6 +33,7 @@ tests! {
     n44_kills_and_time_limits_lose_nothing,
     an_end_that_was_not_handed_over_says_so,
     every_kind_of_value_comes_as_it_went,
+    errors_come_with_their_number_or_kind_and_text,
     batches_come_in_order_and_wake_all,
     a_pipe_asks_and_answers,
     an_end_sent_is_an_end_of_the_same_channel,
@@ -388,7 +390,7 @@ type Everything = (
     (i8, i16, i32, i64, i128, isize),
     (f32, f64, bool, char, String, PathBuf),
     (Vec<u64>, Vec<()>, [Option<u8>; 3], Result<Box<u8>, String>, Duration, SystemTime),
-    (IpAddr, SocketAddr, SocketAddr, HashMap<String, Vec<u8>>, Vec<Vec<[(); 0]>>),
+    (IpAddr, SocketAddr, SocketAddr, HashMap<String, Vec<u8>>, Vec<Vec<[(); 0]>>, Range<u64>),
 );
 
 fn every_kind_of_value_comes_as_it_went() {
@@ -411,11 +413,28 @@ fn every_kind_of_value_comes_as_it_went() {
             "127.1.2.3:65535".parse().unwrap(),
             HashMap::from([("key".to_owned(), vec![1, 2]), (String::new(), Vec::new())]),
             vec![vec![[]; 3]; 2],
+            7..u64::MAX,
         ),
     );
     let child = Process::start(move || receiver.recv().unwrap()).unwrap();
     sender.send(&everything).unwrap();
     assert_eq!(child.join().unwrap(), everything);
+}
+
+fn errors_come_with_their_number_or_kind_and_text() {
+    let (sender, receiver) = channel::<io::Error>().unwrap();
+    let there_and_back = |error: &io::Error| {
+        sender.send(error).unwrap();
+        receiver.recv().unwrap()
+    };
+    let of_the_system = there_and_back(&io::Error::from_raw_os_error(111));
+    assert_eq!(of_the_system.raw_os_error(), Some(111));
+    let kind = there_and_back(&ErrorKind::TimedOut.into());
+    assert_eq!((kind.kind(), &*kind.to_string()), (ErrorKind::TimedOut, "timed out"));
+    let with_text = there_and_back(&io::Error::new(ErrorKind::UnexpectedEof, "half a line"));
+    assert_eq!((with_text.kind(), &*with_text.to_string()), (ErrorKind::UnexpectedEof, "half a line"));
+    let child = Process::start(|| std::fs::read("/no/such/file")).unwrap();
+    assert_eq!(child.join().unwrap().unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 fn batches_come_in_order_and_wake_all() {

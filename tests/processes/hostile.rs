@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -119,6 +120,7 @@ type Nested = (
     Vec<()>,
     Vec<[(); 5]>,
     SocketAddr,
+    Result<Range<bool>, io::Error>,
 );
 
 fn bad_bytes_are_no_values() {
