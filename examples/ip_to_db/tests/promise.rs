@@ -24,3 +24,11 @@ fn it_refuses_wrong_arguments_and_minds_its_output() {
     assert_eq!(run.status.code(), Some(1));
     assert_eq!(run.stderr, "ip_to_db: 1.1.1.1: io: Connection refused (os error 111)\n");
 }
+
+#[cfg(not(feature = "mysql"))]
+#[test]
+fn it_says_what_it_was_built_without() {
+    let run = tool::run("ip_to_db", &["--database", "mysql://root@127.0.0.1/places"]);
+    assert_eq!(run.status.code(), Some(1));
+    assert_eq!(run.stderr, "ip_to_db: built without the cargo feature `mysql`\n");
+}

@@ -37,8 +37,8 @@ fn places_are_stored_in_either_database() {
         assert_eq!(run(&["--database", database]), expected);
     }
     let mut client = Client::connect(&server.url(), NoTls).unwrap();
-    let row = client.query_one("select country from place where address = 16843009", &[]).unwrap();
-    assert_eq!(row.get::<_, &str>(0), "Australia");
+    let row = client.query_one("select city, country from ips where address = 16843009", &[]).unwrap();
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("Brisbane", "Australia"));
 }
 
 /// Each client runs a loop of its own, of which a thread has one at a time.

@@ -89,14 +89,15 @@ pub fn unprivileged(arguments: &[&str]) -> Vec<String> {
     [user, arguments].concat().into_iter().map(str::to_owned).collect()
 }
 
-/// Gives `folder` to the user of [`unprivileged`].
+/// Gives `folder`, and what is in it, to the user of [`unprivileged`].
 ///
 /// # Panics
 ///
 /// Panics if that fails.
 pub fn give_to_unprivileged(folder: &Folder) {
     if geteuid().is_root() {
-        assert!(Command::new("chown").arg(UNPRIVILEGED).arg(&folder.path).status().expect("chown").success());
+        let status = Command::new("chown").args(["-R", UNPRIVILEGED]).arg(&folder.path).status();
+        assert!(status.expect("chown").success());
     }
 }
 
