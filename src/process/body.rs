@@ -59,7 +59,7 @@ fn tell_value<T: Wire>(line: &Line, value: T) {
     let mut message = Outgoing::new();
     message.put_bytes(&[RETURNED]);
     value.put(&mut message);
-    match line.send(Kind::One, &message, Limit::Now) {
+    match message.check().and_then(|()| line.send(Kind::One, &message, Limit::Now)) {
         Ok(()) => {}
         // Nobody asks any more.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -23,6 +23,9 @@ static ALL: Lock<Vec<Arc<Born>>> = Lock::new(Vec::new());
 /// How long it may take to be told the status of one that has ended, before it is asked whether who would tell is there.
 const TELLING: Duration = Duration::from_millis(50);
 
+/// Why nobody can tell how a child has ended.
+const TAKEN: &str = "other code has waited for it, or SIGCHLD is ignored";
+
 /// One child.
 #[derive(Debug)]
 pub(super) struct Born {
@@ -119,9 +122,12 @@ impl Born {
             Some(mother) => {
                 let is_gone = mother.upgrade().is_none_or(|mother| is_readable(&mother));
                 // Looked at after that: what was told before its end is there.
-                self.hear();
+                let is_silent = self.hear();
                 let mut state = self.state.lock();
-                if state.end.is_none() && is_gone && self.pidfd.as_ref().is_none_or(is_readable) {
+                if state.end.is_none()
+                    && (is_gone || is_silent)
+                    && self.pidfd.as_ref().is_none_or(is_readable)
+                {
                     state.end = Some(End::Unknown("its zygote has ended before it"));
                 }
             }
@@ -144,9 +150,7 @@ impl Born {
         if state.end.is_none() {
             state.end = match process::try_wait(self.id) {
                 Ok(status) => status.map(End::Status),
-                Err(error) if process::is_no_child(&error) => {
-                    Some(End::Unknown("other code has waited for it, or SIGCHLD is ignored"))
-                }
+                Err(error) if process::is_no_child(&error) => Some(End::Unknown(TAKEN)),
                 Err(_) => None,
             };
         }
@@ -167,13 +171,19 @@ impl Born {
         self.state.lock().outcome.take()
     }
 
-    /// Reads what has been told.
-    fn hear(&self) {
+    /// Reads what has been told. Returns whether nobody can tell any more.
+    fn hear(&self) -> bool {
         loop {
             let packet = match self.line.receive(Limit::Now) {
                 Ok(Some(packet)) => packet,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
-                Ok(None) | Err(_) => return,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    // Its value, most likely, for which there was no descriptor here.
+                    let lost = Outcome::Unsendable(error.to_string());
+                    self.state.lock().outcome.get_or_insert(lost);
+                    continue;
+                }
+                Ok(None) => return true,
+                Err(_) => return false,
             };
             let report = Report::read(packet);
             let mut state = self.state.lock();
@@ -183,6 +193,10 @@ impl Born {
                 Some(Report::Unsendable(why)) => Outcome::Unsendable(why),
                 Some(Report::Ended(status)) => {
                     state.end = Some(End::Status(status));
+                    continue;
+                }
+                Some(Report::Untold) => {
+                    state.end = Some(End::Unknown(TAKEN));
                     continue;
                 }
                 _ => continue,

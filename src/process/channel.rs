@@ -432,6 +432,7 @@ fn decode<T, C: Codec<T>>(mut message: Incoming<'_>) -> io::Result<T> {
 fn send<T, C: Codec<T>>(line: &Line, value: &T, limit: Limit) -> io::Result<()> {
     let mut message = Outgoing::new();
     C::put(value, &mut message)?;
+    message.check()?;
     line.send(Kind::One, &message, limit).map_err(|error| explain(error, line))
 }
 

@@ -13,8 +13,6 @@ use crate::sys::{descriptor, packet};
 
 /// What more than this goes beside the packet, in memory of its own.
 pub(super) const LARGEST: usize = 128 * 1024;
-/// How many descriptors a message may carry.
-const MOST_DESCRIPTORS: usize = 64;
 /// Version and kind in one byte, and the number of descriptors in another.
 const HEADER: usize = 2;
 
@@ -81,12 +79,6 @@ impl Line {
     /// Those of sendmsg(2): `BrokenPipe` if nobody can receive it any more. `InvalidInput` for too many descriptors.
     pub(super) fn send(&self, kind: Kind, message: &Outgoing<'_>, limit: Limit) -> io::Result<()> {
         let Outgoing { bytes, descriptors } = message;
-        if descriptors.len() > MOST_DESCRIPTORS {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a message carries 64 descriptors at most",
-            ));
-        }
         if bytes.len() <= LARGEST {
             match self.send_packet(kind, bytes, descriptors, limit) {
                 Err(error) if packet::is_too_large(&error) && kind == Kind::One => {}

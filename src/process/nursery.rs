@@ -11,12 +11,12 @@ use super::builder::ProcessBuilder;
 use super::channel::{Receiver, Sender, channel};
 use super::family::Identity;
 use super::handle::Process;
-use super::line::{Limit, Line};
+use super::line::{Kind, Limit, Line};
 use super::report::Report;
-use super::wire::Wire;
+use super::wire::{Outgoing, Wire};
 use crate::error::StartError;
 use crate::hub::birth::{Childless, fork_alone};
-use crate::io::wait_readable;
+use crate::io::{Interest, wait_fd, wait_readable};
 use crate::sys::heirloom::Heirloom;
 use crate::sys::process;
 use crate::task;
@@ -102,8 +102,16 @@ impl Nursery {
         let identity = builder.identity();
         let (name, is_daemon) = (identity.name.clone(), identity.is_daemon);
         let request = (identity, bytes, descriptors, theirs.as_fd().try_clone_to_owned()?);
-        self.requests.send(&request)?;
+        let mut message = Outgoing::new();
+        request.put(&mut message);
+        // Past the bound for messages of the program's, since it has one descriptor more than the argument.
+        self.requests.line().send(Kind::One, &message, Limit::Until(None))?;
+        drop(message);
+        // Kept free for the descriptor in the answer, which tells of a child that is there by then.
+        let reserved = ours.as_fd().try_clone_to_owned();
         drop((request, theirs));
+        let _ = wait_readable(&ours);
+        drop(reserved);
         match ours.receive(Limit::Until(None))?.and_then(Report::read) {
             Some(Report::Started(id, pidfd)) => {
                 let end = Arc::downgrade(&self.end);
@@ -111,7 +119,19 @@ impl Nursery {
             }
             Some(Report::Failed(number)) => Err(io::Error::from_raw_os_error(number)),
             Some(_) => Err(io::Error::other("the process was killed before it began")),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
+            None => Err(self.why_silent()),
+        }
+    }
+}
+
+impl Nursery {
+    /// Why a request was given up: the nursery has ended, or it could not take what belongs to the request.
+    fn why_silent(&self) -> io::Error {
+        match wait_fd(&*self.end, Interest::READABLE, Some(ENDING)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                io::Error::new(io::ErrorKind::OutOfMemory, "the process that forks has no descriptor left")
+            }
+            _ => io::ErrorKind::BrokenPipe.into(),
         }
     }
 }
@@ -153,6 +173,8 @@ fn begin(line: &Line) -> Vec<u64> {
 const AGAIN: i32 = 11;
 /// Where there are no descriptors of processes, they are asked so often.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long one that has closed its lines may take to end.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Waits for a child, in a green thread, and tells its status.
 fn keep(id: u32, line: Arc<Line>) {
@@ -162,7 +184,8 @@ fn keep(id: u32, line: Arc<Line>) {
             match process::try_wait(id) {
                 Ok(None) => {}
                 Ok(Some(status)) => return Report::Ended(status).tell(&line),
-                Err(_) => return,
+                // SIGCHLD is ignored: the kernel has forgotten it.
+                Err(_) => return Report::Untold.tell(&line),
             }
             match &pidfd {
                 Some(pidfd) if wait_readable(pidfd).is_ok() => {}

@@ -27,6 +27,8 @@ pub(super) enum Report {
     Unsendable(String),
     /// By a zygote: the raw status of a child that has ended.
     Ended(i32),
+    /// By a zygote: a child has ended, and nobody can tell how.
+    Untold,
 }
 
 /// A value as it came.
@@ -43,6 +45,7 @@ pub(super) const RETURNED: u8 = 3;
 const PANICKED: u8 = 4;
 const UNSENDABLE: u8 = 5;
 const ENDED: u8 = 6;
+const UNTOLD: u8 = 7;
 
 impl Value {
     pub(super) fn decode<T: Wire>(self) -> Option<T> {
@@ -75,6 +78,7 @@ impl Report {
             }
             Report::Unsendable(why) => put_tagged(UNSENDABLE, why, into),
             Report::Ended(status) => put_tagged(ENDED, status, into),
+            Report::Untold => into.put_bytes(&[UNTOLD]),
         }
     }
 
@@ -92,6 +96,7 @@ impl Report {
             PANICKED => Report::Panicked(String::take(&mut from)?, String::take(&mut from)?),
             UNSENDABLE => Report::Unsendable(String::take(&mut from)?),
             ENDED => Report::Ended(i32::take(&mut from)?),
+            UNTOLD => Report::Untold,
             _ => return None,
         })
     }

@@ -4,6 +4,9 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+/// How many descriptors a message may carry.
+const MOST_DESCRIPTORS: usize = 64;
+
 /// A value that can travel to another process.
 ///
 /// It is implemented for numbers, `bool`, `char`, text, paths, times, addresses, [`io::Error`], descriptors, the ends of
@@ -271,6 +274,30 @@ impl<'a> Outgoing<'a> {
         self.descriptors.push(descriptor);
     }
 
+    /// How much has been written.
+    pub(crate) fn length(&self) -> (usize, usize) {
+        (self.bytes.len(), self.descriptors.len())
+    }
+
+    /// Takes back what was written after that.
+    pub(crate) fn truncate(&mut self, (bytes, descriptors): (usize, usize)) {
+        self.bytes.truncate(bytes);
+        self.descriptors.truncate(descriptors);
+    }
+
+    /// # Errors
+    ///
+    /// `InvalidInput` if it has more descriptors than a message of the program's may have.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if self.descriptors.len() > MOST_DESCRIPTORS {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a message carries 64 descriptors at most",
+            ));
+        }
+        Ok(())
+    }
+
     /// What has been written so far.
     ///
     /// # Examples
@@ -310,6 +337,12 @@ impl<'a> Incoming<'a> {
 
     pub(crate) fn with_descriptors(bytes: &'a [u8], descriptors: Vec<OwnedFd>) -> Incoming<'a> {
         Incoming { bytes, descriptors: descriptors.into_iter() }
+    }
+
+    /// Takes all that is left.
+    pub(crate) fn clear(&mut self) {
+        self.bytes = &[];
+        self.descriptors = Vec::new().into_iter();
     }
 
     /// The next so many bytes. `None` if there are not as many.

@@ -145,6 +145,7 @@ impl ProcessBuilder {
             message.put_bytes(&signature.to_le_bytes());
         }
         argument.put(&mut message);
+        message.check()?;
         let Outgoing { bytes, descriptors } = message;
         let copies: io::Result<Vec<OwnedFd>> =
             descriptors.iter().map(|descriptor| descriptor.try_clone_to_owned()).collect();

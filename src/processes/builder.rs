@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::crew::Crew;
 use super::keeper::{Keeper, Maker, Rules};
 use super::pool::ProcessPool;
-use super::worker::{Said, Work};
+use super::worker::{Argument, Said, Work};
 use crate::error::StartError;
 use crate::process::{Birth, Incoming, Pipe, Wire};
 use crate::task;
@@ -212,7 +212,7 @@ impl PoolBuilder {
         let serve = move |birth: Birth| {
             birth.live(|bytes, descriptors| {
                 let mut from = Incoming::with_descriptors(&bytes, descriptors);
-                let pipe = Pipe::<Said<T>, A>::take(&mut from).expect("it comes with each request");
+                let pipe = Pipe::<Said<T>, Argument<A>>::take(&mut from).expect("it comes with each request");
                 work.run(&pipe);
             })
         };

@@ -3,17 +3,22 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
+use super::worker::Argument;
 use crate::error::WorkError;
 use crate::event::Event;
+use crate::fiber;
 use crate::sync::Semaphore;
 
 /// What is to be done, and who is told.
 pub(super) struct Task<A, T> {
-    pub(super) argument: A,
+    pub(super) argument: Argument<A>,
     pub(super) number: u64,
     /// How often it was begun.
     pub(super) attempts: u32,
+    /// How often it was given to a worker that died before it began.
+    pub(super) given: u32,
     pub(super) told: Box<dyn FnOnce(Result<T, WorkError>)>,
 }
 
@@ -21,9 +26,15 @@ impl<A, T> Task<A, T> {
     pub(super) fn end(self, result: Result<T, WorkError>) {
         let Task { argument, told, .. } = self;
         // Before anybody goes on who may look whether it is gone.
-        drop(argument);
-        told(result);
+        drop_argument(argument);
+        // Nobody waits for the value maybe, and it is dropped there.
+        fiber::catch("the destructor of a job's value", || told(result));
     }
+}
+
+/// What destructors of others raise is not to keep anybody from being told.
+fn drop_argument<A>(argument: Argument<A>) {
+    fiber::catch("the destructor of a job's argument", || drop(argument));
 }
 
 /// One pool's.
@@ -39,6 +50,8 @@ pub(super) struct Crew<A, T> {
     members: Cell<u32>,
     /// Set when there is none any more.
     ended: Event,
+    /// Set when nothing is left to do, ever.
+    over: Event,
 }
 
 /// Whether jobs are taken.
@@ -61,6 +74,7 @@ impl<A, T> Crew<A, T> {
             keepers,
             members: Cell::new(0),
             ended: Event::new(),
+            over: Event::new(),
         }
     }
 
@@ -70,6 +84,7 @@ impl<A, T> Crew<A, T> {
 
     /// Queues a job, and returns its number. Of a pool that takes none, it is told at once.
     pub(super) fn submit(&self, argument: A, told: Box<dyn FnOnce(Result<T, WorkError>)>) -> u64 {
+        let argument = Argument::new(argument);
         let number = self.next_number.get();
         self.next_number.set(number + 1);
         let refusal = match &*self.phase.borrow() {
@@ -79,11 +94,11 @@ impl<A, T> Crew<A, T> {
         };
         match refusal {
             None => {
-                self.queue.borrow_mut().push_back(Task { argument, number, attempts: 0, told });
+                self.queue.borrow_mut().push_back(Task { argument, number, attempts: 0, given: 0, told });
                 self.queued.release(1);
             }
             Some(error) => {
-                drop(argument);
+                drop_argument(argument);
                 told(Err(error));
             }
         }
@@ -105,7 +120,10 @@ impl<A, T> Crew<A, T> {
     pub(super) fn take_back(&self, number: u64) -> Option<Task<A, T>> {
         let mut queue = self.queue.borrow_mut();
         let place = queue.iter().position(|task| task.number == number)?;
-        queue.remove(place)
+        let task = queue.remove(place);
+        drop(queue);
+        self.see_whether_over();
+        task
     }
 
     /// The next job. Waits for one, or for something else to happen: `None` then.
@@ -122,7 +140,24 @@ impl<A, T> Crew<A, T> {
         {
             permit.forget();
         }
+        self.see_whether_over();
         task
+    }
+
+    fn see_whether_over(&self) {
+        let is_over = match *self.phase.borrow() {
+            Phase::Open => false,
+            Phase::Closed => self.is_empty(),
+            Phase::Ended(_) => true,
+        };
+        if is_over {
+            self.over.set();
+        }
+    }
+
+    /// Waits for so long, or until there is nothing left to do.
+    pub(super) fn rest(&self, pause: Duration) {
+        self.over.wait_timeout(pause);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -153,6 +188,7 @@ impl<A, T> Crew<A, T> {
             }
             *phase = Phase::Closed;
         }
+        self.see_whether_over();
         self.stir();
     }
 
@@ -173,6 +209,7 @@ impl<A, T> Crew<A, T> {
     pub(super) fn fail_queued(&self, error: &WorkError) {
         let queued = self.queue.take();
         queued.into_iter().for_each(|task| task.end(Err(error.clone())));
+        self.see_whether_over();
     }
 }
 

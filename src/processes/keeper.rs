@@ -7,16 +7,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::crew::{Crew, Phase, Task};
-use super::worker::Said;
+use super::worker::{Argument, Said};
 use crate::error::{StartError, WorkError};
 use crate::process::{Birth, Nursery, Pipe, Process, Wire, pipe};
-use crate::task::{self, sleep};
+use crate::sys::clock::Time;
+use crate::task;
 
 /// The first pause after a worker that did not begin, and the longest.
 const FIRST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(5);
 /// After so many in a row that did not begin, what is queued fails.
 const TRIES: u32 = 5;
+/// The longest pause after one that was ready, and ended.
+const LONGEST_AFTER_READY: Duration = Duration::from_millis(200);
+/// A job that was given to so many workers that died before they began it fails.
+const MOST_GIVEN: u32 = 16;
 const SIGTERM: i32 = 15;
 
 /// What a pool's builder sets, for keepers.
@@ -38,7 +43,7 @@ pub(super) struct Maker {
 /// A worker, and the way to it.
 struct Worker<A, T> {
     process: Process<()>,
-    pipe: Pipe<A, Said<T>>,
+    pipe: Pipe<Argument<A>, Said<T>>,
 }
 
 /// What has come of a job.
@@ -50,6 +55,14 @@ enum Fate<T> {
     Untouched,
     /// The job took too long, and the worker is gone for that.
     Stopped,
+}
+
+/// What a worker is after a job.
+enum After {
+    Ready,
+    Gone,
+    /// It has never had the job.
+    GoneBefore,
 }
 
 impl Maker {
@@ -73,7 +86,7 @@ impl Maker {
     }
 
     fn make<A: Wire, T: Wire>(&self, name: &str) -> Result<Worker<A, T>, StartError> {
-        let (ours, theirs) = pipe::<A, Said<T>>()?;
+        let (ours, theirs) = pipe::<Argument<A>, Said<T>>()?;
         loop {
             let nursery = self.nursery()?;
             let end: OwnedFd = theirs.as_fd().try_clone_to_owned()?;
@@ -108,23 +121,31 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
         let mut pause = FIRST;
         let mut failures = 0;
         while self.is_wanted() {
-            match self.begin() {
+            let error = match self.begin() {
                 Ok(worker) => {
-                    (pause, failures) = (FIRST, 0);
-                    self.serve(worker);
-                }
-                Err(Some(error)) => {
-                    failures += 1;
-                    if failures >= TRIES {
-                        // Those who come later have their tries again.
-                        failures = 0;
-                        self.crew.fail_queued(&WorkError::NoWorker(error));
+                    let begin = Time::now();
+                    failures = 0;
+                    let lived = || begin.until(Time::now());
+                    if self.serve(worker) {
+                        pause = FIRST;
+                    } else if lived() < pause {
+                        // One that ends again and again is not to be forked without a rest.
+                        self.crew.rest(pause - lived());
+                        pause = (pause * 2).min(LONGEST_AFTER_READY);
                     }
-                    sleep(pause);
-                    pause = (pause * 2).min(LONGEST);
+                    continue;
                 }
+                Err(Some(error)) => error,
                 Err(None) => return,
+            };
+            failures += 1;
+            if failures >= TRIES {
+                // Those who come later have their tries again.
+                failures = 0;
+                self.crew.fail_queued(&WorkError::NoWorker(error));
             }
+            self.crew.rest(pause);
+            pause = (pause * 2).min(LONGEST);
         }
     }
 
@@ -141,6 +162,8 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
         let worker = self.maker.make(&self.rules.name).map_err(|error| Some(error.to_string()))?;
         let running = Running::new(self, worker);
         if let Phase::Ended(_) = self.crew.phase() {
+            // Its initializer may last. If it has ended, it needs no signal.
+            let _ = running.process.kill();
             return Err(None);
         }
         match running.pipe.recv() {
@@ -153,41 +176,51 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
         }
     }
 
-    /// Gives it jobs until it is gone, or has done its share.
-    fn serve(&self, running: Running<'_, A, T>) {
+    /// Gives it jobs until it is gone, or has done its share. Returns whether it has begun any.
+    fn serve(&self, running: Running<'_, A, T>) -> bool {
         let mut done = 0;
         loop {
             let Some(task) = self.crew.next() else {
                 if !self.is_wanted() || running.is_gone.get() {
-                    return;
+                    return done > 0;
                 }
                 continue;
             };
-            done += 1;
-            if !self.give(&running, task) || self.rules.tasks_per_child == Some(done) {
-                return;
+            match self.give(&running, task) {
+                After::Ready => done += 1,
+                After::Gone => return true,
+                After::GoneBefore => return done > 0,
+            }
+            if self.rules.tasks_per_child == Some(done) {
+                return true;
             }
         }
     }
 
-    /// Has one job done. Whether the worker is there after it.
-    fn give(&self, running: &Running<'_, A, T>, mut task: Task<A, T>) -> bool {
+    /// Has one job done.
+    fn give(&self, running: &Running<'_, A, T>, mut task: Task<A, T>) -> After {
         match self.fate(running, &mut task) {
             Fate::Ended(result) => {
                 task.end(result);
-                true
+                After::Ready
             }
             Fate::Untouched => {
-                self.crew.put_back(task);
-                false
+                task.given += 1;
+                if task.given < MOST_GIVEN {
+                    self.crew.put_back(task);
+                } else {
+                    let why = "worker after worker died before it began the job it was given";
+                    task.end(Err(WorkError::NoWorker(why.to_owned())));
+                }
+                After::GoneBefore
             }
             Fate::Stopped => {
                 task.end(Err(WorkError::TimedOut));
-                false
+                After::Gone
             }
             Fate::Lost if task.attempts <= self.rules.retries => {
                 self.crew.put_back(task);
-                false
+                After::Gone
             }
             Fate::Lost => {
                 let Task { attempts, .. } = task;
@@ -199,7 +232,7 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
                     Phase::Ended(error) => error,
                     _ => WorkError::WorkerDied { id, signal, attempts },
                 }));
-                false
+                After::Gone
             }
         }
     }
@@ -213,7 +246,7 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
         let heard = match self.rules.limit {
             None => running.pipe.recv(),
             // The worker stops at the limit by itself, at its next wait.
-            Some(limit) => running.pipe.recv_timeout(limit + self.rules.grace),
+            Some(limit) => running.pipe.recv_timeout(limit.saturating_add(self.rules.grace)),
         };
         if heard.is_err() && running.pipe.left_unread() {
             // It died before it took the job out of its socket.
@@ -243,7 +276,7 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
 /// A worker that runs. When this is dropped its pipe is closed, and it ends.
 struct Running<'a, A, T> {
     process: Rc<Process<()>>,
-    pipe: Pipe<A, Said<T>>,
+    pipe: Pipe<Argument<A>, Said<T>>,
     is_gone: Rc<Cell<bool>>,
     keeper: &'a Keeper<A, T>,
 }

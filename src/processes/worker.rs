@@ -10,6 +10,70 @@ use crate::fiber;
 use crate::process::{Incoming, Outgoing, Pipe, Wire, last_place};
 use crate::task::with_timeout;
 
+/// An argument on its way. If it panics there, the text of that comes in its place.
+#[derive(Debug)]
+pub(super) struct Argument<A>(Result<A, String>);
+
+impl<A> Argument<A> {
+    pub(super) fn new(argument: A) -> Argument<A> {
+        Argument(Ok(argument))
+    }
+}
+
+impl<A: Wire> Wire for Argument<A> {
+    fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        match &self.0 {
+            Ok(argument) => put_or_tell(DONE, argument, into),
+            Err(why) => put_undecodable(why, into),
+        }
+    }
+
+    fn take(from: &mut Incoming<'_>) -> Option<Argument<A>> {
+        match u8::take(from)? {
+            DONE => take_or_tell(from).map(Argument),
+            UNDECODABLE => String::take(from).map(|why| Argument(Err(why))),
+            _ => None,
+        }
+    }
+}
+
+/// Writes a value, or why there is none if that panics.
+fn put_or_tell<'a, V: Wire>(tag: u8, value: &'a V, into: &mut Outgoing<'a>) {
+    let before = into.length();
+    into.put_bytes(&[tag]);
+    if let Err(text) = caught(|| value.put(into)) {
+        into.truncate(before);
+        put_undecodable(&text, into);
+    }
+}
+
+fn put_undecodable(why: &str, into: &mut Outgoing<'_>) {
+    into.put_bytes(&[UNDECODABLE]);
+    into.put_bytes(&(why.len() as u64).to_le_bytes());
+    into.put_bytes(why.as_bytes());
+}
+
+/// Reads a value, or why there is none if that panics. `None` if what is there is none.
+fn take_or_tell<V: Wire>(from: &mut Incoming<'_>) -> Option<Result<V, String>> {
+    match caught(|| V::take(from)) {
+        Ok(value) => value.map(Ok),
+        Err(text) => {
+            from.clear();
+            Some(Err(text))
+        }
+    }
+}
+
+/// Runs code of others. The text of what it raises.
+fn caught<V>(run: impl FnOnce() -> V) -> Result<V, String> {
+    // What it leaves half done, the caller throws away.
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
+        let text = payload_text(&*payload);
+        fiber::discard(payload);
+        text
+    })
+}
+
 /// One thing that a worker says.
 #[derive(Debug)]
 pub(super) enum Said<T> {
@@ -39,20 +103,14 @@ impl<T: Wire> Wire for Said<T> {
                 into.put_bytes(&[FAILED]);
                 text.put(into);
             }
-            Said::Done(value) => {
-                into.put_bytes(&[DONE]);
-                value.put(into);
-            }
+            Said::Done(value) => put_or_tell(DONE, value, into),
             Said::Panicked(text, place) => {
                 into.put_bytes(&[PANICKED]);
                 text.put(into);
                 place.put(into);
             }
             Said::TimedOut => into.put_bytes(&[TIMED_OUT]),
-            Said::Undecodable(why) => {
-                into.put_bytes(&[UNDECODABLE]);
-                why.put(into);
-            }
+            Said::Undecodable(why) => put_undecodable(why, into),
         }
     }
 
@@ -60,7 +118,7 @@ impl<T: Wire> Wire for Said<T> {
         Some(match u8::take(from)? {
             READY => Said::Ready,
             FAILED => Said::Failed(String::take(from)?),
-            DONE => Said::Done(T::take(from)?),
+            DONE => take_or_tell(from)?.map_or_else(Said::Undecodable, Said::Done),
             PANICKED => Said::Panicked(String::take(from)?, String::take(from)?),
             TIMED_OUT => Said::TimedOut,
             UNDECODABLE => Said::Undecodable(String::take(from)?),
@@ -78,23 +136,23 @@ pub(super) struct Work<F> {
 
 impl<F> Work<F> {
     /// The life of a worker: until nobody has jobs for it any more.
-    pub(super) fn run<A: Wire, T: Wire>(&self, pipe: &Pipe<Said<T>, A>)
+    pub(super) fn run<A: Wire, T: Wire>(&self, pipe: &Pipe<Said<T>, Argument<A>>)
     where
         F: Fn(A) -> T,
     {
-        if let Some(initializer) = &self.initializer {
-            let initialized = catch_unwind(AssertUnwindSafe(initializer));
-            if let Err(payload) = initialized {
-                let _ = pipe.send(&Said::Failed(payload_text(&*payload)));
-                return fiber::discard(payload);
-            }
+        if let Some(initializer) = &self.initializer
+            && let Err(text) = caught(initializer)
+        {
+            let _ = pipe.send(&Said::Failed(text));
+            return;
         }
         if pipe.send(&Said::Ready).is_err() {
             return;
         }
         loop {
             let said = match pipe.recv() {
-                Ok(argument) => self.one(argument),
+                Ok(Argument(Ok(argument))) => self.one(argument),
+                Ok(Argument(Err(why))) => Said::Undecodable(why),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     Said::Undecodable(error.to_string())
                 }
@@ -108,9 +166,7 @@ impl<F> Work<F> {
                 }
             }
             // Values of others: what their destructors raise is no job's.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(said))) {
-                fiber::discard(payload);
-            }
+            let _ = caught(|| drop(said));
         }
     }
 
@@ -121,19 +177,14 @@ impl<F> Work<F> {
         // Outside of the closure, since it is moved into there.
         let argument = RefCell::new(Some(argument));
         let call = || argument.take().map(&self.function);
-        // What a panic leaves half done is the function's own.
-        let called = catch_unwind(AssertUnwindSafe(|| match self.limit {
+        let called = caught(|| match self.limit {
             Some(limit) => with_timeout(limit, call).ok(),
             None => Some(call()),
-        }));
+        });
         match called {
             Ok(Some(Some(value))) => Said::Done(value),
             Ok(_) => Said::TimedOut,
-            Err(payload) => {
-                let text = payload_text(&*payload);
-                fiber::discard(payload);
-                Said::Panicked(text, last_place())
-            }
+            Err(text) => Said::Panicked(text, last_place()),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A descriptor that is inherited by accident keeps a peer waiting for an end that does not come. No exec closes it here, so the
 //! library keeps a list of its own that matter to other processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -82,6 +82,7 @@ fn close(number: RawFd) {
 /// Nobody borrows one that is closed, nor ever will who has asked for its number before: called in the child of a fork, on its one OS
 /// thread, before anything runs there that was not made for the child.
 pub(crate) unsafe fn abandon_others(kept: &[u64]) {
+    let kept: HashSet<&u64> = kept.iter().collect();
     let others: Vec<Arc<Inner>> = {
         let all = ALL.lock();
         all.iter().filter(|(name, _)| !kept.contains(name)).filter_map(|(_, inner)| inner.upgrade()).collect()

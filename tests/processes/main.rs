@@ -10,12 +10,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Hostile use.
+mod attacks;
 /// Channels between processes.
 mod channels;
 /// Bytes that no value has made.
 mod hostile;
 /// Pools of processes.
 mod pools;
+/// As much as there may be, and too little.
+mod shortage;
 /// Starting, joining, killing.
 mod start;
 /// The zygote.
@@ -52,7 +56,16 @@ pub(crate) use tests;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let all = [channels::TESTS, hostile::TESTS, pools::TESTS, start::TESTS, zygotes::TESTS].concat();
+    let all = [
+        attacks::TESTS,
+        channels::TESTS,
+        hostile::TESTS,
+        pools::TESTS,
+        shortage::TESTS,
+        start::TESTS,
+        zygotes::TESTS,
+    ]
+    .concat();
     if let [CHILD, name] = &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         let (_, run, _) = all.iter().find(|(test, ..)| test == name).expect("a test");
         return leaves_nothing(run);
