@@ -345,12 +345,21 @@ impl Crew {
     /// As `Crew::put`.
     fn put(&self, queue: usize, job: u32) {
         self.offers[queue].push(job).unwrap();
-        self.call();
+        self.call(self.offers[queue].count());
     }
 
-    fn call(&self) {
-        if let Some(worker) = self.idle.call() {
+    fn call(&self, waiting: usize) {
+        while let Some(worker) = self.idle.call(waiting) {
             self.doors[worker].send(0);
+        }
+    }
+
+    /// As `Crew::end_search`, for who does not look whether there is more.
+    fn end_search(&self, worker: usize) {
+        let was_last = self.idle.end_search();
+        match self.offers[worker].count() {
+            0 if was_last => self.call(1),
+            waiting => self.call(waiting),
         }
     }
 
@@ -359,8 +368,8 @@ impl Crew {
         let mut searches = false;
         loop {
             while let Some(job) = self.offers[worker].pop().or_else(|| self.offers[1 - worker].pop()) {
-                if std::mem::take(&mut searches) && self.idle.end_search() {
-                    self.call();
+                if std::mem::take(&mut searches) {
+                    self.end_search(worker);
                 }
                 let mut done = self.done.lock();
                 *done += job;

@@ -211,13 +211,15 @@ impl Crew {
             return drop(offer);
         }
         let own = self.seat().and_then(|worker| self.desk(worker));
-        let refused = match own {
+        let queue = own.map_or(&self.outside, |desk| &desk.offers);
+        match queue.push(offer) {
+            Ok(()) => self.call(queue.count()),
             // Closed: one that retires.
-            Some(desk) => desk.offers.push(offer).or_else(|offer| self.outside.push(offer)),
-            None => self.outside.push(offer),
-        };
-        if refused.is_ok() {
-            self.call();
+            Err(offer) => {
+                if self.outside.push(offer).is_ok() {
+                    self.call(self.outside.count());
+                }
+            }
         }
     }
 
@@ -240,10 +242,10 @@ impl Crew {
         }
     }
 
-    /// Work was added: has somebody woken for it who sleeps, unless somebody looks for work already.
+    /// Work was added, and so much waits in one place: has those woken for it who sleep, unless enough look for work already.
     #[inline]
-    pub(super) fn call(&self) {
-        if let Some(worker) = self.idle.call() {
+    fn call(&self, waiting: usize) {
+        while let Some(worker) = self.idle.call(waiting) {
             self.wake(worker);
         }
     }
@@ -255,10 +257,14 @@ impl Crew {
         }
     }
 
-    /// One has stopped looking for work: if he was the last one, and there is more, another one is woken.
-    pub(super) fn end_search(&self) {
-        if self.idle.end_search() && self.looks_full() {
-            self.call();
+    /// One has stopped looking for work, and has so many jobs in his queue: if he was the last one, and there is more anywhere, or if he
+    /// has many, others are woken.
+    pub(super) fn end_search(&self, waiting: usize) {
+        let was_last = self.idle.end_search();
+        if waiting > 0 {
+            self.call(waiting);
+        } else if was_last && self.looks_full() {
+            self.call(1);
         }
     }
 
@@ -278,7 +284,7 @@ impl Crew {
         // What finds no place is dropped, since all ends.
         drop(offers);
         if !self.outside.looks_empty() {
-            self.call();
+            self.call(self.outside.count());
         }
     }
 

@@ -9,7 +9,9 @@ const SEARCHER: usize = 1 << (usize::BITS / 2);
 /// Counts those who look for work and those who sleep.
 ///
 /// Who adds work wakes one who sleeps, but only if nobody looks for work already: whoever looks finds it, and has another one woken if he
-/// was the last who looked. So a burst of jobs wakes one worker, that one the next, and so on, as long as there is more to do.
+/// was the last who looked. Otherwise only if much waits: twice as much for each one more who looks. So a few jobs wake few workers, and a
+/// burst wakes some at once, each of which takes its share and wakes some more: if only one were woken at a time, the last of many would
+/// come when all is done.
 ///
 /// No work is overslept: who adds some locks its queue, and reads the word after that. Who is to sleep changes the word, and locks
 /// each queue after that, to look. One of the two locks a queue first. If it is he who adds, the other one finds the work; if it is the
@@ -74,19 +76,21 @@ impl Idle {
         place.is_none()
     }
 
-    /// Work was added: the worker to be woken, if any. It counts as one who looks for work.
+    /// Work was added, and so many jobs wait in one place: the worker to be woken, if any. It counts as one who looks for work. One call may not
+    /// be enough: the caller asks again until there is none.
     #[inline]
-    pub(crate) fn call(&self) -> Option<usize> {
+    pub(crate) fn call(&self, waiting: usize) -> Option<usize> {
         match self.counts() {
-            (0, 1..) => self.call_one(),
-            _ => None,
+            (_, 0) => None,
+            (searchers, _) if are_enough(searchers, waiting) => None,
+            _ => self.call_one(waiting),
         }
     }
 
     #[cold]
-    fn call_one(&self) -> Option<usize> {
+    fn call_one(&self, waiting: usize) -> Option<usize> {
         let mut sleepers = self.sleepers.lock();
-        if self.counts().0 > 0 {
+        if are_enough(self.counts().0, waiting) {
             return None;
         }
         let called = sleepers.pop()?;
@@ -96,6 +100,11 @@ impl Idle {
     }
 }
 
+/// Whether so many `searchers` are enough for what waits in one place.
+fn are_enough(searchers: usize, waiting: usize) -> bool {
+    searchers > 0 && waiting.checked_shr(searchers as u32).unwrap_or(0) == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,12 +112,22 @@ mod tests {
     #[test]
     fn one_is_woken_at_a_time_and_the_last_one_first() {
         let idle = Idle::new();
-        assert_eq!(idle.call(), None);
+        assert_eq!(idle.call(1), None);
         (0..3).for_each(|worker| idle.begin_sleep(worker, false));
-        assert_eq!((idle.call(), idle.call()), (Some(2), None));
+        assert_eq!((idle.call(1), idle.call(1)), (Some(2), None));
         assert!(idle.end_sleep(2));
         assert!(idle.end_search());
-        assert_eq!(idle.call(), Some(1));
+        assert_eq!(idle.call(1), Some(1));
+    }
+
+    #[test]
+    fn each_one_more_is_woken_for_twice_as_much() {
+        let idle = Idle::new();
+        (0..6).for_each(|worker| idle.begin_sleep(worker, false));
+        let called = |waiting| std::iter::from_fn(|| idle.call(waiting)).collect::<Vec<_>>();
+        assert_eq!((called(1), called(1)), (vec![5], vec![]));
+        assert_eq!((called(2), called(3), called(4)), (vec![4], vec![], vec![3]));
+        assert_eq!(called(usize::MAX), [2, 1, 0]);
     }
 
     #[test]
@@ -117,7 +136,7 @@ mod tests {
         idle.begin_sleep(0, false);
         idle.begin_sleep(1, false);
         assert!(!idle.end_sleep(1));
-        assert_eq!((idle.call(), idle.call()), (Some(0), None));
+        assert_eq!((idle.call(1), idle.call(1)), (Some(0), None));
     }
 
     #[test]

@@ -72,11 +72,17 @@ impl<J> Offers<J> {
         self.tell(queue.jobs.len());
     }
 
-    /// Whether there is nothing, as far as one sees who does not lock it: what was just added may be missed.
+    /// How many there are, as far as one sees who does not lock it: what was just added may be missed.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        // Relaxed: it is a hint. Who must not miss anything asks `is_empty`.
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is nothing, as far as one sees who does not lock it.
     #[inline]
     pub(crate) fn looks_empty(&self) -> bool {
-        // Relaxed: it is a hint. Who must not miss anything asks `is_empty`.
-        self.count.load(Ordering::Relaxed) == 0
+        self.count() == 0
     }
 
     /// Whether there is nothing. Who adds something later sees what the caller did before.

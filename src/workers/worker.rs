@@ -141,7 +141,7 @@ impl Feed for Seat {
 
     fn end_search(&self) {
         if self.searches.take() {
-            self.crew.end_search();
+            self.crew.end_search(self.desk().offers.count());
         }
     }
 
