@@ -244,7 +244,7 @@ impl Crew {
 
     /// Work was added, and so much waits in one place: has those woken for it who sleep, unless enough look for work already.
     #[inline]
-    fn call(&self, waiting: usize) {
+    pub(super) fn call(&self, waiting: usize) {
         while let Some(worker) = self.idle.call(waiting) {
             self.wake(worker);
         }

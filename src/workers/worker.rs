@@ -110,7 +110,7 @@ impl Seat {
         let (offer, place) = found?;
         // It was told to end after the look at that: what it took besides may be outside now.
         if place != Found::Own && self.retires() {
-            self.crew.call();
+            self.crew.call(self.crew.outside.count());
         }
         Some(offer)
     }
