@@ -8,6 +8,7 @@
 //! So `?` makes of it a `Box<dyn Error + Send + Sync>`, and the error types of other crates.
 
 mod channel;
+mod manager;
 mod process;
 mod queue;
 mod select;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 pub use channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use manager::ManagerError;
 pub use process::{ProcessError, StartError, WorkError};
 pub use queue::{GetError, PutError};
 pub use select::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};

@@ -18,7 +18,7 @@ const HEADER: usize = 2;
 
 /// What is in a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// One message.
     One = 0x10,
     /// Many, each with its length before it.
@@ -29,15 +29,15 @@ pub(super) enum Kind {
 
 /// A packet that has come.
 #[derive(Debug)]
-pub(super) struct Packet {
-    pub(super) is_batch: bool,
-    pub(super) bytes: Vec<u8>,
-    pub(super) descriptors: Vec<OwnedFd>,
+pub(crate) struct Packet {
+    pub(crate) is_batch: bool,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Limit {
+pub(crate) enum Limit {
     Now,
     Until(Option<Time>),
 }
@@ -53,7 +53,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(super) fn pair() -> io::Result<(Line, Line)> {
+    pub(crate) fn pair() -> io::Result<(Line, Line)> {
         let (left, right) = packet::pair()?;
         Ok((Line::from(left), Line::from(right)))
     }
@@ -77,7 +77,7 @@ impl Line {
     /// # Errors
     ///
     /// Those of sendmsg(2): `BrokenPipe` if nobody can receive it any more. `InvalidInput` for too many descriptors.
-    pub(super) fn send(&self, kind: Kind, message: &Outgoing<'_>, limit: Limit) -> io::Result<()> {
+    pub(crate) fn send(&self, kind: Kind, message: &Outgoing<'_>, limit: Limit) -> io::Result<()> {
         let Outgoing { bytes, descriptors } = message;
         if bytes.len() <= LARGEST {
             match self.send_packet(kind, bytes, descriptors, limit) {
@@ -125,7 +125,7 @@ impl Line {
     }
 
     /// Whether the other end was closed before all that was sent there had been received.
-    pub(super) fn left_unread(&self) -> bool {
+    pub(crate) fn left_unread(&self) -> bool {
         // Relaxed: it orders nothing.
         self.left_unread.load(Ordering::Relaxed)
     }
@@ -146,7 +146,7 @@ impl Line {
     ///
     /// Those of recvmsg(2). `InvalidData` if the packet is none that [`send`](Line::send) sends, or came without a descriptor of its own:
     /// it is gone then, and the next is as good as ever.
-    pub(super) fn receive(&self, limit: Limit) -> io::Result<Option<Packet>> {
+    pub(crate) fn receive(&self, limit: Limit) -> io::Result<Option<Packet>> {
         loop {
             let mut operation = Receive { scratch: &self.scratch };
             let received = match limit {

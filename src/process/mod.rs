@@ -91,6 +91,7 @@ pub use wire::{Codec, Incoming, Outgoing, Plain, Wire};
 pub use zygote::Zygote;
 
 pub(crate) use body::last_place;
+pub(crate) use line::{Kind, Limit, Line, Packet};
 pub(crate) use nursery::{Birth, Nursery};
 
 pub use crate::error::{PartialOutput, ProcessError, StartError};

@@ -298,6 +298,11 @@ impl<'a> Outgoing<'a> {
         Ok(())
     }
 
+    /// The bytes, and the descriptors beside them.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Vec<BorrowedFd<'a>>) {
+        (self.bytes, self.descriptors)
+    }
+
     /// What has been written so far.
     ///
     /// # Examples
@@ -333,6 +338,11 @@ impl<'a> Incoming<'a> {
     /// ```
     pub fn new(bytes: &'a [u8]) -> Incoming<'a> {
         Incoming { bytes, descriptors: Vec::new().into_iter() }
+    }
+
+    /// Whether all bytes have been read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     pub(crate) fn with_descriptors(bytes: &'a [u8], descriptors: Vec<OwnedFd>) -> Incoming<'a> {

@@ -1,4 +1,4 @@
-//! What is built of processes: a pool of them, a supervisor of servers, and memory that they share.
+//! What is built of processes: a pool of them, a supervisor of servers, a manager of what they have in common, and memory that they share.
 //!
 //! A [`ProcessPool`] calls one function in several processes, on as many processors, with the words of Python's `Pool` and
 //! `ProcessPoolExecutor`. Workers may be killed, crash or hang: another takes the place, and the job is tried again, or fails by name. The
@@ -21,6 +21,9 @@
 //! A [`Supervisor`] is a pre-fork server: processes that serve one listener, and are replaced when they end, hang, or have served enough,
 //! and reloaded while clients go on.
 //!
+//! A [`Manager`] keeps dicts, lists, values and queues for several processes, as Python's does. A process that is killed keeps nothing of
+//! them: see [`manager`].
+//!
 //! [`shared`] has memory that processes share, values and arrays in it, and a lock that a process which is killed does not keep.
 //!
 //! # Which pool
@@ -32,6 +35,7 @@ mod builder;
 mod crew;
 mod job;
 mod keeper;
+pub mod manager;
 mod pool;
 pub mod shared;
 mod supervisor;
@@ -39,7 +43,8 @@ mod worker;
 
 pub use builder::PoolBuilder;
 pub use job::Job;
+pub use manager::Manager;
 pub use pool::ProcessPool;
 pub use supervisor::{Reload, Supervisor, SupervisorEvent, Worker};
 
-pub use crate::error::{SupervisorError, WorkError};
+pub use crate::error::{ManagerError, SupervisorError, WorkError};

@@ -30,6 +30,7 @@ const _: () = {
     goes_anywhere::<InvalidSwitch>();
     goes_anywhere::<JoinError>();
     goes_anywhere::<LoopExit>();
+    goes_anywhere::<ManagerError>();
     goes_anywhere::<ParentError>();
     goes_anywhere::<PartialOutput>();
     goes_anywhere::<PoolFull<u32>>();

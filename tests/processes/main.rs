@@ -16,6 +16,8 @@ mod attacks;
 mod channels;
 /// Bytes that no value has made.
 mod hostile;
+/// Things that a manager keeps for several processes.
+mod managers;
 /// Pools of processes.
 mod pools;
 /// As much as there may be, and too little.
@@ -60,6 +62,7 @@ fn main() {
         attacks::TESTS,
         channels::TESTS,
         hostile::TESTS,
+        managers::TESTS,
         pools::TESTS,
         shortage::TESTS,
         start::TESTS,

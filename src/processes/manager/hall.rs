@@ -1,0 +1,273 @@
+//! The connections of this process to a manager.
+//!
+//! A call takes a connection that nobody uses, or makes one, and gives it back when it has its answer. So one that waits has a connection
+//! to itself, and so has a guard: the manager releases what a connection holds when that ends, as it does with the process at the latest.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use super::message::verb;
+use crate::error::ManagerError;
+use crate::process::{Incoming, Kind, Limit, Line, Outgoing, Packet, Sender, Wire};
+use crate::sys::clock::Time;
+use crate::sys::identity;
+use crate::sys::lock::Lock;
+
+/// So many that nobody uses are kept.
+const MOST_IDLE: usize = 8;
+
+/// Those of all managers that this process knows.
+static HALLS: Lock<BTreeMap<u64, Weak<Hall>>> = Lock::new(BTreeMap::new());
+
+/// Those to one manager.
+#[derive(Debug)]
+pub(super) struct Hall {
+    manager: u64,
+    idle: Lock<Idle>,
+}
+
+/// In the child of a fork these are the parent's, until they are looked at.
+#[derive(Debug)]
+struct Idle {
+    process: u64,
+    lines: Vec<Line>,
+}
+
+impl Hall {
+    pub(super) fn of(manager: u64) -> Arc<Hall> {
+        let mut halls = HALLS.lock();
+        if let Some(hall) = halls.get(&manager).and_then(Weak::upgrade) {
+            return hall;
+        }
+        let idle = Lock::new(Idle { process: identity::own(), lines: Vec::new() });
+        let hall = Arc::new(Hall { manager, idle });
+        halls.insert(manager, Arc::downgrade(&hall));
+        hall
+    }
+
+    /// Takes one that nobody uses.
+    fn take(&self) -> Option<Line> {
+        let mut strangers = Vec::new();
+        let mut idle = self.idle.lock();
+        if idle.process != identity::own() {
+            idle.process = identity::own();
+            strangers = std::mem::take(&mut idle.lines);
+        }
+        let line = idle.lines.pop();
+        drop(idle);
+        drop(strangers);
+        line
+    }
+
+    fn put(&self, line: Line, process: u64) {
+        let mut idle = self.idle.lock();
+        if idle.process == process && idle.lines.len() < MOST_IDLE {
+            return idle.lines.push(line);
+        }
+        drop(idle);
+        drop(line);
+    }
+}
+
+impl Drop for Hall {
+    fn drop(&mut self) {
+        let mut halls = HALLS.lock();
+        // Another may have taken its place meanwhile.
+        if halls.get(&self.manager).is_some_and(|hall| hall.strong_count() == 0) {
+            halls.remove(&self.manager);
+        }
+    }
+}
+
+/// The way to one thing that a manager keeps: its number there, and its door, by which connections are made.
+///
+/// The manager keeps the thing as long as somebody has its door, in whichever process or message.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    hall: Arc<Hall>,
+    object: u64,
+    door: Sender<OwnedFd>,
+}
+
+impl Access {
+    pub(super) fn new(manager: u64, object: u64, door: Sender<OwnedFd>) -> Access {
+        Access { hall: Hall::of(manager), object, door }
+    }
+
+    /// The error of an answer that is none.
+    #[cold]
+    pub(super) fn no_value() -> ManagerError {
+        ManagerError::Undecodable("the answer is no value of that type".to_owned())
+    }
+
+    pub(super) fn manager(&self) -> u64 {
+        self.hall.manager
+    }
+
+    pub(super) fn object(&self) -> u64 {
+        self.object
+    }
+
+    /// The beginning of a request.
+    pub(super) fn request<'a>(&self, verb: u8) -> Outgoing<'a> {
+        let mut request = Outgoing::new();
+        request.put_bytes(&self.object.to_le_bytes());
+        request.put_bytes(&[verb]);
+        request
+    }
+
+    /// Sends a request, and waits for the answer.
+    pub(super) fn call<T>(
+        &self,
+        request: &Outgoing<'_>,
+        take: impl FnOnce(&mut Incoming<'_>) -> Option<T>,
+    ) -> Result<T, ManagerError> {
+        self.call_until(request, None, take).map(|(value, connection)| {
+            connection.give_back();
+            value
+        })
+    }
+
+    /// Sends a request without more to it.
+    pub(super) fn ask<T: Wire>(&self, verb: u8) -> Result<T, ManagerError> {
+        self.call(&self.request(verb), T::take)
+    }
+
+    /// The same with an answer that the manager keeps back, until `deadline` at most, and the connection, which may hold something now.
+    pub(super) fn call_until<T>(
+        &self,
+        request: &Outgoing<'_>,
+        deadline: Option<Time>,
+        take: impl FnOnce(&mut Incoming<'_>) -> Option<T>,
+    ) -> Result<(T, Connection), ManagerError> {
+        let connection = self.connect()?;
+        match connection.send(request) {
+            Ok(()) => {}
+            Err(error @ ManagerError::Undecodable(_)) => {
+                connection.give_back();
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        let answer = connection.answer(self.object, deadline, take)?;
+        match answer {
+            Ok(value) => Ok((value, connection)),
+            Err(error) => {
+                connection.give_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a request that has an answer in parts.
+    pub(super) fn call_for_all<T>(
+        &self,
+        request: &Outgoing<'_>,
+        mut take: impl FnMut(&mut Incoming<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, ManagerError> {
+        let connection = self.connect()?;
+        connection.send(request)?;
+        let mut values = Vec::new();
+        loop {
+            let part = connection.answer(self.object, None, |from| {
+                let (more, count) = (bool::take(from)?, u64::take(from)?);
+                (0..count).try_for_each(|_| take(from).map(|value| values.push(value)))?;
+                Some(more)
+            })?;
+            match part {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    connection.give_back();
+                    return Err(error);
+                }
+            }
+        }
+        connection.give_back();
+        Ok(values)
+    }
+
+    fn connect(&self) -> Result<Connection, ManagerError> {
+        let process = identity::own();
+        if let Some(line) = self.hall.take() {
+            return Ok(Connection { line, process, hall: self.hall.clone() });
+        }
+        let (line, theirs) = Line::pair()?;
+        // The same open file: the descriptor on the list of what children give up goes with `theirs`.
+        self.door.send(&theirs.as_fd().try_clone_to_owned()?)?;
+        Ok(Connection { line, process, hall: self.hall.clone() })
+    }
+}
+
+impl Access {
+    pub(super) fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        into.put_bytes(&self.hall.manager.to_le_bytes());
+        into.put_bytes(&self.object.to_le_bytes());
+        self.door.put(into);
+    }
+
+    pub(super) fn take(from: &mut Incoming<'_>) -> Option<Access> {
+        Some(Access::new(u64::take(from)?, u64::take(from)?, Sender::take(from)?))
+    }
+}
+
+/// One connection, which is closed if it is not given back: then the manager releases what it holds, and forgets that it waits.
+#[derive(Debug)]
+pub(super) struct Connection {
+    line: Line,
+    process: u64,
+    hall: Arc<Hall>,
+}
+
+impl Connection {
+    /// Leaves it to the next call.
+    pub(super) fn give_back(self) {
+        let Connection { line, process, hall } = self;
+        hall.put(line, process);
+    }
+
+    /// Whether it is this process's, and not its parent's.
+    pub(super) fn is_own(&self) -> bool {
+        self.process == identity::own()
+    }
+
+    pub(super) fn send(&self, request: &Outgoing<'_>) -> Result<(), ManagerError> {
+        self.line.send(Kind::One, request, Limit::Until(None)).map_err(ManagerError::from)
+    }
+
+    /// Tells something that is not answered. It never waits, so a destructor may call it. If it cannot be told, it is told by the
+    /// connection's end.
+    pub(super) fn tell(self, request: &Outgoing<'_>) {
+        if self.is_own() && self.line.send(Kind::One, request, Limit::Now).is_ok() {
+            self.give_back();
+        }
+    }
+
+    /// The answer, which after `deadline` is that the time is over.
+    pub(super) fn answer<T>(
+        &self,
+        object: u64,
+        deadline: Option<Time>,
+        take: impl FnOnce(&mut Incoming<'_>) -> Option<T>,
+    ) -> Result<Result<T, ManagerError>, ManagerError> {
+        let received = match self.line.receive(Limit::Until(deadline)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let mut hurry = Outgoing::new();
+                hurry.put_bytes(&object.to_le_bytes());
+                hurry.put_bytes(&[verb::HURRY]);
+                self.send(&hurry)?;
+                self.line.receive(Limit::Until(None))
+            }
+            received => received,
+        };
+        let Packet { bytes, descriptors, .. } = received?.ok_or(ManagerError::Ended)?;
+        let mut from = Incoming::with_descriptors(&bytes, descriptors);
+        match bool::take(&mut from).ok_or_else(Access::no_value)? {
+            // A value that is none is that answer's alone.
+            true => Ok(take(&mut from).filter(|_| from.is_empty()).ok_or_else(Access::no_value)),
+            false => Ok(Err(ManagerError::take(&mut from).ok_or_else(Access::no_value)?)),
+        }
+    }
+}

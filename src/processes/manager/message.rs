@@ -1,0 +1,234 @@
+//! What clients and the manager tell each other.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use crate::error::ManagerError;
+use crate::process::{Incoming, Outgoing, Wire};
+use crate::sys::heirloom::Heirloom;
+
+/// What is asked for.
+pub(super) mod verb {
+    /// The time of who waits on this connection is over. It is not answered by itself.
+    pub(crate) const HURRY: u8 = 0;
+    pub(crate) const CREATE: u8 = 1;
+    pub(crate) const COUNT: u8 = 2;
+
+    pub(crate) const GET: u8 = 10;
+    pub(crate) const SET: u8 = 11;
+    pub(crate) const INSERT: u8 = 12;
+    pub(crate) const REMOVE: u8 = 13;
+    pub(crate) const LENGTH: u8 = 14;
+    pub(crate) const CLEAR: u8 = 15;
+    pub(crate) const POSITION: u8 = 16;
+    pub(crate) const ALL: u8 = 17;
+    pub(crate) const KEYS: u8 = 18;
+    pub(crate) const PUSH: u8 = 19;
+    pub(crate) const POP: u8 = 20;
+    pub(crate) const EXTEND: u8 = 21;
+    pub(crate) const REVERSE: u8 = 22;
+    pub(crate) const DEFAULT: u8 = 23;
+    pub(crate) const EXCHANGE: u8 = 24;
+
+    pub(crate) const PUT: u8 = 30;
+    pub(crate) const TRY_PUT: u8 = 31;
+    pub(crate) const TAKE: u8 = 32;
+    pub(crate) const TRY_TAKE: u8 = 33;
+    pub(crate) const LEASE: u8 = 34;
+    pub(crate) const TRY_LEASE: u8 = 35;
+    pub(crate) const LEASE_DONE: u8 = 36;
+    pub(crate) const LEASE_BACK: u8 = 37;
+    pub(crate) const TASK_DONE: u8 = 38;
+    pub(crate) const JOIN: u8 = 39;
+    pub(crate) const CLOSE: u8 = 40;
+    pub(crate) const UNFINISHED: u8 = 41;
+    pub(crate) const IS_CLOSED: u8 = 42;
+}
+
+/// What can be created.
+pub(super) mod kind {
+    pub(crate) const DICT: u8 = 1;
+    pub(crate) const LIST: u8 = 2;
+    pub(crate) const VALUE: u8 = 3;
+    pub(crate) const QUEUE: u8 = 4;
+}
+
+/// A value as it travels. The manager keeps it, and never looks into it.
+#[derive(Debug, Clone)]
+pub(super) struct Parcel {
+    pub(super) bytes: Rc<[u8]>,
+    /// Children of this process are not to have them.
+    pub(super) descriptors: Rc<[Heirloom]>,
+}
+
+impl Wire for Parcel {
+    fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        put_lengths(self.bytes.len(), self.descriptors.len(), into);
+        into.put_bytes(&self.bytes);
+        self.descriptors.iter().for_each(|descriptor| into.put_descriptor(descriptor.as_fd()));
+    }
+
+    fn take(from: &mut Incoming<'_>) -> Option<Parcel> {
+        let (bytes, descriptors) = take_raw(from)?;
+        Some(Parcel {
+            bytes: bytes.into(),
+            descriptors: descriptors.into_iter().map(Heirloom::new).collect(),
+        })
+    }
+}
+
+fn put_lengths(bytes: usize, descriptors: usize, into: &mut Outgoing<'_>) {
+    into.put_bytes(&(bytes as u64).to_le_bytes());
+    into.put_bytes(&(descriptors as u32).to_le_bytes());
+}
+
+fn take_raw<'a>(from: &mut Incoming<'a>) -> Option<(&'a [u8], Vec<OwnedFd>)> {
+    let (length, count) = (usize::take(from)?, u32::take(from)?);
+    let bytes = from.take_bytes(length)?;
+    let descriptors = (0..count).map_while(|_| from.take_descriptor()).collect::<Vec<_>>();
+    (descriptors.len() == count as usize).then_some((bytes, descriptors))
+}
+
+/// Writes a value in the form of a [`Parcel`].
+pub(super) fn pack<'a, T: Wire>(value: &'a T, into: &mut Outgoing<'a>) {
+    pack_from(Outgoing::new(), value, into);
+}
+
+/// The same, with a number before it.
+pub(super) fn pack_with<'a, T: Wire>(tag: u64, value: &'a T, into: &mut Outgoing<'a>) {
+    let mut inner = Outgoing::new();
+    inner.put_bytes(&tag.to_le_bytes());
+    pack_from(inner, value, into);
+}
+
+/// Writes what is a `String` there.
+pub(super) fn pack_text(text: &str, into: &mut Outgoing<'_>) {
+    let length = (text.len() as u64).to_le_bytes();
+    put_lengths(length.len() + text.len(), 0, into);
+    into.put_bytes(&length);
+    into.put_bytes(text.as_bytes());
+}
+
+fn pack_from<'a, T: Wire>(mut inner: Outgoing<'a>, value: &'a T, into: &mut Outgoing<'a>) {
+    value.put(&mut inner);
+    let (bytes, descriptors) = inner.into_parts();
+    put_lengths(bytes.len(), descriptors.len(), into);
+    into.put_bytes(&bytes);
+    descriptors.into_iter().for_each(|descriptor| into.put_descriptor(descriptor));
+}
+
+/// Writes many, with their number before them.
+pub(super) fn pack_all<'a, T: Wire + 'a>(
+    values: impl ExactSizeIterator<Item = &'a T>,
+    into: &mut Outgoing<'a>,
+) {
+    into.put_bytes(&(values.len() as u64).to_le_bytes());
+    values.for_each(|value| pack(value, into));
+}
+
+/// Reads a value that was written as a [`Parcel`].
+pub(super) fn unpack<T: Wire>(from: &mut Incoming<'_>) -> Option<T> {
+    let (bytes, descriptors) = take_raw(from)?;
+    let mut inner = Incoming::with_descriptors(bytes, descriptors);
+    T::take(&mut inner).filter(|_| inner.is_empty())
+}
+
+pub(super) fn unpack_maybe<T: Wire>(from: &mut Incoming<'_>) -> Option<Option<T>> {
+    if bool::take(from)? { unpack(from).map(Some) } else { Some(None) }
+}
+
+/// What the manager answers.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Done,
+    Flag(bool),
+    Number(u64),
+    One(Parcel),
+    Maybe(Option<Parcel>),
+    /// Some of many, and whether more come.
+    Part(bool, Vec<Parcel>),
+    /// What was created: its number, and its door.
+    Created(u64, OwnedFd),
+    Failed(ManagerError),
+}
+
+impl Reply {
+    pub(super) fn write(&self) -> Outgoing<'_> {
+        let mut into = Outgoing::new();
+        into.put_bytes(&[u8::from(!matches!(self, Reply::Failed(_)))]);
+        match self {
+            Reply::Done => {}
+            Reply::Flag(flag) => flag.put(&mut into),
+            Reply::Number(number) => number.put(&mut into),
+            Reply::One(parcel) => parcel.put(&mut into),
+            Reply::Maybe(parcel) => parcel.put(&mut into),
+            Reply::Part(more, parcels) => {
+                more.put(&mut into);
+                parcels.put(&mut into);
+            }
+            Reply::Created(number, door) => {
+                number.put(&mut into);
+                door.put(&mut into);
+            }
+            Reply::Failed(error) => error.put(&mut into),
+        }
+        into
+    }
+}
+
+const CODES: [(u8, ManagerError); 9] = [
+    (0, ManagerError::Ended),
+    (1, ManagerError::Full),
+    (2, ManagerError::Empty),
+    (3, ManagerError::TimedOut),
+    (4, ManagerError::Closed),
+    (5, ManagerError::TooMany),
+    (6, ManagerError::NotHeld),
+    (7, ManagerError::BrokenBarrier),
+    (8, ManagerError::Undecodable(String::new())),
+];
+const OUT_OF_RANGE: u8 = 20;
+const TOLD: u8 = 21;
+const REFUSED: u8 = 22;
+
+/// Only what a manager itself says: what goes wrong on the way is found out by the client.
+impl Wire for ManagerError {
+    fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        if let Some((code, _)) = CODES.iter().find(|(_, error)| error == self) {
+            return into.put_bytes(&[*code]);
+        }
+        match self {
+            ManagerError::OutOfRange { index, length } => {
+                into.put_bytes(&[OUT_OF_RANGE]);
+                index.put(into);
+                length.put(into);
+            }
+            ManagerError::Undecodable(why) => {
+                into.put_bytes(&[TOLD]);
+                why.put(into);
+            }
+            ManagerError::Refused(why) => {
+                into.put_bytes(&[REFUSED]);
+                why.put(into);
+            }
+            error => {
+                into.put_bytes(&[TOLD]);
+                let text = error.to_string();
+                into.put_bytes(&(text.len() as u64).to_le_bytes());
+                into.put_bytes(text.as_bytes());
+            }
+        }
+    }
+
+    fn take(from: &mut Incoming<'_>) -> Option<ManagerError> {
+        let code = u8::take(from)?;
+        match code {
+            OUT_OF_RANGE => {
+                Some(ManagerError::OutOfRange { index: usize::take(from)?, length: usize::take(from)? })
+            }
+            TOLD => String::take(from).map(ManagerError::Undecodable),
+            REFUSED => String::take(from).map(ManagerError::Refused),
+            _ => CODES.into_iter().find(|(known, _)| *known == code).map(|(_, error)| error),
+        }
+    }
+}

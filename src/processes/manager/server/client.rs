@@ -1,0 +1,160 @@
+//! A connection, as the manager sees it, and what it says to what is kept.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use super::super::message::{Parcel, Reply};
+use crate::error::ManagerError;
+use crate::process::{Incoming, Kind, Limit, Line, Packet, Wire};
+
+/// One request, as it came.
+pub(super) struct Call<'a, 'm> {
+    pub(super) verb: u8,
+    pub(super) from: &'a mut Incoming<'m>,
+    pub(super) client: &'a Rc<Client>,
+}
+
+impl Call<'_, '_> {
+    /// All that was sent with it.
+    pub(super) fn arguments<T: Wire>(&mut self) -> Result<T, ManagerError> {
+        T::take(self.from).filter(|_| self.from.is_empty()).ok_or_else(unknown)
+    }
+}
+
+/// That a request is none, which is an error of that request alone.
+pub(super) fn unknown() -> ManagerError {
+    ManagerError::Undecodable("no such request".to_owned())
+}
+
+/// What becomes of a request.
+pub(super) enum Answer {
+    Now(Reply),
+    /// All of these, in parts.
+    All(Vec<Parcel>),
+    /// When it can be had.
+    Later,
+    /// It is not answered.
+    Never,
+}
+
+/// A thing that is kept.
+pub(super) trait Object {
+    fn call(self: Rc<Self>, call: Call<'_, '_>) -> Result<Answer, ManagerError>;
+
+    /// The time of a client that waits here is over.
+    fn hurry(&self, client: &Rc<Client>) {
+        let _ = client;
+    }
+
+    /// What a client was given has not come to it.
+    fn take_back(self: Rc<Self>, parcel: Parcel) {
+        drop(parcel);
+    }
+
+    /// A client that waits here, or holds something, is gone.
+    fn leave(self: Rc<Self>, client: &Rc<Client>) {
+        let _ = client;
+    }
+}
+
+/// Who is at the other end.
+pub(crate) struct Client {
+    line: Line,
+    /// In whose line it stands.
+    waits: RefCell<Option<Rc<dyn Object>>>,
+    /// Who has given it something to hold, as often as it holds something.
+    holds: RefCell<Vec<Rc<dyn Object>>>,
+    /// What the last answer gave it, and whose that is again if it does not read it.
+    unread: RefCell<Option<(Rc<dyn Object>, Parcel)>>,
+    is_gone: Cell<bool>,
+}
+
+impl Client {
+    pub(super) fn new(connection: OwnedFd) -> Rc<Client> {
+        Rc::new(Client {
+            line: Line::from(connection),
+            waits: RefCell::default(),
+            holds: RefCell::default(),
+            unread: RefCell::default(),
+            is_gone: Cell::new(false),
+        })
+    }
+
+    pub(super) fn receive(&self) -> io::Result<Option<Packet>> {
+        self.line.receive(Limit::Until(None))
+    }
+
+    pub(super) fn send(&self, reply: &Reply) -> io::Result<()> {
+        let sent = self.line.send(Kind::One, &reply.write(), Limit::Until(None));
+        match sent {
+            // Too much for one message: said in place of it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.line.send(Kind::One, &Reply::Failed(error.into()).write(), Limit::Until(None))
+            }
+            sent => sent,
+        }
+    }
+
+    /// Answers one that waits, and takes it for out of that line. Never waits: of who does not read, the one before is there still.
+    pub(super) fn wake(&self, reply: &Reply) -> bool {
+        self.waits.take();
+        let is_told = !self.is_gone.get() && self.line.send(Kind::One, &reply.write(), Limit::Now).is_ok();
+        self.is_gone.set(!is_told);
+        is_told
+    }
+
+    /// Stands in `object`'s line from now on.
+    pub(super) fn wait_at(&self, object: Rc<dyn Object>) {
+        *self.waits.borrow_mut() = Some(object);
+    }
+
+    pub(super) fn waits(&self) -> bool {
+        self.waits.borrow().is_some()
+    }
+
+    pub(super) fn hurry(self: &Rc<Self>) {
+        let object = self.waits.borrow().clone();
+        if let Some(object) = object {
+            object.hurry(self);
+        }
+    }
+
+    pub(super) fn hold(&self, object: Rc<dyn Object>) {
+        self.holds.borrow_mut().push(object);
+    }
+
+    pub(super) fn let_go(&self, object: &Rc<dyn Object>) {
+        let mut holds = self.holds.borrow_mut();
+        if let Some(place) = holds.iter().position(|held| Rc::ptr_eq(held, object)) {
+            holds.swap_remove(place);
+        }
+    }
+
+    /// It is told of `parcel` now, which is `object`'s again if it does not read that.
+    pub(super) fn gets(&self, parcel: Parcel, object: Rc<dyn Object>) {
+        *self.unread.borrow_mut() = Some((object, parcel));
+    }
+
+    pub(super) fn has_read(&self) {
+        self.unread.take();
+    }
+
+    /// Whether it has ended before it had read the last answer.
+    pub(super) fn left_unread(&self) -> bool {
+        self.is_gone.get() || self.line.left_unread()
+    }
+
+    /// The connection has ended.
+    pub(super) fn leave(self: &Rc<Self>) {
+        let mut objects: Vec<_> = self.holds.take();
+        objects.extend(self.waits.take());
+        if let Some((object, parcel)) = self.unread.take().filter(|_| self.left_unread()) {
+            object.take_back(parcel);
+        }
+        self.is_gone.set(true);
+        // Those who have it twice find nothing the second time.
+        objects.into_iter().for_each(|object| object.leave(self));
+    }
+}

@@ -1,0 +1,185 @@
+//! The manager itself: what it keeps, and a green thread for each connection.
+//!
+//! Nobody waits here but for the next request. Who asks for what is not to be had is put into the thing's line, and is answered by whoever
+//! brings it. So the end of a connection is seen at once, also of one that waits.
+
+mod client;
+mod collections;
+mod queue;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::{Rc, Weak};
+
+use client::{Answer, Call, Client, Object, unknown};
+use collections::{Dict, List, Value};
+use queue::Queue;
+
+use super::message::{Parcel, Reply, kind, verb};
+use crate::error::ManagerError;
+use crate::pool::Group;
+use crate::process::{Incoming, Packet, Receiver, Wire, channel};
+
+/// What goes into one part of an answer, at most: descriptors and, roughly, bytes.
+const PART_DESCRIPTORS: usize = 48;
+const PART_BYTES: usize = 64 * 1024;
+
+/// A manager's green threads, and what it keeps.
+pub(super) struct Server {
+    objects: RefCell<BTreeMap<u64, Rc<dyn Object>>>,
+    next: Cell<u64>,
+    threads: Group,
+}
+
+/// The number of the manager itself among what it keeps.
+pub(super) const ROOT: u64 = 0;
+
+impl Server {
+    /// Starts one whose first door is `door`.
+    pub(super) fn start(door: Receiver<OwnedFd>) -> Rc<Server> {
+        let server =
+            Rc::new(Server { objects: RefCell::default(), next: Cell::new(ROOT + 1), threads: Group::new() });
+        server.open(ROOT, Rc::new(Root(Rc::downgrade(&server))), door);
+        server
+    }
+
+    /// Ends all that runs, at its next turn.
+    pub(super) fn end(&self) {
+        self.threads.try_kill();
+        self.objects.take();
+    }
+
+    /// Keeps it, and lets in who knocks at its door, until nobody has that any more.
+    fn open(self: &Rc<Self>, number: u64, object: Rc<dyn Object>, door: Receiver<OwnedFd>) {
+        self.objects.borrow_mut().insert(number, object);
+        let server = Rc::downgrade(self);
+        drop(self.threads.spawn(move || {
+            loop {
+                match door.recv() {
+                    Ok(connection) => {
+                        let Some(server) = server.upgrade() else { return };
+                        server.let_in(connection);
+                    }
+                    // What is no knock is nobody's.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                    Err(_) => break,
+                }
+            }
+            if let Some(server) = server.upgrade() {
+                let object = server.objects.borrow_mut().remove(&number);
+                drop(object);
+            }
+        }));
+    }
+
+    fn let_in(self: &Rc<Self>, connection: OwnedFd) {
+        let server = Rc::downgrade(self);
+        drop(self.threads.spawn(move || serve(&server, connection)));
+    }
+
+    fn answer(self: &Rc<Self>, client: &Rc<Client>, packet: Packet) -> Result<Answer, ManagerError> {
+        let Packet { bytes, descriptors, .. } = packet;
+        let mut from = Incoming::with_descriptors(&bytes, descriptors);
+        let (number, verb) = <(u64, u8)>::take(&mut from).ok_or_else(unknown)?;
+        if verb == verb::HURRY {
+            client.hurry();
+            return Ok(Answer::Never);
+        }
+        if client.waits() {
+            return Err(unknown());
+        }
+        // It has read the last answer, so what that gave it is its own.
+        client.has_read();
+        let object = self.objects.borrow().get(&number).cloned().ok_or_else(unknown)?;
+        object.call(Call { verb, from: &mut from, client })
+    }
+}
+
+/// The life of a connection.
+fn serve(server: &Weak<Server>, connection: OwnedFd) {
+    let client = Leaving(Client::new(connection));
+    let client = &client.0;
+    loop {
+        let answer = match client.receive() {
+            Ok(Some(packet)) => {
+                let Some(server) = server.upgrade() else { return };
+                server.answer(client, packet)
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.into()),
+            Ok(None) | Err(_) => break,
+        };
+        let told = match answer {
+            Ok(Answer::Now(reply)) => client.send(&reply),
+            Ok(Answer::All(parcels)) => send_all(client, parcels),
+            Ok(Answer::Later | Answer::Never) => Ok(()),
+            Err(error) => client.send(&Reply::Failed(error)),
+        };
+        if told.is_err() {
+            break;
+        }
+    }
+}
+
+/// Takes it out of all lines, however its green thread ends.
+struct Leaving(Rc<Client>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// In parts, so that there are not too many descriptors in any.
+fn send_all(client: &Client, parcels: Vec<Parcel>) -> io::Result<()> {
+    let mut part = Vec::new();
+    let (mut descriptors, mut bytes) = (0, 0);
+    for parcel in parcels {
+        let is_full = bytes > PART_BYTES || descriptors + parcel.descriptors.len() > PART_DESCRIPTORS;
+        if is_full && !part.is_empty() {
+            client.send(&Reply::Part(true, std::mem::take(&mut part)))?;
+            (descriptors, bytes) = (0, 0);
+        }
+        descriptors += parcel.descriptors.len();
+        bytes += parcel.bytes.len();
+        part.push(parcel);
+    }
+    client.send(&Reply::Part(false, part))
+}
+
+/// What makes the others.
+struct Root(Weak<Server>);
+
+impl Object for Root {
+    fn call(self: Rc<Self>, mut call: Call<'_, '_>) -> Result<Answer, ManagerError> {
+        let server = self.0.upgrade().ok_or(ManagerError::Ended)?;
+        match call.verb {
+            verb::CREATE => {
+                let (kind, size, contents) = call.arguments::<(u8, u64, Vec<Parcel>)>()?;
+                let object = create(kind, size, contents)?;
+                let (door, knocks) = channel()?;
+                let door = door.as_fd().try_clone_to_owned()?;
+                let number = server.next.get();
+                server.next.set(number + 1);
+                server.open(number, object, knocks);
+                Ok(Answer::Now(Reply::Created(number, door)))
+            }
+            verb::COUNT => {
+                let count = server.objects.borrow().len();
+                Ok(Answer::Now(Reply::Number(count as u64)))
+            }
+            _ => Err(unknown()),
+        }
+    }
+}
+
+fn create(kind: u8, size: u64, contents: Vec<Parcel>) -> Result<Rc<dyn Object>, ManagerError> {
+    Ok(match kind {
+        kind::DICT => Rc::new(Dict::default()),
+        kind::LIST => Rc::new(List::new(contents, size > 0)),
+        kind::VALUE => Rc::new(Value::new(contents.into_iter().next().ok_or_else(unknown)?)),
+        kind::QUEUE => Rc::new(Queue::new(size)),
+        _ => return Err(unknown()),
+    })
+}
