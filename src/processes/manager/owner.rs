@@ -24,7 +24,7 @@ use crate::sys::identity;
 /// A server of dicts, lists, values, queues and locks that several processes use.
 ///
 /// [`new`](Manager::new) serves by green threads of the calling hub, and [`start`](Manager::start) in a process of its own. The methods make
-/// things, and return handles on them: see [`manager`](super::manager) for what these have in common.
+/// things, and return handles on them: see [`manager`](super) for what these have in common.
 ///
 /// The server ends when the `Manager` is dropped; each later call on a handle is an error. Other processes may make things too, by a
 /// [`handle`](Manager::handle), which ends nothing.
@@ -199,7 +199,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///
@@ -219,7 +219,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///
@@ -237,7 +237,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///
@@ -256,7 +256,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///
@@ -275,7 +275,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///
@@ -295,7 +295,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///
@@ -313,7 +313,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///
@@ -332,7 +332,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super::manager#errors).
+    /// Those of [all calls](super#errors).
     ///
     /// # Examples
     ///

@@ -86,15 +86,17 @@ impl Client {
         self.line.receive(Limit::Until(None))
     }
 
+    /// Answers. If it cannot be told, it has ended before it had read that.
     pub(super) fn send(&self, reply: &Reply) -> io::Result<()> {
-        let sent = self.line.send(Kind::One, &reply.write(), Limit::Until(None));
-        match sent {
+        let sent = match self.line.send(Kind::One, &reply.write(), Limit::Until(None)) {
             // Too much for one message: said in place of it.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.line.send(Kind::One, &Reply::Failed(error.into()).write(), Limit::Until(None))
             }
             sent => sent,
-        }
+        };
+        self.is_gone.set(sent.is_err());
+        sent
     }
 
     /// Answers one that waits, and takes it for out of that line. Never waits: of who does not read, the one before is there still.
