@@ -288,7 +288,7 @@ impl<'a> Outgoing<'a> {
     /// # Errors
     ///
     /// `InvalidInput` if it has more descriptors than a message of the program's may have.
-    pub(super) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         if self.descriptors.len() > MOST_DESCRIPTORS {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

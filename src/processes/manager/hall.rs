@@ -234,6 +234,7 @@ impl Connection {
     }
 
     pub(super) fn send(&self, request: &Outgoing<'_>) -> Result<(), ManagerError> {
+        request.check()?;
         self.line.send(Kind::One, request, Limit::Until(None)).map_err(ManagerError::from)
     }
 

@@ -88,13 +88,7 @@ impl Client {
 
     /// Answers. If it cannot be told, it has ended before it had read that.
     pub(super) fn send(&self, reply: &Reply) -> io::Result<()> {
-        let sent = match self.line.send(Kind::One, &reply.write(), Limit::Until(None)) {
-            // Too much for one message: said in place of it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.line.send(Kind::One, &Reply::Failed(error.into()).write(), Limit::Until(None))
-            }
-            sent => sent,
-        };
+        let sent = self.line.send(Kind::One, &reply.write(), Limit::Until(None));
         self.is_gone.set(sent.is_err());
         sent
     }
