@@ -3,7 +3,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use greenloop::error::{ProcessError, StartError};
-use greenloop::process::{Process, Sender, Zygote, active_children, channel, current, parent};
+use greenloop::process::{
+    Incoming, Process, Sender, Wire, Zygote, active_children, channel, current, parent,
+};
+use greenloop::processes::shared::{Array, Lock, Memory, Value};
 use greenloop::{sleep, spawn};
 
 use crate::{LIMIT, LONG, tests, until};
@@ -17,6 +20,7 @@ tests! {
     n21_exit_codes_from_there_too,
     n14_a_hundred_of_its_children,
     an_argument_that_is_an_end,
+    arguments_that_are_shared_memory,
     who_is_whose,
     a_daemon_of_a_zygote_ends_with_its_program,
     a_start_given_up_leaves_nothing,
@@ -121,6 +125,29 @@ fn an_argument_that_is_an_end() {
     assert!(receiver.recv().is_err(), "it was the only sender");
     assert_eq!(std::io::read_to_string(reader).unwrap(), "written");
     child.join().unwrap();
+}
+
+fn arguments_that_are_shared_memory() {
+    let zygote = Zygote::start().unwrap();
+    let (memory, array) = (Memory::new(3).unwrap(), Array::from_slice(&[1_u16, 2]).unwrap());
+    let (count, lock) = (Value::new(0_u64).unwrap(), Lock::new().unwrap());
+    let held = lock.lock();
+    let run = |(memory, array, count, lock): (Memory, Array<u16>, Value<u64>, Lock)| {
+        memory.write_at(1, b"x").unwrap();
+        array.set(1, array.get(0).unwrap() + 6);
+        count.update(|count| count + 1);
+        assert!(lock.try_lock().is_none());
+        count.update(|count| count + 1);
+        drop(lock.lock());
+    };
+    let child = zygote.run(run, (memory.clone(), array.clone(), count.clone(), lock.clone())).unwrap();
+    until("the child has found it taken", || count.get() == 2);
+    drop(held);
+    child.join().unwrap();
+    let mut bytes = [0; 3];
+    memory.read_at(0, &mut bytes).unwrap();
+    assert_eq!((&bytes, array.to_vec()), (b"\0x\0", vec![1, 7]));
+    assert!(<Lock as Wire>::take(&mut Incoming::new(&[])).is_none());
 }
 
 fn who_is_whose() {

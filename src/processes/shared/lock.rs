@@ -46,24 +46,21 @@ const COURTESY: Duration = Duration::from_micros(50);
 /// A child is killed while it holds the lock:
 ///
 /// ```
-/// use greenloop::process::{Fork, fork, wait_pid};
+/// use greenloop::process::Process;
 /// use greenloop::processes::shared::Lock;
 ///
 /// let lock = Lock::new()?;
-/// // SAFETY: the child locks and ends.
-/// match unsafe { fork() }? {
-///     Fork::Child => {
-///         let _guard = lock.lock();
-///         std::process::abort();
-///     }
-///     Fork::Parent { child } => assert!(!wait_pid(child)?.success()),
-/// }
+/// let child = Process::start(|| {
+///     let _guard = lock.lock();
+///     std::process::abort() as ()
+/// })?;
+/// assert!(child.join().is_err());
 /// let guard = lock.lock();
 /// assert!(guard.owner_died());
 /// lock.clear_poison(); // what it guards is in order again
 /// drop(guard);
 /// assert!(!lock.lock().owner_died());
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 #[doc(alias("multiprocessing.Lock", "SemLock"))]

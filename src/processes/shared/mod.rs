@@ -1,31 +1,20 @@
 //! Memory that processes share, and a lock for it: Python's `multiprocessing.shared_memory`, `Value`, `Array` and `Lock`.
 //!
-//! Make it before a [`fork`](crate::process::fork): parent and children then have the same memory. Or hand its descriptors over to any
-//! other process, which makes the same of them.
+//! A [`Process`](crate::process::Process) has what its closure uses, as the child of any fork has it. To other processes it is sent: all
+//! are [`Wire`](crate::process::Wire), as the argument of a [`Zygote`](crate::process::Zygote)'s function or in a message.
 //!
 //! ```
-//! use greenloop::process::{Fork, fork, wait_pid};
+//! use greenloop::process::Process;
 //! use greenloop::processes::shared::Value;
 //!
 //! let count = Value::new(0u64)?;
-//! let mut children = Vec::new();
-//! for _ in 0..4 {
-//!     // SAFETY: the child counts and ends.
-//!     match unsafe { fork() }? {
-//!         Fork::Parent { child } => children.push(child),
-//!         Fork::Child => {
-//!             for _ in 0..100 {
-//!                 count.update(|count| count + 1);
-//!             }
-//!             std::process::exit(0);
-//!         }
-//!     }
-//! }
+//! let counts = || (0..100).for_each(|_| drop(count.update(|count| count + 1)));
+//! let children = (0..4).map(|_| Process::start(counts)).collect::<Result<Vec<_>, _>>()?;
 //! for child in children {
-//!     assert!(wait_pid(child)?.success());
+//!     child.join()?;
 //! }
 //! assert_eq!(count.get(), 400);
-//! # Ok::<(), std::io::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! The memory is a file without a name (`memfd_create`). There is nothing in /dev/shm, and nothing is left when the last process that has
@@ -41,6 +30,7 @@
 //! The processes must be in one PID namespace.
 
 mod array;
+mod handed;
 mod holder;
 mod lock;
 mod memory;
