@@ -74,7 +74,7 @@
 //! | [`workers`] | all processors: a hub on each, jobs for whoever has time, scopes, maps, state in parts, one server on all |
 //! | [`monkey`] | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |
 //! | [`error`] | every error type |
-//! | [`guide`] | for those who come from gevent, from asyncio, from other Python, or from OS threads |
+//! | [`guide`] | for those who come from gevent, asyncio, multiprocessing, other Python, or OS threads |
 //! | [`design`] | how it works, and why |
 //!
 //! # Which one do I need

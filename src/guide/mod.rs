@@ -2,7 +2,8 @@
 //!
 //! - [From gevent](from_gevent), and from Python's greenlet.
 //! - [From asyncio](from_asyncio), call by call.
-//! - [From other Python](from_python): threading, multiprocessing, concurrent.futures, queue, selectors.
+//! - [From multiprocessing and concurrent.futures](from_multiprocessing), call by call.
+//! - [From other Python](from_python): threading, queue, selectors.
 //! - [From `std::thread`](from_std_thread), and the rest of std that waits.
 #![cfg_attr(
     feature = "monkey",
@@ -47,14 +48,20 @@ pub mod from_asyncio {}
 pub mod from_gevent {}
 #[rustfmt::skip]
 #[doc(alias(
-    "close", "terminate", "get_native_id", "BrokenBarrierError", "ThreadError", "TIMEOUT_MAX", "enumerate",
-    "setprofile", "getprofile", "daemon", "n_waiting", "parties", "Process", "Pipe", "Manager", "Value", "Array",
-    "RawValue", "RawArray", "SharedMemory", "ShareableList", "SharedMemoryManager", "SyncManager", "BaseManager",
-    "BaseProxy", "Client", "Listener", "ProcessError", "AuthenticationError", "BufferTooShort", "cpu_count",
-    "active_children", "current_process", "parent_process", "get_context", "get_start_method", "set_start_method",
-    "get_all_start_methods", "set_executable", "set_forkserver_preload", "freeze_support",
-    "allow_connection_pickling", "reducer", "get_logger", "log_to_stderr", "starmap", "starmap_async", "exitcode",
-    "sentinel", "ProcessPoolExecutor", "BrokenExecutor", "running"
+    "close", "terminate", "Process", "Pipe", "Manager", "Value", "Array", "RawValue", "RawArray", "SharedMemory",
+    "ShareableList", "SharedMemoryManager", "SyncManager", "BaseManager", "BaseProxy", "Client", "Listener",
+    "ProcessError", "AuthenticationError", "BufferTooShort", "cpu_count", "active_children", "current_process",
+    "parent_process", "get_context", "get_start_method", "set_start_method", "get_all_start_methods",
+    "set_executable", "set_forkserver_preload", "freeze_support", "allow_connection_pickling", "reducer",
+    "get_logger", "log_to_stderr", "starmap", "starmap_async", "exitcode", "sentinel", "ProcessPoolExecutor",
+    "BrokenExecutor", "running", "InterpreterPoolExecutor"
+))]
+#[doc = include_str!("from_multiprocessing.md")]
+pub mod from_multiprocessing {}
+#[rustfmt::skip]
+#[doc(alias(
+    "get_native_id", "BrokenBarrierError", "ThreadError", "TIMEOUT_MAX", "enumerate", "setprofile", "getprofile",
+    "daemon", "n_waiting", "parties"
 ))]
 #[doc = include_str!("from_python.md")]
 pub mod from_python {}

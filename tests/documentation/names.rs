@@ -12,7 +12,8 @@ fn every_name_of_pythons_leads_to_its_items() {
     let page = |name: &str| {
         fs::read_to_string(root().join(format!("src/guide/{name}.md"))).expect("a page of the guide")
     };
-    let pages = ["from_asyncio", "from_gevent", "from_python"].map(|name| (name, page(name)));
+    let pages = ["from_asyncio", "from_gevent", "from_multiprocessing", "from_python"];
+    let pages = pages.map(|name| (name, page(name)));
     let wrong = astray(&names, &library(), &pages);
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
