@@ -675,7 +675,8 @@ pub struct LoopExit {
 }
 
 impl LoopExit {
-    /// Returns every parked green thread, with what it waits on. The main greenlet comes first.
+    /// Returns every parked green thread, with what it waits on. The main greenlet comes first, and last come those of
+    /// [workers](crate::workers), which wait for ever too.
     ///
     /// # Examples
     ///

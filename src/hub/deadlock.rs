@@ -1,11 +1,18 @@
 //! When nothing is ready: who waited for that, and whether anything can ever be ready again.
 
-use super::door::{BYSTANDERS, lonely_sleepers};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::door::{BYSTANDERS, Letter, lonely_doors, lonely_sleepers};
+use super::lifetime::hub;
 use super::state::HubState;
 use super::wake::Wake;
 use crate::error::{LoopExit, Parked};
 use crate::fiber::{self, FiberRef, State};
 use crate::sys::process;
+
+/// How long another hub may take to say who is parked there. It sleeps, so that it has nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl HubState {
     /// Whether somebody waits for the hub to be idle.
@@ -35,7 +42,8 @@ impl HubState {
         if let Some(joiner) = self.joiner.take() {
             return joiner.wake();
         }
-        let exit = LoopExit { parked: self.parked() };
+        let parked = self.parked().into_iter().chain(parked_elsewhere()).collect();
+        let exit = LoopExit { parked };
         fiber::report_text(&exit.to_string());
         main.throw(Box::new(exit));
         main.state.set(State::Ready);
@@ -44,10 +52,18 @@ impl HubState {
 
     /// Every parked greenlet, main first.
     fn parked(&self) -> Vec<Parked> {
+        self.parked_of(self.thread.all())
+    }
+
+    fn parked_of(&self, fibers: impl IntoIterator<Item = FiberRef>) -> Vec<Parked> {
         let waits = |fiber: &FiberRef| fiber.state.get() == State::Parked || fiber.is_switched_out();
-        let fibers = self.thread.all();
-        let parked = fibers.iter().filter(|fiber| waits(fiber)).map(|fiber| self.describe(*fiber));
-        parked.collect()
+        fibers.into_iter().filter(waits).map(|fiber| self.describe(fiber)).collect()
+    }
+
+    /// The same without main, which is nobody's but the library's where there are workers.
+    fn parked_but_main(&self) -> Vec<Parked> {
+        let main = self.thread.main();
+        self.parked_of(self.thread.all().into_iter().filter(|&fiber| fiber != main))
     }
 
     fn describe(&self, fiber: FiberRef) -> Parked {
@@ -64,4 +80,21 @@ impl HubState {
         let spawned_at = description.map(|description| description.spawned_at());
         Parked { name: name.to_owned(), spawned_at, waits_on }
     }
+}
+
+/// Who is parked in the hubs of workers, all of which sleep.
+fn parked_elsewhere() -> Vec<Parked> {
+    let (sender, parked) = mpsc::channel();
+    for door in lonely_doors() {
+        let sender = sender.clone();
+        // Nobody hears of it who has waited for it too long.
+        let tell = move || drop(sender.send(hub().parked_but_main()));
+        door.send(door.epoch(), Letter::Run(Box::new(tell)));
+    }
+    drop(sender);
+    let mut all = Vec::new();
+    while let Ok(parked) = parked.recv_timeout(PATIENCE) {
+        all.extend(parked);
+    }
+    all
 }

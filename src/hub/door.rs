@@ -86,6 +86,11 @@ pub(super) fn lonely_sleepers() -> usize {
     if first == sleeps() { first.into_iter().flatten().count() } else { 0 }
 }
 
+/// The doors of those hubs.
+pub(super) fn lonely_doors() -> Vec<&'static Door> {
+    DOORS.lock().open.iter().copied().filter(|door| door.lonely_sleep().is_some()).collect()
+}
+
 /// Holds the locks that a fork must find free, with that of the forking thread's own door.
 pub(super) fn hold_locks(own: Option<&Door>) {
     DOORS.hold();

@@ -23,13 +23,20 @@ impl HubState {
     /// Lets the hub be fed, from now on.
     pub(crate) fn set_feed(&self, feed: Box<dyn Feed>) {
         let had_none = self.feed.set(feed).is_ok();
+        self.is_feeding.set(true);
         debug_assert!(had_none, "a hub is fed by one");
+    }
+
+    /// What feeds it, if anything does.
+    #[inline]
+    pub(super) fn feed(&self) -> Option<&dyn Feed> {
+        self.feed.get().filter(|_| self.is_feeding.get()).map(|feed| &**feed)
     }
 
     /// Whether there was one more to begin.
     #[inline]
     pub(crate) fn is_fed(&self) -> bool {
-        self.feed.get().is_some_and(|feed| self.is_fed_by(&**feed))
+        self.feed().is_some_and(|feed| self.is_fed_by(feed))
     }
 
     fn is_fed_by(&self, feed: &dyn Feed) -> bool {
@@ -49,7 +56,7 @@ impl HubState {
             self.ready_since.set(None);
             return None;
         }
-        let job = self.feed.get()?.take(self)?;
+        let job = self.feed()?.take(self)?;
         self.unlooked.set(self.unlooked.get() + SWITCHES_PER_MEAL);
         if job.stack() == fiber.class() {
             return Some(job);
@@ -76,9 +83,9 @@ impl HubState {
 
     /// Nobody is ready: looks for work for a while, and whether it may sleep after that. `true` if it must not.
     pub(super) fn finds_food(&self, longest: Option<Duration>) -> bool {
-        let Some(feed) = self.feed.get() else { return false };
+        let Some(feed) = self.feed() else { return false };
         let may_spin = longest.is_none_or(|longest| !longest.is_zero());
-        if may_spin && feed.begin_search() && self.searches(&**feed, longest) {
+        if may_spin && feed.begin_search() && self.searches(feed, longest) {
             return true;
         }
         !feed.begin_sleep()
@@ -112,7 +119,7 @@ impl HubState {
         if alone {
             self.door().turn_lonely();
         }
-        if let Some(feed) = self.feed.get() {
+        if let Some(feed) = self.feed() {
             feed.end_sleep();
         }
     }

@@ -10,6 +10,7 @@
 use std::io;
 use std::mem;
 use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::current::local_hub;
 use super::door;
@@ -26,6 +27,9 @@ const PANICKED: i32 = 101;
 /// What the thread that forks has taken no signals of before. A child that took one before its hub begins anew would take it for one that
 /// somebody listens to, as in its parent, and lose it.
 static MASK: Lock<Option<Mask>> = Lock::new(None);
+
+/// How many forks lie between this process and the one that first had a hub.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 /// The side of a [`fork`] on which the caller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,13 @@ pub(super) fn look_after_forks() {
     ONCE.call_once(|| unsafe { process::at_fork(before, in_parent, in_child) });
 }
 
+/// A number that the child of a fork has not in common with its parent, so that it is known there whose something is.
+#[inline]
+pub(crate) fn generation() -> u32 {
+    // Relaxed: it changes where there is but one OS thread.
+    GENERATION.load(Ordering::Relaxed)
+}
+
 extern "C" fn before() {
     fiber::before_fork();
     hold_locks();
@@ -158,6 +169,8 @@ fn restore(mask: Option<Mask>) {
 
 #[inline(never)]
 fn begin_anew() {
+    // Relaxed: as above.
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     fiber::forget_parents();
     if let Some(hub) = local_hub() {
         hub.begin_anew();
@@ -176,6 +189,8 @@ impl HubState {
         self.door.set(self.door().begin_anew());
         self.epoch.set(self.door().epoch());
         self.hear.set(None);
+        // It would give what is the parent's, and ask for it under locks that OS threads of the parent may hold.
+        self.is_feeding.set(false);
         self.unlooked.set(0);
         self.budget.set(BUDGET);
         self.thread.forget_away_unwinding();

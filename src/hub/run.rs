@@ -138,7 +138,7 @@ impl HubState {
         let descriptors = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
         let mut longest = next.map(|deadline| Time::now().until(deadline));
         // Who is fed is woken by others for work, so that it need not ask whether there are any.
-        let fed = self.feed.get().is_some();
+        let fed = self.feed().is_some();
         let alone = next.is_none() && !descriptors && !self.door().ear.listens();
         let lonely = alone && !fed;
         if lonely {
@@ -403,7 +403,7 @@ fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
         }
         fiber.end_run();
         next = hub.ready.borrow_mut().pop_fresh_if(|job| job.stack() == fiber.class());
-        if next.is_none() && hub.feed.get().is_some() {
+        if next.is_none() && hub.feed().is_some() {
             next = hub.next_meal(fiber);
         }
         if next.is_some() {

@@ -160,6 +160,8 @@ pub(crate) struct HubState {
     pub(super) hear: Cell<Option<fn(u64)>>,
     /// Where it gets green threads that may begin on any hub.
     pub(super) feed: OnceCell<Box<dyn Feed>>,
+    /// Whether it does get some: not in the child of a fork.
+    pub(super) is_feeding: Cell<bool>,
     /// While it begins one of those after another, since when others are ready.
     pub(super) ready_since: Cell<Option<Time>>,
 
@@ -222,6 +224,7 @@ impl HubState {
             joiner: Cell::new(None),
             hear: Cell::new(None),
             feed: OnceCell::new(),
+            is_feeding: Cell::new(false),
             ready_since: Cell::new(None),
             idlers: RefCell::new(Vec::new()),
             lonely_sleeps: Cell::new(0),

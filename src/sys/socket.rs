@@ -157,6 +157,11 @@ pub(super) fn bind(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
     Ok(())
 }
 
+/// What [`accept`] says of a socket that does not listen any more.
+pub(crate) fn unusable() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
+}
+
 /// Whether an error of [`accept`] says that no later call can succeed: the descriptor is none, or does not listen.
 pub(crate) fn is_unusable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK))

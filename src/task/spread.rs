@@ -55,7 +55,11 @@ struct Children {
 
 /// A green thread of a scope.
 #[derive(Clone)]
-struct Child(Shared<dyn Kill>);
+struct Child {
+    task: Shared<dyn Kill>,
+    /// It alone was killed: that may be on its way still, with a reference to it, when it has ended.
+    is_sought: bool,
+}
 
 // SAFETY: its closure and its result are `Send`, as `Scope::offer` asks, and all that is done with it goes by `kill`, which sends what is
 // for the home thread there, or by its record, of which all that is used here is made for several threads.
@@ -66,9 +70,10 @@ unsafe impl Send for Child {}
 /// If you drop it, the scope still waits for the green thread.
 pub struct ScopedJoinHandle<'scope, T> {
     task: Shared<dyn Join<T> + 'scope>,
+    children: &'scope Lock<Children>,
 }
 
-// SAFETY: as for a `JoinHandle`.
+// SAFETY: as for a `JoinHandle`; the children are behind a lock, and `Send`.
 unsafe impl<T: Send> Send for ScopedJoinHandle<'_, T> {}
 // SAFETY: as above; through a reference no result can be taken.
 unsafe impl<T: Send> Sync for ScopedJoinHandle<'_, T> {}
@@ -171,7 +176,7 @@ impl<'scope> Scope<'scope, '_> {
         // to run one. By its end the closure is gone, and then `let_go_of_all` drops its result: whoever still refers to it (a kill on its
         // way, a queue in which it was when it was killed) frees memory, and no more.
         let (child, job) = unsafe { erase_lifetime(as_kill(task.clone()), job) };
-        let (gone, is_killed) = self.adopt(Child(child.clone()));
+        let (gone, is_killed) = self.adopt(Child { task: child.clone(), is_sought: false });
         // From here on it ends in any case: an offer that finds no place is dropped, which ends it.
         self.places.put(Offer::of(job), worker);
         if is_killed {
@@ -179,17 +184,19 @@ impl<'scope> Scope<'scope, '_> {
         }
         // Last, since their results may have destructors that spawn here, or panic.
         drop(gone);
-        ScopedJoinHandle { task }
+        ScopedJoinHandle { task, children: &self.children }
     }
 
     /// Keeps a child until it has ended; whether it is to be killed. A scope that lasts must not keep all children it ever had: from time
-    /// to time those that have ended go, but for those whose panic is to be seen. They are returned. (None goes once children are killed: a
-    /// kill on its way would be left with its result.)
+    /// to time those that have ended go, but for those whose panic is to be seen. They are returned. (None that is killed goes, or any once
+    /// all are: a kill on its way would be left with its result.)
     fn adopt(&self, child: Child) -> (Vec<Child>, bool) {
         let mut children = self.children.lock();
         let mut gone = Vec::new();
         if children.kept.len() >= children.room && !children.killed {
-            gone.extend(children.kept.extract_if(.., |child| child.has_ended() && !has_failed(&*child.0)));
+            let is_done =
+                |child: &mut Child| child.has_ended() && !child.is_sought && !has_failed(&*child.task);
+            gone.extend(children.kept.extract_if(.., is_done));
             children.ended = 0;
             children.room = (2 * children.kept.len()).max(FIRST_ROOM);
         }
@@ -200,7 +207,7 @@ impl<'scope> Scope<'scope, '_> {
     /// The ordinary end. A kill or a time limit unwinds out of it.
     fn wait_for_children(&self) {
         while let Some(child) = self.next_child() {
-            child.0.record().wait_until(None);
+            child.task.record().wait_until(None);
         }
     }
 
@@ -219,12 +226,12 @@ impl<'scope> Scope<'scope, '_> {
                 children.kept.clone()
             };
             for child in children {
-                kill(child.0, Box::new(GreenletExit));
+                kill(child.task, Box::new(GreenletExit));
             }
         };
         kill_all();
         while let Some(child) = self.next_child() {
-            if !wait_whatever_comes(child.0.record()) {
+            if !wait_whatever_comes(child.task.record()) {
                 kill_all();
             }
         }
@@ -252,11 +259,11 @@ impl<'scope> Scope<'scope, '_> {
         let children = mem::take(&mut self.children.lock().kept);
         let mut failed = false;
         for child in children {
-            failed |= has_failed(&*child.0);
+            failed |= has_failed(&*child.task);
             if child.has_ended() {
                 let discard = || {
                     // SAFETY: all children and the body have ended, which alone could have the handle. One that was leaked is never used.
-                    unsafe { child.0.discard_result() };
+                    unsafe { child.task.discard_result() };
                 };
                 fiber::catch("the destructor of a scoped green thread's result", discard);
             }
@@ -267,7 +274,7 @@ impl<'scope> Scope<'scope, '_> {
 
 impl Child {
     fn has_ended(&self) -> bool {
-        self.0.record().has_ended()
+        self.task.record().has_ended()
     }
 }
 
@@ -307,6 +314,35 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// ```
     pub fn is_finished(&self) -> bool {
         self.task.record().has_ended()
+    }
+
+    /// Ends the green thread, and waits until it has ended. See [`JoinHandle::kill`](crate::JoinHandle::kill).
+    ///
+    /// One that has not begun never begins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenloop::workers::Workers::new().scope(|scope| {
+    ///     let forever = scope.spawn(|| greenloop::sleep(std::time::Duration::MAX));
+    ///     forever.kill();
+    ///     assert!(forever.join().unwrap_err().is_killed());
+    /// });
+    /// ```
+    pub fn kill(&self) {
+        let child = {
+            let mut children = self.children.lock();
+            let own = |child: &&mut Child| std::ptr::eq(child.task.record(), self.task.record());
+            children.kept.iter_mut().find(own).map(|child| {
+                child.is_sought = true;
+                child.task.clone()
+            })
+        };
+        // One that is not there any more has ended.
+        if let Some(child) = child {
+            kill(child, Box::new(GreenletExit));
+        }
+        self.task.record().wait_until(None);
     }
 }
 

@@ -3,133 +3,31 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::desk::Desk;
 use super::idle::Idle;
 use super::offers::Offers;
 use crate::event::Event;
 use crate::fiber::in_common;
-use crate::hub::door::{Door, Letter};
-use crate::hub::hub;
+use crate::hub::fork;
 use crate::sync::Mutex;
 use crate::sys::lock::Lock;
 use crate::task::Offer;
+use crate::task::spread::Places;
 
 /// How many workers there may be, unless more are asked for at once.
 const MOST: usize = 256;
 /// How long those have that were killed, before they are killed again; then twice as long each time.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(8);
 
 thread_local! {
     /// Of which crew the calling OS thread is a worker, by its address, and its number there.
     static SEAT: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
-}
-
-/// One worker, as others see it.
-#[derive(Debug)]
-pub(super) struct Desk {
-    /// What may begin on any worker, and was spawned here or has been taken from others.
-    pub(super) offers: Offers<Offer>,
-    /// What is to begin here.
-    pub(super) pinned: Offers<Offer>,
-    /// Its hub, while it has one.
-    door: Lock<Option<(&'static Door, u32)>>,
-    life: Lock<Life>,
-    /// It is to begin nothing more, but for what is to begin here.
-    retires: AtomicBool,
-    /// It is to end when it has nothing to do.
-    leave: Event,
-}
-
-#[derive(Debug)]
-struct Life {
-    /// There is an OS thread for it.
-    lives: bool,
-    /// It is to end when it has nothing to do.
-    leaves: bool,
-}
-
-impl Desk {
-    fn new() -> Desk {
-        Desk {
-            offers: Offers::new(),
-            pinned: Offers::new(),
-            door: Lock::new(None),
-            life: Lock::new(Life { lives: false, leaves: false }),
-            retires: AtomicBool::new(false),
-            leave: Event::new(),
-        }
-    }
-
-    /// Has it work, from now on or again. `true` if an OS thread is to be made for it.
-    fn man(&self) -> bool {
-        let mut life = self.life.lock();
-        life.leaves = false;
-        // Release: pairs with `retires`.
-        self.retires.store(false, Ordering::Release);
-        self.offers.open();
-        self.pinned.open();
-        self.leave.clear();
-        !std::mem::replace(&mut life.lives, true)
-    }
-
-    /// Has it end when it has nothing to do.
-    fn dismiss(&self) {
-        self.life.lock().leaves = true;
-        self.leave.set();
-    }
-
-    /// Whether it is to begin nothing more, but for what is to begin here.
-    #[inline]
-    pub(super) fn retires(&self) -> bool {
-        // Acquire: whoever set it did all else before.
-        self.retires.load(Ordering::Acquire)
-    }
-
-    pub(super) fn wait_for_dismissal(&self) {
-        self.leave.wait();
-    }
-
-    /// By the worker, when it has nothing to do: whether it ends, and then what others have put there just now. Nothing of it is there
-    /// after that, so that there may be another one of its number.
-    pub(super) fn end(&self) -> Option<VecDeque<Offer>> {
-        let mut life = self.life.lock();
-        let ends = life.leaves && self.pinned.close_if_empty();
-        ends.then(|| {
-            life.lives = false;
-            self.set_door(None);
-            self.offers.close()
-        })
-    }
-
-    /// Whether it has been told to stay after all.
-    pub(super) fn stays(&self) -> bool {
-        !self.life.lock().leaves
-    }
-
-    /// Wakes it, if it sleeps.
-    fn ring(&self) {
-        let door = *self.door.lock();
-        if let Some((door, _)) = door {
-            door.ring();
-        }
-    }
-
-    pub(super) fn set_door(&self, door: Option<(&'static Door, u32)>) {
-        *self.door.lock() = door;
-    }
-
-    /// Kills all green threads that are there.
-    fn kill(&self) {
-        let door = *self.door.lock();
-        if let Some((door, epoch)) = door {
-            // `false`: it has just ended.
-            let _ = door.send(epoch, Letter::Run(Box::new(|| hub().kill_all())));
-        }
-    }
 }
 
 /// What workers and handles share.
@@ -145,13 +43,19 @@ pub(super) struct Crew {
     pub(super) idle: Idle,
     /// Whether anything is accepted from outside.
     accepts: AtomicBool,
-    /// How many workers have not ended.
+    /// The process that the workers are in, by its generation.
+    process: u32,
+    /// Whether all that runs is killed.
+    kills: AtomicBool,
+    /// How many workers have not ended, and how many make some.
     living: AtomicUsize,
     /// That none of them lives.
     over: Event,
     threads: Lock<Vec<thread::JoinHandle<()>>>,
+    /// Held by who waits for the end of the threads.
+    joining: Mutex<()>,
     /// How many servers have had a worker that accepts.
-    pub(super) acceptors: AtomicUsize,
+    acceptors: AtomicUsize,
 }
 
 impl Crew {
@@ -164,9 +68,12 @@ impl Crew {
             outside: Offers::new(),
             idle: Idle::new(),
             accepts: AtomicBool::new(true),
+            process: fork::generation(),
+            kills: AtomicBool::new(false),
             living: AtomicUsize::new(0),
             over: Event::new(),
             threads: Lock::new(Vec::new()),
+            joining: Mutex::new(()),
             acceptors: AtomicUsize::new(0),
         }
     }
@@ -196,7 +103,7 @@ impl Crew {
     #[inline]
     pub(super) fn seat(self: &Arc<Crew>) -> Option<usize> {
         let (crew, worker) = in_common(|| SEAT.get())?;
-        (crew == Arc::as_ptr(self).addr()).then_some(worker)
+        (crew == Arc::as_ptr(self).addr() && self.is_here()).then_some(worker)
     }
 
     /// The calling OS thread is this worker from now on.
@@ -232,14 +139,19 @@ impl Crew {
     pub(super) fn put_on(&self, worker: usize, offer: Offer) {
         let number = self.number();
         assert!(worker < number, "there is no worker {worker}: there are {number}");
-        if self.accepts()
-            && let Some(desk) = self.desk(worker)
-        {
-            let accepted = desk.pinned.push(offer).is_ok();
-            // It may have ended since.
-            assert!(accepted || !self.accepts(), "there is no worker {worker} any more");
-            desk.ring();
+        // It may have ended since.
+        assert!(self.try_put_on(worker, offer), "there is no worker {worker} any more");
+    }
+
+    /// Lets one begin on this worker; `false` if there is no such worker. After the end of all it is dropped.
+    pub(super) fn try_put_on(&self, worker: usize, offer: Offer) -> bool {
+        if !self.accepts() {
+            return true;
         }
+        let Some(desk) = self.desk(worker).filter(|_| worker < self.number()) else { return false };
+        let is_accepted = desk.pinned.push(offer).is_ok();
+        desk.ring();
+        is_accepted || !self.accepts()
     }
 
     /// Work was added, and so much waits in one place: has those woken for it who sleep, unless enough look for work already.
@@ -288,6 +200,12 @@ impl Crew {
         }
     }
 
+    /// How many servers have had a worker that accepts, and one more from now on.
+    pub(super) fn next_acceptor(&self) -> usize {
+        // Relaxed: any will do.
+        self.acceptors.fetch_add(1, Ordering::Relaxed)
+    }
+
     // ---- how many there are ----
 
     /// Lets there be `number` workers, of which `begin` makes those that are missing.
@@ -296,15 +214,29 @@ impl Crew {
         if !fits {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such number of workers"));
         }
-        let _one_at_a_time = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.accepts() {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        let _one_at_a_time = self.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that it makes are waited for by who ends all meanwhile.
+        self.count_living();
+        let resized = if self.accepts() { self.resize_alone(number, begin) } else { Ok(()) };
+        // Whoever ended all while they were made has not told them. SeqCst: either he sees them, or he is seen here.
+        fence(Ordering::SeqCst);
+        let is_over = !self.accepts();
+        if is_over {
+            self.close();
+        }
+        self.count_ended();
+        if is_over { Err(io::ErrorKind::NotConnected.into()) } else { resized }
+    }
+
+    fn resize_alone(&self, number: usize, begin: impl Fn(usize) -> io::Result<()>) -> io::Result<()> {
         for worker in self.number()..number {
             if self.make_desk(worker).man()
                 && let Err(error) = begin(worker)
             {
-                self.make_desk(worker).life.lock().lives = false;
+                self.make_desk(worker).unman();
                 return Err(error);
             }
             // Release: its desk is there.
@@ -314,19 +246,21 @@ impl Crew {
         // Release: as above.
         self.number.store(number, Ordering::Release);
         for desk in leaving.filter_map(|worker| self.desk(worker)) {
-            // Release: pairs with `retires`.
-            desk.retires.store(true, Ordering::Release);
-            desk.dismiss();
-            self.hand_over(desk.offers.close());
+            self.hand_over(desk.retire());
             desk.ring();
         }
         Ok(())
     }
 
     /// Whether anything is accepted from outside.
-    fn accepts(&self) -> bool {
+    pub(super) fn accepts(&self) -> bool {
         // Relaxed: who is told of the end otherwise knows it.
-        self.accepts.load(Ordering::Relaxed)
+        self.accepts.load(Ordering::Relaxed) && self.is_here()
+    }
+
+    /// Whether the workers are in this process, and not in one that it was forked by: their locks may be held for ever here.
+    fn is_here(&self) -> bool {
+        self.process == fork::generation()
     }
 
     // ---- the end ----
@@ -339,6 +273,8 @@ impl Crew {
     /// A worker has ended.
     pub(super) fn count_ended(&self) {
         if self.living.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // Who put something there while all ended, or does so later, has come too late.
+            drop(self.outside.close());
             self.over.set();
         }
     }
@@ -353,24 +289,40 @@ impl Crew {
 
     /// Has the workers end when all that was accepted is done.
     pub(super) fn close(&self) {
-        self.all_desks().for_each(Desk::dismiss);
+        if self.is_here() {
+            self.all_desks().for_each(Desk::dismiss);
+        }
     }
 
     /// Ends all: after `grace`, by killing what still runs.
     pub(super) fn stop(self: &Arc<Crew>, grace: Duration) {
+        if !self.is_here() {
+            return;
+        }
         // Relaxed: who spawns meanwhile may find it so or not.
         self.accepts.store(false, Ordering::Relaxed);
+        // SeqCst: for `resize`.
+        fence(Ordering::SeqCst);
         self.close();
         if !self.over.wait_timeout(grace) {
             self.kill();
         }
+        let _one_at_a_time = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
         let threads = std::mem::take(&mut *self.threads.lock());
         // They have nothing to do but to end.
         threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 
+    /// Whether all that runs is killed: who does one thing after another, and is killed in one, does no more of them.
+    pub(super) fn kills(&self) -> bool {
+        // Acquire: with the release in `kill`, which comes before any kill.
+        self.kills.load(Ordering::Acquire)
+    }
+
     /// Kills all there is, until there is nothing.
     fn kill(&self) {
+        // Release: as above.
+        self.kills.store(true, Ordering::Release);
         let mut patience = FIRST_PATIENCE;
         loop {
             let mut unbegun = self.outside.close();
@@ -383,7 +335,16 @@ impl Crew {
             if self.over.wait_timeout(patience) {
                 return;
             }
-            patience *= 2;
+            patience = LONGEST_PATIENCE.min(2 * patience);
+        }
+    }
+}
+
+impl Places for Arc<Crew> {
+    fn put(&self, offer: Offer, worker: Option<usize>) {
+        match worker {
+            None => Crew::put(self, offer),
+            Some(worker) => self.put_on(worker, offer),
         }
     }
 }

@@ -14,8 +14,8 @@ impl Workers {
     ///
     /// The items are dealt out in parts of neighbours, sixteen for each worker, so that small items cost little; whoever has ended a part
     /// takes the next. The call yields until all results are there. If a call panics, its result is an `Err`, and the others go on; if the
-    /// workers are stopped, so are the results of a whole part. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait
-    /// by unwinding, and the calls run on.
+    /// workers are stopped, so are the results of all that has not ended. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends
+    /// the wait by unwinding, and the calls run on.
     ///
     /// # Examples
     ///
@@ -41,9 +41,12 @@ impl Workers {
             let rest = items.split_off(items.len().min(part));
             let size = items.len();
             let (part, function) = (std::mem::replace(&mut items, rest), function.clone());
-            let job = self
-                .spawn(move || part.into_iter().map(|item| task::call(&*function, item)).collect::<Vec<_>>());
-            jobs.push((size, job));
+            let crew = self.crew().clone();
+            let call = move |item| match crew.kills() {
+                false => task::call(&*function, item),
+                true => Err(Failure::Killed.of_job()),
+            };
+            jobs.push((size, self.spawn(move || part.into_iter().map(call).collect::<Vec<_>>())));
         }
         let mut results = Vec::with_capacity(count);
         for (size, job) in jobs {

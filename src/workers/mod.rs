@@ -29,26 +29,31 @@
 //!
 //! # Who begins what
 //!
-//! A worker runs its own ready green threads first. When none is ready, it begins what was spawned there and has not begun, in order; then
-//! what was spawned from outside of the workers; then it takes half of what another worker has not begun. One in 61 times it looks outside
-//! first. A worker that finds nothing looks for 50 µs if others are at work and no more than half of all look, and sleeps then. An idle
-//! worker uses no processor time.
+//! A worker runs its own ready green threads first. When none is ready, it begins what is [to begin there](Workers::spawn_on); then what was
+//! spawned there and has not begun, in order; then what was spawned from outside of the workers; then it takes half of what another worker
+//! has not begun. One in 61 times it looks at the later ones first. A worker that finds nothing looks for 50 µs if others are at work and
+//! no more than half of all look, and sleeps then. An idle worker uses no processor time.
 //!
 //! A green thread that computes for long holds its worker: what waits for a timer or a socket there is late, but what has not begun goes to
 //! the others.
 //!
 //! # In the child of a fork
 //!
-//! A fork takes no worker along. What is spawned there in the child never begins, and who joins it waits for ever: make new workers.
+//! A fork takes no worker along, and none of what they have begun or accepted. Workers of the parent count as stopped in the child: what is
+//! spawned there is killed, and [`stop`](Workers::stop) returns at once. A [`Sharded`] and [`Servers`] of the parent wait for ever there.
+//! Make new workers.
 
 mod balance;
 mod builder;
 mod crew;
+mod deal;
+mod desk;
 mod idle;
 mod map;
 mod offers;
 mod search;
 mod serve;
+mod servers;
 mod sharded;
 mod worker;
 
@@ -61,10 +66,10 @@ use std::time::Duration;
 pub use self::balance::Balance;
 pub use self::builder::Builder;
 use self::crew::Crew;
-pub use self::serve::Servers;
+pub use self::servers::Servers;
 pub use self::sharded::Sharded;
 use crate::hub::Config;
-use crate::task::spread::{Places, spread};
+use crate::task::spread::spread;
 pub use crate::task::spread::{Scope, ScopedJoinHandle};
 use crate::task::{self, JoinHandle, Offer};
 
@@ -384,14 +389,5 @@ impl Workers {
 impl fmt::Debug for Workers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Workers").field("number", &self.number()).finish_non_exhaustive()
-    }
-}
-
-impl Places for Arc<Crew> {
-    fn put(&self, offer: Offer, worker: Option<usize>) {
-        match worker {
-            None => Crew::put(self, offer),
-            Some(worker) => self.put_on(worker, offer),
-        }
     }
 }

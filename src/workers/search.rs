@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::offers::Offers;
 
-/// So many looks have a worker look at what comes from outside first, though it has jobs of its own.
-const LOOKS_PER_TURN: u32 = 61;
+/// So many looks have a worker look first at what comes last otherwise, so that nobody waits for ever who does not stand in its own line.
+pub(super) const LOOKS_PER_TURN: u32 = 61;
 /// What goes from one queue to another under one lock, at most.
 const MOST: usize = 128;
 

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 
 use super::Workers;
+use super::crew::Crew;
 use crate::channel::{Receiver, Sender, bounded, unbounded};
 use crate::error::{Failure, JoinError};
-use crate::task;
+use crate::task::{self, Offer};
 
 /// What is to be done with a part.
 type Call<S> = Box<dyn FnOnce(&mut S) + Send>;
@@ -49,7 +51,7 @@ impl<S> RefUnwindSafe for Sharded<S> {}
 impl<S: 'static> Sharded<S> {
     /// Has each worker make a part. Never yields.
     ///
-    /// If `make` panics, what is asked of that part fails.
+    /// If `make` panics, what is asked of that part fails. If a worker is told to leave meanwhile, all parts are made anew.
     ///
     /// # Examples
     ///
@@ -62,13 +64,20 @@ impl<S: 'static> Sharded<S> {
     /// ```
     #[track_caller]
     pub fn new(workers: &Workers, make: impl Fn() -> S + Clone + Send + 'static) -> Sharded<S> {
+        let crew = workers.crew();
+        let place = Location::caller();
         let begin = |worker| {
             let (sender, receiver) = unbounded::<Call<S>>();
-            let make = make.clone();
-            drop(workers.spawn_on(worker, move || keep(make, &receiver)));
-            sender
+            let (make, own) = (make.clone(), crew.clone());
+            let (_detached, offer) = Offer::new(place, move || keep(make, &receiver, &own));
+            crew.try_put_on(worker, offer).then_some(sender)
         };
-        Sharded { parts: (0..workers.number()).map(begin).collect(), hasher: RandomState::new() }
+        loop {
+            // Those that have begun end with their senders, if there are less workers now.
+            if let Some(parts) = (0..crew.number()).map(begin).collect() {
+                return Sharded { parts, hasher: RandomState::new() };
+            }
+        }
     }
 
     /// Returns how many parts there are: as many as there were workers.
@@ -160,7 +169,8 @@ impl<S: 'static> Sharded<S> {
         asked.iter().map(result_of).collect()
     }
 
-    fn ask<R: Send + 'static>(
+    /// What a part returns will come there.
+    pub(super) fn ask<R: Send + 'static>(
         &self,
         part: usize,
         function: impl FnOnce(&mut S) -> R + Send + 'static,
@@ -174,15 +184,19 @@ impl<S: 'static> Sharded<S> {
     }
 }
 
-fn result_of<R>(asked: &Receiver<Result<R, JoinError>>) -> Result<R, JoinError> {
+pub(super) fn result_of<R>(asked: &Receiver<Result<R, JoinError>>) -> Result<R, JoinError> {
     asked.recv().unwrap_or_else(|_gone| Err(Failure::Killed.of_job()))
 }
 
 /// The life of a part.
-fn keep<S>(make: impl FnOnce() -> S, calls: &Receiver<Call<S>>) {
+fn keep<S>(make: impl FnOnce() -> S, calls: &Receiver<Call<S>>, crew: &Arc<Crew>) {
     let mut state = make();
     for call in calls {
         call(&mut state);
+        // The kill was that of the call.
+        if crew.kills() {
+            return;
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use super::crew::{Crew, Desk};
-use super::search::{Found, Search};
+use super::crew::Crew;
+use super::desk::Desk;
+use super::search::{Found, LOOKS_PER_TURN, Search};
 use crate::hub::{Config, Feed, Hub, HubState, Job, configure, hub};
 use crate::sys::os_thread::real;
 use crate::sys::shared::Shared;
@@ -53,10 +54,11 @@ fn live(crew: &Arc<Crew>, worker: usize, config: Config) {
 /// Begins and waits for all there is to do here, until that is nothing. `None` if the worker has been told to stay, else what others are to
 /// have.
 fn finish(desk: &Desk, hub: &HubState) -> Option<VecDeque<Offer>> {
+    let current = Hub::current();
     while !desk.stays() {
-        Hub::current().join();
-        // All had ended, but one that was taken since may have begun. If nothing is alive, nobody but others can bring more.
-        if Hub::current().alive() == 0
+        current.join();
+        // One may have begun since the last one ended. If nothing is alive here, nobody but others can bring more.
+        if current.alive() == 0
             && !hub.is_fed()
             && let Some(unbegun) = desk.end()
         {
@@ -71,6 +73,8 @@ struct Seat {
     crew: Arc<Crew>,
     worker: usize,
     search: RefCell<Search<Offer>>,
+    /// How often it has looked for work.
+    looks: Cell<u32>,
     /// Whether it counts as one who looks for work.
     searches: Cell<bool>,
     /// Whether it counts as one who sleeps.
@@ -83,6 +87,7 @@ impl Seat {
             crew: Arc::clone(crew),
             worker,
             search: RefCell::new(Search::new(worker)),
+            looks: Cell::new(0),
             searches: Cell::new(false),
             sleeps: Cell::new(false),
         }
@@ -99,15 +104,20 @@ impl Seat {
     #[inline]
     fn next(&self) -> Option<Offer> {
         let desk = self.desk();
-        let pinned = desk.pinned.pop();
-        if pinned.is_some() || self.retires() {
-            return pinned;
+        let looks = self.looks.get().wrapping_add(1);
+        self.looks.set(looks);
+        let is_others_turn = looks.is_multiple_of(LOOKS_PER_TURN);
+        if !is_others_turn && let Some(pinned) = desk.pinned.pop() {
+            return Some(pinned);
+        }
+        if self.retires() {
+            return desk.pinned.pop();
         }
         let others =
             |worker| if worker == self.worker { None } else { Some(&self.crew.desk(worker)?.offers) };
         let found =
             self.search.borrow_mut().next(&desk.offers, &self.crew.outside, self.crew.number(), others);
-        let (offer, place) = found?;
+        let Some((offer, place)) = found else { return desk.pinned.pop() };
         // It was told to end after the look at that: what it took besides may be outside now.
         if place != Found::Own && self.retires() {
             self.crew.call(self.crew.outside.count());

@@ -176,7 +176,9 @@ fn workers_that_sleep_hide_no_deadlock() {
         })
     });
     let exit = deadlock(|| one.join());
-    assert_eq!(exit.parked().len(), 1);
+    let places: Vec<_> = exit.parked().iter().map(|parked| parked.name()).collect();
+    assert_eq!(places, ["main", "<unnamed>", "<unnamed>"]);
+    assert!(exit.parked()[1..].iter().all(|parked| parked.waits_on() == "Receiver::recv"));
     // Main goes on, and so do the workers.
     assert_eq!(workers.spawn(|| 1).join().unwrap(), 1);
 }

@@ -1,8 +1,12 @@
 //! All processors: who begins what, what comes back, and how it ends.
 
+#![expect(unsafe_code, reason = "fork has no safe form")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
+/// Children of forks.
+mod forking;
 /// Many at once, at random, with kills.
 mod hammer;
 /// Many items.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::within;
+use crate::support::{until, within};
 use crate::{Gate, LIMIT, workers};
 
 #[test]
@@ -54,6 +54,30 @@ fn an_iterator_runs_no_further_ahead_than_it_may() {
         assert_eq!(results.next().unwrap().unwrap(), 0);
         assert!(begun.load(Ordering::SeqCst) <= 5);
         assert_eq!(results.flatten().take(100).last(), Some(100));
+    });
+}
+
+#[test]
+fn a_part_whose_items_all_wait_is_killed_at_once() {
+    within(LIMIT, || {
+        let workers = workers(1);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let mapping = std::thread::spawn({
+            let (workers, begun) = (workers.clone(), begun.clone());
+            move || {
+                workers.map(0..320, move |_: u32| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    greenloop::sleep(Duration::MAX);
+                })
+            }
+        });
+        until(|| begun.load(Ordering::SeqCst) == 16);
+        // The others would be killed one after another, each time after twice as long.
+        workers.stop(Duration::ZERO);
+        let results = mapping.join().unwrap();
+        assert_eq!(results.len(), 320);
+        assert!(results.into_iter().all(|result| result.unwrap_err().is_killed()));
+        assert_eq!(begun.load(Ordering::SeqCst), 16);
     });
 }
 

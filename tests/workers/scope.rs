@@ -206,6 +206,55 @@ fn results_that_borrow_are_dropped_before_the_scope_is_left() {
 }
 
 #[test]
+fn a_child_is_killed_alone_begun_or_not() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let gate = Gate::on(&workers, 0);
+        let (begun, run) = (Event::new(), AtomicUsize::new(0));
+        workers.scope(|scope| {
+            let waits = scope.spawn_on(1, || {
+                begun.set();
+                Event::new().wait();
+            });
+            let unbegun = scope.spawn_on(0, || run.fetch_add(1, Ordering::SeqCst));
+            begun.wait();
+            waits.kill();
+            // It does not wait for the worker that is blocked.
+            unbegun.kill();
+            assert!(waits.is_finished() && unbegun.is_finished());
+            assert!(waits.join().unwrap_err().is_killed() && unbegun.join().unwrap_err().is_killed());
+            let ended = scope.spawn_on(1, || 5);
+            until(|| ended.is_finished());
+            ended.kill();
+            assert_eq!(ended.join().unwrap(), 5);
+        });
+        assert_eq!(run.load(Ordering::SeqCst), 0);
+        gate.open();
+    });
+}
+
+#[test]
+fn results_of_the_killed_are_dropped_before_the_scope_is_left() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let (made, dropped) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        workers.scope(|scope| {
+            for round in 0..500 {
+                let child = scope.spawn(|| {
+                    made.fetch_add(1, Ordering::SeqCst);
+                    OnDrop(|| {
+                        dropped.fetch_add(1, Ordering::SeqCst);
+                    })
+                });
+                (0..round % 7).for_each(|_| yield_now());
+                child.kill();
+            }
+        });
+        assert_eq!(made.into_inner(), dropped.into_inner());
+    });
+}
+
+#[test]
 fn a_scope_of_stopped_workers_ends() {
     within(LIMIT, || {
         let workers = workers(1);

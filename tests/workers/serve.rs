@@ -1,4 +1,6 @@
 use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -9,13 +11,17 @@ use greenloop::server::{DatagramServer, Listener, StreamServer};
 use greenloop::workers::{Balance, Servers, Workers};
 
 use crate::support::{leaves_nothing_open, within};
-use crate::{GRACE, LIMIT, until, until_alone, workers};
+use crate::{GRACE, Gate, LIMIT, until, until_alone, workers};
 
 const ALL: [Balance; 4] =
     [Balance::LeastConnections, Balance::RoundRobin, Balance::Kernel, Balance::ReusePort];
 
+/// A listener at an address of its own, so that nobody else comes to listen there when it is closed.
 fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").unwrap()
+    static NUMBER: AtomicU8 = AtomicU8::new(1);
+    let process = std::process::id().to_le_bytes()[0].max(1);
+    let address = [127, 83, process, NUMBER.fetch_add(1, Ordering::SeqCst)];
+    TcpListener::bind((Ipv4Addr::from(address), 0)).unwrap()
 }
 
 /// Servers that say who serves, and then give back what comes.
@@ -192,6 +198,93 @@ fn what_cannot_begin_leaves_nothing() {
         let stopped =
             workers.serve(self::listener(), Balance::default(), |_stream, _peer| Ok(())).unwrap_err();
         assert_eq!(stopped.kind(), io::ErrorKind::NotConnected);
+    });
+}
+
+#[test]
+fn a_listener_that_breaks_ends_the_wait_and_handlers_go_on() {
+    within(LIMIT, || {
+        for balance in [Balance::LeastConnections, Balance::RoundRobin, Balance::Kernel] {
+            let workers = workers(3);
+            let listener = listener();
+            let same = listener.try_clone().unwrap();
+            let serve = |mut stream: TcpStream, _peer| {
+                stream.write_all(b"begun")?;
+                io::copy(&mut stream.try_clone()?, &mut stream).map(drop)
+            };
+            let servers = workers.serve(listener, balance, serve).unwrap();
+            let mut stream = TcpStream::connect(servers.local_addr()).unwrap();
+            stream.read_exact(&mut [0; 5]).unwrap();
+            rustix::net::shutdown(&same, rustix::net::Shutdown::Both).unwrap();
+            servers.wait();
+            stream.write_all(b"still").unwrap();
+            stream.read_exact(&mut [0; 5]).unwrap();
+            // Handlers of servers that have failed are waited for, too.
+            stream.shutdown(Shutdown::Write).unwrap();
+            servers.stop(GRACE);
+            assert_eq!(servers.handlers(), [0; 3], "{balance}");
+            workers.stop(GRACE);
+        }
+    });
+}
+
+#[test]
+fn one_server_that_is_stopped_gets_no_more_connections() {
+    within(LIMIT, || {
+        for balance in [Balance::LeastConnections, Balance::RoundRobin] {
+            let workers = workers(3);
+            let servers = echo(&workers, balance);
+            // The first one is that of who accepts.
+            let one = servers.stoppers().nth(1).unwrap();
+            one.stop(GRACE);
+            one.wait();
+            let names: Vec<_> = (0..6).map(|_| connect(&servers).1).collect();
+            let first = &names[0];
+            assert!(names.iter().any(|name| name != first), "the others take turns: {names:?}");
+            servers.stop(GRACE);
+        }
+    });
+}
+
+#[test]
+fn a_beginning_that_is_given_up_leaves_nothing() {
+    within(LIMIT, || {
+        for balance in ALL {
+            let workers = workers(2);
+            let gate = Gate::on(&workers, 1);
+            let listener = listener();
+            let address = listener.local_addr().unwrap();
+            let serving = greenloop::with_timeout(Duration::from_millis(20), || {
+                workers.serve(listener, balance, |_stream, _peer| Ok(()))
+            });
+            assert!(serving.is_err(), "a worker was blocked");
+            gate.open();
+            until(|| TcpStream::connect(address).is_err());
+            workers.stop(GRACE);
+        }
+    });
+}
+
+#[test]
+fn servers_begin_while_workers_come_and_go() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let over = Arc::new(AtomicBool::new(false));
+        let resizing = thread::spawn({
+            let (workers, over) = (workers.clone(), over.clone());
+            move || {
+                let rounds = (0..).take_while(|_| !over.load(Ordering::SeqCst));
+                rounds.for_each(|round: usize| workers.resize(1 + round % 6).unwrap());
+            }
+        });
+        for round in 0..60 {
+            let servers = echo(&workers, ALL[round % 4]);
+            drop(connect(&servers));
+            servers.stop(GRACE);
+        }
+        over.store(true, Ordering::SeqCst);
+        resizing.join().unwrap();
+        workers.stop(GRACE);
     });
 }
 

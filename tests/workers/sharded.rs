@@ -1,11 +1,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use greenloop::workers::Sharded;
-use greenloop::{channel, yield_now};
+use greenloop::{channel, sleep, spawn, yield_now};
 
 use crate::support::within;
 use crate::{GRACE, LIMIT, until, workers};
@@ -88,6 +89,72 @@ fn parts_are_dropped_by_their_workers() {
         let told: Vec<_> = dropped.into_iter().collect();
         assert_eq!(told.len(), 3);
         assert!(told.iter().all(|(made, dropped)| made == dropped));
+    });
+}
+
+#[test]
+fn a_part_that_cannot_be_made_fails_what_is_asked_of_it() {
+    within(LIMIT, || {
+        let parts = Sharded::<u32>::new(&workers(2), || std::panic::resume_unwind(Box::new("no")));
+        assert!(parts.on_all(|part| *part).into_iter().all(|result| result.is_err()));
+        assert!(parts.on(&1, |part| *part).is_err());
+    });
+}
+
+#[test]
+fn calls_that_wait_are_killed_with_their_part() {
+    within(LIMIT, || {
+        let workers = workers(1);
+        let parts = Arc::new(Sharded::new(&workers, || ()));
+        let begun = Arc::new(AtomicUsize::new(0));
+        let ask = |_| {
+            let (parts, begun) = (parts.clone(), begun.clone());
+            spawn(move || {
+                let wait = move |(): &mut ()| {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    sleep(Duration::MAX);
+                };
+                parts.on("key", wait).unwrap_err().is_killed()
+            })
+        };
+        let asking: Vec<_> = (0..20).map(ask).collect();
+        until(|| begun.load(Ordering::SeqCst) == 1);
+        // The others would be killed one after another, each time after twice as long.
+        workers.stop(Duration::ZERO);
+        assert!(asking.into_iter().all(|asking| asking.join().unwrap()));
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn parts_are_there_until_they_are_dropped_though_workers_leave() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let over = Arc::new(AtomicBool::new(false));
+        let resizing = thread::spawn({
+            let (workers, over) = (workers.clone(), over.clone());
+            move || {
+                let rounds = (0..).take_while(|_| !over.load(Ordering::SeqCst));
+                rounds.for_each(|round: usize| workers.resize(1 + round % 6).unwrap());
+            }
+        });
+        for _ in 0..300 {
+            let parts = Sharded::new(&workers, || 1_usize);
+            for times in 1..4 {
+                let count = |part: &mut usize| {
+                    // What ends here has the worker look whether it may end.
+                    let other = spawn(|| ());
+                    (std::mem::replace(part, *part + 1), other)
+                };
+                for result in parts.on_all(count) {
+                    let (before, other) = result.unwrap();
+                    assert_eq!(before, times);
+                    other.join().unwrap();
+                }
+            }
+        }
+        over.store(true, Ordering::SeqCst);
+        resizing.join().unwrap();
     });
 }
 

@@ -100,6 +100,22 @@ fn a_worker_begins_in_order_and_what_is_to_begin_there_first() {
 }
 
 #[test]
+fn others_begin_too_where_there_is_always_something_to_begin_there() {
+    fn again(workers: &greenloop::workers::Workers, enough: &Arc<Event>) {
+        if !enough.is_set() {
+            let (inner, enough) = (workers.clone(), enough.clone());
+            drop(workers.spawn_on(0, move || again(&inner, &enough)));
+        }
+    }
+    within(LIMIT, || {
+        let workers = workers(1);
+        let enough = Arc::new(Event::new());
+        again(&workers, &enough);
+        workers.spawn(move || enough.set()).join().unwrap();
+    });
+}
+
+#[test]
 fn here_is_the_worker_that_calls_and_elsewhere_there_is_none() {
     within(LIMIT, || {
         let workers = workers(3);

@@ -1,6 +1,8 @@
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use greenloop::event::Event;
@@ -105,6 +107,83 @@ fn a_job_that_stops_its_workers_is_killed_itself() {
         let job = workers.spawn(move || inner.stop(Duration::ZERO));
         assert!(job.join().unwrap_err().is_killed());
         workers.stop(GRACE);
+    });
+}
+
+#[test]
+fn what_is_spawned_while_all_ends_ends_in_one_way() {
+    within(LIMIT, || {
+        for _ in 0..100 {
+            let workers = workers(2);
+            let over = Arc::new(AtomicBool::new(false));
+            let spawning = [(); 2].map(|()| {
+                let (workers, over) = (workers.clone(), over.clone());
+                thread::spawn(move || {
+                    let mut jobs = Vec::new();
+                    while !over.load(Ordering::SeqCst) {
+                        jobs.push(workers.spawn(|| ()));
+                        jobs.push(workers.spawn_on(1, || ()));
+                        jobs.retain(|job| !job.is_finished());
+                    }
+                    jobs
+                })
+            });
+            yield_now();
+            workers.stop(GRACE);
+            over.store(true, Ordering::SeqCst);
+            for spawning in spawning {
+                spawning.join().unwrap().into_iter().for_each(|job| drop(job.join()));
+            }
+        }
+    });
+}
+
+#[test]
+fn who_makes_more_meanwhile_brings_nobody_back() {
+    leaves_nothing_open(LIMIT, || {
+        until_alone();
+        for round in 0..50 {
+            let workers = workers(1);
+            let inner = workers.clone();
+            let resizing = thread::spawn(move || {
+                // An error says that all have been stopped.
+                let _ = (0..100).try_for_each(|number| inner.resize(1 + number % 3));
+            });
+            (0..round % 10).for_each(|_| thread::yield_now());
+            workers.stop(GRACE);
+            assert!(workers.resize(2).is_err());
+            resizing.join().unwrap();
+            // The handles are here still.
+            until_alone();
+        }
+    });
+}
+
+#[test]
+fn whoever_stops_them_waits_for_their_threads() {
+    struct Slow(Arc<AtomicUsize>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            thread::sleep(Duration::from_millis(50));
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    thread_local!(static SLOW: RefCell<Option<Slow>> = const { RefCell::new(None) });
+    within(LIMIT, || {
+        let workers = workers(2);
+        let ended = Arc::new(AtomicUsize::new(0));
+        for worker in 0..2 {
+            let slow = Slow(ended.clone());
+            workers.spawn_on(worker, || SLOW.set(Some(slow))).join().unwrap();
+        }
+        let stopping = [(); 3].map(|()| {
+            let (workers, ended) = (workers.clone(), ended.clone());
+            thread::spawn(move || {
+                workers.stop(GRACE);
+                ended.load(Ordering::SeqCst)
+            })
+        });
+        assert_eq!(stopping.map(|stopping| stopping.join().unwrap()), [2; 3]);
     });
 }
 
