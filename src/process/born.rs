@@ -3,13 +3,15 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::ptr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::line::{Limit, Line};
 use super::report::{Report, Value};
-use crate::error::Unwinding;
+use crate::error::{ProcessError, Unwinding};
 use crate::hub::waiter::is_unwinding;
 use crate::io::{Interest, Pauses, wait_fd};
 use crate::sys::clock::Time;
@@ -56,6 +58,27 @@ pub(super) enum End {
     /// With this raw status.
     Status(i32),
     Unknown(&'static str),
+}
+
+impl End {
+    /// In Python's form; `None` if nobody can tell.
+    pub(super) fn code(self) -> Option<i32> {
+        let End::Status(status) = self else { return None };
+        let status = ExitStatus::from_raw(status);
+        status.code().or_else(|| status.signal().map(|signal| -signal))
+    }
+
+    /// What it was that left no value.
+    pub(super) fn without_a_value(self) -> ProcessError {
+        let status = match self {
+            End::Status(status) => ExitStatus::from_raw(status),
+            End::Unknown(why) => return ProcessError::Unknown(why),
+        };
+        match status.signal() {
+            Some(signal) => ProcessError::Killed { signal, core_dumped: status.core_dumped() },
+            None => ProcessError::Exited(status.code().unwrap_or_default()),
+        }
+    }
 }
 
 /// What it has told of its value.

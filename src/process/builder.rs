@@ -122,6 +122,15 @@ impl ProcessBuilder {
     /// assert_eq!(child.join()?, 42);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// A builder starts one process, a clone of it another:
+    ///
+    /// ```compile_fail,E0382
+    /// let builder = greenloop::process::Process::builder();
+    /// let first = builder.start(|| 1)?;
+    /// let second = builder.start(|| 2)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start<T: Wire>(self, run: impl FnOnce() -> T) -> Result<Process<T>, StartError> {
         self.bear(run, false).map(Process::new)
     }

@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::channel::{Receiver, Sender};
 use super::line::Line;
+use super::receiver::Receiver;
+use super::sender::Sender;
 use super::wire::{Codec, Incoming, Outgoing, Plain, Wire};
 use crate::task::{Notice, Subscription, Waitable};
 

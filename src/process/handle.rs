@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::born::{Born, End, Outcome, running};
+use super::born::{Born, End, Outcome};
 use super::wire::Wire;
 use crate::error::ProcessError;
 use crate::io::{Interest, Watches};
@@ -128,13 +128,7 @@ impl<T> Process<T> {
     /// ```
     #[doc(alias = "exitcode")]
     pub fn exit_code(&self) -> Option<i32> {
-        match self.born.end()? {
-            End::Status(status) => {
-                let status = ExitStatus::from_raw(status);
-                status.code().or_else(|| status.signal().map(|signal| -signal))
-            }
-            End::Unknown(_) => None,
-        }
+        self.born.end()?.code()
     }
 
     /// Waits until it has ended, and returns its exit status. Later calls return it again.
@@ -340,14 +334,7 @@ impl<T: Wire> Process<T> {
                 Err(ProcessError::Panicked { message, backtrace })
             }
             (Some(Outcome::Unsendable(why)), _) => Err(ProcessError::Undecodable(why)),
-            (None, End::Unknown(why)) => Err(ProcessError::Unknown(why)),
-            (None, End::Status(status)) => {
-                let status = ExitStatus::from_raw(status);
-                Err(match status.signal() {
-                    Some(signal) => ProcessError::Killed { signal, core_dumped: status.core_dumped() },
-                    None => ProcessError::Exited(status.code().unwrap_or_default()),
-                })
-            }
+            (None, end) => Err(end.without_a_value()),
         }
     }
 }
@@ -400,88 +387,4 @@ impl<T> fmt::Debug for Process<T> {
             .field("is_daemon", is_daemon)
             .finish_non_exhaustive()
     }
-}
-
-/// A child of the calling process that runs: see [`active_children`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActiveChild {
-    id: u32,
-    name: String,
-    is_daemon: bool,
-}
-
-impl ActiveChild {
-    /// Returns its number.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::process::{Process, active_children};
-    ///
-    /// let child = Process::builder().name("sleeper").start(|| greenloop::sleep(std::time::Duration::from_secs(1000)))?;
-    /// assert_eq!(active_children()[0].id(), child.id());
-    /// child.kill()?;
-    /// child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// Returns its name.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::process::{Process, active_children};
-    ///
-    /// let child = Process::builder().name("sleeper").start(|| greenloop::sleep(std::time::Duration::from_secs(1000)))?;
-    /// assert_eq!(active_children()[0].name(), "sleeper");
-    /// child.kill()?;
-    /// child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns `true` if it ends with the calling process.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::process::{Process, active_children};
-    ///
-    /// let child = Process::builder().name("sleeper").start(|| greenloop::sleep(std::time::Duration::from_secs(1000)))?;
-    /// assert!(!active_children()[0].is_daemon());
-    /// child.kill()?;
-    /// child.wait()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn is_daemon(&self) -> bool {
-        self.is_daemon
-    }
-}
-
-/// Returns the processes that the calling one has started and that run. Does not yield.
-///
-/// Those that have ended are forgotten by the kernel with this call, even if their handles were dropped.
-///
-/// # Examples
-///
-/// ```
-/// use greenloop::process::{Process, active_children};
-///
-/// let child = Process::builder().name("sleeper").start(|| greenloop::sleep(std::time::Duration::from_secs(1000)))?;
-/// let active = active_children();
-/// assert_eq!((active[0].id(), active[0].name(), active[0].is_daemon()), (child.id(), "sleeper", false));
-/// child.kill()?;
-/// child.wait()?;
-/// assert!(active_children().is_empty());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn active_children() -> Vec<ActiveChild> {
-    let as_seen =
-        |born: &Arc<Born>| ActiveChild { id: born.id, name: born.name.clone(), is_daemon: born.is_daemon };
-    running().iter().filter(|born| !born.is_hidden).map(as_seen).collect()
 }

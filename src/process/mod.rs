@@ -54,6 +54,7 @@
 //! started are left to it. Starting a child blocks the OS thread until the program runs, for a millisecond or so. It happens on the
 //! thread of the caller, because settings such as PR_SET_PDEATHSIG concern that thread.
 
+mod active;
 mod body;
 mod born;
 mod builder;
@@ -61,6 +62,7 @@ mod channel;
 mod child;
 mod command;
 mod duplex;
+mod early;
 mod end_watch;
 mod family;
 mod forked;
@@ -70,7 +72,9 @@ mod line;
 mod nursery;
 mod output;
 mod reaper;
+mod receiver;
 mod report;
+mod sender;
 mod wire;
 mod wire_types;
 mod zygote;
@@ -79,14 +83,17 @@ pub use std::process::{
     CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id,
 };
 
+pub use active::{ActiveChild, active_children};
 pub use builder::ProcessBuilder;
-pub use channel::{Iter, Receiver, Sender, channel, channel_with};
+pub use channel::{channel, channel_with};
 pub use child::{Child, ChildStderr, ChildStdin, ChildStdout};
 pub use command::Command;
 pub use duplex::{Pipe, pipe, pipe_with};
 pub use family::{Current, Parent, current, parent};
 pub use forked::wait_pid;
-pub use handle::{ActiveChild, Process, active_children};
+pub use handle::Process;
+pub use receiver::{Iter, Receiver};
+pub use sender::Sender;
 pub use wire::{Codec, Incoming, Outgoing, Plain, Wire};
 pub use zygote::Zygote;
 

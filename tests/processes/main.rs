@@ -12,6 +12,8 @@ mod support;
 
 /// Hostile use.
 mod attacks;
+/// Buffers to receive into.
+mod buffers;
 /// Channels between processes.
 mod channels;
 /// Bytes that no value has made.
@@ -62,6 +64,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let all = [
         attacks::TESTS,
+        buffers::TESTS,
         channels::TESTS,
         hostile::TESTS,
         managers::TESTS,
