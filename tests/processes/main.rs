@@ -18,6 +18,8 @@ mod buffers;
 mod channels;
 /// Bytes that no value has made.
 mod hostile;
+/// Locks and the like that a manager keeps.
+mod manager_locks;
 /// Things that a manager keeps for several processes.
 mod managers;
 /// Pools of processes.
@@ -67,6 +69,7 @@ fn main() {
         buffers::TESTS,
         channels::TESTS,
         hostile::TESTS,
+        manager_locks::TESTS,
         managers::TESTS,
         pools::TESTS,
         shortage::TESTS,

@@ -37,14 +37,14 @@ tests! {
 const SHORT: Duration = Duration::from_millis(10);
 
 /// Of both kinds: in this process, and in one of its own.
-fn managers() -> impl Iterator<Item = Manager> {
+pub(crate) fn managers() -> impl Iterator<Item = Manager> {
     [|| Manager::new().unwrap(), || Manager::start().unwrap()]
         .into_iter()
         .map(|start: fn() -> Manager| start())
 }
 
 /// Runs it in a process of its own.
-fn elsewhere<T: greenloop::process::Wire>(run: impl FnOnce() -> T) -> T {
+pub(crate) fn elsewhere<T: greenloop::process::Wire>(run: impl FnOnce() -> T) -> T {
     Process::start(run).unwrap().join().unwrap()
 }
 

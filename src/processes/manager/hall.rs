@@ -26,6 +26,17 @@ static HALLS: Lock<BTreeMap<u64, Weak<Hall>>> = Lock::new(BTreeMap::new());
 pub(super) struct Hall {
     manager: u64,
     idle: Lock<Idle>,
+    /// The locks that are held here and may be locked again, by their numbers.
+    recursions: Lock<BTreeMap<u64, Recursion>>,
+}
+
+/// A lock that a green thread holds, in this process or, after a fork, in its parent.
+#[derive(Debug)]
+pub(super) struct Recursion {
+    pub(super) owner: u64,
+    pub(super) depth: usize,
+    pub(super) owner_died: bool,
+    pub(super) connection: Connection,
 }
 
 /// In the child of a fork these are the parent's, until they are looked at.
@@ -42,7 +53,7 @@ impl Hall {
             return hall;
         }
         let idle = Lock::new(Idle { process: identity::own(), lines: Vec::new() });
-        let hall = Arc::new(Hall { manager, idle });
+        let hall = Arc::new(Hall { manager, idle, recursions: Lock::new(BTreeMap::new()) });
         halls.insert(manager, Arc::downgrade(&hall));
         hall
     }
@@ -189,6 +200,32 @@ impl Access {
         Ok(values)
     }
 
+    /// Locks what this green thread holds. Returns whether a process had ended that held it, or `None` if it does not hold it.
+    pub(super) fn lock_again(&self, me: u64) -> Option<bool> {
+        let mut recursions = self.hall.recursions.lock();
+        let held = recursions.get_mut(&self.object)?;
+        (held.owner == me && held.connection.is_own()).then(|| {
+            held.depth += 1;
+            held.owner_died
+        })
+    }
+
+    pub(super) fn lock_first(&self, recursion: Recursion) {
+        let parents = self.hall.recursions.lock().insert(self.object, recursion);
+        drop(parents);
+    }
+
+    /// Unlocks it once. Returns the connection that holds it, if it is to be unlocked.
+    pub(super) fn unlock_once(&self) -> Option<Connection> {
+        let mut recursions = self.hall.recursions.lock();
+        let held = recursions.get_mut(&self.object)?;
+        held.depth -= 1;
+        if held.depth > 0 {
+            return None;
+        }
+        recursions.remove(&self.object).map(|held| held.connection)
+    }
+
     fn connect(&self) -> Result<Connection, ManagerError> {
         let process = identity::own();
         if let Some(line) = self.hall.take() {
@@ -236,6 +273,17 @@ impl Connection {
     pub(super) fn send(&self, request: &Outgoing<'_>) -> Result<(), ManagerError> {
         request.check()?;
         self.line.send(Kind::One, request, Limit::Until(None)).map_err(ManagerError::from)
+    }
+
+    /// Asks for something that it holds for the last time, and leaves it to the next call.
+    pub(super) fn finish(self, access: &Access, verb: u8) -> Result<(), ManagerError> {
+        if !self.is_own() {
+            return Err(ManagerError::NotHeld);
+        }
+        self.send(&access.request(verb))?;
+        let told = self.answer(access.object, None, <()>::take)?;
+        self.give_back();
+        told
     }
 
     /// Tells something that is not answered. It never waits, so a destructor may call it. If it cannot be told, it is told by the

@@ -220,11 +220,8 @@ impl<T> Lease<T> {
     /// # Ok::<(), greenloop::error::ManagerError>(())
     /// ```
     pub fn done(mut self) -> Result<(), ManagerError> {
-        let Some(connection) = self.connection.take() else { return Ok(()) };
-        connection.send(&self.access.request(verb::LEASE_DONE))?;
-        let told = connection.answer(self.access.object(), None, <()>::take)?;
-        connection.give_back();
-        told
+        let connection = self.connection.take().ok_or(ManagerError::NotHeld)?;
+        connection.finish(&self.access, verb::LEASE_DONE)
     }
 }
 

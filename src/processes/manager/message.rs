@@ -43,6 +43,24 @@ pub(super) mod verb {
     pub(crate) const CLOSE: u8 = 40;
     pub(crate) const UNFINISHED: u8 = 41;
     pub(crate) const IS_CLOSED: u8 = 42;
+
+    pub(crate) const ACQUIRE: u8 = 50;
+    pub(crate) const TRY_ACQUIRE: u8 = 51;
+    pub(crate) const RELEASE: u8 = 52;
+    /// The same by a destructor: it is not answered.
+    pub(crate) const DROP: u8 = 53;
+    pub(crate) const FORGET: u8 = 54;
+    pub(crate) const ADD: u8 = 55;
+    pub(crate) const IS_LEFT: u8 = 56;
+    pub(crate) const CLEAR_LEFT: u8 = 57;
+
+    pub(crate) const WAIT: u8 = 60;
+    pub(crate) const NOTIFY: u8 = 61;
+    pub(crate) const ACTED: u8 = 62;
+    pub(crate) const ABORT: u8 = 63;
+    pub(crate) const RESET: u8 = 64;
+    pub(crate) const WAITING: u8 = 65;
+    pub(crate) const IS_BROKEN: u8 = 66;
 }
 
 /// What can be created.
@@ -51,6 +69,12 @@ pub(super) mod kind {
     pub(crate) const LIST: u8 = 2;
     pub(crate) const VALUE: u8 = 3;
     pub(crate) const QUEUE: u8 = 4;
+    pub(crate) const LOCK: u8 = 5;
+    pub(crate) const CONDITION: u8 = 6;
+    pub(crate) const SEMAPHORE: u8 = 7;
+    pub(crate) const BOUNDED_SEMAPHORE: u8 = 8;
+    pub(crate) const EVENT: u8 = 9;
+    pub(crate) const BARRIER: u8 = 10;
 }
 
 /// A value as it travels. The manager keeps it, and never looks into it.
@@ -137,6 +161,26 @@ pub(super) fn unpack_maybe<T: Wire>(from: &mut Incoming<'_>) -> Option<Option<T>
     if bool::take(from)? { unpack(from).map(Some) } else { Some(None) }
 }
 
+/// What one is told that has waited for a lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grant {
+    pub(super) is_locked: bool,
+    /// Whether a condition was notified that it had waited for.
+    pub(super) is_notified: bool,
+    /// Whether a client has ended while it held the lock.
+    pub(super) owner_died: bool,
+}
+
+impl Grant {
+    pub(super) fn take(from: &mut Incoming<'_>) -> Option<Grant> {
+        let [is_locked, is_notified, owner_died] = <[bool; 3]>::take(from)?;
+        Some(Grant { is_locked, is_notified, owner_died })
+    }
+}
+
+/// The number of an arrival that is to act for all before the others are told.
+pub(super) const ACT: u64 = u64::MAX;
+
 /// What the manager answers.
 #[derive(Debug)]
 pub(super) enum Reply {
@@ -147,6 +191,8 @@ pub(super) enum Reply {
     Maybe(Option<Parcel>),
     /// Some of many, and whether more come.
     Part(bool, Vec<Parcel>),
+    /// What has come of the wait for a lock.
+    Granted(Grant),
     /// What was created: its number, and its door.
     Created(u64, OwnedFd),
     Failed(ManagerError),
@@ -165,6 +211,9 @@ impl Reply {
             Reply::Part(more, parcels) => {
                 more.put(&mut into);
                 parcels.put(&mut into);
+            }
+            Reply::Granted(Grant { is_locked, is_notified, owner_died }) => {
+                [is_locked, is_notified, owner_died].into_iter().for_each(|flag| flag.put(&mut into));
             }
             Reply::Created(number, door) => {
                 number.put(&mut into);

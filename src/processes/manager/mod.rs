@@ -1,4 +1,4 @@
-//! What a [`Manager`] keeps, as other processes see it: handles on dicts, lists, values, queues.
+//! What a [`Manager`] keeps, as other processes see it: handles on dicts, lists, values, queues and locks.
 //!
 //! Each call is a message to the manager and one back, which takes tens of microseconds. The calling green thread yields meanwhile. Calls are
 //! served one after the other, so each is atomic by itself; `update` makes a read and a write atomic too.
@@ -14,7 +14,8 @@
 //! # When a process is killed
 //!
 //! Each process has connections of its own. When it ends, whichever way, the manager sees them end, and takes back what they held: an item
-//! that was on its way to it is again the next of its queue. A call has been made wholly or not at all.
+//! that was on its way to it is again the next of its queue, a lock goes to the next, who is told by
+//! [`owner_died`](LockGuard::owner_died), and permits are given back. A call has been made wholly or not at all.
 //!
 //! If the manager's process ends, each call says [`ManagerError::Ended`], also those that wait. None waits for ever.
 //!
@@ -29,25 +30,37 @@
 //! [`ManagerError::System`] for what else fails, for instance that no descriptor is left. What is said beyond that stands with the call.
 
 mod array;
+mod barrier;
+mod condition;
 mod dict;
+mod event;
 mod hall;
 mod joinable_queue;
 mod list;
+mod lock;
 mod message;
 mod namespace;
 mod owner;
 mod proxy;
 mod queue;
+mod rlock;
+mod semaphore;
 mod server;
 mod value;
 
 pub use array::Array;
+pub use barrier::Barrier;
+pub use condition::Condition;
 pub use dict::Dict;
+pub use event::Event;
 pub use joinable_queue::{JoinableQueue, Lease};
 pub use list::{List, ListIter};
+pub use lock::{Lock, LockGuard};
 pub use namespace::Namespace;
 pub use owner::Manager;
 pub use queue::Queue;
+pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Semaphore, SemaphorePermit};
 pub use value::Value;
 
 pub use crate::error::ManagerError;

@@ -348,7 +348,12 @@ impl Manager {
         self.create::<T>(kind::QUEUE, maxsize as u64, &[]).map(JoinableQueue::new)
     }
 
-    fn create<T: Wire>(&self, kind: u8, size: u64, contents: &[T]) -> Result<Access, ManagerError> {
+    pub(super) fn create<T: Wire>(
+        &self,
+        kind: u8,
+        size: u64,
+        contents: &[T],
+    ) -> Result<Access, ManagerError> {
         let mut request: Outgoing<'_> = self.access.request(verb::CREATE);
         request.put_bytes(&[kind]);
         request.put_bytes(&size.to_le_bytes());

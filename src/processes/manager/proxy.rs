@@ -102,11 +102,11 @@ pub(super) use proxy;
 
 /// Makes a handle on what another handle is for too, to whose methods it adds its own.
 macro_rules! proxy_on {
-    ($(#[$attributes:meta])* $name:ident <$type:ident> on $base:ident) => {
+    ($(#[$attributes:meta])* $name:ident $(<$type:ident>)? on $base:ident) => {
         $(#[$attributes])*
-        pub struct $name<$type>($base<$type>);
+        pub struct $name $(<$type>)?($base $(<$type>)?);
 
-        impl<$type> $name<$type> {
+        impl $(<$type>)? $name $(<$type>)? {
             pub(super) fn new(access: $crate::processes::manager::hall::Access) -> Self {
                 $name($base::new(access))
             }
@@ -116,15 +116,15 @@ macro_rules! proxy_on {
             }
         }
 
-        impl<$type> std::ops::Deref for $name<$type> {
-            type Target = $base<$type>;
+        impl $(<$type>)? std::ops::Deref for $name $(<$type>)? {
+            type Target = $base $(<$type>)?;
 
-            fn deref(&self) -> &$base<$type> {
+            fn deref(&self) -> &$base $(<$type>)? {
                 &self.0
             }
         }
 
-        $crate::processes::manager::proxy::handle!($name<$type>);
+        $crate::processes::manager::proxy::handle!($name $(<$type>)?);
     };
 }
 pub(super) use proxy_on;

@@ -1,5 +1,6 @@
 //! A connection, as the manager sees it, and what it says to what is kept.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -53,10 +54,18 @@ pub(super) trait Object {
         drop(parcel);
     }
 
-    /// A client that waits here, or holds something, is gone.
+    /// A client that waits here is gone.
     fn leave(self: Rc<Self>, client: &Rc<Client>) {
         let _ = client;
     }
+
+    /// A client that holds something of this is gone. Called as often as it does.
+    fn lose(self: Rc<Self>, client: &Rc<Client>) {
+        let _ = client;
+    }
+
+    /// For who looks for one of a certain type.
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
 }
 
 /// Who is at the other end.
@@ -121,11 +130,16 @@ impl Client {
         self.holds.borrow_mut().push(object);
     }
 
-    pub(super) fn let_go(&self, object: &Rc<dyn Object>) {
+    /// Takes back one thing that it holds of `object`, if it does.
+    pub(super) fn let_go(&self, object: &Rc<dyn Object>) -> bool {
         let mut holds = self.holds.borrow_mut();
-        if let Some(place) = holds.iter().position(|held| Rc::ptr_eq(held, object)) {
-            holds.swap_remove(place);
-        }
+        let place = holds.iter().position(|held| Rc::ptr_eq(held, object));
+        place.map(|place| holds.swap_remove(place)).is_some()
+    }
+
+    /// The first of that type of which it holds something.
+    pub(super) fn held<T: 'static>(&self) -> Option<Rc<T>> {
+        self.holds.borrow().iter().find_map(|held| held.clone().into_any().downcast().ok())
     }
 
     /// It is told of `parcel` now, which is `object`'s again if it does not read that.
@@ -144,13 +158,15 @@ impl Client {
 
     /// The connection has ended.
     pub(super) fn leave(self: &Rc<Self>) {
-        let mut objects: Vec<_> = self.holds.take();
-        objects.extend(self.waits.take());
         if let Some((object, parcel)) = self.unread.take().filter(|_| self.left_unread()) {
             object.take_back(parcel);
         }
+        for object in self.holds.take() {
+            object.lose(self);
+        }
+        if let Some(object) = self.waits.take() {
+            object.leave(self);
+        }
         self.is_gone.set(true);
-        // Those who have it twice find nothing the second time.
-        objects.into_iter().for_each(|object| object.leave(self));
     }
 }

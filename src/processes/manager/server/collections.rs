@@ -1,5 +1,6 @@
 //! A dict, a list, and one value.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -95,6 +96,10 @@ impl Object for Dict {
         };
         Ok(Answer::Now(reply))
     }
+
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
 }
 
 /// Also an array, whose length stays.
@@ -174,6 +179,10 @@ impl Object for List {
         };
         Ok(Answer::Now(reply))
     }
+
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
 }
 
 /// One value.
@@ -204,5 +213,9 @@ impl Object for Value {
             _ => return Err(unknown()),
         };
         Ok(Answer::Now(reply))
+    }
+
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
     }
 }

@@ -3,19 +3,26 @@
 //! Nobody waits here but for the next request. Who asks for what is not to be had is put into the thing's line, and is answered by whoever
 //! brings it. So the end of a connection is seen at once, also of one that waits.
 
+mod barrier;
 mod client;
 mod collections;
+mod lock;
 mod queue;
+mod semaphore;
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
+use barrier::Barrier;
 use client::{Answer, Call, Client, Object, unknown};
 use collections::{Dict, List, Value};
+use lock::{Condition, Lock};
 use queue::Queue;
+use semaphore::{Event, Semaphore};
 
 use super::message::{Parcel, Reply, kind, verb};
 use crate::error::ManagerError;
@@ -172,6 +179,10 @@ impl Object for Root {
             _ => Err(unknown()),
         }
     }
+
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
+    }
 }
 
 fn create(kind: u8, size: u64, contents: Vec<Parcel>) -> Result<Rc<dyn Object>, ManagerError> {
@@ -180,6 +191,12 @@ fn create(kind: u8, size: u64, contents: Vec<Parcel>) -> Result<Rc<dyn Object>, 
         kind::LIST => Rc::new(List::new(contents, size > 0)),
         kind::VALUE => Rc::new(Value::new(contents.into_iter().next().ok_or_else(unknown)?)),
         kind::QUEUE => Rc::new(Queue::new(size)),
+        kind::LOCK => Rc::new(Lock::default()),
+        kind::CONDITION => Rc::new(Condition::default()),
+        kind::SEMAPHORE => Rc::new(Semaphore::new(size, u64::MAX)),
+        kind::BOUNDED_SEMAPHORE => Rc::new(Semaphore::new(size, size)),
+        kind::EVENT => Rc::new(Event::default()),
+        kind::BARRIER => Rc::new(Barrier::new(size)),
         _ => return Err(unknown()),
     })
 }

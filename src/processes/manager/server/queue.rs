@@ -1,5 +1,6 @@
 //! A queue.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -209,12 +210,19 @@ impl Object for Queue {
     }
 
     fn leave(self: Rc<Self>, client: &Rc<Client>) {
+        self.state.borrow_mut().forget(client);
+    }
+
+    fn lose(self: Rc<Self>, client: &Rc<Client>) {
         let mut state = self.state.borrow_mut();
-        state.forget(client);
         if let Ok(parcel) = self.end_lease(&mut state, client) {
             state.items.push_front(parcel);
             self.settle(&mut state);
         }
+    }
+
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
+        self
     }
 }
 
