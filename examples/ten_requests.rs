@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use greenloop::net::{TcpListener, TcpStream};
+use greenloop::net::TcpStream;
 use greenloop::process::Process;
 use greenloop::server::StreamServer;
 use greenloop::threadpool::ThreadPool;
@@ -48,8 +48,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(delay: Duration) -> Result<(), Box<dyn Error>> {
-    let server =
-        StreamServer::new(TcpListener::bind("127.0.0.1:0")?).handle(move |stream, _| answer(stream, delay));
+    let server = StreamServer::bind("127.0.0.1:0")?.handle(move |stream, _| answer(stream, delay));
     server.start()?;
     let address = server.local_addr()?;
     let request = move || ask(address);

@@ -42,6 +42,9 @@ impl Process<()> {
     ///
     /// assert_eq!(Process::start(|| 6 * 7)?.join()?, 42);
     ///
+    /// let child = Process::start(|| std::fs::read_to_string("/proc/self/comm"))?;
+    /// assert!(!child.join()??.is_empty()); // an error of the process, and one of the closure
+    ///
     /// let (release, wait) = std::sync::mpsc::channel::<()>();
     /// let thread = std::thread::spawn(move || wait.recv());
     /// let refused = Process::start(|| ()).unwrap_err();

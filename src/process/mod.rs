@@ -76,6 +76,7 @@ mod receiver;
 mod report;
 mod sender;
 mod wire;
+mod wire_macro;
 mod wire_types;
 mod zygote;
 

@@ -11,8 +11,8 @@ const MOST_DESCRIPTORS: usize = 64;
 ///
 /// It is implemented for numbers, `bool`, `char`, text, paths, times, addresses, [`io::Error`], descriptors, the ends of
 /// [channels](super::channel()), [shared memory](crate::processes::shared), and for options, results, boxes, ranges, tuples, arrays,
-/// vectors and maps of such values. For a struct of your own the macro [`wire!`](crate::wire) implements it. For a format of another crate,
-/// see [`Codec`].
+/// vectors and maps of such values. For a struct or an enum of your own the macro [`wire!`](crate::wire) implements it. For a format of
+/// another crate, see [`Codec`].
 ///
 /// References are none, since nobody would own what they refer to: a closure returns a `String` rather than a `&str`.
 ///

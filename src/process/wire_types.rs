@@ -332,35 +332,3 @@ macro_rules! descriptors {
     )* };
 }
 descriptors!(OwnedFd, File, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream);
-
-/// Implements [`Wire`](crate::process::Wire) for a struct with named fields, each of which is one.
-///
-/// # Examples
-///
-/// ```
-/// #[derive(Debug, PartialEq)]
-/// struct Page {
-///     address: String,
-///     length: u64,
-/// }
-/// greenloop::wire!(Page { address, length });
-///
-/// let (sender, receiver) = greenloop::process::channel::<Page>()?;
-/// sender.send(&Page { address: "/".to_owned(), length: 7 })?;
-/// assert_eq!(receiver.recv()?, Page { address: "/".to_owned(), length: 7 });
-/// # Ok::<(), std::io::Error>(())
-/// ```
-#[macro_export]
-macro_rules! wire {
-    ($name:ident { $($field:ident),* $(,)? }) => {
-        impl $crate::process::Wire for $name {
-            fn put<'a>(&'a self, into: &mut $crate::process::Outgoing<'a>) {
-                $($crate::process::Wire::put(&self.$field, into);)*
-            }
-
-            fn take(from: &mut $crate::process::Incoming<'_>) -> Option<$name> {
-                Some($name { $($field: $crate::process::Wire::take(from)?),* })
-            }
-        }
-    };
-}

@@ -181,6 +181,9 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     /// `.into_iter().collect::<Result<Vec<_>, _>>()`. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
     /// unwinding, and the jobs go on.
     ///
+    /// Each item is a message to a worker, and its result one back. What takes only microseconds to compute is better given many at a time,
+    /// as a range or a vector: that is Python's `chunksize`.
+    ///
     /// # Panics
     ///
     /// Panics if the iterator of the items panics.
@@ -188,8 +191,10 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     /// # Examples
     ///
     /// ```
-    /// let pool = greenloop::processes::ProcessPool::new(2, |number: i32| -number)?;
-    /// assert_eq!(pool.map([1, 2]), [Ok(-1), Ok(-2)]);
+    /// use std::ops::Range;
+    ///
+    /// let pool = greenloop::processes::ProcessPool::new(2, |numbers: Range<u64>| numbers.sum::<u64>())?;
+    /// assert_eq!(pool.map([0..1000, 1000..2000]), [Ok(499_500), Ok(1_499_500)]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn map(&self, items: impl IntoIterator<Item = A>) -> Vec<Result<T, WorkError>> {

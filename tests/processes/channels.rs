@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use greenloop::process::{Codec, Process, Receiver, Sender, channel, channel_with, pipe};
-use greenloop::{Waitable, iwait, sleep, spawn, wait_any, with_timeout, yield_now};
+use greenloop::process::{Codec, Incoming, Process, Receiver, Sender, Wire, channel, channel_with, pipe};
+use greenloop::{Waitable, iwait, sleep, spawn, wait_any, wire, with_timeout, yield_now};
 
 use crate::support::open_files;
 use crate::{LIMIT, LONG, sleeper, tests, until};
@@ -34,6 +34,7 @@ tests! {
     an_end_that_was_not_handed_over_says_so,
     every_kind_of_value_comes_as_it_went,
     errors_come_with_their_number_or_kind_and_text,
+    structs_and_enums_of_ones_own_come_as_they_went,
     batches_come_in_order_and_wake_all,
     a_pipe_asks_and_answers,
     an_end_sent_is_an_end_of_the_same_channel,
@@ -435,6 +436,49 @@ fn errors_come_with_their_number_or_kind_and_text() {
     assert_eq!((with_text.kind(), &*with_text.to_string()), (ErrorKind::UnexpectedEof, "half a line"));
     let child = Process::start(|| std::fs::read("/no/such/file")).unwrap();
     assert_eq!(child.join().unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[derive(Debug, PartialEq)]
+struct Nothing;
+wire!(Nothing);
+
+#[derive(Debug, PartialEq)]
+struct Pair(u8, String);
+wire!(Pair(first, second));
+
+#[derive(Debug, PartialEq)]
+struct Named {
+    pair: Pair,
+    nothing: Nothing,
+}
+wire!(Named { pair, nothing });
+
+#[derive(Debug, PartialEq)]
+enum Any {
+    One,
+    Two(Pair, Vec<u8>),
+    Three { named: Named, from: u8 },
+}
+wire!(enum Any { One, Two(pair, bytes), Three { named, from } });
+
+fn structs_and_enums_of_ones_own_come_as_they_went() {
+    let pair = || Pair(7, "text".to_owned());
+    let all = || {
+        [
+            Any::One,
+            Any::Two(pair(), vec![1, 2]),
+            Any::Three { named: Named { pair: pair(), nothing: Nothing }, from: 3 },
+        ]
+    };
+    let (sender, receiver) = channel::<Any>().unwrap();
+    let child = Process::start(move || receiver.iter().map(Result::unwrap).eq(all())).unwrap();
+    sender.send_all(&all()).unwrap();
+    drop(sender);
+    assert!(child.join().unwrap());
+    // What the enum has no variant for, and what ends too early.
+    assert_eq!(Any::take(&mut Incoming::new(&[3, 0, 0])), None);
+    assert_eq!(Any::take(&mut Incoming::new(&[1, 7])), None);
+    assert_eq!(Any::take(&mut Incoming::new(&[])), None);
 }
 
 fn batches_come_in_order_and_wake_all() {
