@@ -25,7 +25,8 @@ const SIGKILL: i32 = 9;
 /// That is done where it is safe, and refused otherwise. [`Zygote::start`](super::Zygote::start) is safe at any time.
 ///
 /// It can be waited for together with other things, by [`wait`](crate::wait) and its siblings. Dropping it leaves the process running. What
-/// the kernel keeps of a process that has ended is taken when the next one is started, by [`active_children`], or at the end of the parent.
+/// the kernel keeps of a process that has ended is taken when the next one is started, by [`active_children`](super::active_children), or
+/// at the end of the parent.
 ///
 /// # The child
 ///
