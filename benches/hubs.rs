@@ -4,7 +4,8 @@
 //!     cargo bench --bench hubs -- --short
 //!
 //! Each figure is the median of several rounds in processes of their own: nanoseconds of wall time. Between hubs each side
-//! is the main greenlet of an OS thread, and every wait that ends there is a wake-up across processors, as it is between OS threads.
+//! is the main greenlet of an OS thread, and every wait that ends there is a wake-up across processors, as it is between OS threads. Hubs
+//! that spin look for letters for a while before they sleep.
 
 #[path = "support/operating_system.rs"]
 mod operating_system;
@@ -17,6 +18,7 @@ mod table;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use greenloop::hub::{Config, configure};
 use operating_system::OperatingSystem;
 use processes::value_of;
 use support::arguments::Arguments;
@@ -25,7 +27,10 @@ use support::output::Output;
 use support::runtime::Runtime;
 use table::{median, number};
 
-const KINDS: [&str; 3] = ["hub", "hubs", "os"];
+const KINDS: [&str; 4] = ["hub", "hubs", "spinning", "os"];
+
+/// How long a hub of the kind "spinning" looks for letters before it sleeps.
+const SPIN: Duration = Duration::from_micros(100);
 
 struct Workload {
     full: &'static str,
@@ -51,12 +56,17 @@ const WORKLOADS: [Workload; 2] = [
 ];
 
 /// OS threads as in [`OperatingSystem`], each with a hub of its own, and the primitives of [`Green`].
-struct Hubs;
+struct Hubs<const SPINS: bool>;
 
-impl Runtime for Hubs {
+impl<const SPINS: bool> Runtime for Hubs<SPINS> {
     type Handle = <OperatingSystem as Runtime>::Handle;
     fn spawn<F: FnOnce() + Send + 'static>(body: F) -> Self::Handle {
-        OperatingSystem::spawn(body)
+        OperatingSystem::spawn(move || {
+            if SPINS {
+                configure(Config::new().spin(SPIN)).expect("no hub yet");
+            }
+            body();
+        })
     }
     fn join(handle: Self::Handle) {
         OperatingSystem::join(handle);
@@ -127,7 +137,8 @@ fn main() -> ExitCode {
         }
         ("", _) => println!("nothing to do: cargo bench runs this with --bench, --short makes it quick"),
         (_, "os") => support::run::<OperatingSystem>(&Output::new("os"), &arguments),
-        (_, "hubs") => support::run::<Hubs>(&Output::new("hubs"), &arguments),
+        (_, "hubs") => support::run::<Hubs<false>>(&Output::new("hubs"), &arguments),
+        (_, "spinning") => support::run::<Hubs<true>>(&Output::new("spinning"), &arguments),
         _ => support::run::<Green>(&Output::new("hub"), &arguments),
     }
     ExitCode::SUCCESS
@@ -157,6 +168,6 @@ fn compare(short: bool) -> ExitCode {
             rows.push([vec![what.to_owned()], cells.to_vec()].concat());
         }
     }
-    table::print(&["ns", "one hub", "two hubs", "two OS threads, std's"], &rows);
+    table::print(&["ns", "one hub", "two hubs", "two that spin", "two OS threads, std's"], &rows);
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

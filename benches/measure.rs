@@ -6,6 +6,8 @@
 //!
 //!     cargo bench --bench measure -- switch --tasks 100 --iters 1000000
 //!     cargo bench --bench measure -- echo --port 7000
+//!     cargo bench --bench measure -- http --port 7000 --workers 2
+//!     cargo bench --bench measure -- cores --workers 2
 //!     cargo bench --bench measure -- timers --tasks 10000 --timer-slack-us 1000
 //!     cargo bench --bench measure -- --short
 
@@ -13,6 +15,8 @@
 mod calls;
 #[path = "support/choosing.rs"]
 mod choosing;
+#[path = "support/cores.rs"]
+mod cores;
 #[path = "support/slow_server.rs"]
 mod slow_server;
 mod support;
@@ -26,7 +30,7 @@ use support::green::Green;
 use support::output::Output;
 
 /// A little of each measure that ends by itself: some seconds.
-const SHORT: [&str; 20] = [
+const SHORT: [&str; 21] = [
     "info",
     "switch --tasks 2 --iters 200000",
     "switch --tasks 1000 --iters 200000",
@@ -47,6 +51,7 @@ const SHORT: [&str; 20] = [
     "names --rate 1000 --iters 100",
     "children --tasks 100 --rounds 1",
     "select --channels 10 --iters 2000",
+    "cores --workers 2 --part 20",
 ];
 
 fn main() {
@@ -75,7 +80,10 @@ fn run(output: &Output, line: &str) {
 }
 
 fn measure(output: &Output, arguments: &Arguments) {
-    if !calls::run::<Green>(output, arguments) && !choosing::run::<Green>(output, arguments) {
+    let special = cores::run(output, arguments)
+        || calls::run::<Green>(output, arguments)
+        || choosing::run::<Green>(output, arguments);
+    if !special {
         support::run::<Green>(output, arguments);
     }
 }

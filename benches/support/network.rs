@@ -52,7 +52,7 @@ pub(crate) fn http<R: Runtime>(port: u16) {
     }
 }
 
-fn http_connection(stream: &mut (impl Read + Write)) {
+pub(crate) fn http_connection(stream: &mut (impl Read + Write)) {
     const ANSWER: &[u8] =
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, World!";
     let mut buffer = [0; 2048];

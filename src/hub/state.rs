@@ -164,6 +164,8 @@ pub(crate) struct HubState {
     pub(super) is_feeding: Cell<bool>,
     /// While it begins one of those after another, since when others are ready.
     pub(super) ready_since: Cell<Option<Time>>,
+    /// How many it has begun since then.
+    pub(super) meals: Cell<u32>,
 
     // ---- what it counts ----
     /// The next generation of a wait: never the same number twice.
@@ -226,6 +228,7 @@ impl HubState {
             feed: OnceCell::new(),
             is_feeding: Cell::new(false),
             ready_since: Cell::new(None),
+            meals: Cell::new(0),
             idlers: RefCell::new(Vec::new()),
             lonely_sleeps: Cell::new(0),
             spin: Cell::new(spin),

@@ -32,16 +32,15 @@ impl Workers {
         F: Fn(I::Item) -> T + Send + Sync + 'static,
         T: Send + 'static,
     {
-        let mut items: Vec<I::Item> = items.into_iter().collect();
+        let items: Vec<I::Item> = items.into_iter().collect();
         let count = items.len();
         let part = count.div_ceil(PARTS * self.number()).max(1);
         let function = Arc::new(function);
+        let mut items = items.into_iter();
         let mut jobs = Vec::with_capacity(count.div_ceil(part));
-        while !items.is_empty() {
-            let rest = items.split_off(items.len().min(part));
-            let size = items.len();
-            let (part, function) = (std::mem::replace(&mut items, rest), function.clone());
-            let crew = self.crew().clone();
+        while items.len() > 0 {
+            let part: Vec<I::Item> = items.by_ref().take(part).collect();
+            let (size, function, crew) = (part.len(), function.clone(), self.crew().clone());
             let call = move |item| match crew.kills() {
                 false => task::call(&*function, item),
                 true => Err(Failure::Killed.of_job()),
