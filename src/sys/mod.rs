@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod condition;
 #[cfg(feature = "monkey")]
 pub(crate) mod control_block;
+pub(crate) mod credentials;
 pub(crate) mod descriptor;
 pub(crate) mod destructors;
 pub(crate) mod epoll;

@@ -18,6 +18,8 @@ mod buffers;
 mod channels;
 /// Bytes that no value has made.
 mod hostile;
+/// Who may use a manager, and what becomes of bytes that nobody has meant.
+mod manager_access;
 /// Locks and the like that a manager keeps.
 mod manager_locks;
 /// Things that a manager keeps for several processes.
@@ -69,6 +71,7 @@ fn main() {
         buffers::TESTS,
         channels::TESTS,
         hostile::TESTS,
+        manager_access::TESTS,
         manager_locks::TESTS,
         managers::TESTS,
         pools::TESTS,

@@ -117,6 +117,15 @@ impl Access {
         self.hall.manager
     }
 
+    pub(super) fn door(&self) -> &Sender<OwnedFd> {
+        &self.door
+    }
+
+    /// The door that this descriptor is.
+    pub(super) fn door_of(descriptor: OwnedFd) -> Option<Sender<OwnedFd>> {
+        Sender::take(&mut Incoming::with_descriptors(&[], vec![descriptor]))
+    }
+
     pub(super) fn object(&self) -> u64 {
         self.object
     }

@@ -1,5 +1,6 @@
 //! What clients and the manager tell each other.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -13,6 +14,7 @@ pub(super) mod verb {
     pub(crate) const HURRY: u8 = 0;
     pub(crate) const CREATE: u8 = 1;
     pub(crate) const COUNT: u8 = 2;
+    pub(crate) const LISTEN: u8 = 3;
 
     pub(crate) const GET: u8 = 10;
     pub(crate) const SET: u8 = 11;
@@ -239,6 +241,7 @@ const CODES: [(u8, ManagerError); 9] = [
 const OUT_OF_RANGE: u8 = 20;
 const TOLD: u8 = 21;
 const REFUSED: u8 = 22;
+const SYSTEM: u8 = 23;
 
 /// Only what a manager itself says: what goes wrong on the way is found out by the client.
 impl Wire for ManagerError {
@@ -260,12 +263,11 @@ impl Wire for ManagerError {
                 into.put_bytes(&[REFUSED]);
                 why.put(into);
             }
-            error => {
-                into.put_bytes(&[TOLD]);
-                let text = error.to_string();
-                into.put_bytes(&(text.len() as u64).to_le_bytes());
-                into.put_bytes(text.as_bytes());
+            ManagerError::System { text, .. } => {
+                into.put_bytes(&[SYSTEM]);
+                text.put(into);
             }
+            error => unreachable!("{error:?} has a code"),
         }
     }
 
@@ -277,6 +279,10 @@ impl Wire for ManagerError {
             }
             TOLD => String::take(from).map(ManagerError::Undecodable),
             REFUSED => String::take(from).map(ManagerError::Refused),
+            // The kind does not travel: it is for those whose system it is.
+            SYSTEM => {
+                String::take(from).map(|text| ManagerError::System { kind: io::ErrorKind::Other, text })
+            }
             _ => CODES.into_iter().find(|(known, _)| *known == code).map(|(_, error)| error),
         }
     }

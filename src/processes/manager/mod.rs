@@ -19,6 +19,12 @@
 //!
 //! If the manager's process ends, each call says [`ManagerError::Ended`], also those that wait. None waits for ever.
 //!
+//! # Who gets in
+//!
+//! Nobody who was not handed a handle: sockets have no names, and each connection must be of the manager's user, or root's.
+//! [`Manager::listen`] lets programs in that are no relatives, if they know a secret. Bytes that nobody has meant are an error of that
+//! message alone.
+//!
 //! # A kill or a time limit
 //!
 //! A call that is ended by a kill, or by an enclosing [`with_timeout`](crate::with_timeout), may have been made or not, if it changes
@@ -29,6 +35,7 @@
 //! Each call says [`ManagerError::Ended`] if the manager has ended, [`ManagerError::Undecodable`] if a value does not come over, and
 //! [`ManagerError::System`] for what else fails, for instance that no descriptor is left. What is said beyond that stands with the call.
 
+mod address;
 mod array;
 mod barrier;
 mod condition;
@@ -39,11 +46,13 @@ mod joinable_queue;
 mod list;
 mod lock;
 mod message;
+mod named;
 mod namespace;
 mod owner;
 mod proxy;
 mod queue;
 mod rlock;
+mod secret;
 mod semaphore;
 mod server;
 mod value;

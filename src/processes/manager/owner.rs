@@ -149,7 +149,7 @@ impl Manager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn handle(&self) -> Manager {
-        Manager { access: self.access.clone(), owner: None }
+        Manager::of(self.access.clone())
     }
 
     /// Returns the number of the server's process. `None` for a [`handle`](Manager::handle). Does not yield.
@@ -348,6 +348,14 @@ impl Manager {
         self.create::<T>(kind::QUEUE, maxsize as u64, &[]).map(JoinableQueue::new)
     }
 
+    pub(super) fn of(access: Access) -> Manager {
+        Manager { access, owner: None }
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
     pub(super) fn create<T: Wire>(
         &self,
         kind: u8,
@@ -380,7 +388,7 @@ impl Wire for Manager {
     }
 
     fn take(from: &mut Incoming<'_>) -> Option<Manager> {
-        Some(Manager { access: Access::take(from)?, owner: None })
+        Access::take(from).map(Manager::of)
     }
 }
 

@@ -46,6 +46,9 @@ impl Entries {
 
 impl Object for Dict {
     fn call(self: Rc<Self>, mut call: Call<'_, '_>) -> Result<Answer, ManagerError> {
+        if matches!(call.verb, verb::LENGTH | verb::CLEAR | verb::KEYS | verb::ALL) {
+            call.arguments::<()>()?;
+        }
         let mut entries = self.entries.borrow_mut();
         let reply = match call.verb {
             verb::INSERT => {
@@ -116,6 +119,9 @@ impl List {
 
 impl Object for List {
     fn call(self: Rc<Self>, mut call: Call<'_, '_>) -> Result<Answer, ManagerError> {
+        if matches!(call.verb, verb::LENGTH | verb::CLEAR | verb::POP | verb::REVERSE) {
+            call.arguments::<()>()?;
+        }
         let mut items = self.items.borrow_mut();
         let length = items.len();
         let within = |index: usize, end: usize| match index < end {
@@ -200,7 +206,10 @@ impl Object for Value {
     fn call(self: Rc<Self>, mut call: Call<'_, '_>) -> Result<Answer, ManagerError> {
         let mut value = self.value.borrow_mut();
         let reply = match call.verb {
-            verb::GET => Reply::One(value.clone()),
+            verb::GET => {
+                call.arguments::<()>()?;
+                Reply::One(value.clone())
+            }
             verb::SET => Reply::One(std::mem::replace(&mut value, call.arguments()?)),
             verb::EXCHANGE => {
                 let (before, after) = call.arguments::<(Parcel, Parcel)>()?;

@@ -15,7 +15,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use barrier::Barrier;
 use client::{Answer, Call, Client, Object, unknown};
@@ -24,19 +26,27 @@ use lock::{Condition, Lock};
 use queue::Queue;
 use semaphore::{Event, Semaphore};
 
+use super::address::{Address, introduce};
 use super::message::{Parcel, Reply, kind, verb};
 use crate::error::ManagerError;
 use crate::pool::Group;
-use crate::process::{Incoming, Packet, Receiver, Wire, channel};
+use crate::process::{Incoming, Packet, Receiver, Sender, Wire, channel};
+use crate::sys::credentials;
+use crate::task::sleep;
 
 /// What goes into one part of an answer, at most: descriptors and, roughly, bytes.
 const PART_DESCRIPTORS: usize = 48;
 const PART_BYTES: usize = 64 * 1024;
+/// After a guest could not be let in.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A manager's green threads, and what it keeps.
 pub(super) struct Server {
     objects: RefCell<BTreeMap<u64, Rc<dyn Object>>>,
     next: Cell<u64>,
+    /// What has been published, by name.
+    published: RefCell<BTreeMap<String, Parcel>>,
+    addresses: RefCell<Vec<Address>>,
     threads: Group,
 }
 
@@ -46,8 +56,13 @@ pub(super) const ROOT: u64 = 0;
 impl Server {
     /// Starts one whose first door is `door`.
     pub(super) fn start(door: Receiver<OwnedFd>) -> Rc<Server> {
-        let server =
-            Rc::new(Server { objects: RefCell::default(), next: Cell::new(ROOT + 1), threads: Group::new() });
+        let server = Rc::new(Server {
+            objects: RefCell::default(),
+            next: Cell::new(ROOT + 1),
+            published: RefCell::default(),
+            addresses: RefCell::default(),
+            threads: Group::new(),
+        });
         server.open(ROOT, Rc::new(Root(Rc::downgrade(&server))), door);
         server
     }
@@ -55,6 +70,8 @@ impl Server {
     /// Ends all that runs, at its next turn.
     pub(super) fn end(&self) {
         self.threads.try_kill();
+        self.addresses.take();
+        self.published.take();
         self.objects.take();
     }
 
@@ -82,8 +99,38 @@ impl Server {
     }
 
     fn let_in(self: &Rc<Self>, connection: OwnedFd) {
+        // A pair of sockets that its process made, or one that has been handed over by it.
+        if !credentials::is_of_own_user(connection.as_fd()) {
+            return;
+        }
         let server = Rc::downgrade(self);
         drop(self.threads.spawn(move || serve(&server, connection)));
+    }
+
+    /// Lets in who knows the secret, at a name in the file system.
+    fn listen(
+        &self,
+        path: &Path,
+        secret: Vec<u8>,
+        manager: u64,
+        door: Sender<OwnedFd>,
+    ) -> Result<(), ManagerError> {
+        let (address, listener) = Address::bind(path)?;
+        self.addresses.borrow_mut().push(address);
+        let guests = Group::new();
+        drop(self.threads.spawn(move || {
+            loop {
+                match listener.accept() {
+                    Ok((guest, _)) => {
+                        let (secret, door) = (secret.clone(), door.clone());
+                        drop(guests.spawn(move || introduce(guest, &secret, manager, &door)));
+                    }
+                    // No descriptor is left, maybe.
+                    Err(_) => sleep(PAUSE),
+                }
+            }
+        }));
+        Ok(())
     }
 
     fn answer(self: &Rc<Self>, client: &Rc<Client>, packet: Packet) -> Result<Answer, ManagerError> {
@@ -172,7 +219,23 @@ impl Object for Root {
                 server.open(number, object, knocks);
                 Ok(Answer::Now(Reply::Created(number, door)))
             }
+            verb::LISTEN => {
+                let (path, secret, manager, door) = call.arguments()?;
+                let path: PathBuf = path;
+                server.listen(&path, secret, manager, door)?;
+                Ok(Answer::Now(Reply::Done))
+            }
+            verb::INSERT => {
+                let (name, value) = call.arguments::<(String, Parcel)>()?;
+                server.published.borrow_mut().insert(name, value);
+                Ok(Answer::Now(Reply::Done))
+            }
+            verb::GET => {
+                let name = call.arguments::<String>()?;
+                Ok(Answer::Now(Reply::Maybe(server.published.borrow().get(&name).cloned())))
+            }
             verb::COUNT => {
+                call.arguments::<()>()?;
                 let count = server.objects.borrow().len();
                 Ok(Answer::Now(Reply::Number(count as u64)))
             }
