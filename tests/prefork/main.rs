@@ -10,8 +10,12 @@ mod support;
 
 /// Children of tests.
 mod children;
+/// New workers in the places of others, and new programs.
+mod reloaded;
 /// Memory, values, arrays and locks.
 mod shared;
+/// A supervisor in a process of its own, and clients of its workers.
+mod site;
 /// Supervisors, their workers, and clients of these.
 mod supervised;
 
@@ -64,16 +68,20 @@ fn tests() -> impl Iterator<Item = &'static Test> {
         a_worker_that_ends_is_replaced
         workers_that_never_start_are_an_error
         a_hub_that_does_not_run_is_seen
-        a_reload_waits_for_the_new_ones
-        a_reload_that_fails_leaves_those_of_before
+        all_that_were_stopped_together_go_on
         there_are_more_and_less_on_request
         a_worker_that_has_served_enough_is_replaced
-        a_new_program_gets_the_listener
-        a_new_program_that_fails_changes_nothing
         workers_end_when_their_supervisor_is_killed
         clients_go_on_while_workers_are_killed_and_reloaded
     );
-    shared.iter().chain(supervised)
+    let reloaded: &[Test] = tests!(reloaded:
+        a_reload_waits_for_the_new_ones
+        reloads_in_a_row_leave_those_that_serve
+        a_reload_that_fails_leaves_those_of_before
+        a_new_program_gets_the_listener
+        a_new_program_that_fails_changes_nothing
+    );
+    shared.iter().chain(supervised).chain(reloaded)
 }
 
 fn main() -> ExitCode {

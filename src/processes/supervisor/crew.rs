@@ -3,22 +3,19 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::mem;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::birth;
 use super::board::{Board, Told};
 use super::handover;
 use super::happening::SupervisorEvent as Event;
-use super::member::{Child, Member, Stage};
-use super::settings::{Reload, Settings};
+use super::member::{Member, Stage};
+use super::settings::{Reload, Settings, beat};
 use super::successor::{Progress, Successor};
-use super::worker::{Equipment, Worker};
-use crate::error::{SupervisorError, payload_text};
+use super::worker::Worker;
+use crate::error::SupervisorError;
 use crate::io::park_until_readable;
 use crate::signal::{self, Handler, SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR2};
 use crate::sys::clock::Time;
@@ -28,34 +25,33 @@ use crate::sys::process;
 const MOST_BOOT_FAILURES: u32 = 5;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
-/// How often those are looked at of which nothing tells.
-const LOOK: Duration = Duration::from_secs(1);
 /// The same where the kernel has no descriptors of processes.
 const LOOK_WITHOUT_PIDFDS: Duration = Duration::from_millis(10);
-/// The exit status of one that panicked, as of a process whose main thread has.
-const PANICKED: i32 = 101;
-
 /// What a worker does.
 pub(super) type Serve = dyn Fn(Worker) -> io::Result<()>;
 
 pub(super) struct Crew<'a> {
-    settings: Settings,
-    serve: &'a Serve,
-    board: Board,
-    members: Vec<Member>,
-    signals: Rc<RefCell<VecDeque<i32>>>,
-    handlers: Vec<Handler>,
-    generation: u64,
+    pub(super) settings: Settings,
+    pub(super) serve: &'a Serve,
+    pub(super) board: Board,
+    pub(super) members: Vec<Member>,
+    pub(super) signals: Rc<RefCell<VecDeque<i32>>>,
+    pub(super) handlers: Vec<Handler>,
+    pub(super) generation: u64,
+    /// When it last looked at its workers,
+    last_look: Time,
+    /// and how long after that it was to do so again, at the latest.
+    pause: Duration,
     /// Whether any worker was ever ready.
-    has_been_ready: bool,
+    pub(super) has_been_ready: bool,
     /// How many have failed in a row before they were ready.
-    failures: u32,
+    pub(super) failures: u32,
     /// No worker is started before that.
-    next_start: Time,
-    is_stopping: bool,
-    successor: Option<Successor>,
+    pub(super) next_start: Time,
+    pub(super) is_stopping: bool,
+    pub(super) successor: Option<Successor>,
     /// Into which this program is to say that it is ready.
-    predecessor: Option<OwnedFd>,
+    pub(super) predecessor: Option<OwnedFd>,
 }
 
 impl<'a> Crew<'a> {
@@ -78,6 +74,8 @@ impl<'a> Crew<'a> {
             signals,
             handlers,
             generation: handover::generation() + 1,
+            last_look: Time::now(),
+            pause: Duration::ZERO,
             has_been_ready: false,
             failures: 0,
             next_start: Time::now(),
@@ -109,7 +107,7 @@ impl<'a> Crew<'a> {
         self.signals.borrow_mut().pop_front()
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         if let Some(hook) = &self.settings.hook {
             hook(&event);
         }
@@ -180,6 +178,10 @@ impl<'a> Crew<'a> {
 
     fn look_at_members(&mut self) -> Result<(), SupervisorError> {
         let now = Time::now();
+        // While it does not run, as when all of them are stopped from a terminal, nobody else may run either.
+        let late = self.last_look.until(now).saturating_sub(self.pause);
+        self.members.iter_mut().for_each(|member| member.postpone(late, now));
+        self.last_look = now;
         let mut place = 0;
         while place < self.members.len() {
             // Ready before its end: it may have told both.
@@ -286,6 +288,9 @@ impl<'a> Crew<'a> {
     /// As many of those whose places are taken go, and of those that are wanted no more.
     fn dismiss_surplus(&mut self) {
         let (want, grace) = (self.settings.workers, self.settings.grace);
+        // Those that serve stay until there are others that do.
+        let overtaken = |member: &&mut Member| member.is_outdated && member.is_starting();
+        self.members.iter_mut().filter(overtaken).for_each(|member| member.dismiss(&self.board, grace));
         let ready = self.members.iter().filter(|member| member.is_current() && !member.is_starting()).count();
         let outdated =
             self.members.iter().filter(|member| member.is_outdated && !member.is_leaving()).count();
@@ -305,90 +310,8 @@ impl<'a> Crew<'a> {
         }
     }
 
-    /// Starts as many as there should be: one after the other where others still serve in their places.
-    fn fill_up(&mut self) -> Result<(), SupervisorError> {
-        loop {
-            let current = self.members.iter().filter(|member| member.is_current()).count();
-            let starting =
-                self.members.iter().filter(|member| member.is_current() && member.is_starting()).count();
-            let serving =
-                self.members.iter().filter(|member| !member.is_leaving() && !member.is_starting()).count();
-            let waits_for_one = starting > 0 && serving >= self.settings.workers;
-            if current >= self.settings.workers || waits_for_one || Time::now() < self.next_start {
-                return Ok(());
-            }
-            match self.start() {
-                Ok(()) => {}
-                // No memory, no room among the processes, another OS thread: another time.
-                Err(error) if self.has_been_ready => {
-                    self.next_start = Time::after(LOOK);
-                    self.tell(Event::StartFailed { error: io::Error::from(error).to_string() });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn start(&mut self) -> Result<(), SupervisorError> {
-        let is_taken = |place| self.members.iter().any(|member| member.place == place);
-        let place =
-            self.board.free_place(is_taken).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let (generation, supervisor) = (self.generation, std::process::id());
-        let ready_by = Time::after(self.settings.ready_within);
-        let pid = birth::fork(|| {
-            let board = self.board.clone();
-            let lived = catch_unwind(AssertUnwindSafe(|| self.live(place, supervisor)));
-            match lived {
-                Ok(Ok(())) => 0,
-                Ok(Err(error)) => {
-                    board.complain(place, &error.to_string());
-                    1
-                }
-                Err(payload) => {
-                    board.complain(place, &payload_text(&*payload));
-                    PANICKED
-                }
-            }
-        })?;
-        self.members.push(Member::new(Child::new(pid), place, generation, ready_by));
-        self.tell(Event::Started { pid, generation });
-        Ok(())
-    }
-
-    /// In the worker.
-    fn live(&mut self, place: usize, supervisor: u32) -> io::Result<()> {
-        // What is of the parent's alone.
-        mem::take(&mut self.members);
-        self.successor = None;
-        self.predecessor = None;
-        mem::forget(mem::take(&mut self.handlers));
-        let parent = process::open_pidfd(supervisor).ok();
-        if std::os::unix::process::parent_id() != supervisor {
-            return Err(io::Error::other("the supervisor has ended"));
-        }
-        let settings = &self.settings;
-        // A tenth more or less, so that not all go at once.
-        let jitter = settings.max_requests / 10;
-        let most_requests = match jitter {
-            0 => settings.max_requests,
-            jitter => settings.max_requests - jitter + u64::from(std::process::id()) * 31 % (2 * jitter),
-        };
-        let copies = settings.listeners.iter().map(|listener| listener.try_clone());
-        let worker = Worker::begin(Equipment {
-            board: self.board.clone(),
-            place,
-            generation: self.generation,
-            listeners: copies.collect::<io::Result<_>>()?,
-            grace: settings.grace,
-            most_requests,
-            beat: (settings.stuck_after / 4).min(LOOK),
-            parent,
-        })?;
-        (self.serve)(worker)
-    }
-
     /// Waits until something is told, or something is due.
-    fn wait(&self) {
+    fn wait(&mut self) {
         let mut due = Time::NEVER;
         let mut at = |time: Time| due = due.min(time);
         let now = Time::now();
@@ -400,7 +323,7 @@ impl<'a> Crew<'a> {
                 Stage::Ready
                     if self.settings.stuck_after < Duration::MAX || self.settings.max_memory < u64::MAX =>
                 {
-                    at(now.plus((self.settings.stuck_after / 4).min(LOOK)));
+                    at(now.plus(beat(self.settings.stuck_after)));
                 }
                 Stage::Ready => {}
             }
@@ -412,6 +335,7 @@ impl<'a> Crew<'a> {
         if !self.is_stopping && current < self.settings.workers && self.next_start > now {
             at(self.next_start);
         }
+        self.pause = self.last_look.until(due);
         let ends = self.members.iter().filter_map(|member| member.child.end());
         let successors = self.successor.iter().flat_map(Successor::news);
         let fds: Vec<_> = [self.board.bell()].into_iter().chain(ends).chain(successors).collect();

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -38,11 +38,11 @@ impl Program {
     /// Becomes that program, in a child. Returns the error if there is one.
     pub(super) fn become_it(
         &self,
-        listeners: &[OwnedFd],
+        listeners: &[BorrowedFd<'_>],
         ready: BorrowedFd<'_>,
         generation: u64,
     ) -> io::Error {
-        let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).chain([ready]).collect();
+        let fds: Vec<_> = listeners.iter().copied().chain([ready]).collect();
         if let Err(error) = descriptor::place_for_exec(&fds) {
             return error;
         }

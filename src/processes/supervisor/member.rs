@@ -130,6 +130,16 @@ impl Member {
         self.stage = Stage::Leaving(Time::after(DUMP));
     }
 
+    /// The supervisor has looked so much too late, and so this may be late without any fault of its own.
+    pub(super) fn postpone(&mut self, late: Duration, now: Time) {
+        self.last_beat = self.last_beat.plus(late).min(now);
+        self.stage = match self.stage {
+            Stage::Starting(end) => Stage::Starting(end.plus(late)),
+            Stage::Ready => Stage::Ready,
+            Stage::Leaving(end) => Stage::Leaving(end.plus(late)),
+        };
+    }
+
     /// Notes how often it has beaten.
     pub(super) fn hear(&mut self, beats: u64, now: Time) {
         if beats != self.beats {

@@ -6,7 +6,9 @@ mod crew;
 mod handover;
 mod happening;
 mod member;
+mod serving;
 mod settings;
+mod starting;
 mod successor;
 #[expect(clippy::module_inception, reason = "named for the type in it")]
 mod supervisor;

@@ -36,7 +36,9 @@ impl Successor {
         let (ready, tell) = io::pipe()?;
         let pid = birth::fork(|| {
             // It has become the other program if this returns nothing.
-            let _error = settings.program.become_it(&settings.listeners, tell.as_fd(), generation);
+            let handed_on = settings.listeners.iter().filter(|listener| listener.is_handed_on);
+            let sockets: Vec<_> = handed_on.map(|listener| listener.socket.as_fd()).collect();
+            let _error = settings.program.become_it(&sockets, tell.as_fd(), generation);
             NOT_EXECUTED
         })?;
         Ok(Successor { child: Child::new(pid), ready: ready.into(), is_closed: Cell::new(false) })

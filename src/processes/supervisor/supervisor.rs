@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::crew::Crew;
 use super::handover::{self, Program};
 use super::happening::SupervisorEvent;
-use super::settings::{Reload, Settings};
+use super::settings::{Listening, Reload, Settings};
 use super::worker::Worker;
 use crate::error::SupervisorError;
 use crate::net::{TcpListener, ToSocketAddrs};
@@ -150,7 +150,7 @@ impl Supervisor {
             Some(inherited) => inherited,
             None => TcpListener::bind(addr)?.into(),
         };
-        self.settings.listeners.push(listener);
+        self.settings.listeners.push(Listening { socket: listener, is_handed_on: true });
         Ok(self)
     }
 
@@ -171,7 +171,7 @@ impl Supervisor {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn listener(mut self, listener: impl Into<OwnedFd>) -> Supervisor {
-        self.settings.listeners.push(listener.into());
+        self.settings.listeners.push(Listening { socket: listener.into(), is_handed_on: false });
         self
     }
 
@@ -192,7 +192,7 @@ impl Supervisor {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let listener = self.settings.listeners.first().ok_or(io::ErrorKind::NotFound)?;
-        std::net::TcpListener::from(listener.try_clone()?).local_addr()
+        std::net::TcpListener::from(listener.socket.try_clone()?).local_addr()
     }
 
     /// Sets how long a worker may take until it is [`ready`](Worker::ready): 30 s if you do not say. Then it is killed, and counts as
@@ -223,8 +223,8 @@ impl Supervisor {
 
     /// Sets how long the hub of a worker may not run: 60 s if you do not say. Then it is sent SIGABRT, so that it can leave a dump, and two
     /// seconds later SIGKILL. A worker that is ready has a green thread that says each second, or more often, that it ran: so a green
-    /// thread that computes for longer than this, or a call that blocks, ends the worker; one that waits does not. [`Duration::MAX`] is
-    /// never.
+    /// thread that computes for longer than this, or a call that blocks, ends the worker; one that waits does not. Time in which
+    /// the supervisor did not run either does not count, as when all are stopped from a terminal. [`Duration::MAX`] is never.
     ///
     /// # Examples
     ///
@@ -343,7 +343,7 @@ impl Supervisor {
     pub fn run(self, serve: impl Fn(Worker) -> io::Result<()> + 'static) -> Result<(), SupervisorError> {
         for listener in &self.settings.listeners {
             // All processes that have it rely on that, so it is never taken back.
-            Nonblocking::claim(listener.as_fd().as_raw_fd())?;
+            Nonblocking::claim(listener.socket.as_raw_fd())?;
         }
         Crew::new(self.settings, &serve)?.run()
     }

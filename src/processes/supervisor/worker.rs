@@ -4,24 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::parent_id;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::board::{Board, Told};
+use super::settings::LOOK;
 use crate::channel::{Receiver, Sender, unbounded};
 use crate::error::TryRecvError;
 use crate::io::wait_readable;
-use crate::net::{TcpListener, TcpStream};
-use crate::pool::Group;
 use crate::signal::{self, SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR2};
-use crate::sys::socket::is_unusable;
-use crate::task::{self, Waitable};
-
-/// How long to wait after accepting has failed for the first time; then twice as long each time.
-const FIRST_DELAY: Duration = Duration::from_millis(10);
-const LONGEST_DELAY: Duration = Duration::from_secs(1);
+use crate::task;
 
 /// A worker of a [`Supervisor`](super::Supervisor), in its own process. Clones stand for the same worker.
 ///
@@ -56,14 +50,17 @@ pub(super) struct Equipment {
     pub(super) grace: Duration,
     pub(super) most_requests: u64,
     pub(super) beat: Duration,
-    /// Readable when the supervisor has ended.
+    /// The number of its process,
+    pub(super) supervisor: u32,
+    /// and what is readable when that has ended, where that can be had.
     pub(super) parent: Option<OwnedFd>,
 }
 
 impl Worker {
     /// In its own process: begins to beat, and to listen to what it is told.
     pub(super) fn begin(equipment: Equipment) -> io::Result<Worker> {
-        let Equipment { board, place, generation, listeners, grace, most_requests, beat, parent } = equipment;
+        let Equipment { board, place, generation, listeners, grace, most_requests, beat, supervisor, parent } =
+            equipment;
         let (stop, stopping) = unbounded();
         let inner = Inner {
             board: board.clone(),
@@ -93,14 +90,15 @@ impl Worker {
                 task::sleep(beat);
             }
         }));
-        if let Some(parent) = parent {
-            let orphan = worker.clone();
-            drop(task::spawn(move || {
-                if wait_readable(&parent).is_ok() {
-                    orphan.stop();
+        let orphan = worker.clone();
+        drop(task::spawn(move || {
+            if parent.is_none_or(|parent| wait_readable(&parent).is_err()) {
+                while parent_id() == supervisor {
+                    task::sleep(LOOK);
                 }
-            }));
-        }
+            }
+            orphan.stop();
+        }));
         Ok(worker)
     }
 
@@ -125,7 +123,7 @@ impl Worker {
     }
 
     /// Returns a handle of the supervisor's listener of this number, in the order in which they were given, from 0 on: a
-    /// [`TcpListener`], or what else it was.
+    /// [`TcpListener`](crate::net::TcpListener), or what else it was.
     ///
     /// # Errors
     ///
@@ -306,87 +304,6 @@ impl Worker {
 
     fn stop(&self) {
         drop(self.inner.stop.take());
-    }
-
-    /// Serves the connections of the supervisor's first listener until the worker is to stop: says that it is ready, and runs `handler` in
-    /// a green thread for each. Then it accepts no more, gives the handlers [`grace`](Worker::grace) to end, and kills those that need
-    /// longer.
-    ///
-    /// What a handler returns is dropped. When accepting fails, for instance because no descriptor is left, it is tried again after 10 ms,
-    /// then after 20 ms, and so on up to a second. For more, such as a limit or TLS, give a [`listener`](Worker::listener) to a
-    /// [server](crate::server).
-    ///
-    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends it by unwinding, and leaves the
-    /// handlers alone.
-    ///
-    /// # Errors
-    ///
-    /// As [`listener`](Worker::listener), and that it is no listener for TCP.
-    ///
-    /// # Examples
-    ///
-    /// See [`request_served`](Worker::request_served) and [`Supervisor`](super::Supervisor).
-    ///
-    /// ```
-    /// # use greenloop::processes::Supervisor;
-    /// # use std::io::Write;
-    /// let supervisor = Supervisor::new().bind("127.0.0.1:0")?;
-    /// supervisor.run(|worker| {
-    /// #     let stop = std::os::unix::process::parent_id().to_string();
-    /// #     greenloop::spawn(|| greenloop::process::Command::new("kill").arg(stop).status());
-    ///     worker.serve(|mut stream, _peer| stream.write_all(b"hello"))?;
-    ///     assert!(worker.is_stopping());
-    ///     Ok(())
-    /// })?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn serve(
-        &self,
-        handler: impl Fn(TcpStream, SocketAddr) -> io::Result<()> + 'static,
-    ) -> io::Result<()> {
-        let listener: TcpListener = self.listener(0)?;
-        // It is O_NONBLOCK for all who have it, and that is no wish of anybody's here.
-        listener.set_nonblocking(false)?;
-        let handlers = Rc::new(Group::new());
-        let accepting = task::spawn({
-            let handlers = Rc::clone(&handlers);
-            move || accept(&listener, &handlers, &Rc::new(handler))
-        });
-        self.ready();
-        let (failed, stopping): (&dyn Waitable, &dyn Waitable) = (&accepting, self.stopping());
-        task::wait_any([failed, stopping]);
-        if accepting.is_finished() {
-            return accepting.join().map_err(io::Error::other)?;
-        }
-        accepting.kill();
-        if !handlers.join_timeout(self.grace()) {
-            handlers.kill();
-        }
-        Ok(())
-    }
-}
-
-/// Accepts until that cannot be done any more.
-fn accept<H: Fn(TcpStream, SocketAddr) -> io::Result<()> + 'static>(
-    listener: &TcpListener,
-    handlers: &Group,
-    handler: &Rc<H>,
-) -> io::Result<()> {
-    let mut delay = FIRST_DELAY;
-    loop {
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                delay = FIRST_DELAY;
-                let handler = Rc::clone(handler);
-                // What it returns is its own affair.
-                drop(handlers.spawn(move || drop(handler(stream, peer))));
-            }
-            Err(error) if is_unusable(&error) => return Err(error),
-            Err(_) => {
-                task::sleep(delay);
-                delay = (2 * delay).min(LONGEST_DELAY);
-            }
-        }
     }
 }
 
