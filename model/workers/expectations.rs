@@ -8,12 +8,12 @@ const WORKERS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const WAKES: [u64; 3] = [5_000, 25_000, 50_000];
 
 fn outcome(kind: Kind, workers: usize, wake: u64) -> Outcome {
-    run(workers, Costs::measured(wake), kind.workload(workers))
+    run(workers, Costs::assumed(wake), kind.workload(workers))
 }
 
 /// The time beside what it takes at best.
 fn ratio(kind: Kind, workers: usize, wake: u64) -> f64 {
-    outcome(kind, workers, wake).wall as f64 / kind.ideal(workers, Costs::measured(wake)) as f64
+    outcome(kind, workers, wake).wall as f64 / kind.ideal(workers, Costs::assumed(wake)) as f64
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_burst_wakes_many_at_once() {
 fn few_jobs_wake_few() {
     for workers in WORKERS {
         let workload = Workload { spawners: vec![vec![1_000]], ..Workload::default() };
-        let outcome = run(workers, Costs::measured(25_000), workload);
+        let outcome = run(workers, Costs::assumed(25_000), workload);
         assert!(outcome.wakes <= 1, "{workers} workers: {outcome:?}");
     }
 }

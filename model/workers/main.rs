@@ -12,7 +12,7 @@ const WAKES: [u64; 3] = [5, 25, 50];
 
 fn main() {
     for wake in WAKES {
-        let costs = Costs::measured(wake * 1_000);
+        let costs = Costs::assumed(wake * 1_000);
         println!("A worker that is woken runs after {wake} µs");
         println!();
         println!(

@@ -35,8 +35,9 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// As measured on x86_64 at some 2.5 GHz, where a worker that is woken runs after `wake`.
-    pub const fn measured(wake: Nanoseconds) -> Costs {
+    /// Round figures, assumed and not measured one by one, where a worker that is woken runs after `wake`. A spawn and a beginning
+    /// together are about what one worker was measured to take for a job that does nothing, some 100 ns.
+    pub const fn assumed(wake: Nanoseconds) -> Costs {
         Costs { spawn: 50, begin: 40, own: 15, steal: 100, look: 200, call: 1_000, wake }
     }
 }
