@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::identity;
 use super::local::Local;
@@ -114,6 +115,12 @@ pub(crate) fn destroy() {
 /// Why a green thread cannot be isolated, if so.
 pub(crate) fn why_not() -> Option<&'static str> {
     in_common(control_block::why_not)
+}
+
+/// Takes some variables down that have been of no use for long. Returns as [`cool`](super::cool) does.
+#[inline]
+pub(super) fn cool() -> Option<Duration> {
+    control_block::cool()
 }
 
 /// Runs `function` with `thread` as the calling thread's record, in thread-local variables that have none.

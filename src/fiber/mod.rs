@@ -27,6 +27,8 @@ mod thread;
 mod thread_name;
 mod uncaught;
 
+use std::time::Duration;
+
 #[cfg(feature = "monkey")]
 use crate::sys::control_block;
 
@@ -39,8 +41,8 @@ pub(crate) use guard::{
 pub(crate) use lifetime::{abort_if_parked, thread, try_thread};
 pub(crate) use local::Local;
 pub(crate) use panic_hook::in_panic_hook;
+pub(crate) use stack::SizeClass;
 pub use stack::set_default_stack_size;
-pub(crate) use stack::{SizeClass, cool_stacks};
 pub(crate) use thread::{Observer, Thread, existing_thread, is_ending};
 pub use uncaught::{Uncaught, UncaughtHook, set_uncaught_hook};
 pub(crate) use uncaught::{callback, catch, discard, report, report_text};
@@ -68,6 +70,16 @@ pub(crate) unsafe fn release_locks() {
     unsafe { uncaught::release_lock() };
     // SAFETY: as above.
     unsafe { stack::release_locks() };
+}
+
+/// For who has nothing else to do: gives back some of what was kept for the next fibers and has been of no use for long, in some 0.3 ms.
+/// Returns how long until there may be more to do; `None` if no more is kept than for good.
+#[inline]
+pub(crate) fn cool() -> Option<Duration> {
+    let stacks = stack::cool_stacks();
+    #[cfg(feature = "monkey")]
+    let stacks = stacks.into_iter().chain(isolation::cool()).min();
+    stacks
 }
 
 /// To be called first before a fork, by who uses no thread-local variable, for these may be others afterwards.

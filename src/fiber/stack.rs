@@ -43,7 +43,7 @@ static POOL: Pool = Pool::new(Guards::Installed);
 /// For who has nothing else to do: gives the memory of some idle stacks back to the kernel, in some 50 µs, if more have been of no
 /// use for long than are kept. Returns how long until there may be more to do; `None` if there are no more than are kept.
 #[inline]
-pub(crate) fn cool_stacks() -> Option<Duration> {
+pub(super) fn cool_stacks() -> Option<Duration> {
     if POOL.is_crowded() { POOL.cool(Time::now()) } else { None }
 }
 

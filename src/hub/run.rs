@@ -128,7 +128,7 @@ impl HubState {
     /// Nobody is ready: waits for a timer, a descriptor or a letter.
     #[inline(never)]
     fn block(&self) {
-        let cooling = fiber::cool_stacks();
+        let cooling = fiber::cool();
         if cooling.is_some_and(|left| left.is_zero()) {
             // Whoever has become ready meanwhile goes first.
             self.poll(Some(Duration::ZERO));

@@ -48,6 +48,7 @@ pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod surplus;
 #[cfg(feature = "monkey")]
 pub(crate) mod thread_attributes;
 #[cfg(feature = "monkey")]

@@ -5,7 +5,7 @@ use std::thread;
 
 use greenloop::Builder;
 
-use crate::library::Library;
+use crate::shared_library::Library;
 use crate::{patched, yields};
 
 const SOURCE: &str = r#"

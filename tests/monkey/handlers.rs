@@ -12,7 +12,7 @@ use std::time::Duration;
 use greenloop::{Builder, sleep, spawn, yield_now};
 use libc::c_int;
 
-use crate::library::Library;
+use crate::shared_library::Library;
 use crate::{patched, yields};
 
 const SOURCE: &str = r#"

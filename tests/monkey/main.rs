@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "C calls, as a C library makes them")]
 
+#[path = "../support/shared_library.rs"]
+mod shared_library;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -27,6 +29,7 @@ mod select;
 mod sigwait;
 mod socket;
 mod streams;
+mod surplus;
 mod time;
 
 use std::io::Read;

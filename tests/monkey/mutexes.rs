@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use greenloop::{Builder, JoinHandle, sleep, spawn};
 
-use crate::library::Library;
+use crate::shared_library::Library;
 use crate::{patched, yields};
 
 const SOURCE: &str = r#"

@@ -2,9 +2,12 @@
 
 #![expect(unsafe_code, reason = "C calls, as a C library makes them")]
 
+#[path = "../support/shared_library.rs"]
+mod shared_library;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cplusplus;
 mod ends;
 mod pthreads;
 mod standard;

@@ -11,6 +11,7 @@
 //! | `child` | [`run_child`], a scenario in a process of its own; [`is_chosen`], for programs without std's harness; [`this_program`] again; [`finish`], another program |
 //! | `random` | [`Random`], the same numbers in every run |
 //! | `hammer`, `conveyor` | loads at random, for the hammers of several rooms |
+//! | `shared_library` | for programs with calls of C: a library of C or C++, made as the test runs |
 //! | `promise`, `tool` | for examples: what their headers promise, and how all of them treat their arguments |
 
 #![allow(dead_code, unused_imports, reason = "each test binary takes what it needs")]

@@ -11,6 +11,7 @@ use crate::error::StackError;
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 use crate::sys::memory;
+use crate::sys::surplus::Surplus;
 
 /// Address space that a size class takes at once: 64 GiB (1 MiB where addresses have 32 bits).
 const REGION: usize = 1 << (usize::BITS / 2 + 4);
@@ -23,11 +24,10 @@ const LARGEST_SLAB: usize = 1024;
 const SPARED: usize = 32;
 
 /// Returned stacks of a class that keep their top pages for good; each thread keeps some beside them. Those above that which
-/// were of no use for a whole [`PERIOD`] are given back, when a hub has nothing else to do: it takes half of the time that the
+/// were of no use for a whole period are given back, when a hub has nothing else to do: it takes half of the time that the
 /// end of a green thread takes, and then as much again to touch the pages anew, which those that come and go by the hundred
 /// thousand must not wait for.
 pub(super) const WARM_STACKS: usize = 4096;
-pub(super) const PERIOD: Duration = Duration::from_secs(1);
 
 /// The two ways to make a fault of an overflow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,14 +52,8 @@ pub(super) struct Pool {
 pub(super) struct Class {
     /// The stack that was returned last; each names the next in its header.
     returned: Option<Extent>,
-    /// How many those are.
-    warm: usize,
-    /// How few those have been in this period.
-    least: usize,
-    /// How many of them were of no use in the last one, and are above what is kept.
-    surplus: usize,
-    /// When this period ends; `None` while there are no more than are kept.
-    period_end: Option<Time>,
+    /// How many of those are of no use.
+    surplus: Surplus,
     /// Stacks that were too many among those: without memory, as if never used.
     cold: Vec<Extent>,
     /// Slots that are open and were never used.
@@ -74,21 +68,12 @@ impl Class {
     const fn empty() -> Class {
         Class {
             returned: None,
-            warm: 0,
-            least: 0,
-            surplus: 0,
-            period_end: None,
+            surplus: Surplus::new(WARM_STACKS, memory::RANGES_AT_ONCE),
             cold: Vec::new(),
             fresh: 0..0,
             closed: 0..0,
             slab: 0,
         }
-    }
-
-    /// Whether it has more warm stacks than it keeps, enough for giving some back at once.
-    #[inline]
-    fn is_crowded(&self) -> bool {
-        self.warm >= WARM_STACKS + memory::RANGES_AT_ONCE
     }
 
     /// Takes the stack that was returned last, if there is one.
@@ -97,28 +82,8 @@ impl Class {
         let extent = self.returned?;
         // SAFETY: the stack is in the pool, so its header is in its memory and belongs to who has the lock.
         self.returned = unsafe { (*extent.header()).next };
-        self.warm -= 1;
-        self.least = self.least.min(self.warm);
+        self.surplus.taken();
         Some(extent)
-    }
-
-    /// How long until some may be given back that were of no use for a period; zero if there are enough of them now. For one that
-    /// is crowded.
-    fn until_surplus(&mut self, now: Time) -> Duration {
-        if self.surplus < memory::RANGES_AT_ONCE {
-            match self.period_end {
-                Some(end) if now < end => return now.until(end),
-                Some(_) => self.surplus = self.least.saturating_sub(WARM_STACKS),
-                None => {}
-            }
-            self.least = self.warm;
-            self.period_end = Some(now.plus(PERIOD));
-            if self.surplus < memory::RANGES_AT_ONCE {
-                return PERIOD;
-            }
-        }
-        self.surplus -= memory::RANGES_AT_ONCE;
-        Duration::ZERO
     }
 }
 
@@ -167,8 +132,8 @@ impl Pool {
         // SAFETY: the stack's owner gives it up, so its header belongs to who has the lock.
         unsafe { (*extent.header()).next = state.returned };
         state.returned = Some(extent);
-        state.warm += 1;
-        if state.is_crowded() {
+        state.surplus.put();
+        if state.surplus.is_crowded() {
             // Relaxed: a hint, for who looks again under the lock.
             self.crowded.fetch_or(1 << class, Ordering::Relaxed);
         }
@@ -186,7 +151,7 @@ impl Pool {
     pub(super) fn cool(&self, now: Time) -> Option<Duration> {
         let cool = |class: SizeClass| {
             let mut state = self.lock_crowded(class)?;
-            let left = state.until_surplus(now);
+            let left = state.surplus.until_some(now);
             if left.is_zero() {
                 self.cool_some(class, state);
             }
@@ -212,10 +177,10 @@ impl Pool {
             return None;
         }
         let mut state = self.classes[class.index()].lock();
-        if state.is_crowded() {
+        if state.surplus.is_crowded() {
             return Some(state);
         }
-        (state.surplus, state.period_end) = (0, None);
+        state.surplus.settle();
         // Relaxed: as in `take_back`, which has the lock too.
         self.crowded.fetch_and(!bit, Ordering::Relaxed);
         None

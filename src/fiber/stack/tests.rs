@@ -14,6 +14,7 @@ use super::*;
 use crate::sys::memory;
 use crate::sys::memory::tests::pretend_to_take_every_advice;
 use crate::sys::signal::tests::{Ended, in_child, in_child_after};
+use crate::sys::surplus::PERIOD;
 
 const SIGABRT: i32 = 6;
 const KIB: usize = 1024;
