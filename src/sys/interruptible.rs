@@ -41,9 +41,11 @@ impl Interruptible {
     ///
     /// As `call` does; `Interrupted` for that signal, also if it was to come before.
     pub(crate) fn run(&self, call: impl FnOnce() -> libc::c_int) -> io::Result<libc::c_int> {
+        // Chosen while none is blocked.
+        let signal = signal();
         let mask = Mask::block_all();
         let result = if self.begin() {
-            unblock(signal());
+            unblock(signal);
             let result = call().check();
             *self.0.lock() = Stage::Over;
             result
