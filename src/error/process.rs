@@ -119,9 +119,12 @@ pub enum WorkError {
     /// The argument or the value could not be sent, or was none when it came.
     #[error("the argument or the value of the job did not come over: {0}")]
     Undecodable(String),
-    /// The job took longer than the pool's limit.
+    /// The job took longer than its limit.
     #[error("the job took longer than the limit")]
     TimedOut,
+    /// The job was killed.
+    #[error("the job was killed")]
+    Killed,
     /// The job was taken back before it began.
     #[error("the job was cancelled")]
     Cancelled,

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::crew::Crew;
+use super::hand::{self, Work};
 use super::keeper::{Keeper, Maker, Rules};
 use super::pool::ProcessPool;
-use super::worker::{Argument, Said, Work};
+use super::worker::{Order, Said};
 use crate::error::StartError;
 use crate::process::{Birth, Incoming, Pipe, Wire};
 use crate::task;
@@ -208,12 +209,12 @@ impl PoolBuilder {
         if size == 0 || rules.tasks_per_child == Some(0) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         }
-        let work = Work { initializer, function, limit: rules.limit };
+        let work = Rc::new(Work { initializer, function });
         let serve = move |birth: Birth| {
             birth.live(|bytes, descriptors| {
                 let mut from = Incoming::with_descriptors(&bytes, descriptors);
-                let pipe = Pipe::<Said<T>, Argument<A>>::take(&mut from).expect("it comes with each request");
-                work.run(&pipe);
+                let pipe = Pipe::<Said<T>, Order<A>>::take(&mut from).expect("it comes with each request");
+                hand::run(work.clone(), pipe);
             })
         };
         let maker = Rc::new(Maker { nursery: RefCell::new(None), serve: Rc::new(serve) });
@@ -230,7 +231,7 @@ impl PoolBuilder {
                 drop((keeper, member));
             }));
         }
-        Ok(ProcessPool::with(crew, maker, workers))
+        Ok(ProcessPool::with(crew, maker, workers, rules.limit))
     }
 }
 

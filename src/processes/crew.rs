@@ -1,11 +1,11 @@
 //! The queue of a pool's jobs, and what its keepers have in common.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::worker::Argument;
+use super::worker::{Argument, Order};
 use crate::error::WorkError;
 use crate::event::Event;
 use crate::fiber;
@@ -13,8 +13,7 @@ use crate::sync::Semaphore;
 
 /// What is to be done, and who is told.
 pub(super) struct Task<A, T> {
-    pub(super) argument: Argument<A>,
-    pub(super) number: u64,
+    pub(super) order: Order<A>,
     /// How often it was begun.
     pub(super) attempts: u32,
     /// How often it was given to a worker that died before it began.
@@ -24,16 +23,16 @@ pub(super) struct Task<A, T> {
 
 impl<A, T> Task<A, T> {
     pub(super) fn end(self, result: Result<T, WorkError>) {
-        let Task { argument, told, .. } = self;
+        let Task { order, told, .. } = self;
         // Before anybody goes on who may look whether it is gone.
-        drop_argument(argument);
+        drop_argument(order.argument);
         // Nobody waits for the value maybe, and it is dropped there.
         fiber::catch("the destructor of a job's value", || told(result));
     }
 }
 
 /// What destructors of others raise is not to keep anybody from being told.
-fn drop_argument<A>(argument: Argument<A>) {
+fn drop_argument<A>(argument: Option<Argument<A>>) {
     fiber::catch("the destructor of a job's argument", || drop(argument));
 }
 
@@ -46,6 +45,10 @@ pub(super) struct Crew<A, T> {
     phase: RefCell<Phase>,
     /// How many keepers it has in all.
     keepers: usize,
+    /// The jobs that workers have, and how each is stopped.
+    begun: RefCell<HashMap<u64, Rc<dyn Fn()>>>,
+    /// How many workers in a row, of all keepers, did not begin.
+    failures: Cell<usize>,
     /// How many keepers and workers there are.
     members: Cell<u32>,
     /// Set when there is none any more.
@@ -72,6 +75,8 @@ impl<A, T> Crew<A, T> {
             next_number: Cell::new(0),
             phase: RefCell::new(Phase::Open),
             keepers,
+            begun: RefCell::default(),
+            failures: Cell::new(0),
             members: Cell::new(0),
             ended: Event::new(),
             over: Event::new(),
@@ -83,8 +88,13 @@ impl<A, T> Crew<A, T> {
     }
 
     /// Queues a job, and returns its number. Of a pool that takes none, it is told at once.
-    pub(super) fn submit(&self, argument: A, told: Box<dyn FnOnce(Result<T, WorkError>)>) -> u64 {
-        let argument = Argument::new(argument);
+    pub(super) fn submit(
+        &self,
+        argument: A,
+        limit: Option<Duration>,
+        told: Box<dyn FnOnce(Result<T, WorkError>)>,
+    ) -> u64 {
+        let argument = Some(Argument::new(argument));
         let number = self.next_number.get();
         self.next_number.set(number + 1);
         let refusal = match &*self.phase.borrow() {
@@ -94,7 +104,12 @@ impl<A, T> Crew<A, T> {
         };
         match refusal {
             None => {
-                self.queue.borrow_mut().push_back(Task { argument, number, attempts: 0, given: 0, told });
+                self.queue.borrow_mut().push_back(Task {
+                    order: Order { number, limit, argument },
+                    attempts: 0,
+                    given: 0,
+                    told,
+                });
                 self.queued.release(1);
             }
             Some(error) => {
@@ -119,11 +134,40 @@ impl<A, T> Crew<A, T> {
     /// Takes one out of the queue.
     pub(super) fn take_back(&self, number: u64) -> Option<Task<A, T>> {
         let mut queue = self.queue.borrow_mut();
-        let place = queue.iter().position(|task| task.number == number)?;
+        let place = queue.iter().position(|task| task.order.number == number)?;
         let task = queue.remove(place);
         drop(queue);
         self.see_whether_over();
         task
+    }
+
+    /// A worker has begun.
+    pub(super) fn note_ready(&self) {
+        self.failures.set(0);
+    }
+
+    /// A worker did not begin. Whether there were so many for each keeper; those who come later have their tries again.
+    pub(super) fn note_failure(&self, tries: usize) -> bool {
+        let failures = self.failures.get() + 1;
+        let is_enough = failures >= tries * self.keepers;
+        self.failures.set(if is_enough { 0 } else { failures });
+        is_enough
+    }
+
+    /// A worker has this job; `stop` stops it there.
+    pub(super) fn begin(&self, number: u64, stop: Rc<dyn Fn()>) {
+        self.begun.borrow_mut().insert(number, stop);
+    }
+
+    /// No worker has it any more.
+    pub(super) fn finish(&self, number: u64) {
+        self.begun.borrow_mut().remove(&number);
+    }
+
+    /// Stops it in the worker that has it. Whether one does.
+    pub(super) fn stop(&self, number: u64) -> bool {
+        let stop = self.begun.borrow().get(&number).cloned();
+        stop.map(|stop| stop()).is_some()
     }
 
     /// The next job. Waits for one, or for something else to happen: `None` then.

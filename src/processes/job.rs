@@ -137,6 +137,34 @@ impl<A, T> Job<A, T> {
         }
         was_queued
     }
+
+    /// Ends it: in the queue, or in the worker that has it. The other jobs go on. Never yields; [`join`](Job::join) tells the end.
+    ///
+    /// The worker unwinds the job at its next wait. If it computes, the worker gets SIGTERM after a
+    /// [`grace`](super::PoolBuilder::grace), and after another one SIGKILL, and another worker takes its place. The job fails with
+    /// [`WorkError::Killed`], unless it has ended before, and is not tried again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::processes::{ProcessPool, WorkError};
+    /// use std::time::Duration;
+    ///
+    /// let pool = ProcessPool::new(1, greenloop::sleep)?;
+    /// let (first, second) = (pool.submit(Duration::from_secs(1000)), pool.submit(Duration::ZERO));
+    /// first.kill();
+    /// assert_eq!(first.join(), Err(WorkError::Killed));
+    /// assert_eq!(second.join(), Ok(()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("revoke", "terminate"))]
+    pub fn kill(&self) {
+        if let Some(task) = self.crew.take_back(self.number) {
+            task.end(Err(WorkError::Killed));
+        } else {
+            self.crew.stop(self.number);
+        }
+    }
 }
 
 /// Ready when the job is done.

@@ -7,17 +7,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::crew::{Crew, Phase, Task};
-use super::worker::{Argument, Said};
+use super::worker::{Order, Said};
 use crate::error::{StartError, WorkError};
+use crate::event::Event;
 use crate::process::{Birth, Nursery, Pipe, Process, Wire, pipe};
 use crate::sys::clock::Time;
-use crate::task;
+use crate::task::{self, with_timeout};
 
 /// The first pause after a worker that did not begin, and the longest.
 const FIRST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(5);
-/// After so many in a row that did not begin, what is queued fails.
-const TRIES: u32 = 5;
+/// After so many in a row for each keeper that did not begin, what is queued fails.
+const TRIES: usize = 5;
 /// The longest pause after one that was ready, and ended.
 const LONGEST_AFTER_READY: Duration = Duration::from_millis(200);
 /// A job that was given to so many workers that died before they began it fails.
@@ -43,7 +44,7 @@ pub(super) struct Maker {
 /// A worker, and the way to it.
 struct Worker<A, T> {
     process: Process<()>,
-    pipe: Pipe<Argument<A>, Said<T>>,
+    pipe: Pipe<Order<A>, Said<T>>,
 }
 
 /// What has come of a job.
@@ -86,7 +87,7 @@ impl Maker {
     }
 
     fn make<A: Wire, T: Wire>(&self, name: &str) -> Result<Worker<A, T>, StartError> {
-        let (ours, theirs) = pipe::<Argument<A>, Said<T>>()?;
+        let (ours, theirs) = pipe::<Order<A>, Said<T>>()?;
         loop {
             let nursery = self.nursery()?;
             let end: OwnedFd = theirs.as_fd().try_clone_to_owned()?;
@@ -119,12 +120,11 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
     /// Its life: until the pool is closed and nothing is left to do.
     pub(super) fn run(&self) {
         let mut pause = FIRST;
-        let mut failures = 0;
         while self.is_wanted() {
             let error = match self.begin() {
                 Ok(worker) => {
                     let begin = Time::now();
-                    failures = 0;
+                    self.crew.note_ready();
                     let lived = || begin.until(Time::now());
                     if self.serve(worker) {
                         pause = FIRST;
@@ -138,10 +138,7 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
                 Err(Some(error)) => error,
                 Err(None) => return,
             };
-            failures += 1;
-            if failures >= TRIES {
-                // Those who come later have their tries again.
-                failures = 0;
+            if self.crew.note_failure(TRIES) {
                 self.crew.fail_queued(&WorkError::NoWorker(error));
             }
             self.crew.rest(pause);
@@ -199,7 +196,18 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
 
     /// Has one job done.
     fn give(&self, running: &Running<'_, A, T>, mut task: Task<A, T>) -> After {
-        match self.fate(running, &mut task) {
+        let number = task.order.number;
+        let stopping = Stopping::new(running, number);
+        let stops = stopping.clone();
+        self.crew.begin(number, Rc::new(move || Stopping::stop(&stops)));
+        let fate = self.fate(running, &mut task);
+        self.crew.finish(number);
+        stopping.is_over.set();
+        match fate {
+            Fate::Untouched | Fate::Stopped | Fate::Lost if stopping.is_begun.get() => {
+                task.end(Err(WorkError::Killed));
+                After::Gone
+            }
             Fate::Ended(result) => {
                 task.end(result);
                 After::Ready
@@ -238,12 +246,12 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
     }
 
     fn fate(&self, running: &Running<'_, A, T>, task: &mut Task<A, T>) -> Fate<T> {
-        match running.pipe.send(&task.argument) {
+        match running.pipe.send(&task.order) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Fate::Untouched,
             Err(error) => return Fate::Ended(Err(WorkError::Undecodable(error.to_string()))),
         }
-        let heard = match self.rules.limit {
+        let heard = match task.order.limit {
             None => running.pipe.recv(),
             // The worker stops at the limit by itself, at its next wait.
             Some(limit) => running.pipe.recv_timeout(limit.saturating_add(self.rules.grace)),
@@ -259,12 +267,13 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
                 Fate::Ended(Err(WorkError::Panicked { message, backtrace }))
             }
             Ok(Said::TimedOut) => Fate::Ended(Err(WorkError::TimedOut)),
+            Ok(Said::Killed) => Fate::Ended(Err(WorkError::Killed)),
             Ok(Said::Undecodable(why)) => Fate::Ended(Err(WorkError::Undecodable(why))),
             Ok(Said::Ready | Said::Failed(_)) => Fate::Lost,
             Err(error) => match error.kind() {
                 io::ErrorKind::InvalidData => Fate::Ended(Err(WorkError::Undecodable(error.to_string()))),
                 io::ErrorKind::TimedOut => {
-                    running.stop(self.rules.grace);
+                    end_gently(&running.process, self.rules.grace);
                     Fate::Stopped
                 }
                 _ => Fate::Lost,
@@ -276,7 +285,7 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
 /// A worker that runs. When this is dropped its pipe is closed, and it ends.
 struct Running<'a, A, T> {
     process: Rc<Process<()>>,
-    pipe: Pipe<Argument<A>, Said<T>>,
+    pipe: Rc<Pipe<Order<A>, Said<T>>>,
     is_gone: Rc<Cell<bool>>,
     keeper: &'a Keeper<A, T>,
 }
@@ -284,7 +293,7 @@ struct Running<'a, A, T> {
 impl<'a, A: 'static, T: 'static> Running<'a, A, T> {
     fn new(keeper: &'a Keeper<A, T>, worker: Worker<A, T>) -> Running<'a, A, T> {
         let Worker { process, pipe } = worker;
-        let process = Rc::new(process);
+        let (process, pipe) = (Rc::new(process), Rc::new(pipe));
         *keeper.current.borrow_mut() = Some(process.clone());
         let running = Running { process, pipe, is_gone: Rc::default(), keeper };
         running.watch();
@@ -303,13 +312,53 @@ impl<'a, A: 'static, T: 'static> Running<'a, A, T> {
             drop((process, member));
         }));
     }
+}
 
-    /// Ends it, gently first.
-    fn stop(&self, grace: Duration) {
-        let _ = self.process.send_signal(SIGTERM);
-        if !matches!(self.process.wait_timeout(grace), Ok(Some(_))) {
-            let _ = self.process.kill();
+/// Ends a process, gently first.
+fn end_gently(process: &Process<()>, grace: Duration) {
+    let _ = process.send_signal(SIGTERM);
+    if !matches!(process.wait_timeout(grace), Ok(Some(_))) {
+        let _ = process.kill();
+    }
+}
+
+/// How a job is stopped that a worker has.
+struct Stopping<A, T> {
+    number: u64,
+    process: Rc<Process<()>>,
+    pipe: Rc<Pipe<Order<A>, Said<T>>>,
+    grace: Duration,
+    is_begun: Cell<bool>,
+    /// Set when the worker has the job no more.
+    is_over: Event,
+}
+
+impl<A: Wire + 'static, T: Wire + 'static> Stopping<A, T> {
+    fn new(running: &Running<'_, A, T>, number: u64) -> Rc<Stopping<A, T>> {
+        Rc::new(Stopping {
+            number,
+            process: running.process.clone(),
+            pipe: running.pipe.clone(),
+            grace: running.keeper.rules.grace,
+            is_begun: Cell::new(false),
+            is_over: Event::new(),
+        })
+    }
+
+    /// Asks the worker first; if the job computes, the worker goes with it.
+    fn stop(this: &Rc<Stopping<A, T>>) {
+        if this.is_begun.replace(true) {
+            return;
         }
+        let stopping = this.clone();
+        drop(task::spawn(move || {
+            let Stopping { number, process, pipe, grace, is_over, .. } = &*stopping;
+            // A worker that stands still reads nothing.
+            let _ = with_timeout(*grace, || pipe.send(&Order::stop(*number)));
+            if !is_over.wait_timeout(*grace) {
+                end_gently(process, *grace);
+            }
+        }));
     }
 }
 

@@ -33,9 +33,11 @@
 
 mod builder;
 mod crew;
+mod hand;
 mod job;
 mod keeper;
 pub mod manager;
+mod maps;
 mod pool;
 pub mod shared;
 mod supervisor;

@@ -10,7 +10,7 @@ use super::job::{Job, Slot};
 use super::keeper::Maker;
 use crate::error::WorkError;
 use crate::process::Process;
-use crate::task::{self, Imap, JoinHandle, Order, Reply};
+use crate::task::{self, JoinHandle};
 
 /// The worker of each keeper, while there is one.
 pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
@@ -40,14 +40,20 @@ pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
 /// ```
 #[doc(alias("ProcessPoolExecutor", "Executor"))]
 pub struct ProcessPool<A, T> {
-    crew: Rc<Crew<A, T>>,
+    pub(super) crew: Rc<Crew<A, T>>,
     maker: Rc<Maker>,
     workers: Workers,
+    pub(super) limit: Option<Duration>,
 }
 
 impl<A: 'static, T: 'static> ProcessPool<A, T> {
-    pub(super) fn with(crew: Rc<Crew<A, T>>, maker: Rc<Maker>, workers: Workers) -> ProcessPool<A, T> {
-        ProcessPool { crew, maker, workers }
+    pub(super) fn with(
+        crew: Rc<Crew<A, T>>,
+        maker: Rc<Maker>,
+        workers: Workers,
+        limit: Option<Duration>,
+    ) -> ProcessPool<A, T> {
+        ProcessPool { crew, maker, workers, limit }
     }
 
     /// Returns how many workers there are.
@@ -92,9 +98,30 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn submit(&self, argument: A) -> Job<A, T> {
+        self.submit_limited(argument, self.limit)
+    }
+
+    /// Like [`submit`](ProcessPool::submit), with a time limit of its own, in place of the pool's [`limit`](super::PoolBuilder::limit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::processes::{ProcessPool, WorkError};
+    /// use std::time::Duration;
+    ///
+    /// let pool = ProcessPool::new(1, greenloop::sleep)?;
+    /// let job = pool.submit_within(Duration::from_millis(5), Duration::from_secs(1000));
+    /// assert_eq!(job.join(), Err(WorkError::TimedOut));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn submit_within(&self, limit: Duration, argument: A) -> Job<A, T> {
+        self.submit_limited(argument, Some(limit))
+    }
+
+    fn submit_limited(&self, argument: A, limit: Option<Duration>) -> Job<A, T> {
         let slot = Rc::new(Slot::new());
         let told = slot.clone();
-        let number = self.crew.submit(argument, Box::new(move |result| told.put(result)));
+        let number = self.crew.submit(argument, limit, Box::new(move |result| told.put(result)));
         Job { slot, crew: self.crew.clone(), number }
     }
 
@@ -175,91 +202,6 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
         })
     }
 
-    /// Has a job done for each item, and returns the results in the order of the items.
-    ///
-    /// The calling green thread yields until all are there. To get the first error in place of all results, collect:
-    /// `.into_iter().collect::<Result<Vec<_>, _>>()`. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by
-    /// unwinding, and the jobs go on.
-    ///
-    /// Each item is a message to a worker, and its result one back. What takes only microseconds to compute is better given many at a time,
-    /// as a range or a vector: that is Python's `chunksize`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the iterator of the items panics.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::ops::Range;
-    ///
-    /// let pool = greenloop::processes::ProcessPool::new(2, |numbers: Range<u64>| numbers.sum::<u64>())?;
-    /// assert_eq!(pool.map([0..1000, 1000..2000]), [Ok(499_500), Ok(1_499_500)]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn map(&self, items: impl IntoIterator<Item = A>) -> Vec<Result<T, WorkError>> {
-        self.imap(items).maxsize(usize::MAX).collect()
-    }
-
-    /// Has a job done for each item, and returns an iterator over the results in the order of the items.
-    ///
-    /// Further items are worked on while you take the results: see [`Imap`], whose [`maxsize`](Imap::maxsize) is twice the number of
-    /// workers at first.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = greenloop::processes::ProcessPool::new(2, |number: u64| number * number)?;
-    /// let squares = pool.imap(1..); // without an end
-    /// assert_eq!(squares.flatten().take(3).collect::<Vec<_>>(), [1, 4, 9]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn imap<'a, I>(&self, items: I) -> Imap<'a, T, WorkError>
-    where
-        I: IntoIterator<Item = A, IntoIter: 'a>,
-        T: 'a,
-    {
-        self.mapped(items, Order::Given)
-    }
-
-    /// Like [`imap`](ProcessPool::imap), but each result comes as soon as it is there.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let pool = greenloop::processes::ProcessPool::new(2, |number: u64| number * number)?;
-    /// assert_eq!(pool.imap_unordered(1..=4).flatten().sum::<u64>(), 30);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn imap_unordered<'a, I>(&self, items: I) -> Imap<'a, T, WorkError>
-    where
-        I: IntoIterator<Item = A, IntoIter: 'a>,
-        T: 'a,
-    {
-        self.mapped(items, Order::Completion)
-    }
-
-    fn mapped<'a, I>(&self, items: I, order: Order) -> Imap<'a, T, WorkError>
-    where
-        I: IntoIterator<Item = A, IntoIter: 'a>,
-        T: 'a,
-    {
-        let most = self.size().saturating_mul(2);
-        let crew = self.crew.clone();
-        Imap::by(
-            items,
-            order,
-            most,
-            || WorkError::Closed,
-            move |_| {
-                let crew = crew.clone();
-                Some(move |item, reply: Reply<T, WorkError>| {
-                    crew.submit(item, Box::new(move |result| reply.send(result)));
-                })
-            },
-        )
-    }
-
     /// Takes no more jobs: those that are given later fail with [`WorkError::Closed`]. Those that are there are done, then the workers end.
     ///
     /// # Examples
@@ -325,11 +267,7 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     /// ```
     #[track_caller]
     pub fn join(&self) {
-        assert_ne!(
-            self.crew.phase(),
-            Phase::Open,
-            "the pool is neither closed nor terminated: nobody would end"
-        );
+        self.assert_is_closing();
         self.crew.ended().wait();
         self.maker.finish();
     }
@@ -355,16 +293,21 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     /// ```
     #[track_caller]
     pub fn join_timeout(&self, limit: Duration) -> bool {
-        assert_ne!(
-            self.crew.phase(),
-            Phase::Open,
-            "the pool is neither closed nor terminated: nobody would end"
-        );
+        self.assert_is_closing();
         let ended = self.crew.ended().wait_timeout(limit);
         if ended {
             self.maker.finish();
         }
         ended
+    }
+
+    #[track_caller]
+    fn assert_is_closing(&self) {
+        assert_ne!(
+            self.crew.phase(),
+            Phase::Open,
+            "the pool is neither closed nor terminated: nobody would end"
+        );
     }
 }
 

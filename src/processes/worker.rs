@@ -1,18 +1,15 @@
-//! What a worker does, and what it says.
+//! What a worker is told, and what it says.
 
-use std::cell::RefCell;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::error::payload_text;
 use crate::fiber;
-use crate::process::{Incoming, Outgoing, Pipe, Wire, last_place};
-use crate::task::with_timeout;
+use crate::process::{Incoming, Outgoing, Wire};
 
 /// An argument on its way. If it panics there, the text of that comes in its place.
 #[derive(Debug)]
-pub(super) struct Argument<A>(Result<A, String>);
+pub(super) struct Argument<A>(pub(super) Result<A, String>);
 
 impl<A> Argument<A> {
     pub(super) fn new(argument: A) -> Argument<A> {
@@ -34,6 +31,34 @@ impl<A: Wire> Wire for Argument<A> {
             UNDECODABLE => String::take(from).map(|why| Argument(Err(why))),
             _ => None,
         }
+    }
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(super) struct Order<A> {
+    pub(super) number: u64,
+    pub(super) limit: Option<Duration>,
+    /// To be done; without one, the job of that number is to stop.
+    pub(super) argument: Option<Argument<A>>,
+}
+
+impl<A> Order<A> {
+    pub(super) fn stop(number: u64) -> Order<A> {
+        Order { number, limit: None, argument: None }
+    }
+}
+
+impl<A: Wire> Wire for Order<A> {
+    fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        self.number.put(into);
+        self.limit.put(into);
+        self.argument.put(into);
+    }
+
+    fn take(from: &mut Incoming<'_>) -> Option<Order<A>> {
+        let (number, limit) = (u64::take(from)?, Wire::take(from)?);
+        Some(Order { number, limit, argument: Wire::take(from)? })
     }
 }
 
@@ -65,7 +90,7 @@ fn take_or_tell<V: Wire>(from: &mut Incoming<'_>) -> Option<Result<V, String>> {
 }
 
 /// Runs code of others. The text of what it raises.
-fn caught<V>(run: impl FnOnce() -> V) -> Result<V, String> {
+pub(super) fn caught<V>(run: impl FnOnce() -> V) -> Result<V, String> {
     // What it leaves half done, the caller throws away.
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         let text = payload_text(&*payload);
@@ -84,6 +109,7 @@ pub(super) enum Said<T> {
     Done(T),
     Panicked(String, String),
     TimedOut,
+    Killed,
     /// The argument was none, or the value cannot be sent.
     Undecodable(String),
 }
@@ -94,6 +120,7 @@ const DONE: u8 = 2;
 const PANICKED: u8 = 3;
 const TIMED_OUT: u8 = 4;
 const UNDECODABLE: u8 = 5;
+const KILLED: u8 = 6;
 
 impl<T: Wire> Wire for Said<T> {
     fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
@@ -110,6 +137,7 @@ impl<T: Wire> Wire for Said<T> {
                 place.put(into);
             }
             Said::TimedOut => into.put_bytes(&[TIMED_OUT]),
+            Said::Killed => into.put_bytes(&[KILLED]),
             Said::Undecodable(why) => put_undecodable(why, into),
         }
     }
@@ -121,70 +149,9 @@ impl<T: Wire> Wire for Said<T> {
             DONE => take_or_tell(from)?.map_or_else(Said::Undecodable, Said::Done),
             PANICKED => Said::Panicked(String::take(from)?, String::take(from)?),
             TIMED_OUT => Said::TimedOut,
+            KILLED => Said::Killed,
             UNDECODABLE => Said::Undecodable(String::take(from)?),
             _ => return None,
         })
-    }
-}
-
-/// What runs in each worker.
-pub(super) struct Work<F> {
-    pub(super) initializer: Option<Box<dyn Fn()>>,
-    pub(super) function: F,
-    pub(super) limit: Option<Duration>,
-}
-
-impl<F> Work<F> {
-    /// The life of a worker: until nobody has jobs for it any more.
-    pub(super) fn run<A: Wire, T: Wire>(&self, pipe: &Pipe<Said<T>, Argument<A>>)
-    where
-        F: Fn(A) -> T,
-    {
-        if let Some(initializer) = &self.initializer
-            && let Err(text) = caught(initializer)
-        {
-            let _ = pipe.send(&Said::Failed(text));
-            return;
-        }
-        if pipe.send(&Said::Ready).is_err() {
-            return;
-        }
-        loop {
-            let said = match pipe.recv() {
-                Ok(Argument(Ok(argument))) => self.one(argument),
-                Ok(Argument(Err(why))) => Said::Undecodable(why),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    Said::Undecodable(error.to_string())
-                }
-                Err(_) => return,
-            };
-            match pipe.send(&said) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return,
-                Err(error) => {
-                    let _ = pipe.send(&Said::Undecodable(error.to_string()));
-                }
-            }
-            // Values of others: what their destructors raise is no job's.
-            let _ = caught(|| drop(said));
-        }
-    }
-
-    fn one<A, T>(&self, argument: A) -> Said<T>
-    where
-        F: Fn(A) -> T,
-    {
-        // Outside of the closure, since it is moved into there.
-        let argument = RefCell::new(Some(argument));
-        let call = || argument.take().map(&self.function);
-        let called = caught(|| match self.limit {
-            Some(limit) => with_timeout(limit, call).ok(),
-            None => Some(call()),
-        });
-        match called {
-            Ok(Some(Some(value))) => Said::Done(value),
-            Ok(_) => Said::TimedOut,
-            Err(text) => Said::Panicked(text, last_place()),
-        }
     }
 }

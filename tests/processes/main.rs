@@ -18,6 +18,8 @@ mod buffers;
 mod channels;
 /// Bytes that no value has made.
 mod hostile;
+/// One job of a pool.
+mod jobs;
 /// Who may use a manager, and what becomes of bytes that nobody has meant.
 mod manager_access;
 /// Locks and the like that a manager keeps.
@@ -71,6 +73,7 @@ fn main() {
         buffers::TESTS,
         channels::TESTS,
         hostile::TESTS,
+        jobs::TESTS,
         manager_access::TESTS,
         manager_locks::TESTS,
         managers::TESTS,
