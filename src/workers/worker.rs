@@ -9,6 +9,7 @@ use std::thread;
 use super::crew::Crew;
 use super::desk::Desk;
 use super::search::{Found, LOOKS_PER_TURN, Search};
+use crate::fiber;
 use crate::hub::{Config, Feed, Hub, HubState, Job, configure, hub};
 use crate::sys::os_thread::real;
 use crate::sys::shared::Shared;
@@ -41,13 +42,15 @@ fn live(crew: &Arc<Crew>, worker: usize, config: Config) {
     let desk = crew.make_desk(worker);
     hub.set_feed(Box::new(Seat::new(crew, worker)));
     desk.set_door(Some((hub.door(), hub.epoch())));
-    let unbegun = loop {
-        desk.wait_for_dismissal();
-        if let Some(unbegun) = finish(desk, &hub) {
-            break unbegun;
-        }
-    };
-    crew.hand_over(unbegun);
+    let mut unbegun = None;
+    while unbegun.is_none() {
+        // What jobs throw at the thread's main greenlet, which they can name, ends no worker.
+        fiber::catch("the main greenlet of a worker", || {
+            desk.wait_for_dismissal();
+            unbegun = finish(desk, &hub);
+        });
+    }
+    crew.hand_over(unbegun.unwrap_or_default());
     crew.count_ended();
 }
 

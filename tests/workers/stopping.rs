@@ -188,6 +188,20 @@ fn whoever_stops_them_waits_for_their_threads() {
 }
 
 #[test]
+fn what_is_thrown_at_the_main_greenlet_of_a_worker_ends_no_worker() {
+    within(LIMIT, || {
+        let workers = workers(1);
+        let thrown = workers.spawn(|| {
+            let main = greenloop::greenlet::main();
+            drop(main.throw::<()>(Box::new("thrown at main")));
+        });
+        until(|| workers.spawn(|| 1).join().unwrap() == 1);
+        workers.stop(Duration::ZERO);
+        assert!(thrown.is_finished());
+    });
+}
+
+#[test]
 fn the_last_handle_lets_all_be_done_that_was_accepted() {
     within(LIMIT, || {
         let workers = workers(2);
