@@ -157,7 +157,7 @@ impl<A, T> Job<A, T> {
     /// assert_eq!(second.join(), Ok(()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[doc(alias("revoke", "terminate"))]
+    #[doc(alias = "revoke")]
     pub fn kill(&self) {
         if let Some(task) = self.crew.take_back(self.number) {
             task.end(Err(WorkError::Killed));
