@@ -258,10 +258,11 @@ fn a_password_is_sent_and_never_printed() {
     let url = format!("http://name:secret@{}/", site.address);
     for format in ["text", "csv", "json"] {
         let finished = crawler(1, &["--format", format, &url]);
-        let said = finished.stdout + &finished.stderr;
+        // The port may look like anything.
+        let said = (finished.stdout + &finished.stderr).replace(&site.address.to_string(), "SITE");
         assert!(!said.contains("secret") && !said.contains("name:"), "{said}");
-        assert!(said.contains(&format!("http://***@{}/", site.address)), "{said}");
-        let round = format!("redirect loop at http://***@{}/round", site.address);
-        assert!(said.contains(&round) && said.contains("404 Not Found") && !said.contains("401"), "{said}");
+        assert!(said.contains("http://***@SITE/"), "{said}");
+        assert!(said.contains("redirect loop at http://***@SITE/round"), "{said}");
+        assert!(said.contains("404 Not Found") && !said.contains("Unauthorized"), "{said}");
     }
 }
