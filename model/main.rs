@@ -354,11 +354,11 @@ impl Crew {
         }
     }
 
-    /// As `Crew::end_search`, for who does not look whether there is more.
+    /// As `Crew::end_search`.
     fn end_search(&self, worker: usize) {
         let was_last = self.idle.end_search();
         match self.offers[worker].count() {
-            0 if was_last => self.call(1),
+            0 if was_last && !self.offers.iter().all(Offers::is_empty) => self.call(1),
             waiting => self.call(waiting),
         }
     }

@@ -246,14 +246,14 @@ impl Simulation {
     fn end_search(&mut self, worker: usize, time: Nanoseconds) -> Nanoseconds {
         let was_last = self.idle.end_search();
         match self.offers[worker].count() {
-            0 if was_last && self.looks_full() => self.call(time, 1),
+            0 if was_last && self.has_offers() => self.call(time, 1),
             0 => time,
             waiting => self.call(time, waiting),
         }
     }
 
-    fn looks_full(&self) -> bool {
-        !self.outside.looks_empty() || self.offers.iter().any(|offers| !offers.looks_empty())
+    fn has_offers(&self) -> bool {
+        !self.outside.is_empty() || self.offers.iter().any(|offers| !offers.is_empty())
     }
 
     /// `HubState::block` of a hub that is fed, one look at a time.
@@ -312,7 +312,7 @@ impl Simulation {
         }
         this.until = None;
         self.idle.begin_sleep(worker, std::mem::take(&mut this.searches));
-        if self.looks_full() {
+        if self.has_offers() {
             self.workers[worker].searches = self.idle.end_sleep(worker);
             return self.at(self.now, Event::Look(worker));
         }

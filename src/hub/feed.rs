@@ -78,7 +78,7 @@ impl HubState {
             return false;
         };
         // The clock takes a fifth of the time of jobs that do nothing: it is looked at after one job, two, four and so on, so that who is
-        // ready waits twice as long at most.
+        // ready waits for twice as many at most.
         let meals = self.meals.get() + 1;
         self.meals.set(meals);
         meals.is_power_of_two() && since.until(Time::now()) > PATIENCE

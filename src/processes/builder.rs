@@ -139,7 +139,7 @@ impl PoolBuilder {
     /// use greenloop::processes::{ProcessPool, WorkError};
     /// use std::time::Duration;
     ///
-    /// let pool = ProcessPool::builder(1).limit(Duration::from_millis(5)).build(greenloop::sleep)?;
+    /// let pool = ProcessPool::builder(1).limit(Duration::from_millis(100)).build(greenloop::sleep)?;
     /// assert_eq!(pool.apply(Duration::from_secs(1000)), Err(WorkError::TimedOut));
     /// assert_eq!(pool.apply(Duration::ZERO), Ok(()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -29,6 +29,17 @@ struct Hand<A, T, F> {
     has_begun: Cell<bool>,
     /// Whether that one is to stop.
     is_stopped: Cell<bool>,
+    /// Whether whoever did the jobs takes no more, though it may still run destructors.
+    is_gone: Cell<bool>,
+}
+
+/// When this is dropped, another one is to do the jobs.
+struct Leaving<'a>(&'a Cell<bool>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
 }
 
 /// Runs a worker until nobody has jobs for it any more.
@@ -46,6 +57,7 @@ where
         current: Cell::new(None),
         has_begun: Cell::new(false),
         is_stopped: Cell::new(false),
+        is_gone: Cell::new(false),
     });
     let Ok(mut at_work) = hand.start(true) else { return };
     loop {
@@ -62,7 +74,7 @@ where
             continue;
         }
         // One that was stopped, or was told so as its job had just ended.
-        if at_work.is_finished() {
+        if hand.is_gone.get() {
             match hand.start(false) {
                 Ok(another) => at_work = another,
                 Err(_) => return,
@@ -81,6 +93,7 @@ where
 {
     fn start(self: &Rc<Self>, is_first: bool) -> io::Result<JoinHandle<()>> {
         let hand = self.clone();
+        hand.is_gone.set(false);
         let builder = Builder::new().stack_size(STACK);
         // What the initializer has put into thread-local variables is there for all jobs.
         #[cfg(feature = "monkey")]
@@ -96,6 +109,7 @@ where
     }
 
     fn live(&self, is_first: bool) {
+        let _leaving = Leaving(&self.is_gone);
         if is_first {
             if let Some(initializer) = &self.work.initializer
                 && let Err(text) = caught(initializer)
@@ -105,7 +119,12 @@ where
             self.tell(&Said::Ready);
         }
         while let Ok(Order { limit, argument: Some(argument), .. }) = self.orders.get() {
-            let said = if self.is_stopped.get() { Said::Killed } else { self.one(argument, limit) };
+            let said = if self.is_stopped.get() {
+                let _ = caught(|| drop(argument));
+                Said::Killed
+            } else {
+                self.one(argument, limit)
+            };
             self.current.set(None);
             let has_begun = self.has_begun.replace(false);
             let is_stopped = self.is_stopped.replace(false);

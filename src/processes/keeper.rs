@@ -200,9 +200,9 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
         let stopping = Stopping::new(running, number);
         let stops = stopping.clone();
         self.crew.begin(number, Rc::new(move || Stopping::stop(&stops)));
+        let begun = Begun { crew: &self.crew, number, stopping: &stopping };
         let fate = self.fate(running, &mut task);
-        self.crew.finish(number);
-        stopping.is_over.set();
+        drop(begun);
         match fate {
             Fate::Untouched | Fate::Stopped | Fate::Lost if stopping.is_begun.get() => {
                 task.end(Err(WorkError::Killed));
@@ -210,7 +210,8 @@ impl<A: Wire + 'static, T: Wire + 'static> Keeper<A, T> {
             }
             Fate::Ended(result) => {
                 task.end(result);
-                After::Ready
+                // One that was told by a signal dies, whatever it has said, and is to take no other job along.
+                if stopping.is_signalled.get() { After::Gone } else { After::Ready }
             }
             Fate::Untouched => {
                 task.given += 1;
@@ -322,6 +323,20 @@ fn end_gently(process: &Process<()>, grace: Duration) {
     }
 }
 
+/// A job that a worker has. When this is dropped it can be stopped no more.
+struct Begun<'a, A, T> {
+    crew: &'a Crew<A, T>,
+    number: u64,
+    stopping: &'a Stopping<A, T>,
+}
+
+impl<A, T> Drop for Begun<'_, A, T> {
+    fn drop(&mut self) {
+        self.crew.finish(self.number);
+        self.stopping.is_over.set();
+    }
+}
+
 /// How a job is stopped that a worker has.
 struct Stopping<A, T> {
     number: u64,
@@ -329,6 +344,8 @@ struct Stopping<A, T> {
     pipe: Rc<Pipe<Order<A>, Said<T>>>,
     grace: Duration,
     is_begun: Cell<bool>,
+    /// Whether the worker goes with the job.
+    is_signalled: Cell<bool>,
     /// Set when the worker has the job no more.
     is_over: Event,
 }
@@ -341,6 +358,7 @@ impl<A: Wire + 'static, T: Wire + 'static> Stopping<A, T> {
             pipe: running.pipe.clone(),
             grace: running.keeper.rules.grace,
             is_begun: Cell::new(false),
+            is_signalled: Cell::new(false),
             is_over: Event::new(),
         })
     }
@@ -353,9 +371,14 @@ impl<A: Wire + 'static, T: Wire + 'static> Stopping<A, T> {
         let stopping = this.clone();
         drop(task::spawn(move || {
             let Stopping { number, process, pipe, grace, is_over, .. } = &*stopping;
+            // Behind the next job it would be taken for that one, if the worker died and left it unread.
+            if is_over.is_set() {
+                return;
+            }
             // A worker that stands still reads nothing.
             let _ = with_timeout(*grace, || pipe.send(&Order::stop(*number)));
             if !is_over.wait_timeout(*grace) {
+                stopping.is_signalled.set(true);
                 end_gently(process, *grace);
             }
         }));

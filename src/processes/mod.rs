@@ -21,8 +21,8 @@
 //! A [`Supervisor`] is a pre-fork server: processes that serve one listener, and are replaced when they end, hang, or have served enough,
 //! and reloaded while clients go on.
 //!
-//! A [`Manager`] keeps dicts, lists, queues, locks and more for several processes, as Python's does. A process that is killed keeps nothing of
-//! them: see [`manager`].
+//! A [`Manager`] keeps dicts, lists, queues, locks and more for several processes, as Python's does. A process that is killed keeps nothing
+//! of them: see [`manager`].
 //!
 //! [`shared`] has memory that processes share, values and arrays in it, and a lock that a process which is killed does not keep.
 //!

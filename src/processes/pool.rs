@@ -127,8 +127,8 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
 
     /// Has one job done, and returns its value.
     ///
-    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and the job
-    /// goes on.
+    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and the
+    /// job goes on.
     ///
     /// # Errors
     ///

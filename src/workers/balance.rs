@@ -25,8 +25,8 @@ pub enum Balance {
     LeastConnections,
     /// One worker accepts, and the workers take turns.
     ///
-    /// It costs as much as [`LeastConnections`](Balance::LeastConnections). Right for connections that are all short and alike, of which the
-    /// number at a moment says little.
+    /// It costs as much as [`LeastConnections`](Balance::LeastConnections). Right for connections that are all short and alike, of which
+    /// the number at a moment says little.
     RoundRobin,
     /// All workers accept from the one listener, and the kernel decides.
     ///

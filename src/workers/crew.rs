@@ -175,14 +175,9 @@ impl Crew {
         let was_last = self.idle.end_search();
         if waiting > 0 {
             self.call(waiting);
-        } else if was_last && self.looks_full() {
+        } else if was_last && self.has_offers() {
             self.call(1);
         }
-    }
-
-    /// Whether there is work, as far as one sees who locks nothing.
-    fn looks_full(&self) -> bool {
-        !self.outside.looks_empty() || self.all_desks().any(|desk| !desk.offers.looks_empty())
     }
 
     /// Whether there is work that any worker may begin. Who adds some later sees what the caller did before.
@@ -233,10 +228,12 @@ impl Crew {
 
     fn resize_alone(&self, number: usize, begin: impl Fn(usize) -> io::Result<()>) -> io::Result<()> {
         for worker in self.number()..number {
-            if self.make_desk(worker).man()
-                && let Err(error) = begin(worker)
-            {
-                self.make_desk(worker).unman();
+            let desk = self.make_desk(worker);
+            if !desk.man() {
+                // It may sleep as one that retires does, whom nobody wakes for work.
+                desk.ring();
+            } else if let Err(error) = begin(worker) {
+                desk.unman();
                 return Err(error);
             }
             // Release: its desk is there.

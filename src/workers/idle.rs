@@ -13,9 +13,9 @@ const SEARCHER: usize = 1 << (usize::BITS / 2);
 /// burst wakes some at once, each of which takes its share and wakes some more: if only one were woken at a time, the last of many would
 /// come when all is done.
 ///
-/// No work is overslept: who adds some locks its queue, and reads the word after that. Who is to sleep changes the word, and locks
-/// each queue after that, to look. One of the two locks a queue first. If it is he who adds, the other one finds the work; if it is the
-/// other one, what he has done to the word is seen.
+/// No work is overslept: who adds some locks its queue, and reads the word after that. Who is to sleep, or was the last who looked, changes
+/// the word, and locks each queue after that, to look. One of the two locks a queue first. If it is he who adds, the other one finds the
+/// work; if it is the other one, what he has done to the word is seen.
 #[derive(Debug)]
 pub(crate) struct Idle {
     word: AtomicUsize,
@@ -48,11 +48,12 @@ impl Idle {
         worth_while
     }
 
-    /// One has found work, or has other things to do. Returns `true` if he was the last who looked: then who sleeps is to be woken, if
-    /// there is more to do.
+    /// One has found work, or has other things to do. Returns `true` if he was the last who looked, and others sleep: then one of them is
+    /// to be woken, if a look at each queue after this finds more to do.
     pub(crate) fn end_search(&self) -> bool {
-        // AcqRel: who adds work after this sees that nobody looks.
-        self.word.fetch_sub(SEARCHER, Ordering::AcqRel) / SEARCHER == 1
+        // Relaxed: the lock of a queue orders it, as for who is to sleep. Who falls asleep after this looks at each queue himself.
+        let before = self.word.fetch_sub(SEARCHER, Ordering::Relaxed);
+        before / SEARCHER == 1 && before % SEARCHER > 0
     }
 
     /// `worker` is to sleep, and looks at each queue after this.
@@ -76,8 +77,8 @@ impl Idle {
         place.is_none()
     }
 
-    /// Work was added, and so many jobs wait in one place: the worker to be woken, if any. It counts as one who looks for work. One call may not
-    /// be enough: the caller asks again until there is none.
+    /// Work was added, and so many jobs wait in one place: the worker to be woken, if any. It counts as one who looks for work. One call
+    /// may not be enough: the caller asks again until there is none.
     #[inline]
     pub(crate) fn call(&self, waiting: usize) -> Option<usize> {
         match self.counts() {

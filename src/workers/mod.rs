@@ -29,10 +29,10 @@
 //!
 //! # Who begins what
 //!
-//! A worker runs its own ready green threads first. When none is ready, it begins what is [to begin there](Workers::spawn_on); then what was
-//! spawned there and has not begun, in order; then what was spawned from outside of the workers; then it takes half of what another worker
-//! has not begun. One in 61 times it looks at the later ones first. A worker that finds nothing looks for 50 µs if others are at work and
-//! no more than half of all look, and sleeps then. An idle worker uses no processor time.
+//! A worker runs its own ready green threads first. When none is ready, it begins what is [to begin there](Workers::spawn_on); then what
+//! was spawned there and has not begun, in order; then what was spawned from outside of the workers; then it takes half of what another
+//! worker has not begun. One in 61 times it looks at the later ones first. A worker that finds nothing looks for 50 µs if others are at
+//! work and fewer than half of all look already, and sleeps then. An idle worker uses no processor time.
 //!
 //! A green thread that computes for long holds its worker: what waits for a timer or a socket there is late, but what has not begun goes to
 //! the others.
@@ -201,8 +201,8 @@ impl Workers {
     /// Spawns a green thread that begins on whichever worker has time first, and stays there.
     ///
     /// From a worker it is put in line there, where an idle one may take it; from elsewhere, in a line of all workers. Never yields. The
-    /// handle waits, and kills, from any OS thread; a panic comes to who joins. A green thread that has not begun can be killed as well, and
-    /// never begins. It has no [locals](crate::greenlet_local!) handed down, since these need not be `Send`.
+    /// handle waits, and kills, from any OS thread; a panic comes to who joins. A green thread that has not begun can be killed as well,
+    /// and never begins. It has no [locals](crate::greenlet_local!) handed down, since these need not be `Send`.
     ///
     /// Once [`stop`](Workers::stop) has been called, what is spawned counts as killed.
     ///
@@ -295,8 +295,8 @@ impl Workers {
     /// Runs `body`, in which you can spawn green threads on all workers that borrow from the caller's frame.
     ///
     /// Returns when `body` and all green threads of the scope, its children, have ended; yields until then. `body` itself runs where it is
-    /// called. This is [`greenloop::scope`](crate::scope()) over all processors, and [`std::thread::scope`] with green threads. Children may
-    /// spawn in the scope as well.
+    /// called. This is [`greenloop::scope`](crate::scope()) over all processors, and [`std::thread::scope`] with green threads. Children
+    /// may spawn in the scope as well.
     ///
     /// If `body` unwinds (by a panic, a kill or a time limit), the children are killed and joined first. The same happens if a kill, a time
     /// limit or a [`LoopExit`](crate::LoopExit) reaches the final wait. A kill or a time limit that comes while killed children are being

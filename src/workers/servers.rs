@@ -239,8 +239,8 @@ impl<A: Clone + Send + Sync + 'static> Servers<A> {
         drop(each);
     }
 
-    /// Waits until all have been stopped, or accept no more because the listener is broken. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and
-    /// leaves the servers alone.
+    /// Waits until all have been stopped, or accept no more because the listener is broken. A kill or an enclosing
+    /// [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and leaves the servers alone.
     ///
     /// # Examples
     ///

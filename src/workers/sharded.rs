@@ -20,8 +20,8 @@ type Call<S> = Box<dyn FnOnce(&mut S) + Send>;
 /// after another, in the order in which it was asked. So a cache or a table of sessions is spread over all processors, where each key has
 /// its part.
 ///
-/// The parts live until this is dropped, or the workers are stopped; each is dropped by its own worker. While one lives, its worker does not
-/// end by itself.
+/// The parts live until this is dropped, or the workers are stopped; each is dropped by its own worker. While one lives, its worker does
+/// not end by itself.
 ///
 /// # Examples
 ///
@@ -113,8 +113,8 @@ impl<S: 'static> Sharded<S> {
 
     /// Calls `function` with the part of a key, on its worker, and returns what it returns.
     ///
-    /// Yields until then. `function` may wait; the part is its own meanwhile, and what else is asked of it waits in line. If it asks for the
-    /// same part again, it waits for itself, for ever. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait, and
+    /// Yields until then. `function` may wait; the part is its own meanwhile, and what else is asked of it waits in line. If it asks for
+    /// the same part again, it waits for itself, for ever. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait, and
     /// `function` is called all the same.
     ///
     /// # Errors

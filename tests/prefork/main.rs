@@ -68,6 +68,7 @@ fn tests() -> impl Iterator<Item = &'static Test> {
         a_worker_that_ends_is_replaced
         workers_that_never_start_are_an_error
         a_hub_that_does_not_run_is_seen
+        a_start_does_not_count_as_stuck
         all_that_were_stopped_together_go_on
         there_are_more_and_less_on_request
         a_worker_that_has_served_enough_is_replaced

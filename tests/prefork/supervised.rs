@@ -144,7 +144,7 @@ pub(crate) fn a_hub_that_does_not_run_is_seen() {
     // One that is stopped does not run its hub.
     kill(worker, Signal::STOP);
     assert_eq!(site.until("stuck"), worker);
-    site.until("ready");
+    // Another one is ready before or after that.
     assert_eq!(site.until("ended signal: 9"), worker);
     site.stops();
     let mut site = self::site(
@@ -165,8 +165,28 @@ pub(crate) fn a_hub_that_does_not_run_is_seen() {
     site.stops();
 }
 
+pub(crate) fn a_start_does_not_count_as_stuck() {
+    let mut site = site(
+        |supervisor| supervisor.workers(1).stuck_after(Duration::from_millis(1000)),
+        |worker| {
+            std::thread::sleep(Duration::from_millis(1200));
+            worker.ready();
+            std::thread::sleep(Duration::from_millis(200));
+            worker.wait_stopping();
+            Ok(())
+        },
+    );
+    let worker = site.until("ready");
+    // It asks for the next look.
+    site.process.signal(Signal::TTIN);
+    site.until("resized");
+    assert_ne!(site.until("ready"), worker);
+    let events = last_events(site);
+    assert!(!events.contains("stuck"), "{events}");
+}
+
 pub(crate) fn all_that_were_stopped_together_go_on() {
-    const STUCK: Duration = Duration::from_millis(1500);
+    const STUCK: Duration = Duration::from_millis(2500);
     let mut site = site(|supervisor| supervisor.stuck_after(STUCK), serve);
     let workers = [site.until("ready"), site.until("ready")];
     site.process.signal(Signal::STOP);

@@ -3,24 +3,26 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use greenloop::processes::shared::Value;
 use greenloop::processes::{ProcessPool, WorkError};
 use greenloop::sleep;
 
 use crate::attacks::{SOON, ends};
 use crate::support::Random;
-use crate::{LONG, tests};
+use crate::{LONG, tests, until};
 
 tests! {
     a_limit_of_its_own,
     a_kill_of_one_that_waits,
     a_kill_of_one_that_computes,
+    a_kill_takes_no_other_job_along,
     a_kill_in_the_queue_and_after_the_end,
     kills_at_any_moment,
     as_much_stack_as_on_main,
 }
 
 fn a_limit_of_its_own() {
-    let pool = ProcessPool::builder(1).limit(Duration::from_millis(5)).build(sleep).unwrap();
+    let pool = ProcessPool::builder(1).limit(Duration::from_millis(5)).grace(SOON).build(sleep).unwrap();
     assert_eq!(pool.apply(LONG), Err(WorkError::TimedOut));
     let worker = pool.workers();
     assert_eq!(pool.submit_within(SOON, Duration::from_millis(10)).join(), Ok(()));
@@ -60,24 +62,51 @@ fn a_kill_of_one_that_waits() {
     ends(&pool);
 }
 
+/// In a worker: it does not end by a signal that asks it to.
+fn ignore_signals() {
+    // SAFETY: takes no pointers.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+}
+
 fn a_kill_of_one_that_computes() {
+    let has_begun = Value::new(0_u32).unwrap();
     let pool = ProcessPool::builder(1)
         .grace(Duration::from_millis(5))
-        .build(|is_hard: bool| {
-            if is_hard {
-                // SAFETY: takes no pointers.
-                unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+        .initializer(ignore_signals)
+        .build(|flag: Option<Value<u32>>| {
+            if let Some(flag) = flag {
+                flag.set(1);
                 std::thread::sleep(LONG);
             }
             std::process::id()
         })
         .unwrap();
-    let worker = pool.apply(false).unwrap();
-    let job = pool.submit(true);
-    sleep(Duration::from_millis(5));
+    let worker = pool.apply(None).unwrap();
+    let job = pool.submit(Some(has_begun.clone()));
+    until("it has begun", || has_begun.get() == 1);
     job.kill();
     assert_eq!(job.join(), Err(WorkError::Killed));
-    assert_ne!(pool.apply(false), Ok(worker));
+    assert_ne!(pool.apply(None), Ok(worker));
+    ends(&pool);
+}
+
+fn a_kill_takes_no_other_job_along() {
+    let begun = Value::new(0_u32).unwrap();
+    let pool = ProcessPool::builder(1)
+        .retries(0)
+        .grace(Duration::from_millis(50))
+        .initializer(ignore_signals)
+        .build(|(begun, milliseconds): (Value<u32>, u64)| {
+            begun.update(|count| count + 1);
+            std::thread::sleep(Duration::from_millis(milliseconds));
+        })
+        .unwrap();
+    // It ends by itself, after it was told by a signal and before it is killed for that.
+    let (first, second) = (pool.submit((begun.clone(), 80)), pool.submit((begun.clone(), 200)));
+    until("it has begun", || begun.get() == 1);
+    first.kill();
+    assert!(matches!(first.join(), Ok(()) | Err(WorkError::Killed)));
+    assert_eq!(second.join(), Ok(()));
     ends(&pool);
 }
 

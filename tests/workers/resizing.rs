@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use greenloop::event::Event;
 use greenloop::workers::{Builder, Workers};
@@ -71,6 +72,34 @@ fn one_that_was_to_leave_may_stay() {
         gate.set();
         job.join().unwrap();
         assert_eq!(workers.spawn_on(1, || 4).join().unwrap(), 4);
+    });
+}
+
+#[test]
+fn one_that_was_to_leave_and_sleeps_is_woken_for_work_if_it_stays() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let gate = Arc::new(Event::new());
+        let held = workers.spawn_on(1, {
+            let gate = gate.clone();
+            move || gate.wait()
+        });
+        // Time to fall asleep, each time: who does not has nothing to fail by.
+        let pause = || greenloop::sleep(Duration::from_millis(20));
+        pause();
+        workers.resize(1).unwrap();
+        pause();
+        workers.resize(2).unwrap();
+        pause();
+        let both = Arc::new(std::sync::Barrier::new(2));
+        let jobs = [(); 2].map(|()| {
+            let both = both.clone();
+            workers.spawn(move || both.wait().is_leader())
+        });
+        let leaders = jobs.map(|job| job.join().unwrap());
+        assert_ne!(leaders[0], leaders[1]);
+        gate.set();
+        held.join().unwrap();
     });
 }
 

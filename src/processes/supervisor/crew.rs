@@ -206,6 +206,8 @@ impl<'a> Crew<'a> {
         match member.stage {
             Stage::Starting(_) if told != Told::Starting => {
                 member.stage = Stage::Ready;
+                // The time before had a limit of its own.
+                member.last_beat = now;
                 self.has_been_ready = true;
                 self.failures = 0;
                 self.tell(Event::Ready { pid, generation });
