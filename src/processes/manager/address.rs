@@ -13,10 +13,14 @@ use crate::io::wait_readable;
 use crate::net::unix::{UnixListener, UnixStream};
 use crate::process::Sender;
 use crate::sys::{credentials, packet};
-use crate::task::with_timeout;
+use crate::task::{sleep, with_timeout};
 
 /// How long an introduction may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a socket that may be left is given to say something, or to be closed.
+const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_secs(2);
+/// Between two tries to reach one that hangs up.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A socket that is listened at. Its file goes with this.
 #[derive(Debug)]
@@ -57,10 +61,23 @@ impl Drop for Address {
 }
 
 /// Whether a socket is there that nobody listens at any more, since its process was killed.
+///
+/// With io_uring the kernel may close what a process that was killed had open only some time after its end. Connections are made until
+/// then; but a manager speaks first.
 fn is_left(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let refuses = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket && UnixStream::connect(path).is_err_and(refuses)
+    is_socket && with_timeout(PATIENCE_WITH_THE_DEAD, || is_refused_at(path)).unwrap_or(false)
+}
+
+fn is_refused_at(path: &Path) -> bool {
+    loop {
+        match UnixStream::connect(path).map(|mut host| host.read(&mut [0])) {
+            Ok(Ok(1)) => return false,
+            // It hangs up.
+            Ok(_) => sleep(PAUSE),
+            Err(error) => return error.kind() == io::ErrorKind::ConnectionRefused,
+        }
+    }
 }
 
 fn check_folder(folder: &Path) -> Result<(), ManagerError> {
