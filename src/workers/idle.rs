@@ -32,8 +32,7 @@ impl Idle {
     #[inline]
     fn counts(&self) -> (usize, usize) {
         // Relaxed: the locks of queues and sleepers order it.
-        let word = self.word.load(Ordering::Relaxed);
-        (word / SEARCHER, word % SEARCHER)
+        parts(self.word.load(Ordering::Relaxed))
     }
 
     /// One of so many `workers` wants to look for work for a while. `false` if that is not worth while: half of them do so, or nobody is at
@@ -53,7 +52,8 @@ impl Idle {
     pub(crate) fn end_search(&self) -> bool {
         // Relaxed: the lock of a queue orders it, as for who is to sleep. Who falls asleep after this looks at each queue himself.
         let before = self.word.fetch_sub(SEARCHER, Ordering::Relaxed);
-        before / SEARCHER == 1 && before % SEARCHER > 0
+        let (searchers, sleepers) = parts(before);
+        searchers == 1 && sleepers > 0
     }
 
     /// `worker` is to sleep, and looks at each queue after this.
@@ -99,6 +99,11 @@ impl Idle {
         self.word.fetch_add(SEARCHER - 1, Ordering::Relaxed);
         Some(called)
     }
+}
+
+/// How many look for work, and how many sleep.
+fn parts(word: usize) -> (usize, usize) {
+    (word / SEARCHER, word % SEARCHER)
 }
 
 /// Whether so many `searchers` are enough for what waits in one place.
