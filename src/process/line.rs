@@ -130,6 +130,12 @@ impl Line {
         self.left_unread.load(Ordering::Relaxed)
     }
 
+    /// Ends the connection for both sides, as if both ends were closed. What has been sent can still be received.
+    pub(crate) fn hang_up(&self) {
+        // It fails if that has happened.
+        let _ = packet::shut_down(self.as_fd());
+    }
+
     /// The kernel says this once, before what has come and before the end.
     fn note_reset(&self, error: &io::Error) -> bool {
         let is_reset = error.kind() == io::ErrorKind::ConnectionReset;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,6 +179,16 @@ fn send<T, C: Codec<T>>(line: &Line, value: &T, limit: Limit) -> io::Result<()> 
 }
 
 /// It is another end of the same channel there; this one stays until it is dropped.
+impl Sender<OwnedFd> {
+    /// Sends a duplicate of a descriptor that stays the caller's.
+    pub(crate) fn send_copy(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let mut message = Outgoing::new();
+        message.put_descriptor(descriptor);
+        let sent = self.line.send(Kind::One, &message, Limit::Until(None));
+        sent.map_err(|error| explain(error, &self.line))
+    }
+}
+
 impl<T, C: Codec<T>> Wire for Sender<T, C> {
     fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
         into.put_descriptor(self.line.as_fd());

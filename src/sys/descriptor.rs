@@ -247,6 +247,11 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> u64 {
     status(fd).map_or(0, |status| u64::try_from(status.st_size).unwrap_or(0))
 }
 
+/// How many bytes of a file have room in memory or on a disk: fewer than its size, if it has holes.
+pub(crate) fn room(fd: BorrowedFd<'_>) -> u64 {
+    status(fd).map_or(0, |status| u64::try_from(status.st_blocks).unwrap_or(0).saturating_mul(512))
+}
+
 /// Whether a descriptor may have to be waited for, and can be: not a regular file, a folder, or a disk.
 pub(crate) fn tells_readiness(fd: BorrowedFd<'_>) -> bool {
     let kind = status(fd).map(|status| status.st_mode & libc::S_IFMT);

@@ -10,6 +10,9 @@ use super::{SystemCall, descriptor, original, uninterrupted};
 /// How many descriptors the kernel takes in one packet (SCM_MAX_FD).
 const MOST_DESCRIPTORS: usize = 253;
 
+/// What is read at once of a file in memory.
+const READ_AT_ONCE: usize = 256 * 1024;
+
 /// Room for that many, aligned as a `cmsghdr` wants it.
 type Control = [u64; (16 + 4 * MOST_DESCRIPTORS).div_ceil(8)];
 
@@ -116,6 +119,13 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
     Ok(Received { length: length as usize, descriptors, is_truncated })
 }
 
+/// Ends a connection for both sides.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }.check()?;
+    Ok(())
+}
+
 /// Whether `error` says that too many descriptors are on their way for now.
 pub(crate) fn is_too_many_on_the_way(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ETOOMANYREFS)
@@ -147,18 +157,34 @@ pub(crate) fn sealed_memory(contents: &[u8]) -> io::Result<OwnedFd> {
 
 /// The contents of such a file, which has to have so many bytes.
 pub(crate) fn read_memory(memory: BorrowedFd<'_>, length: u64) -> io::Result<Vec<u8>> {
-    if descriptor::tells_readiness(memory) || descriptor::size(memory) != length {
+    let is_whole = descriptor::size(memory) == length && descriptor::room(memory) >= length;
+    let length = usize::try_from(length).map_err(|_| io::ErrorKind::InvalidData)?;
+    // The sender says how much is allocated here, so it must have so much itself, and must not change it any more.
+    if !is_whole || !is_sealed(memory) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut contents = vec![0; usize::try_from(length).map_err(|_| io::ErrorKind::InvalidData)?];
+    let mut contents = Vec::new();
+    contents.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut done = 0;
-    while done < contents.len() {
+    while done < length {
+        // In parts, so that the zeros are still in the cache when they are written over.
+        contents.resize(length.min(done + READ_AT_ONCE), 0);
         match uninterrupted(|| descriptor::read_at(memory, &mut contents[done..], done as u64))? {
             0 => return Err(io::ErrorKind::InvalidData.into()),
             count => done += count,
         }
+        contents.truncate(done);
     }
     Ok(contents)
+}
+
+/// Whether a file is one in memory that nobody can change.
+fn is_sealed(memory: BorrowedFd<'_>) -> bool {
+    let wanted = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    let nothing = ptr::null_mut::<libc::c_void>();
+    // SAFETY: takes no pointers.
+    let seals = unsafe { original::fcntl(memory.as_raw_fd(), libc::F_GET_SEALS, nothing) }.check();
+    seals.is_ok_and(|seals| seals & wanted == wanted)
 }
 
 #[cfg(test)]

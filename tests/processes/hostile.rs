@@ -3,7 +3,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +18,7 @@ tests! {
     bad_packets_are_errors_of_their_own,
     bad_bytes_are_no_values,
     bad_bytes_with_descriptors_leak_none,
+    memory_that_its_sender_has_not,
 }
 
 /// Sends a packet as it is, past what a channel sends.
@@ -154,4 +155,29 @@ fn bad_bytes_with_descriptors_leak_none() {
         drop(receiver.recv());
     }
     assert_eq!(open_files().len(), before);
+}
+
+/// A file in memory of this length with nothing in it, and these seals.
+fn hollow(length: i64, seals: i32) -> OwnedFd {
+    // SAFETY: the name is a C string.
+    let number = unsafe { libc::memfd_create(c"hollow".as_ptr(), libc::MFD_ALLOW_SEALING) };
+    assert!(number >= 0);
+    // SAFETY: it has just been made, and nothing else owns it.
+    let file = unsafe { OwnedFd::from_raw_fd(number) };
+    // SAFETY: takes no pointers.
+    assert_eq!(unsafe { libc::ftruncate(number, length) }, 0);
+    // SAFETY: takes no pointers.
+    assert_eq!(unsafe { libc::fcntl(number, libc::F_ADD_SEALS, seals) }, 0);
+    file
+}
+
+fn memory_that_its_sender_has_not() {
+    let (sender, receiver) = channel::<Vec<u8>>().unwrap();
+    let all = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    for (length, seals) in [(1_i64 << 62, all), (1 << 40, all), (8192, all), (0, 0)] {
+        let large = [&[0x12, 1][..], &length.to_le_bytes()].concat();
+        send_raw(&sender, &large, &[hollow(length, seals)]);
+        assert_eq!(receiver.recv().unwrap_err().kind(), ErrorKind::InvalidData, "{length}");
+    }
+    good_after(&sender, &receiver, vec![7; 300_000]);
 }

@@ -22,6 +22,8 @@ mod hostile;
 mod jobs;
 /// Who may use a manager, and what becomes of bytes that nobody has meant.
 mod manager_access;
+/// What goes wrong between a manager and its clients, and whom that concerns.
+mod manager_faults;
 /// Locks and the like that a manager keeps.
 mod manager_locks;
 /// Things that a manager keeps for several processes.
@@ -75,6 +77,7 @@ fn main() {
         hostile::TESTS,
         jobs::TESTS,
         manager_access::TESTS,
+        manager_faults::TESTS,
         manager_locks::TESTS,
         managers::TESTS,
         pools::TESTS,

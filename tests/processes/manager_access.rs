@@ -30,17 +30,17 @@ tests! {
     bad_knocks_open_nothing,
 }
 
-const SECRET: &[u8] = b"nobody guesses this";
+pub(super) const SECRET: &[u8] = b"nobody guesses this";
 
 /// A folder that goes with this.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(super) fn new(name: &str) -> Folder {
         Folder(std::env::temp_dir().join(format!("greenloop-{name}-{}", std::process::id())))
     }
 
-    fn address(&self) -> PathBuf {
+    pub(super) fn address(&self) -> PathBuf {
         self.0.join("manager")
     }
 }
@@ -181,7 +181,7 @@ fn n72_rapid_restarts_at_the_same_address() {
 }
 
 /// The numbers of a handle, and its door.
-fn taken_apart(dict: &Dict<u32, u32>) -> (u64, OwnedFd) {
+pub(super) fn taken_apart(dict: &Dict<u32, u32>) -> (u64, OwnedFd) {
     let (sender, receiver) = channel().unwrap();
     sender.send(dict).unwrap();
     let mut bytes = [0; 64];
@@ -197,7 +197,7 @@ fn taken_apart(dict: &Dict<u32, u32>) -> (u64, OwnedFd) {
     (u64::from_le_bytes(bytes[18..26].try_into().unwrap()), door.expect("a door"))
 }
 
-fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) -> rustix::io::Result<usize> {
+pub(super) fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) -> rustix::io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); 256];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -207,7 +207,7 @@ fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) -> rustix::io:
     sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::DONTWAIT)
 }
 
-fn knock(door: &OwnedFd) -> OwnedFd {
+pub(super) fn knock(door: &OwnedFd) -> OwnedFd {
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::NONBLOCK, None).unwrap();
     send(door, &[0x10, 1], &[&theirs]).unwrap();
@@ -215,7 +215,7 @@ fn knock(door: &OwnedFd) -> OwnedFd {
 }
 
 /// Whether what is asked for was done, if there is an answer.
-fn receive(connection: &OwnedFd) -> Option<u8> {
+pub(super) fn receive(connection: &OwnedFd) -> Option<u8> {
     let mut answer = [0; 1024];
     yield_now();
     let (length, _) = rustix::net::recv(connection, &mut answer[..], RecvFlags::empty()).ok()?;

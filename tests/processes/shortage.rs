@@ -21,7 +21,7 @@ tests! {
 }
 
 /// Holds all descriptors but so many.
-fn all_but(free: usize) -> Vec<File> {
+pub(super) fn all_but(free: usize) -> Vec<File> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(200), maximum }).unwrap();
     let mut files = Vec::new();

@@ -91,16 +91,16 @@ impl<T: Wire> Array<T> {
     /// ```
     pub fn update(&self, index: usize, mut change: impl FnMut(T) -> T) -> Result<T, ManagerError> {
         loop {
-            let mut request = self.access.request(verb::GET);
+            let mut request = self.access.request(verb::READ);
             request.put_bytes(&(index as u64).to_le_bytes());
-            let before = self.access.call::<Option<Parcel>>(&request, Wire::take)?;
-            let Some(before) = before else {
+            let read = self.access.call::<Option<(u64, Parcel)>>(&request, Wire::take)?;
+            let Some((stamp, before)) = read else {
                 return Err(ManagerError::OutOfRange { index, length: self.len()? });
             };
             let after = change(open(&before).ok_or_else(Access::no_value)?);
             let mut request = self.access.request(verb::EXCHANGE);
             request.put_bytes(&(index as u64).to_le_bytes());
-            before.put(&mut request);
+            request.put_bytes(&stamp.to_le_bytes());
             pack(&after, &mut request);
             if self.access.call(&request, bool::take)? {
                 return Ok(after);

@@ -185,6 +185,9 @@ impl Condition {
         guard: LockGuard<'a>,
         deadline: Option<Time>,
     ) -> Result<(LockGuard<'a>, bool), ManagerError> {
+        if guard.manager() != self.access.manager() {
+            return Err(ManagerError::NotHeld);
+        }
         guard.wait(&self.access.request(verb::WAIT), self.access.object(), deadline)
     }
 

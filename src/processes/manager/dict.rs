@@ -167,14 +167,15 @@ impl<K: Wire, V: Wire> Dict<K, V> {
         mut change: impl FnMut(Option<V>) -> Option<V>,
     ) -> Result<Option<V>, ManagerError> {
         loop {
-            let mut request = self.access.request(verb::GET);
+            let mut request = self.access.request(verb::READ);
             pack(key, &mut request);
-            let before = self.access.call::<Option<Parcel>>(&request, Wire::take)?;
-            let value = before.as_ref().map(|parcel| open(parcel).ok_or_else(Access::no_value));
+            let before = self.access.call::<Option<(u64, Parcel)>>(&request, Wire::take)?;
+            let value = before.as_ref().map(|(_, parcel)| open(parcel).ok_or_else(Access::no_value));
+            let stamp = before.as_ref().map(|(stamp, _)| *stamp);
             let after = change(value.transpose()?);
             let mut request = self.access.request(verb::EXCHANGE);
             pack(key, &mut request);
-            before.put(&mut request);
+            stamp.put(&mut request);
             request.put_bytes(&[u8::from(after.is_some())]);
             if let Some(after) = &after {
                 pack(after, &mut request);

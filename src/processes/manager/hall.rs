@@ -3,6 +3,7 @@
 //! A call takes a connection that nobody uses, or makes one, and gives it back when it has its answer. So one that waits has a connection
 //! to itself, and so has a guard: the manager releases what a connection holds when that ends, as it does with the process at the latest.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +16,8 @@ use crate::sys::clock::Time;
 use crate::sys::identity;
 use crate::sys::lock::Lock;
 
+/// An answer of more bytes is not kept by the manager after it has been read.
+const HEAVY: usize = 4096;
 /// So many that nobody uses are kept.
 const MOST_IDLE: usize = 8;
 
@@ -238,12 +241,12 @@ impl Access {
     fn connect(&self) -> Result<Connection, ManagerError> {
         let process = identity::own();
         if let Some(line) = self.hall.take() {
-            return Ok(Connection { line, process, hall: self.hall.clone() });
+            return Ok(Connection { line, process, hall: self.hall.clone(), is_heavy: Cell::new(false) });
         }
         let (line, theirs) = Line::pair()?;
-        // The same open file: the descriptor on the list of what children give up goes with `theirs`.
-        self.door.send(&theirs.as_fd().try_clone_to_owned()?)?;
-        Ok(Connection { line, process, hall: self.hall.clone() })
+        // Not as a descriptor of its own, which a child that is forked meanwhile would keep: `theirs` is given up by children.
+        self.door.send_copy(theirs.as_fd())?;
+        Ok(Connection { line, process, hall: self.hall.clone(), is_heavy: Cell::new(false) })
     }
 }
 
@@ -265,13 +268,23 @@ pub(super) struct Connection {
     line: Line,
     process: u64,
     hall: Arc<Hall>,
+    /// Whether the last answer was one that the manager should not keep until the next request here.
+    is_heavy: Cell<bool>,
 }
 
 impl Connection {
     /// Leaves it to the next call.
     pub(super) fn give_back(self) {
-        let Connection { line, process, hall } = self;
+        let Connection { line, process, hall, .. } = self;
         hall.put(line, process);
+    }
+
+    /// The same after an answer that is the manager's again if it has not been read. If that is much, or descriptors, it is told at once.
+    pub(super) fn has_read(self, access: &Access) {
+        match self.is_heavy.get() {
+            true => self.tell(&access.request(verb::HAS_READ)),
+            false => self.give_back(),
+        }
     }
 
     /// Whether it is this process's, and not its parent's.
@@ -284,12 +297,21 @@ impl Connection {
         self.line.send(Kind::One, request, Limit::Until(None)).map_err(ManagerError::from)
     }
 
+    /// Sends what gives up something that it holds. Does not yield, where a kill would end the connection first.
+    pub(super) fn send_at_once(&self, request: &Outgoing<'_>) -> Result<(), ManagerError> {
+        match self.line.send(Kind::One, request, Limit::Now) {
+            // The manager has not read earlier requests, none of which it answers.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.send(request),
+            sent => sent.map_err(ManagerError::from),
+        }
+    }
+
     /// Asks for something that it holds for the last time, and leaves it to the next call.
     pub(super) fn finish(self, access: &Access, verb: u8) -> Result<(), ManagerError> {
         if !self.is_own() {
             return Err(ManagerError::NotHeld);
         }
-        self.send(&access.request(verb))?;
+        self.send_at_once(&access.request(verb))?;
         let told = self.answer(access.object, None, <()>::take)?;
         self.give_back();
         told
@@ -321,10 +343,11 @@ impl Connection {
             received => received,
         };
         let Packet { bytes, descriptors, .. } = received?.ok_or(ManagerError::Ended)?;
+        self.is_heavy.set(bytes.len() > HEAVY || !descriptors.is_empty());
         let mut from = Incoming::with_descriptors(&bytes, descriptors);
+        // With an answer that is none, nobody knows what the connection holds, or what more comes on it: it ends.
         match bool::take(&mut from).ok_or_else(Access::no_value)? {
-            // A value that is none is that answer's alone.
-            true => Ok(take(&mut from).filter(|_| from.is_empty()).ok_or_else(Access::no_value)),
+            true => take(&mut from).filter(|_| from.is_empty()).map(Ok).ok_or_else(Access::no_value),
             false => Ok(Err(ManagerError::take(&mut from).ok_or_else(Access::no_value)?)),
         }
     }

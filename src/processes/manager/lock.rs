@@ -217,6 +217,10 @@ impl<'a> LockGuard<'a> {
         connection.finish(&self.lock.access, verb::RELEASE)
     }
 
+    pub(super) fn manager(&self) -> u64 {
+        self.lock.access.manager()
+    }
+
     /// Gives the lock up for what `request` asks for, until the answer to that, which is the lock again.
     pub(super) fn wait(
         mut self,
@@ -225,7 +229,7 @@ impl<'a> LockGuard<'a> {
         deadline: Option<Time>,
     ) -> Result<(LockGuard<'a>, bool), ManagerError> {
         let connection = self.connection.take().filter(Connection::is_own).ok_or(ManagerError::NotHeld)?;
-        connection.send(request)?;
+        connection.send_at_once(request)?;
         let grant = connection.answer(object, deadline, Grant::take)??;
         let guard = LockGuard { lock: self.lock, connection: Some(connection), owner_died: grant.owner_died };
         Ok((guard, grant.is_notified))

@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::ManagerError;
-use crate::process::{Incoming, Outgoing, Wire};
+use crate::process::{Incoming, Outgoing, Sender, Wire};
 use crate::sys::heirloom::Heirloom;
 
 /// What is asked for.
@@ -13,6 +14,8 @@ pub(super) mod verb {
     /// The time of who waits on this connection is over. It is not answered by itself.
     pub(crate) const HURRY: u8 = 0;
     pub(crate) const CREATE: u8 = 1;
+    /// The last answer on this connection has been read. It is not answered.
+    pub(crate) const HAS_READ: u8 = 4;
     pub(crate) const COUNT: u8 = 2;
     pub(crate) const LISTEN: u8 = 3;
 
@@ -31,6 +34,8 @@ pub(super) mod verb {
     pub(crate) const REVERSE: u8 = 22;
     pub(crate) const DEFAULT: u8 = 23;
     pub(crate) const EXCHANGE: u8 = 24;
+    /// A value with its stamp, for `EXCHANGE`.
+    pub(crate) const READ: u8 = 25;
 
     pub(crate) const PUT: u8 = 30;
     pub(crate) const TRY_PUT: u8 = 31;
@@ -85,6 +90,8 @@ pub(super) struct Parcel {
     pub(super) bytes: Rc<[u8]>,
     /// Children of this process are not to have them.
     pub(super) descriptors: Rc<[Heirloom]>,
+    /// Which it is of all that have come here. Two whose bytes are equal may have other descriptors.
+    pub(super) stamp: u64,
 }
 
 impl Wire for Parcel {
@@ -96,9 +103,12 @@ impl Wire for Parcel {
 
     fn take(from: &mut Incoming<'_>) -> Option<Parcel> {
         let (bytes, descriptors) = take_raw(from)?;
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Some(Parcel {
             bytes: bytes.into(),
             descriptors: descriptors.into_iter().map(Heirloom::new).collect(),
+            // Relaxed: a number that nobody else gets is all that is asked for.
+            stamp: NEXT.fetch_add(1, Ordering::Relaxed),
         })
     }
 }
@@ -191,12 +201,14 @@ pub(super) enum Reply {
     Number(u64),
     One(Parcel),
     Maybe(Option<Parcel>),
+    /// The same, with its stamp.
+    Stamped(Option<Parcel>),
     /// Some of many, and whether more come.
     Part(bool, Vec<Parcel>),
     /// What has come of the wait for a lock.
     Granted(Grant),
     /// What was created: its number, and its door.
-    Created(u64, OwnedFd),
+    Created(u64, Sender<OwnedFd>),
     Failed(ManagerError),
 }
 
@@ -210,6 +222,12 @@ impl Reply {
             Reply::Number(number) => number.put(&mut into),
             Reply::One(parcel) => parcel.put(&mut into),
             Reply::Maybe(parcel) => parcel.put(&mut into),
+            Reply::Stamped(None) => false.put(&mut into),
+            Reply::Stamped(Some(parcel)) => {
+                true.put(&mut into);
+                parcel.stamp.put(&mut into);
+                parcel.put(&mut into);
+            }
             Reply::Part(more, parcels) => {
                 more.put(&mut into);
                 parcels.put(&mut into);

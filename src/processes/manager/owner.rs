@@ -65,7 +65,7 @@ enum Owner {
     /// The server's process ends with the sender.
     There {
         process: Process<()>,
-        life: Sender<()>,
+        life: Option<Sender<()>>,
     },
 }
 
@@ -129,7 +129,7 @@ impl Manager {
             server.end();
         })?;
         let access = Access::new(new_name(), ROOT, door);
-        Ok(Manager { access, owner: Some(Owner::There { process, life }) })
+        Ok(Manager { access, owner: Some(Owner::There { process, life: Some(life) }) })
     }
 
     /// Returns another handle, by which things are made, and whose drop ends nothing. Does not yield.
@@ -186,10 +186,7 @@ impl Manager {
     /// ```
     pub fn shutdown(mut self) {
         if let Some(Owner::There { process, life }) = &mut self.owner {
-            // Another takes its place, so that this one is closed now.
-            if let Ok((other, _)) = channel() {
-                *life = other;
-            }
+            drop(life.take());
             // If it cannot be waited for, it is gone.
             let _ = process.wait();
         }

@@ -159,7 +159,7 @@ impl<T: Wire> Queue<T> {
 
     fn get_until(&self, verb: u8, deadline: Option<Time>) -> Result<T, ManagerError> {
         let (item, connection) = self.access.call_until(&self.access.request(verb), deadline, unpack)?;
-        connection.give_back();
+        connection.has_read(&self.access);
         Ok(item)
     }
 

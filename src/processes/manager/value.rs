@@ -101,10 +101,11 @@ impl<T: Wire> Value<T> {
     /// ```
     pub fn update(&self, mut change: impl FnMut(T) -> T) -> Result<T, ManagerError> {
         loop {
-            let before = self.access.ask::<Parcel>(verb::GET)?;
+            let read = self.access.ask::<Option<(u64, Parcel)>>(verb::READ)?;
+            let (stamp, before) = read.ok_or_else(Access::no_value)?;
             let after = change(open(&before).ok_or_else(Access::no_value)?);
             let mut request = self.access.request(verb::EXCHANGE);
-            before.put(&mut request);
+            request.put_bytes(&stamp.to_le_bytes());
             pack(&after, &mut request);
             if self.access.call(&request, bool::take)? {
                 return Ok(after);

@@ -21,6 +21,8 @@ struct State {
     acting: Option<Rc<Client>>,
     /// Those who come meanwhile, and whether they would act.
     next: VecDeque<(Rc<Client>, bool)>,
+    /// Whether one of those has left. The round that is full goes on.
+    is_next_broken: bool,
     is_broken: bool,
 }
 
@@ -60,8 +62,14 @@ impl Barrier {
 impl State {
     fn fail_all(&mut self) {
         self.acting = None;
-        let next = self.next.drain(..).map(|(client, _)| client);
-        for client in self.arrived.drain(..).chain(next) {
+        for client in self.arrived.drain(..) {
+            client.wake(&Reply::Failed(ManagerError::BrokenBarrier));
+        }
+        self.fail_next();
+    }
+
+    fn fail_next(&mut self) {
+        for (client, _) in self.next.drain(..) {
             client.wake(&Reply::Failed(ManagerError::BrokenBarrier));
         }
     }
@@ -73,8 +81,13 @@ impl State {
 
     /// Takes one out that waits, which none does without breaking it.
     fn forget(&mut self, client: &Rc<Client>) {
-        self.arrived.retain(|other| !Rc::ptr_eq(other, client));
+        let waiting = self.next.len();
         self.next.retain(|(other, _)| !Rc::ptr_eq(other, client));
+        if self.next.len() < waiting {
+            self.is_next_broken = true;
+            return self.fail_next();
+        }
+        self.arrived.retain(|other| !Rc::ptr_eq(other, client));
         self.break_it();
     }
 }
@@ -84,7 +97,7 @@ impl Object for Barrier {
         let state = &mut *self.state.borrow_mut();
         if call.verb == verb::WAIT {
             let acts = call.arguments::<bool>()?;
-            if state.is_broken {
+            if state.is_broken || state.is_next_broken {
                 return Err(ManagerError::BrokenBarrier);
             }
             return Ok(self.arrive(state, call.client, acts).map_or(Answer::Later, Answer::Now));
@@ -99,6 +112,7 @@ impl Object for Barrier {
                     .take_if(|acting| Rc::ptr_eq(acting, call.client))
                     .ok_or(ManagerError::BrokenBarrier)?;
                 let reply = self.open(state);
+                state.is_broken = std::mem::take(&mut state.is_next_broken);
                 for (client, acts) in std::mem::take(&mut state.next) {
                     if let Some(reply) = self.arrive(state, &client, acts) {
                         client.wake(&reply);
@@ -112,11 +126,11 @@ impl Object for Barrier {
             }
             verb::RESET => {
                 state.fail_all();
-                state.is_broken = false;
+                (state.is_broken, state.is_next_broken) = (false, false);
                 Reply::Done
             }
             verb::WAITING => Reply::Number(state.arrived.len() as u64),
-            verb::IS_BROKEN => Reply::Flag(state.is_broken),
+            verb::IS_BROKEN => Reply::Flag(state.is_broken || state.is_next_broken),
             verb::LENGTH => Reply::Number(self.parties as u64),
             _ => return Err(unknown()),
         };

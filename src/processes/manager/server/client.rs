@@ -64,6 +64,9 @@ pub(super) trait Object {
         let _ = client;
     }
 
+    /// A client that was notified of this is gone before it could know.
+    fn notify_next(self: Rc<Self>) {}
+
     /// For who looks for one of a certain type.
     fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
 }
@@ -77,6 +80,8 @@ pub(crate) struct Client {
     holds: RefCell<Vec<Rc<dyn Object>>>,
     /// What the last answer gave it, and whose that is again if it does not read it.
     unread: RefCell<Option<(Rc<dyn Object>, Parcel)>>,
+    /// The condition that was notified of which it was told last, or is told once it has the lock.
+    notified: RefCell<Option<Rc<dyn Object>>>,
     is_gone: Cell<bool>,
 }
 
@@ -87,6 +92,7 @@ impl Client {
             waits: RefCell::default(),
             holds: RefCell::default(),
             unread: RefCell::default(),
+            notified: RefCell::default(),
             is_gone: Cell::new(false),
         })
     }
@@ -102,11 +108,15 @@ impl Client {
         sent
     }
 
-    /// Answers one that waits, and takes it for out of that line. Never waits: of who does not read, the one before is there still.
+    /// Answers one that waits, and takes it out of that line. Never waits: who does not read, or cannot be told for want of descriptors, is
+    /// told by the end of its connection.
     pub(super) fn wake(&self, reply: &Reply) -> bool {
         self.waits.take();
         let is_told = !self.is_gone.get() && self.line.send(Kind::One, &reply.write(), Limit::Now).is_ok();
         self.is_gone.set(!is_told);
+        if !is_told {
+            self.line.hang_up();
+        }
         is_told
     }
 
@@ -147,8 +157,14 @@ impl Client {
         *self.unread.borrow_mut() = Some((object, parcel));
     }
 
+    /// Its wait has ended by a notification, which is the next one's if it does not come to read that.
+    pub(super) fn is_notified(&self, condition: Rc<dyn Object>) {
+        *self.notified.borrow_mut() = Some(condition);
+    }
+
     pub(super) fn has_read(&self) {
         self.unread.take();
+        self.notified.take();
     }
 
     /// Whether it has ended before it had read the last answer.
@@ -161,12 +177,30 @@ impl Client {
         if let Some((object, parcel)) = self.unread.take().filter(|_| self.left_unread()) {
             object.take_back(parcel);
         }
-        for object in self.holds.take() {
-            object.lose(self);
-        }
+        let lost = self.notified.take().filter(|_| self.waits() || self.left_unread());
+        self.lose_all();
         if let Some(object) = self.waits.take() {
             object.leave(self);
         }
         self.is_gone.set(true);
+        if let Some(condition) = lost {
+            condition.notify_next();
+        }
+    }
+
+    /// All that it holds goes back to where it is from.
+    pub(super) fn lose_all(self: &Rc<Self>) {
+        for object in self.holds.take() {
+            object.lose(self);
+        }
+    }
+
+    /// The manager has ended: nobody is given anything any more.
+    pub(super) fn forget(&self) {
+        self.is_gone.set(true);
+        self.unread.take();
+        self.notified.take();
+        self.holds.take();
+        self.waits.take();
     }
 }

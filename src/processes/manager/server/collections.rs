@@ -56,6 +56,7 @@ impl Object for Dict {
                 Reply::Maybe(entries.insert(key, value))
             }
             verb::GET => Reply::Maybe(entries.get(&call.arguments()?).cloned()),
+            verb::READ => Reply::Stamped(entries.get(&call.arguments()?).cloned()),
             verb::REMOVE => Reply::Maybe(entries.remove(&call.arguments()?)),
             verb::DEFAULT => {
                 let (key, value) = call.arguments::<(Parcel, Parcel)>()?;
@@ -66,9 +67,8 @@ impl Object for Dict {
                 }))
             }
             verb::EXCHANGE => {
-                let (key, before, after): (Parcel, Option<Parcel>, Option<Parcel>) = call.arguments()?;
-                let is_so =
-                    entries.get(&key).map(|value| &value.bytes) == before.as_ref().map(|it| &it.bytes);
+                let (key, before, after): (Parcel, Option<u64>, Option<Parcel>) = call.arguments()?;
+                let is_so = entries.get(&key).map(|value| value.stamp) == before;
                 if is_so {
                     match after {
                         Some(value) => drop(entries.insert(key, value)),
@@ -130,14 +130,15 @@ impl Object for List {
         };
         let reply = match call.verb {
             verb::GET => Reply::Maybe(items.get(call.arguments::<usize>()?).cloned()),
+            verb::READ => Reply::Stamped(items.get(call.arguments::<usize>()?).cloned()),
             verb::SET => {
                 let (index, item) = call.arguments::<(usize, Parcel)>()?;
                 Reply::One(std::mem::replace(&mut items[within(index, length)?], item))
             }
             verb::EXCHANGE => {
-                let (index, before, after) = call.arguments::<(usize, Parcel, Parcel)>()?;
+                let (index, before, after) = call.arguments::<(usize, u64, Parcel)>()?;
                 let item = &mut items[within(index, length)?];
-                let is_so = item.bytes == before.bytes;
+                let is_so = item.stamp == before;
                 if is_so {
                     *item = after;
                 }
@@ -210,10 +211,14 @@ impl Object for Value {
                 call.arguments::<()>()?;
                 Reply::One(value.clone())
             }
+            verb::READ => {
+                call.arguments::<()>()?;
+                Reply::Stamped(Some(value.clone()))
+            }
             verb::SET => Reply::One(std::mem::replace(&mut value, call.arguments()?)),
             verb::EXCHANGE => {
-                let (before, after) = call.arguments::<(Parcel, Parcel)>()?;
-                let is_so = value.bytes == before.bytes;
+                let (before, after) = call.arguments::<(u64, Parcel)>()?;
+                let is_so = value.stamp == before;
                 if is_so {
                     *value = after;
                 }

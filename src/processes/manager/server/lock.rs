@@ -133,6 +133,24 @@ pub(super) struct Condition {
     line: RefCell<VecDeque<(Rc<Client>, Rc<Lock>)>>,
 }
 
+impl Condition {
+    /// Has so many go on that wait. Returns how many there were that could be told.
+    fn notify(self: &Rc<Self>, most: usize) -> usize {
+        let mut told = 0;
+        while told < most {
+            let next = self.line.borrow_mut().pop_front();
+            let Some((client, lock)) = next else { break };
+            client.is_notified(self.clone());
+            match go_on(&client, &lock, true) {
+                true => told += 1,
+                // The next one's, here and now.
+                false => client.has_read(),
+            }
+        }
+        told
+    }
+}
+
 impl Object for Condition {
     fn call(self: Rc<Self>, mut call: Call<'_, '_>) -> Result<Answer, ManagerError> {
         match call.verb {
@@ -146,12 +164,7 @@ impl Object for Condition {
             }
             verb::NOTIFY => {
                 let most = call.arguments::<usize>()?;
-                let mut line = self.line.borrow_mut();
-                let count = most.min(line.len());
-                for (client, lock) in line.drain(..count) {
-                    go_on(&client, &lock, true);
-                }
-                Ok(Answer::Now(Reply::Number(count as u64)))
+                Ok(Answer::Now(Reply::Number(self.notify(most) as u64)))
             }
             _ => Err(unknown()),
         }
@@ -160,7 +173,9 @@ impl Object for Condition {
     fn hurry(&self, client: &Rc<Client>) {
         let mut line = self.line.borrow_mut();
         let place = line.iter().position(|(other, _)| Rc::ptr_eq(other, client));
-        if let Some((client, lock)) = place.and_then(|place| line.remove(place)) {
+        let removed = place.and_then(|place| line.remove(place));
+        drop(line);
+        if let Some((client, lock)) = removed {
             go_on(&client, &lock, false);
         }
     }
@@ -169,14 +184,16 @@ impl Object for Condition {
         self.line.borrow_mut().retain(|(other, _)| !Rc::ptr_eq(other, client));
     }
 
+    fn notify_next(self: Rc<Self>) {
+        self.notify(1);
+    }
+
     fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
         self
     }
 }
 
-/// Once the lock can be had. One that is gone gives it back as it leaves.
-fn go_on(client: &Rc<Client>, lock: &Rc<Lock>, is_notified: bool) {
-    if let Some(reply) = lock.acquire(client, Some(is_notified)) {
-        client.wake(&reply);
-    }
+/// Once the lock can be had. Returns `false` if it cannot be told: one that is gone gives the lock back as it leaves.
+fn go_on(client: &Rc<Client>, lock: &Rc<Lock>, is_notified: bool) -> bool {
+    lock.acquire(client, Some(is_notified)).is_none_or(|reply| client.wake(&reply))
 }

@@ -48,6 +48,7 @@ pub(super) struct Server {
     published: RefCell<BTreeMap<String, Parcel>>,
     addresses: RefCell<Vec<Address>>,
     threads: Group,
+    has_ended: Cell<bool>,
 }
 
 /// The number of the manager itself among what it keeps.
@@ -62,6 +63,7 @@ impl Server {
             published: RefCell::default(),
             addresses: RefCell::default(),
             threads: Group::new(),
+            has_ended: Cell::new(false),
         });
         server.open(ROOT, Rc::new(Root(Rc::downgrade(&server))), door);
         server
@@ -69,6 +71,8 @@ impl Server {
 
     /// Ends all that runs, at its next turn.
     pub(super) fn end(&self) {
+        // Before the connections end, one after the other: what one of them holds is not for those that are still there.
+        self.has_ended.set(true);
         self.threads.try_kill();
         self.addresses.take();
         self.published.take();
@@ -104,7 +108,9 @@ impl Server {
             return;
         }
         let server = Rc::downgrade(self);
-        drop(self.threads.spawn(move || serve(&server, connection)));
+        // Now, so that a child which is forked before that thread begins gives the connection up.
+        let client = Client::new(connection);
+        drop(self.threads.spawn(move || serve(server, client)));
     }
 
     /// Lets in who knows the secret, at a name in the file system.
@@ -121,7 +127,7 @@ impl Server {
         drop(self.threads.spawn(move || {
             loop {
                 match listener.accept() {
-                    Ok((guest, _)) => {
+                    Ok(guest) => {
                         let (secret, door) = (secret.clone(), door.clone());
                         drop(guests.spawn(move || introduce(guest, &secret, manager, &door)));
                     }
@@ -141,24 +147,36 @@ impl Server {
             client.hurry();
             return Ok(Answer::Never);
         }
+        if verb == verb::HAS_READ {
+            client.has_read();
+            return Ok(Answer::Never);
+        }
         if client.waits() {
             return Err(unknown());
         }
         // It has read the last answer, so what that gave it is its own.
         client.has_read();
-        let object = self.objects.borrow().get(&number).cloned().ok_or_else(unknown)?;
-        object.call(Call { verb, from: &mut from, client })
+        let object = self.objects.borrow().get(&number).cloned();
+        match object {
+            Some(object) => object.call(Call { verb, from: &mut from, client }),
+            // What is not answered otherwise is not answered here: its last handle was given up before this has come.
+            None if matches!(verb, verb::DROP | verb::LEASE_BACK) => {
+                client.lose_all();
+                Ok(Answer::Never)
+            }
+            None => Err(unknown()),
+        }
     }
 }
 
 /// The life of a connection.
-fn serve(server: &Weak<Server>, connection: OwnedFd) {
-    let client = Leaving(Client::new(connection));
-    let client = &client.0;
+fn serve(server: Weak<Server>, client: Rc<Client>) {
+    let leaving = Leaving { server, client };
+    let client = &leaving.client;
     loop {
         let answer = match client.receive() {
             Ok(Some(packet)) => {
-                let Some(server) = server.upgrade() else { return };
+                let Some(server) = leaving.server() else { return };
                 server.answer(client, packet)
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.into()),
@@ -177,11 +195,24 @@ fn serve(server: &Weak<Server>, connection: OwnedFd) {
 }
 
 /// Takes it out of all lines, however its green thread ends.
-struct Leaving(Rc<Client>);
+struct Leaving {
+    server: Weak<Server>,
+    client: Rc<Client>,
+}
+
+impl Leaving {
+    /// As long as it has not ended.
+    fn server(&self) -> Option<Rc<Server>> {
+        self.server.upgrade().filter(|server| !server.has_ended.get())
+    }
+}
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.leave();
+        match self.server() {
+            Some(_) => self.client.leave(),
+            None => self.client.forget(),
+        }
     }
 }
 
@@ -213,7 +244,6 @@ impl Object for Root {
                 let (kind, size, contents) = call.arguments::<(u8, u64, Vec<Parcel>)>()?;
                 let object = create(kind, size, contents)?;
                 let (door, knocks) = channel()?;
-                let door = door.as_fd().try_clone_to_owned()?;
                 let number = server.next.get();
                 server.next.set(number + 1);
                 server.open(number, object, knocks);
