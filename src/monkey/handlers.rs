@@ -2,7 +2,8 @@
 //!
 //! A handler runs in the middle of whatever it has interrupted, an allocator perhaps, and must not be switched out. So who installs one
 //! by these functions gets one of greenloop's in its place, which marks the time of its call; that is not seen in what the functions
-//! tell about the one that was there before. In a marked stretch each function of this room does what the C library's does.
+//! tell about the one that was there before. In a marked stretch each function of this room does what the C library's does; those that
+//! take the number of a thread find none that is a green thread, for the table has locks, and say so where the C library's would do harm.
 
 use std::mem;
 use std::ptr;

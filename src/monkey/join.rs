@@ -29,22 +29,31 @@ unsafe fn join(stand_in: &StandIn, result: *mut *mut c_void, patience: Patience)
     }
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
+/// A join without a time limit; `None` if it is the C library's alone.
+///
+/// # Safety
+///
+/// As for pthread_join(3).
+unsafe fn join_at_last(thread: pthread_t, result: *mut *mut c_void) -> Option<c_int> {
     if let Some(stand_in) = find(thread) {
-        // SAFETY: the caller's contract is that of the C library's function.
-        return unsafe { join(&stand_in, result, Patience::Until(None)) };
+        // SAFETY: the caller's contract.
+        return Some(unsafe { join(&stand_in, result, Patience::Until(None)) });
     }
-    let Some(_) = Call::enter(Parts::THREADS) else {
-        // SAFETY: as above.
-        return unsafe { original::pthread_join(thread, result) };
-    };
+    Call::enter(Parts::THREADS)?;
     let result = result.expose_provenance();
     let join = move || {
-        // SAFETY: as above; the caller waits, so `result` is still there.
+        // SAFETY: the caller's contract, and it waits, so `result` is still there.
         unsafe { original::pthread_join(thread, ptr::with_exposed_provenance_mut(result)) as isize }
     };
-    apart(join) as c_int
+    Some(apart(join) as c_int)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
+    // SAFETY: the caller's contract is that of the C library's function.
+    unsafe { join_at_last(thread, result) }
+        // SAFETY: as above.
+        .unwrap_or_else(|| unsafe { original::pthread_join(thread, result) })
 }
 
 #[unsafe(no_mangle)]
@@ -93,12 +102,11 @@ unsafe fn join_until(
     clock: clockid_t,
     until: *const timespec,
 ) -> Option<c_int> {
-    let stand_in = find(thread);
     if until.is_null() {
         // SAFETY: the caller's contract.
-        return stand_in.map(|stand_in| unsafe { join(&stand_in, result, Patience::Until(None)) });
+        return unsafe { join_at_last(thread, result) };
     }
-    if let Some(stand_in) = stand_in {
+    if let Some(stand_in) = find(thread) {
         // SAFETY: the caller's contract.
         return Some(match unsafe { deadline(clock, until) } {
             // SAFETY: as above.

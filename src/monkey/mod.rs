@@ -170,7 +170,9 @@
 //! - In the handler of a signal all of these are the C library's own functions, from whatever part is patched: a handler is never
 //!   switched out, and a call in it that waits stops the OS thread. That goes for handlers that were installed by `sigaction`, `signal`
 //!   or a sibling of these, and for handlers that those call; one that was installed by a bare system call is not known as such.
-//!   The same goes for the child of `vfork` (x86_64 and aarch64), which has its parent's memory.
+//!   The same goes for the child of `vfork` (x86_64 and aarch64), which has its parent's memory. Of a thread that `SPAWN` has made,
+//!   `pthread_kill` says there what it says elsewhere. The others know none: `pthread_cancel` and `pthread_getattr_np` say ESRCH,
+//!   `pthread_join` and `pthread_detach` EINVAL, and a name is the OS thread's.
 //! - A stream is O_NONBLOCK while its `connect` is tried, a listener while a connection is taken from it, and a descriptor that is no
 //!   pipe while a `splice` is tried that need not wait. Other processes that share them see that. OS threads of this process wait in
 //!   `accept` as ever.
@@ -181,7 +183,8 @@
 //!   says EDEADLK to whoever would close a circle of processes, as ever (it looks at one wait of each process, and so may miss one).
 //!   Beyond 64 at once green threads ask for the lock again and again, and nobody is told of a circle in which they are. A kill or a
 //!   time limit reaches the OS thread by a signal: the highest one for real time that the program does not use has a handler of
-//!   greenloop's from the first such wait on.
+//!   greenloop's from the first such wait on. If the program gives that signal a handler of its own later, waits from then on use the next
+//!   one, and those under way last until the lock is free. Who has the signal blocked asks again and again.
 //! - The kernel does not announce some events, so greenloop polls for them: a free lock on an open file (`flock`, F_OFD_SETLKW), an empty
 //!   queue of a terminal, what another process does with a futex or a semaphore, what the handler of a signal does with a semaphore, and the end
 //!   of any child when a call waits for whichever ends first, at least every 20 ms; room at a Unix listener that is full, every 50 ms;

@@ -1,12 +1,13 @@
 //! Calls that only another OS thread can do without stopping the hub.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, ssize_t};
 
 use super::call::{Call, Errno, errno, errno_of, failed, set_errno};
+use crate::hub::fork::generation;
 use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::sys::clock::Time;
 use crate::sys::interruptible::Interruptible;
@@ -100,22 +101,26 @@ fn detachable_on<T: Send + 'static>(
 }
 
 /// So many wait in [`interruptible`] calls at a time, each on an OS thread: who waits for locks may be many.
-const INTERRUPTIBLE: usize = 64;
+const INTERRUPTIBLE: u64 = 64;
 
-/// How long a call that was interrupted has to end before it is interrupted again.
-const AGAIN: Duration = Duration::from_millis(1);
+/// How long a call that was interrupted has to end before it is interrupted again: twice as long each time, up to the second. It takes
+/// more than one time only if the signal came before the call began to wait, or if the program has taken the signal meanwhile.
+const AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 
 /// Runs a call that uses memory of the caller's, and that others end, or nobody, on another OS thread. There a kill or a time limit
-/// interrupts it, and it fails as by [`refuse_with`](Call::refuse_with) with `refusal`. `None` if there is no thread for it.
+/// interrupts it, and it fails as by [`refuse_with`](Call::refuse_with) with `refusal`. `None` if there is no thread or no signal for it,
+/// or if the caller unwinds, who must not wait.
 pub(super) fn interruptible(
     call: Call,
     on: &'static str,
     refusal: Errno,
     run: impl FnOnce() -> c_int + Copy + Send + 'static,
 ) -> Option<c_int> {
+    if is_unwinding() {
+        return None;
+    }
     let _place = Place::take()?;
-    let interruptible = Arc::new(Interruptible::new());
-    let mut interrupted = None;
+    let interruptible = Arc::new(Interruptible::new()?);
     let job = APART.try_submit({
         let interruptible = Arc::clone(&interruptible);
         move || interruptible.run(run)
@@ -123,20 +128,29 @@ pub(super) fn interruptible(
     let job = job.ok()?;
     let waiter = Waiter::new(WaitingOn::Other(on));
     let subscription = job.subscribe(Notice(waiter.notify()));
-    while !job.is_finished() {
-        if interrupted.is_none() {
-            interrupted = waiter.park_in_call(None).err();
+    let mut interrupted = false;
+    let mut will_begin = true;
+    let [mut pause, longest] = AGAIN;
+    while will_begin && !job.is_finished() {
+        if !interrupted {
+            interrupted = waiter.park_in_call(None).is_err();
+        } else if interruptible.interrupt() {
+            waiter.park_in_infallible_call(Some(Time::after(pause)));
+            pause = longest.min(2 * pause);
         } else {
-            interruptible.interrupt();
-            waiter.park_in_infallible_call(Some(Time::after(AGAIN)));
+            // No OS thread has come for it so far.
+            will_begin = false;
         }
     }
     job.unsubscribe(subscription);
     drop(waiter);
+    if !will_begin {
+        return Some(failed(call.refuse_with(refusal)));
+    }
     Some(match job.join().expect("a call into C does not panic") {
         Ok(result) => result,
         Err(error) => match errno_of(&error) {
-            libc::EINTR if interrupted.is_some() => failed(call.refuse_with(refusal)),
+            libc::EINTR if interrupted => failed(call.refuse_with(refusal)),
             errno => failed(errno),
         },
     })
@@ -145,12 +159,17 @@ pub(super) fn interruptible(
 /// One of [`INTERRUPTIBLE`].
 struct Place;
 
-static TAKEN: AtomicUsize = AtomicUsize::new(0);
+/// The process's [`generation`] in the upper half, and how many places are taken in the lower one. A fork copies those of the parent,
+/// which nobody gives back in the child.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
 
 impl Place {
     fn take() -> Option<Place> {
-        let one_more =
-            |taken: usize| (taken < INTERRUPTIBLE && Interruptible::is_possible()).then_some(taken + 1);
+        let process = u64::from(generation()) << 32;
+        let one_more = |taken: u64| {
+            let count = if taken >> 32 == process >> 32 { taken & u64::from(u32::MAX) } else { 0 };
+            (count < INTERRUPTIBLE).then_some(process | (count + 1))
+        };
         // Relaxed: a count alone.
         TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Place)
     }
@@ -158,7 +177,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let process = u64::from(generation());
+        // One that was taken before a fork, in whose child it is dropped, was counted in the parent.
+        let one_less = |taken: u64| (taken >> 32 == process).then(|| taken - 1);
         // Relaxed: as above.
-        TAKEN.fetch_sub(1, Ordering::Relaxed);
+        let _ = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
 }

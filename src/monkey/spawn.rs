@@ -6,7 +6,7 @@ use libc::{c_char, c_int, pthread_attr_t, pthread_t, size_t};
 
 use super::call::Call;
 use super::parts::Parts;
-use super::stand_ins::{self, NAME_LENGTH, find};
+use super::stand_ins::{self, NAME_LENGTH, find, is_out_of_reach};
 use crate::fiber::{existing_thread, is_ending};
 use crate::sys::original;
 use crate::sys::section::is_any_open;
@@ -75,17 +75,18 @@ unsafe extern "C" fn pthread_cancel(thread: pthread_t) -> c_int {
             stand_in.cancel();
             0
         }
+        None if is_out_of_reach(thread) => libc::ESRCH,
         // SAFETY: the caller's contract is that of the C library's function.
         None => unsafe { original::pthread_cancel(thread) },
     }
 }
 
-/// A signal goes to an OS thread, and a stand-in has none: only itself finds the one that it runs on.
+/// A signal goes to an OS thread, and a stand-in has none: only itself finds the one that it runs on. Async-signal-safe.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_kill(thread: pthread_t, signal: c_int) -> c_int {
-    match find(thread) {
-        Some(_) if signal == 0 => 0,
-        Some(_) if thread != own_number() => libc::ESRCH,
+    match is_out_of_reach(thread) || find(thread).is_some() {
+        true if signal == 0 => 0,
+        true if thread != own_number() => libc::ESRCH,
         // SAFETY: the caller's contract is that of the C library's function.
         _ => unsafe { original::pthread_kill(thread, signal) },
     }
@@ -140,6 +141,7 @@ unsafe extern "C" fn pthread_getname_np(thread: pthread_t, name: *mut c_char, le
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_getattr_np(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int {
     match find(thread).map(|stand_in| stand_in.extent()) {
+        None if is_out_of_reach(thread) => libc::ESRCH,
         // SAFETY: the caller's contract is that of the C library's function.
         None => unsafe { original::pthread_getattr_np(thread, attributes) },
         Some(None) => libc::ESRCH,

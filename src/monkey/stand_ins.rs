@@ -17,13 +17,13 @@ use libc::{c_int, pthread_t};
 
 use crate::fiber::isolation::{Hold, Variables};
 use crate::fiber::{SizeClass, existing_thread};
-use crate::hub::no_unwind::hub_of_greenlet;
+use crate::hub::no_unwind::{hub_of_greenlet, in_handler};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::sys::thread_attributes::Wishes;
 use crate::sys::thread_start::{self, Start};
-use crate::sys::{futex, process};
+use crate::sys::{control_block, futex, process};
 use crate::task::stand_in::spawn;
 use crate::task::{JoinHandle, Outcome};
 
@@ -77,13 +77,19 @@ fn bucket(thread: pthread_t) -> &'static Lock<Vec<Arc<StandIn>>> {
     &TABLE[hash >> (usize::BITS - BUCKETS.ilog2())]
 }
 
-/// The one with this number.
+/// The one with this number; `None` in the handler of a signal, which may have interrupted who holds a lock of the table.
 pub(super) fn find(thread: pthread_t) -> Option<Arc<StandIn>> {
     // Relaxed: who has a number of one has it from somebody who saw it there.
-    if COUNT.load(Ordering::Relaxed) == 0 {
+    if COUNT.load(Ordering::Relaxed) == 0 || in_handler() {
         return None;
     }
     bucket(thread).lock().iter().find(|stand_in| stand_in.number() == thread).cloned()
+}
+
+/// Whether this is the number of one that [`find`] does not give, as the handler of a signal asks.
+pub(super) fn is_out_of_reach(thread: pthread_t) -> bool {
+    // Relaxed: as above.
+    COUNT.load(Ordering::Relaxed) != 0 && in_handler() && control_block::is_one(thread as usize)
 }
 
 fn add(stand_in: Arc<StandIn>) {
@@ -342,5 +348,53 @@ impl StandIn {
     pub(super) fn extent(&self) -> Option<(Range<usize>, bool)> {
         let fate = self.fate.lock();
         fate.stack.clone().map(|stack| (stack, fate.detached))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::hub::hub;
+    use crate::hub::no_unwind::interrupted;
+    use crate::sys::handler;
+
+    unsafe extern "C" {
+        fn pthread_cancel(thread: pthread_t) -> c_int;
+    }
+
+    extern "C-unwind" fn returns(argument: *mut c_void) -> *mut c_void {
+        argument
+    }
+
+    /// As a signal finds it that has come amid a search.
+    #[test]
+    fn a_handler_waits_for_no_lock_of_the_table() {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            hub();
+            let wishes = Wishes { stack: 0, detached: false };
+            // SAFETY: it takes any argument.
+            let thread = unsafe { begin(returns, ptr::null_mut(), wishes) }.unwrap();
+            let held = bucket(thread).lock();
+            // SAFETY: numbers of threads that have not been joined, here and below.
+            let kill = |thread, signal| unsafe { libc::pthread_kill(thread, signal) };
+            handler::run(interrupted(), || {
+                assert_eq!(kill(thread, 0), 0);
+                assert_eq!(kill(thread, libc::SIGUSR1), libc::ESRCH);
+                // SAFETY: takes nothing.
+                assert_eq!(kill(unsafe { libc::pthread_self() }, 0), 0);
+                // SAFETY: as above.
+                assert_eq!(unsafe { pthread_cancel(thread) }, libc::ESRCH);
+                // SAFETY: as above.
+                assert_eq!(unsafe { libc::pthread_detach(thread) }, libc::EINVAL);
+            });
+            drop(held);
+            // SAFETY: as above; nothing is to be written.
+            tell.send(unsafe { libc::pthread_join(thread, ptr::null_mut()) }).unwrap();
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(0));
     }
 }

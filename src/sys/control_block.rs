@@ -30,8 +30,8 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use layout::{Layout, layout, start};
-use pool::{BLOCKS, Place, next_number, next_slot};
+use layout::{Layout, found, layout, start};
+use pool::{BLOCKS, FIRST_NUMBER, Place, next_number, next_slot};
 pub(crate) use pool::{forget_all, hold_lock, release_lock};
 pub(crate) use taking_down::cool;
 
@@ -87,6 +87,16 @@ impl Drop for ControlBlock {
 /// Why there can be no such blocks, if so.
 pub(crate) fn why_not() -> Option<&'static str> {
     layout().err()
+}
+
+/// Whether `thread`, a number as pthread_self(3) has it, is that of such a block that is in use. Async-signal-safe.
+pub(crate) fn is_one(thread: usize) -> bool {
+    let Some(layout) = found() else { return false };
+    let number = ptr::with_exposed_provenance_mut(thread + layout.number);
+    // SAFETY: there every thread's record has its number. The caller's thread has not been joined, so that its record is there.
+    let number = unsafe { AtomicU32::from_ptr(number) };
+    // Relaxed: it does not change while the block is in use.
+    number.load(Ordering::Relaxed) >= FIRST_NUMBER
 }
 
 #[cold]

@@ -6,11 +6,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use greenloop::monkey::original;
-use greenloop::{sleep, spawn, with_timeout, yield_now};
+use greenloop::{JoinHandle, sleep, spawn, with_timeout, yield_now};
 use libc::c_int;
 
 use crate::{in_a_child, patched};
@@ -225,4 +226,116 @@ fn a_wait_for_a_part_of_a_file_is_interrupted() {
         assert_eq!(wait(), 0);
     });
     fs::remove_file(path).unwrap();
+}
+
+extern "C" fn programs(_: c_int) {}
+
+/// The program's from then on: in a process of its own, since signals are the process's.
+#[test]
+fn a_kill_ends_a_wait_though_the_program_has_taken_the_signal() {
+    in_a_child("record_locks::a_kill_ends_a_wait_though_the_program_has_taken_the_signal", || {
+        println!("begins");
+        let (file, path) = file("signal");
+        let fd = file.as_raw_fd();
+        patched(move || {
+            let other = Other::begin(fd);
+            for _ in 0..2 {
+                let waiter = spawn(move || ours(fd, libc::F_SETLKW, libc::F_WRLCK, 1));
+                until_it_waits(std::process::id(), &file, 1);
+                waiter.kill();
+                assert!(waiter.join().unwrap_err().is_killed());
+                take_signals();
+            }
+            other.end();
+        });
+        fs::remove_file(path).unwrap();
+    });
+}
+
+/// Installs a handler for each signal for real time that has any, as greenloop's own do.
+fn take_signals() {
+    for signal in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+        // SAFETY: zeros are the default action.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: a place that is valid for writes.
+        assert_eq!(unsafe { libc::sigaction(signal, ptr::null(), &mut action) }, 0);
+        if action.sa_sigaction != libc::SIG_DFL {
+            action.sa_sigaction = programs as *const () as usize;
+            // SAFETY: a handler that does nothing.
+            assert_eq!(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }, 0);
+        }
+    }
+}
+
+/// Waits amid its unwinding: no wait is to let others run then.
+struct WaitsInDrop(c_int);
+
+impl Drop for WaitsInDrop {
+    fn drop(&mut self) {
+        let turns = TURNS.load(SeqCst);
+        for expected in [libc::EINTR, libc::ENOLCK] {
+            assert_eq!(ours(self.0, libc::F_SETLKW, libc::F_WRLCK, 1), expected);
+        }
+        assert_eq!(TURNS.load(SeqCst), turns);
+    }
+}
+
+static TURNS: AtomicUsize = AtomicUsize::new(0);
+
+#[test]
+fn nobody_else_runs_while_one_that_unwinds_asks_for_a_lock() {
+    let (file, path) = file("unwinding");
+    let fd = file.as_raw_fd();
+    patched(move || {
+        let other = Other::begin(fd);
+        let counter = spawn(|| {
+            loop {
+                TURNS.fetch_add(1, SeqCst);
+                yield_now();
+            }
+        });
+        yield_now();
+        let panics = spawn(move || {
+            let _waits = WaitsInDrop(fd);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(panics.join().unwrap_err().is_panic());
+        counter.kill();
+        other.end();
+        drop(file);
+    });
+    fs::remove_file(path).unwrap();
+}
+
+/// None of its parent's waits is in its way.
+#[test]
+fn the_child_of_a_fork_waits_on_os_threads_of_its_own() {
+    in_a_child("record_locks::the_child_of_a_fork_waits_on_os_threads_of_its_own", || {
+        println!("begins");
+        let (file, path) = file("fork");
+        let fd = file.as_raw_fd();
+        patched(move || {
+            let other = Other::begin(fd);
+            let wait = move || ours(fd, libc::F_SETLKW, libc::F_WRLCK, 1);
+            let waiters: Vec<_> = (0..64).map(|_| spawn(wait)).collect();
+            until_it_waits(std::process::id(), &file, 1);
+            // SAFETY: the child waits for a lock, and ends.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                spawn(wait);
+                let waits = || until_it_waits(std::process::id(), &file, 1);
+                let result = with_timeout(Duration::from_secs(20), waits);
+                // SAFETY: no pointers.
+                unsafe { libc::_exit(result.is_err().into()) };
+            }
+            let mut status = -1;
+            // SAFETY: valid for writes.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!(status, 0);
+            waiters.iter().for_each(JoinHandle::kill);
+            greenloop::joinall(&waiters);
+            other.end();
+        });
+        fs::remove_file(path).unwrap();
+    });
 }

@@ -203,6 +203,33 @@ fn joins_with_a_limit() {
     });
 }
 
+/// Lives until the hub's others have run.
+#[test]
+fn an_os_thread_is_joined_without_a_limit_by_what_has_one() {
+    static GO: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn waits(number: *mut c_void) -> *mut c_void {
+        while GO.load(Ordering::SeqCst) < number.addr() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        number
+    }
+    patched(|| {
+        for number in [1, 2] {
+            let thread = greenloop::threadpool::unblock(move || begin(waits, number));
+            let go = greenloop::spawn(move || GO.store(number, Ordering::SeqCst));
+            let mut result = value(0);
+            let joined = match number {
+                // SAFETY: a place that is valid for writes; no time is no limit.
+                1 => unsafe { pthread_timedjoin_np(thread, &mut result, ptr::null()) },
+                // SAFETY: as above.
+                _ => unsafe { pthread_clockjoin_np(thread, &mut result, libc::CLOCK_MONOTONIC, ptr::null()) },
+            };
+            assert_eq!((joined, result.addr()), (0, number));
+            go.join().unwrap();
+        }
+    });
+}
+
 #[test]
 fn an_os_thread_is_joined_with_a_limit_too() {
     patched(|| {

@@ -53,6 +53,11 @@ pub(super) fn layout() -> Result<Layout, &'static str> {
     })
 }
 
+/// [`layout`], if it was asked for and there can be blocks. Async-signal-safe.
+pub(super) fn found() -> Option<Layout> {
+    LAYOUT.get()?.ok()
+}
+
 /// What a thread finds out about its own block.
 struct Search {
     /// Where its block ends.

@@ -11,7 +11,7 @@ use crate::sys::memory;
 use crate::sys::surplus::Surplus;
 
 /// Above all numbers that the kernel gives to threads (PID_MAX_LIMIT).
-const FIRST_NUMBER: u32 = 1 << 23;
+pub(super) const FIRST_NUMBER: u32 = 1 << 23;
 
 /// Above those are bits that the kernel has a meaning for (FUTEX_TID_MASK).
 const LAST_NUMBER: u32 = (1 << 30) - 1;
