@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ManagerError {
-    /// The manager has ended, or was killed.
+    /// The manager has ended, or was killed. Or it has hung up, since it had no descriptor left for the answer to one that waited.
     #[error("the manager has ended")]
     Ended,
     /// The manager does not let the caller in: another user, a wrong secret, or a folder that others can enter.
@@ -40,10 +40,11 @@ pub enum ManagerError {
     /// The queue is closed.
     #[error("the queue is closed")]
     Closed,
-    /// More was released, or marked done, than there was to do that with. Nothing has changed.
+    /// More was released, or marked done, than there was to do that with. Nothing has changed, but a permit or a lease that was to be given
+    /// up by that is.
     #[error("more was given back than there was")]
     TooMany,
-    /// The lock of that guard is not the condition's, or no longer held.
+    /// The lock of that guard is of another manager than the condition. Or the guard, the permit or the lease is the parent process's.
     #[error("the lock is not held")]
     NotHeld,
     /// Somebody has left the barrier before it was full, or aborted it.

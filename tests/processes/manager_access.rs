@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use greenloop::process::{Process, channel, pipe};
-use greenloop::processes::manager::{Dict, Queue, Value};
+use greenloop::process::{Process, Wire, channel, pipe};
+use greenloop::processes::manager::{Queue, Value};
 use greenloop::processes::{Manager, ManagerError};
 use greenloop::{sleep, yield_now};
 use rustix::net::{
@@ -181,9 +181,9 @@ fn n72_rapid_restarts_at_the_same_address() {
 }
 
 /// The numbers of a handle, and its door.
-pub(super) fn taken_apart(dict: &Dict<u32, u32>) -> (u64, OwnedFd) {
-    let (sender, receiver) = channel().unwrap();
-    sender.send(dict).unwrap();
+pub(super) fn taken_apart<T: Wire>(handle: &T) -> (u64, OwnedFd) {
+    let (sender, receiver) = channel::<T>().unwrap();
+    sender.send(handle).unwrap();
     let mut bytes = [0; 64];
     let mut space = [MaybeUninit::uninit(); 256];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -164,24 +164,25 @@ fn children_do_not_keep_an_address() {
 }
 
 fn a_child_forked_amid_calls_keeps_no_connection() {
-    let manager = Manager::new().unwrap();
-    let lock = manager.lock().unwrap();
     for yields in 0..8 {
-        let same = lock.clone();
-        let victim = Process::start(move || {
-            std::mem::forget(same.lock().unwrap());
-            sleep(LONG);
-        })
-        .unwrap();
-        (0..yields).for_each(|_| yield_now());
-        // One more, at any moment of that connection's beginning.
-        let other = Process::start(|| sleep(LONG)).unwrap();
-        until("it is locked", || lock.try_lock().unwrap().is_none());
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        assert!(lock.lock_timeout(SOON).unwrap().is_some(), "after {yields} yields");
-        other.kill().unwrap();
-        other.wait().unwrap();
+        let manager = Manager::new().unwrap();
+        let (queue, lock) = (manager.queue::<u8>(0).unwrap(), manager.lock().unwrap());
+        // So that the next call needs a new connection, and waits with it before a door at which many stand already.
+        let _guard = lock.lock().unwrap();
+        let (_, door) = taken_apart(&queue);
+        while send(&door, &[0x10], &[]).is_ok() {}
+        let waiter = spawn(move || queue.get());
+        let forker = spawn(move || {
+            (0..yields).for_each(|_| yield_now());
+            Process::start(|| sleep(LONG)).unwrap()
+        });
+        let child = forker.join().unwrap();
+        (0..50).for_each(|_| assert_eq!(lock.is_poisoned(), Ok(false)));
+        manager.shutdown();
+        let told = waiter.join_timeout(SOON);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(told.expect("it is told").unwrap(), Err(ManagerError::Ended), "after {yields} yields");
     }
 }
 

@@ -14,6 +14,7 @@ proxy! {
     ///
     /// Who waits goes on when all have come. If one of those that wait leaves before, by its time limit, by a kill or by the end of its
     /// process, the barrier is *broken*: the others are told, and so are all that come, until somebody [resets](Barrier::reset) it.
+    /// While the last of a round calls its [action](Barrier::wait_with), those who come are of the next round, and break that alone.
     ///
     /// # Examples
     ///

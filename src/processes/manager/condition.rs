@@ -14,6 +14,7 @@ proxy! {
     /// A condition in a [`Manager`](super::Manager), made by [`Manager::condition`](super::Manager::condition).
     ///
     /// It is std's `Condvar` between processes: who waits gives up a [`Lock`](super::Lock) meanwhile. Nobody wakes who was not notified.
+    /// If one that was notified is killed before it has the lock again, the next goes on in its place.
     ///
     /// # Examples
     ///
@@ -67,7 +68,8 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super#errors), and [`ManagerError::NotHeld`] if the guard was its parent process's. The lock is not held then.
+    /// Those of [all calls](super#errors), and [`ManagerError::NotHeld`] if the lock is of another manager, or the guard the parent process's.
+    /// The lock is not held then.
     ///
     /// # Examples
     ///

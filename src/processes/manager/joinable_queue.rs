@@ -126,7 +126,7 @@ impl<T: Wire> JoinableQueue<T> {
     /// Takes the next item until it is marked done, and waits until there is one.
     ///
     /// If this process ends before that, whichever way, or the [`Lease`] is dropped, the item is again the next of the queue: it is worked
-    /// on at least once, and [`join`](JoinableQueue::join) waits for it.
+    /// on at least once, and [`join`](JoinableQueue::join) waits for it. So is an item that does not decode here.
     ///
     /// # Errors
     ///
@@ -207,7 +207,8 @@ impl<T> Lease<T> {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super#errors).
+    /// Those of [all calls](super#errors), and [`ManagerError::NotHeld`] if the lease is the parent process's. [`ManagerError::TooMany`] if
+    /// [`task_done`](JoinableQueue::task_done) has been called for it: the lease has ended then.
     ///
     /// # Examples
     ///

@@ -104,7 +104,8 @@ impl Lock {
         self.lock_until(verb::TRY_ACQUIRE, None)
     }
 
-    /// Locks, and waits for that at most `timeout`. `None` if another still holds it then.
+    /// Locks, and waits for that at most `timeout`, [by the manager's account](super#a-kill-or-a-time-limit). `None` if another still holds it
+    /// then.
     ///
     /// # Errors
     ///
@@ -185,6 +186,9 @@ pub struct LockGuard<'a> {
 impl<'a> LockGuard<'a> {
     /// Returns `true` if a process had ended while it held the lock, when this guard got it, so that what it guards may be half changed. It
     /// stays so for all who lock, until [`Lock::clear_poison`]. Does not yield.
+    ///
+    /// A panic or a kill of a green thread does not count: its guard unlocks as it is dropped. Nor does the end of a process that had not
+    /// read yet that it has the lock.
     ///
     /// # Examples
     ///

@@ -30,10 +30,17 @@
 //! A call that is ended by a kill, or by an enclosing [`with_timeout`](crate::with_timeout), may have been made or not, if it changes
 //! something. One that waits leaves its line, and takes nothing. That is true of all calls here, so their documentation does not repeat it.
 //!
+//! The `timeout` of a call is for its place in the line: when it is over, the manager is asked to take the caller out, and says whether it
+//! has. To reach the manager, and to hear from it, takes as long as it takes; an enclosing `with_timeout` limits that too.
+//!
 //! # Errors
 //!
 //! Each call says [`ManagerError::Ended`] if the manager has ended, [`ManagerError::Undecodable`] if a value does not come over, and
 //! [`ManagerError::System`] for what else fails, for instance that no descriptor is left. What is said beyond that stands with the call.
+//!
+//! A value with descriptors, and a large one, which travels in one, needs room for them in the process that receives it. If the manager has
+//! none, it does not get the value, and the call is [`Undecodable`](ManagerError::Undecodable). If the caller has none, its call is that too,
+//! and an item that it has taken from a queue is lost; one that it has [leased](JoinableQueue::lease) is again the next.
 
 mod address;
 mod array;

@@ -13,8 +13,8 @@ use crate::process::{Outgoing, Wire};
 impl Manager {
     /// Lets processes in that are no relatives, at a Unix socket of this name, if they know the secret. Yields until that is done.
     ///
-    /// The socket's folder must be the user's own and closed to others (mode 0700); it is made so if it is not there. A file that a
-    /// manager has left which was killed is replaced. The file is removed when the manager ends.
+    /// The socket's folder must be the user's own and closed to others (mode 0700), and no symbolic link; it is made so if it is not there. A
+    /// file that a manager has left which was killed is replaced. The file is removed when the manager ends.
     ///
     /// Only processes of the same user are let in, or root's, and both sides prove to each other that they know the secret, without
     /// telling it. Take one that nobody guesses, 16 random bytes for instance.
@@ -59,7 +59,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Refused`] if the secret is another, or the manager another user's. [`ManagerError::System`] if nobody listens.
+    /// [`ManagerError::Refused`] if the secret is another, or the manager another user's. [`ManagerError::System`] if nobody listens, or what
+    /// listens says nothing for ten seconds.
     ///
     /// # Examples
     ///

@@ -98,7 +98,8 @@ impl RLock {
         self.lock_until(verb::TRY_ACQUIRE, None)
     }
 
-    /// Locks, and waits for that at most `timeout`. `None` if another still holds it then.
+    /// Locks, and waits for that at most `timeout`, [by the manager's account](super#a-kill-or-a-time-limit). `None` if another still holds it
+    /// then.
     ///
     /// # Errors
     ///

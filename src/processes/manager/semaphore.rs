@@ -129,7 +129,8 @@ impl Semaphore {
         self.acquire_until(verb::TRY_ACQUIRE, None)
     }
 
-    /// Takes a permit, and waits for that at most `timeout`. `None` if there is none then.
+    /// Takes a permit, and waits for that at most `timeout`, [by the manager's account](super#a-kill-or-a-time-limit). `None` if there is none
+    /// then.
     ///
     /// # Errors
     ///
@@ -214,7 +215,8 @@ impl SemaphorePermit<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super#errors).
+    /// Those of [all calls](super#errors), and [`ManagerError::NotHeld`] if it is the parent process's. [`ManagerError::TooMany`] if somebody
+    /// has [released](Semaphore::release) what nobody had taken, so that there would be more than the bound: the permit is gone then.
     ///
     /// # Examples
     ///
@@ -235,7 +237,7 @@ impl SemaphorePermit<'_> {
     ///
     /// # Errors
     ///
-    /// Those of [all calls](super#errors).
+    /// Those of [all calls](super#errors), and [`ManagerError::NotHeld`] if it is the parent process's.
     ///
     /// # Examples
     ///
