@@ -29,6 +29,7 @@ tests! {
     a_condition_of_another_manager,
     a_shutdown_without_descriptors,
     a_folder_behind_a_link_is_refused,
+    names_in_a_folder_are_taken_one_at_a_time,
     one_of_the_next_round_leaves_a_barrier,
     a_kill_amid_an_unlock_poisons_nothing,
 }
@@ -279,6 +280,22 @@ fn a_folder_behind_a_link_is_refused() {
     let manager = Manager::new().unwrap();
     let told = manager.listen(links.0.join("link").join("manager"), SECRET);
     assert!(matches!(told, Err(ManagerError::Refused(_))), "{told:?}");
+}
+
+fn names_in_a_folder_are_taken_one_at_a_time() {
+    let folder = Folder::new("turns");
+    fs::DirBuilder::new().mode(0o700).create(&folder.0).unwrap();
+    // As another manager does while it looks whether a name is left, and takes it.
+    let turn = fs::File::open(&folder.0).unwrap();
+    turn.lock().unwrap();
+    let manager = Manager::new().unwrap();
+    let (handle, address) = (manager.handle(), folder.address());
+    let listens = spawn(move || handle.listen(address, SECRET));
+    sleep(5 * SHORT);
+    assert!(!listens.is_finished() && !folder.address().exists());
+    turn.unlock().unwrap();
+    listens.join().unwrap().unwrap();
+    assert!(Manager::connect(folder.address(), SECRET).is_ok());
 }
 
 fn one_of_the_next_round_leaves_a_barrier() {
