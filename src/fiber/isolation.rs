@@ -104,11 +104,12 @@ impl Variables {
 }
 
 /// Destroys the variables that the current green thread has for itself: the destructors run in it. They may wait; no kill and no
-/// time limit is raised in them, for nothing may unwind out of one.
+/// time limit is raised in them, for nothing may unwind out of one. Robust mutexes that it still holds are given up then.
 pub(crate) fn destroy() {
     let fiber = existing_thread().expect("a fiber runs").current();
     fiber.deafen();
     destroy_variables();
+    control_block::abandon_robust_mutexes();
     fiber.deaf.set(false);
 }
 

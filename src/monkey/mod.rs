@@ -127,6 +127,7 @@
 //! | `pthread_kill` | ESRCH, but for 0, and a signal to itself, which its OS thread gets |
 //! | processors, scheduling class, clock of the thread | an error, ESRCH or EINVAL |
 //! | `pthread_sigmask`, `gettid`, `prctl` | those of its OS thread, which others share |
+//! | mutexes | its own; robust ones tell of its end; PTHREAD_PRIO_INHERIT does not work, see [below](#what-is-not-covered) |
 //! | no stack is left when it is to begin | it never runs, as the hook for what nobody can receive is told |
 //! | who joins one whose hub has ended | is told: std's `join` panics, `pthread_join` gives `PTHREAD_CANCELED` |
 //!
@@ -236,6 +237,10 @@
 //!
 //! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, its own
 //!   resolver). A program that links the C library statically does not compile.
+//! - Mutexes with PTHREAD_PRIO_INHERIT in isolated green threads: the kernel knows no thread of their number. As long as one holds such a
+//!   mutex, an OS thread that asks for it waits for ever, and the holder cannot give it back then.
+//! - Robust mutexes of processes, held by an isolated green thread as its process ends: nobody is told. When the green thread ends, its next
+//!   holder is told by EOWNERDEAD, as at the end of an OS thread.
 //! - A green thread that is not isolated, and asks for a `pthread_rwlock_t` which it has got by `pthread_rwlock_trywrlock`, waits for ever,
 //!   where a thread would be told EDEADLK.
 //! - Allocators that wait by other means than a `pthread_mutex_t`, such as a futex or `sched_yield`, and are entered by a green thread

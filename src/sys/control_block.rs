@@ -11,16 +11,18 @@
 //!                                                                   ▲ base
 //! ```
 //!
-//! Three things of the record say that its thread is gone, which the code that will run with it is not. They are put right, or
+//! Four things of the record say that its thread is gone, which the code that will run with it is not. They are put right, or
 //! made to say so: the thread's number, by which locks know their owner, and which must not be another's; what the C library
-//! keeps for itself, such as the cache of its allocator; and on which processor the thread is (rseq(2)), which only the kernel can
-//! tell. Where they are is found by their values, on threads made for that.
+//! keeps for itself, such as the cache of its allocator; on which processor the thread is (rseq(2)), which only the kernel can
+//! tell; and the list of robust mutexes, which the kernel does not go through, so that it is done here. Where they are is found by their
+//! values, on threads made for that.
 //!
 //! Blocks that are of no use for long are taken down: another thread ends with what the C library has kept for itself in the block,
-//! and then the first one is joined.
+//! and then the first one is joined. That goes for programs with up to 32 pthread keys: memory for more values goes only with a thread.
 
 mod layout;
 mod pool;
+mod robust;
 mod taking_down;
 
 use std::ffi::c_void;
@@ -33,6 +35,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use layout::{Layout, found, layout, start};
 use pool::{BLOCKS, FIRST_NUMBER, Place, next_number, next_slot};
 pub(crate) use pool::{forget_all, hold_lock, release_lock};
+pub(crate) use robust::abandon_robust_mutexes;
 pub(crate) use taking_down::cool;
 
 use super::thread_local::base;

@@ -22,6 +22,12 @@ pub(crate) fn wake_one(word: &AtomicU32) {
     call(word, libc::FUTEX_WAKE, 1, None);
 }
 
+/// Lets one go on of those of any process that wait on `word`.
+#[cfg(feature = "monkey")]
+pub(crate) fn wake_one_among_processes(word: &AtomicU32) {
+    call_among_processes(word, libc::FUTEX_WAKE, 1, None);
+}
+
 /// Stops the calling OS thread until the kernel has cleared `word`, as it does with a thread's number when that has ended.
 #[cfg(feature = "monkey")]
 pub(crate) fn wait_until_cleared(word: &AtomicU32) {

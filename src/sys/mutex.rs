@@ -6,12 +6,12 @@
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use super::original;
+use super::{futex, original};
 
 /// The beginning of a `pthread_mutex_t`.
 #[repr(C)]
 struct Layout {
-    lock: AtomicI32,
+    lock: AtomicU32,
     /// How often its holder has taken a recursive one.
     count: AtomicU32,
     /// The number of the thread that holds it, or zero.
@@ -54,6 +54,29 @@ impl MutexView<'_> {
     pub(crate) fn is_held_again(self) -> bool {
         // Relaxed: as above.
         self.kind() == libc::PTHREAD_MUTEX_RECURSIVE && self.0.count.load(Ordering::Relaxed) > 1
+    }
+
+    /// Does what the kernel does with a robust one that an OS thread of this number has held, which has ended.
+    pub(crate) fn abandon(self, number: u32, inherits_priority: bool) {
+        // Relaxed: what the calling thread has written; else it is another's.
+        let mut word = self.0.lock.load(Ordering::Relaxed);
+        loop {
+            if word & libc::FUTEX_TID_MASK != number {
+                return;
+            }
+            // The kernel does not, but the number will be another's. Relaxed: the exchange publishes it.
+            self.0.owner.store(0, Ordering::Relaxed);
+            let left = word & libc::FUTEX_WAITERS | libc::FUTEX_OWNER_DIED;
+            // Release: publishes what its holder has written. Relaxed: nothing is seen.
+            match self.0.lock.compare_exchange(word, left, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(changed) => word = changed,
+            }
+        }
+        // Of one that inherits priority the kernel has who waits.
+        if word & libc::FUTEX_WAITERS != 0 && !inherits_priority {
+            futex::wake_one_among_processes(&self.0.lock);
+        }
     }
 
     fn kind(self) -> libc::c_int {

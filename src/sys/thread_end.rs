@@ -46,6 +46,13 @@ pub(crate) fn note_key(key: Key, destructor: Option<Destructor>) {
     LIMIT.fetch_max(key as usize + 1, Ordering::Relaxed);
 }
 
+/// Whether values may be kept beyond the thread's record, in memory that only its end frees: glibc has room for 32 keys there.
+pub(crate) fn may_keep_beyond_record() -> bool {
+    const IN_RECORD: usize = 32;
+    // Relaxed: as in `note_key`.
+    LIMIT.load(Ordering::Relaxed) > IN_RECORD
+}
+
 /// The key is none any more.
 pub(crate) fn forget_key(key: Key) {
     if let Some(noted) = DESTRUCTORS.get(key as usize) {

@@ -1,7 +1,9 @@
 //! Mutexes and conditions of C's with attributes: as the C library has them, each green thread a thread.
 
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::thread;
 use std::time::Duration;
 
 use greenloop::{Builder, JoinHandle, sleep, spawn};
@@ -220,5 +222,89 @@ fn a_word_that_processes_share_is_waited_for() {
         });
         // SAFETY: its child, and nobody asks for the status.
         assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
+    });
+}
+
+unsafe extern "C" {
+    fn pthread_mutex_consistent(mutex: *mut libc::pthread_mutex_t) -> c_int;
+}
+
+/// A robust mutex, in memory of its own: by its address, as C's libraries hand it about.
+fn robust(protocol: c_int) -> usize {
+    let mut attributes = MaybeUninit::uninit();
+    let mutex = Box::into_raw(Box::new(libc::PTHREAD_MUTEX_INITIALIZER));
+    // SAFETY: attributes are initialised before they are used, and the mutex is nobody's yet, here and below.
+    assert_eq!(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) }, 0);
+    let robust = libc::PTHREAD_MUTEX_ROBUST;
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), robust) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pthread_mutexattr_setprotocol(attributes.as_mut_ptr(), protocol) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pthread_mutex_init(mutex, attributes.as_ptr()) }, 0);
+    mutex.expose_provenance()
+}
+
+fn at(mutex: usize) -> *mut libc::pthread_mutex_t {
+    std::ptr::with_exposed_provenance_mut(mutex)
+}
+
+fn lock(mutex: usize) -> c_int {
+    // SAFETY: a mutex that is there.
+    unsafe { libc::pthread_mutex_lock(at(mutex)) }
+}
+
+/// Takes over from a holder that has ended, and frees the mutex.
+fn take_over(mutex: usize) {
+    assert_eq!(lock(mutex), libc::EOWNERDEAD);
+    // SAFETY: it is held by the caller, whose it is alone.
+    assert_eq!(unsafe { pthread_mutex_consistent(at(mutex)) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pthread_mutex_unlock(at(mutex)) }, 0);
+    assert_eq!(lock(mutex), 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pthread_mutex_unlock(at(mutex)) }, 0);
+    // SAFETY: made by `robust`, and nobody uses it any more.
+    drop(unsafe { Box::from_raw(at(mutex)) });
+}
+
+/// Several in one's list, and one after another with the same variables: what is left of one must not be the next one's.
+#[test]
+fn a_robust_mutex_tells_that_its_green_thread_has_ended() {
+    patched(|| {
+        for protocol in [libc::PTHREAD_PRIO_NONE, libc::PTHREAD_PRIO_INHERIT] {
+            for _ in 0..3 {
+                let mutexes = [(); 3].map(|()| robust(protocol));
+                let holder = move || assert_eq!(mutexes.map(lock), [0; 3]);
+                Builder::new().isolated(true).spawn(holder).unwrap().join().unwrap();
+                // By another one, by the main greenlet, and by an OS thread. The kernel gives one that inherits priority to its own
+                // threads alone.
+                let [first, second, third] = mutexes;
+                let isolated = protocol == libc::PTHREAD_PRIO_NONE;
+                let next = Builder::new().isolated(isolated).spawn(move || take_over(first)).unwrap();
+                next.join().unwrap();
+                take_over(second);
+                thread::spawn(move || take_over(third)).join().unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_a_robust_mutex_is_woken_when_its_green_thread_ends() {
+    patched(|| {
+        let mutex = robust(libc::PTHREAD_PRIO_NONE);
+        let holder = move || {
+            assert_eq!(lock(mutex), 0);
+            let waiter = thread::spawn(move || take_over(mutex));
+            // SAFETY: its word, at the beginning.
+            let word = unsafe { AtomicU32::from_ptr(at(mutex).cast()) };
+            while word.load(SeqCst) & libc::FUTEX_WAITERS == 0 {
+                sleep(Duration::from_millis(1));
+            }
+            waiter
+        };
+        let waiter = Builder::new().isolated(true).spawn(holder).unwrap().join().unwrap();
+        waiter.join().unwrap();
     });
 }

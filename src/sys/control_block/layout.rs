@@ -38,6 +38,8 @@ pub(super) struct Layout {
     pub(super) library_length: usize,
     /// From the base to what rseq(2) is told, in wrapping arithmetic, if the C library does that.
     pub(super) processor: Option<usize>,
+    /// From the record to the list of robust mutexes, if the kernel was told of one there.
+    pub(super) robust: Option<usize>,
     pub(super) slot: usize,
 }
 
@@ -58,6 +60,17 @@ pub(super) fn found() -> Option<Layout> {
     LAYOUT.get()?.ok()
 }
 
+/// The kernel's `robust_list_head`: the mutexes of a thread that are to be given up at its end.
+#[repr(C)]
+pub(super) struct RobustList {
+    /// The first entry; this head if there is none. Each begins with the address of the next one.
+    pub(super) first: usize,
+    /// From an entry to its mutex's word.
+    pub(super) offset: isize,
+    /// An entry that is just being linked, or taken out; else zero.
+    pub(super) pending: usize,
+}
+
 /// What a thread finds out about its own block.
 struct Search {
     /// Where its block ends.
@@ -67,6 +80,7 @@ struct Search {
     base: usize,
     library: usize,
     library_length: usize,
+    robust: Option<usize>,
     /// Whether all that a block needs is there.
     complete: bool,
 }
@@ -99,6 +113,7 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
             base: 0,
             library: 0,
             library_length: 0,
+            robust: None,
             complete: false,
         };
         let mut search = Box::new(search);
@@ -128,6 +143,7 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
         library: first.library,
         library_length: first.library_length,
         processor: offset_of_processor(),
+        robust: first.robust,
         slot,
     }))
 }
@@ -175,6 +191,7 @@ extern "C-unwind" fn look_for_number(search: *mut c_void) -> *mut c_void {
         search.base = base - record.start;
         search.library = library.start.wrapping_sub(base);
         search.library_length = library.len();
+        search.robust = offset_of_robust_list(&record);
         search.complete = true;
     }
     ptr::null_mut()
@@ -203,6 +220,18 @@ extern "C-unwind" fn look_for_detached(search: *mut c_void) -> *mut c_void {
         search.complete = true;
     }
     ptr::null_mut()
+}
+
+/// Where the calling thread's record has the list of its robust mutexes.
+fn offset_of_robust_list(record: &Range<usize>) -> Option<usize> {
+    let (mut head, mut length) = (0_usize, 0_usize);
+    let own: libc::c_long = 0;
+    let places = [&raw mut head, &raw mut length].map(|place| place.expose_provenance() as libc::c_long);
+    // SAFETY: both places are valid for writes, and 0 is for the calling thread; the others are not looked at.
+    let result =
+        unsafe { original::syscall(libc::SYS_get_robust_list, own, places[0], places[1], own, own, own) };
+    let is_there = result == 0 && length == size_of::<RobustList>() && record.contains(&head);
+    is_there.then(|| head - record.start)
 }
 
 /// Where a record has what rseq(2) is told: the C library has a variable that says so, since 2.35.

@@ -2,7 +2,8 @@
 //!
 //! To join a thread frees its record, but not what the C library frees at the thread's end, such as the cache of its allocator. In a
 //! block that was used, there are such things again. So a thread is made for each block, which takes the C library's variables over
-//! from it and ends.
+//! from it and ends. What it does not take over is a record's further memory for values under pthread keys, which is there for keys beyond
+//! the first 32: once a program has had so many, no block is taken down any more.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -14,6 +15,7 @@ use super::layout::{Layout, layout, start};
 use super::pool::{AT_ONCE, BLOCKS, CROWDED, Place, next_slot};
 use crate::sys::clock::Time;
 use crate::sys::section::Section;
+use crate::sys::thread_end::may_keep_beyond_record;
 use crate::sys::thread_local::base;
 use crate::sys::{memory, original, signal};
 
@@ -29,7 +31,7 @@ pub(crate) fn cool() -> Option<Duration> {
 fn cool_some(now: Time) -> Option<Duration> {
     let _section = Section::open();
     let mut blocks = BLOCKS.lock();
-    if !blocks.surplus.is_crowded() {
+    if !blocks.surplus.is_crowded() || may_keep_beyond_record() {
         blocks.surplus.settle();
         // Relaxed: as in `Blocks::put`, which has the lock too.
         CROWDED.store(false, Ordering::Relaxed);
