@@ -313,7 +313,7 @@ fn hurt_somebody(random: &mut Random) {
     let victim = all[random.below(all.len())];
     match random.below(20) {
         0 => send(victim, libc::SIGTERM),
-        1 => send(victim, libc::SIGSEGV),
+        1 => send(victim, libc::SIGABRT),
         2 => {
             send(victim, libc::SIGSTOP);
             sleep(Duration::from_micros(300));
