@@ -26,8 +26,9 @@ mod stopping;
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 use std::time::Duration;
 
 use greenloop::workers::{Builder, Workers};
@@ -39,6 +40,17 @@ const GRACE: Duration = Duration::from_secs(60);
 
 fn workers(number: usize) -> Workers {
     Builder::new().number(number).build().expect("OS threads")
+}
+
+/// Does something while there are more and less workers all the time.
+fn while_they_come_and_go(workers: &Workers, act: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let rounds = (0..).take_while(|_| !over.load(Ordering::SeqCst));
+        scope.spawn(|| rounds.for_each(|round: usize| workers.resize(1 + round % 6).unwrap()));
+        let _end = OnDrop(|| over.store(true, Ordering::SeqCst));
+        act();
+    });
 }
 
 /// Blocks a worker's OS thread until it is told to go on, with the sign that it has begun.

@@ -1,6 +1,6 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use greenloop::server::{DatagramServer, Listener, StreamServer};
 use greenloop::workers::{Balance, Servers, Workers};
 
 use crate::support::{leaves_nothing_open, within};
-use crate::{GRACE, Gate, LIMIT, until, until_alone, workers};
+use crate::{GRACE, Gate, LIMIT, until, until_alone, while_they_come_and_go, workers};
 
 const ALL: [Balance; 4] =
     [Balance::LeastConnections, Balance::RoundRobin, Balance::Kernel, Balance::ReusePort];
@@ -269,21 +269,13 @@ fn a_beginning_that_is_given_up_leaves_nothing() {
 fn servers_begin_while_workers_come_and_go() {
     within(LIMIT, || {
         let workers = workers(2);
-        let over = Arc::new(AtomicBool::new(false));
-        let resizing = thread::spawn({
-            let (workers, over) = (workers.clone(), over.clone());
-            move || {
-                let rounds = (0..).take_while(|_| !over.load(Ordering::SeqCst));
-                rounds.for_each(|round: usize| workers.resize(1 + round % 6).unwrap());
+        while_they_come_and_go(&workers, || {
+            for round in 0..60 {
+                let servers = echo(&workers, ALL[round % 4]);
+                drop(connect(&servers));
+                servers.stop(GRACE);
             }
         });
-        for round in 0..60 {
-            let servers = echo(&workers, ALL[round % 4]);
-            drop(connect(&servers));
-            servers.stop(GRACE);
-        }
-        over.store(true, Ordering::SeqCst);
-        resizing.join().unwrap();
         workers.stop(GRACE);
     });
 }

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use greenloop::workers::Sharded;
 use greenloop::{channel, sleep, spawn, yield_now};
 
 use crate::support::within;
-use crate::{GRACE, LIMIT, until, workers};
+use crate::{GRACE, LIMIT, until, while_they_come_and_go, workers};
 
 #[test]
 fn a_part_is_its_workers_alone_and_not_send() {
@@ -130,31 +130,23 @@ fn calls_that_wait_are_killed_with_their_part() {
 fn parts_are_there_until_they_are_dropped_though_workers_leave() {
     within(LIMIT, || {
         let workers = workers(2);
-        let over = Arc::new(AtomicBool::new(false));
-        let resizing = thread::spawn({
-            let (workers, over) = (workers.clone(), over.clone());
-            move || {
-                let rounds = (0..).take_while(|_| !over.load(Ordering::SeqCst));
-                rounds.for_each(|round: usize| workers.resize(1 + round % 6).unwrap());
-            }
-        });
-        for _ in 0..300 {
-            let parts = Sharded::new(&workers, || 1_usize);
-            for times in 1..4 {
-                let count = |part: &mut usize| {
-                    // What ends here has the worker look whether it may end.
-                    let other = spawn(|| ());
-                    (std::mem::replace(part, *part + 1), other)
-                };
-                for result in parts.on_all(count) {
-                    let (before, other) = result.unwrap();
-                    assert_eq!(before, times);
-                    other.join().unwrap();
+        while_they_come_and_go(&workers, || {
+            for _ in 0..300 {
+                let parts = Sharded::new(&workers, || 1_usize);
+                for times in 1..4 {
+                    let count = |part: &mut usize| {
+                        // What ends here has the worker look whether it may end.
+                        let other = spawn(|| ());
+                        (std::mem::replace(part, *part + 1), other)
+                    };
+                    for result in parts.on_all(count) {
+                        let (before, other) = result.unwrap();
+                        assert_eq!(before, times);
+                        other.join().unwrap();
+                    }
                 }
             }
-        }
-        over.store(true, Ordering::SeqCst);
-        resizing.join().unwrap();
+        });
     });
 }
 

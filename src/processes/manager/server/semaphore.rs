@@ -9,16 +9,26 @@ use super::super::message::{Reply, verb};
 use super::client::{Answer, Call, Client, Object, unknown};
 use crate::error::ManagerError;
 
+/// Who waits, in order.
+#[derive(Default)]
+struct Line(RefCell<VecDeque<Rc<Client>>>);
+
+impl Line {
+    fn leave(&self, client: &Rc<Client>) {
+        self.0.borrow_mut().retain(|other| !Rc::ptr_eq(other, client));
+    }
+}
+
 /// Permits are held by connections.
 pub(super) struct Semaphore {
     permits: Cell<u64>,
     bound: u64,
-    line: RefCell<VecDeque<Rc<Client>>>,
+    line: Line,
 }
 
 impl Semaphore {
     pub(super) fn new(permits: u64, bound: u64) -> Semaphore {
-        Semaphore { permits: Cell::new(permits), bound, line: RefCell::default() }
+        Semaphore { permits: Cell::new(permits), bound, line: Line::default() }
     }
 
     fn acquire(self: &Rc<Self>, client: &Rc<Client>) -> bool {
@@ -35,7 +45,7 @@ impl Semaphore {
         let permits = self.permits.get().checked_add(count).filter(|permits| *permits <= self.bound);
         self.permits.set(permits.ok_or(ManagerError::TooMany)?);
         while self.permits.get() > 0 {
-            let next = self.line.borrow_mut().pop_front();
+            let next = self.line.0.borrow_mut().pop_front();
             let Some(client) = next else { break };
             if self.acquire(&client) && !client.wake(&Reply::Flag(true)) {
                 client.let_go(&(self.clone() as Rc<dyn Object>));
@@ -59,7 +69,7 @@ impl Object for Semaphore {
             verb::ACQUIRE if self.acquire(call.client) => Reply::Flag(true),
             verb::ACQUIRE => {
                 call.client.wait_at(this);
-                self.line.borrow_mut().push_back(call.client.clone());
+                self.line.0.borrow_mut().push_back(call.client.clone());
                 return Ok(Answer::Later);
             }
             verb::TRY_ACQUIRE => Reply::Flag(self.acquire(call.client)),
@@ -83,12 +93,12 @@ impl Object for Semaphore {
     }
 
     fn hurry(&self, client: &Rc<Client>) {
-        self.line.borrow_mut().retain(|other| !Rc::ptr_eq(other, client));
+        self.line.leave(client);
         client.wake(&Reply::Flag(false));
     }
 
     fn leave(self: Rc<Self>, client: &Rc<Client>) {
-        self.line.borrow_mut().retain(|other| !Rc::ptr_eq(other, client));
+        self.line.leave(client);
     }
 
     fn lose(self: Rc<Self>, _: &Rc<Client>) {
@@ -103,7 +113,7 @@ impl Object for Semaphore {
 #[derive(Default)]
 pub(super) struct Event {
     is_set: Cell<bool>,
-    line: RefCell<VecDeque<Rc<Client>>>,
+    line: Line,
 }
 
 impl Object for Event {
@@ -113,7 +123,7 @@ impl Object for Event {
             verb::GET => Reply::Flag(self.is_set.get()),
             verb::SET => {
                 self.is_set.set(true);
-                for client in self.line.take() {
+                for client in self.line.0.take() {
                     client.wake(&Reply::Flag(true));
                 }
                 Reply::Done
@@ -125,7 +135,7 @@ impl Object for Event {
             verb::WAIT if self.is_set.get() => Reply::Flag(true),
             verb::WAIT => {
                 call.client.wait_at(self.clone());
-                self.line.borrow_mut().push_back(call.client.clone());
+                self.line.0.borrow_mut().push_back(call.client.clone());
                 return Ok(Answer::Later);
             }
             _ => return Err(unknown()),
@@ -134,12 +144,12 @@ impl Object for Event {
     }
 
     fn hurry(&self, client: &Rc<Client>) {
-        self.line.borrow_mut().retain(|other| !Rc::ptr_eq(other, client));
+        self.line.leave(client);
         client.wake(&Reply::Flag(false));
     }
 
     fn leave(self: Rc<Self>, client: &Rc<Client>) {
-        self.line.borrow_mut().retain(|other| !Rc::ptr_eq(other, client));
+        self.line.leave(client);
     }
 
     fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
