@@ -13,12 +13,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
 use promise::{difference, expected_output};
+use support::until;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -253,9 +253,7 @@ fn the_forwarder_passes_a_reset_on_from_either_side() {
             drop(resets);
             let error = other.read(&mut [0]).expect_err("no end, for the other has not come to one");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-            while forwarder.connections() > 0 {
-                thread::sleep(Duration::from_millis(1));
-            }
+            until(|| forwarder.connections() == 0);
         }
     });
 }
