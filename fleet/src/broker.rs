@@ -1,0 +1,67 @@
+//! Where jobs are.
+
+use crate::{BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict};
+use std::time::Duration;
+
+/// A queue of jobs that outlives processes.
+///
+/// A broker may be used by many green threads and OS threads, which take turns: each call is one exchange with the engine, and waits for
+/// it. Under [`patch_all`](greenloop::monkey::patch_all) other green threads run meanwhile. A call that a time limit or a kill interrupts
+/// returns an error; whether it was carried out is not known then, and the next call has a connection of its own. All calls may be
+/// repeated: a lease is settled once.
+///
+/// All times are the engine's: no clock of a worker's is ever compared with that of another.
+pub trait Broker: Send + Sync {
+    /// Adds jobs, and returns how many there were not yet, by their unique keys. All of them are added, or none.
+    fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError>;
+
+    /// Takes up to `most` jobs that may be taken, the most urgent and oldest first, each for the time of a lease. Does not wait for jobs.
+    ///
+    /// Those whose lease has ended are among them.
+    fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError>;
+
+    /// Has leases last for `lease` from now on, and returns those that somebody else has by now, or that were settled.
+    fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError>;
+
+    /// Settles deliveries, all in one commit, and returns of each whether its lease was still held. One that was not has no effect.
+    fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError>;
+
+    /// The result of a job, as long as it is kept.
+    fn result(&self, job: u64) -> Result<Option<String>, BrokerError>;
+
+    /// Up to `most` records with numbers above `after`, in order.
+    fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError>;
+
+    /// Up to `most` jobs that have failed for good, the oldest first.
+    fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError>;
+
+    /// Has all jobs that have failed for good tried again, as if they never had been, and returns how many.
+    fn requeue_dead(&self) -> Result<u64, BrokerError>;
+
+    /// Removes everything: jobs, results, records, keys, lanes.
+    fn purge(&self) -> Result<(), BrokerError>;
+
+    /// Counts the jobs.
+    fn status(&self) -> Result<Status, BrokerError>;
+
+    /// Ends a job with what has come of it. Returns `false`, and does nothing, if the lease was lost.
+    fn done(&self, lease: &Lease, completion: Completion) -> Result<bool, BrokerError> {
+        self.settle_one(lease, Verdict::Done(completion))
+    }
+
+    /// Has a job tried again after `after`. Returns `false`, and does nothing, if the lease was lost.
+    fn fail(&self, lease: &Lease, after: Duration, error: &str) -> Result<bool, BrokerError> {
+        self.settle_one(lease, Verdict::Retry { after, error: error.to_owned() })
+    }
+
+    /// Ends a job that has failed for good. Returns `false`, and does nothing, if the lease was lost.
+    fn dead(&self, lease: &Lease, error: &str) -> Result<bool, BrokerError> {
+        self.settle_one(lease, Verdict::Dead { error: error.to_owned() })
+    }
+
+    /// [`settle`](Broker::settle) for one.
+    fn settle_one(&self, lease: &Lease, verdict: Verdict) -> Result<bool, BrokerError> {
+        let held = self.settle(&[Settlement::new(*lease, verdict)])?;
+        Ok(held.first().copied().unwrap_or(false))
+    }
+}

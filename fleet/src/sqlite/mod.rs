@@ -1,0 +1,387 @@
+//! The broker for the processes of one machine: a file of SQLite.
+
+use crate::{
+    Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Priority, Record, Settlement, Status,
+    Verdict, fingerprint,
+};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Of the schema.
+const VERSION: u32 = 1;
+
+/// How long a call waits for other processes to be done with the file.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the first one that opens a file may come in between of others.
+const ATTEMPTS: u32 = 100;
+
+/// SQLite's clock, in milliseconds.
+const NOW: &str = "cast(unixepoch('subsec') * 1000 as integer)";
+
+/// A broker in a file, which needs no server. All processes of one machine that open the file share it.
+///
+/// What a call has committed is on the disk when it returns. Writers take turns, so one call that settles many jobs costs as much as one
+/// that settles one.
+///
+/// ```
+/// use fleet::{Broker, NewJob, Sqlite};
+///
+/// let broker = Sqlite::in_memory()?;
+/// let page = NewJob::new("https://example.org/").unique("https://example.org/");
+/// assert_eq!(broker.push(&[page.clone()])?, 1);
+/// assert_eq!(broker.push(&[page])?, 0);
+/// assert_eq!(broker.status()?.ready, 1);
+/// # Ok::<(), fleet::BrokerError>(())
+/// ```
+#[derive(Debug)]
+pub struct Sqlite {
+    connection: Mutex<Connection>,
+}
+
+impl Sqlite {
+    /// Opens a file, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file, and [`Unreadable`](BrokerError::Unreadable) if it is not one of SQLite's, or of a later version of this crate.
+    pub fn open(path: impl AsRef<Path>) -> Result<Sqlite, BrokerError> {
+        Sqlite::of(Connection::open(path)?)
+    }
+
+    /// One that is this process's alone, and ends with the value.
+    pub fn in_memory() -> Result<Sqlite, BrokerError> {
+        Sqlite::of(Connection::open_in_memory()?)
+    }
+
+    fn of(mut connection: Connection) -> Result<Sqlite, BrokerError> {
+        connection.busy_timeout(PATIENCE)?;
+        let mut attempts = 0;
+        // Two that change the journal of a new file at once are not told to wait, but that it is locked.
+        while let Err(error) = prepare(&mut connection) {
+            attempts += 1;
+            if attempts == ATTEMPTS || !matches!(error, BrokerError::Unreachable(_)) {
+                return Err(error);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Sqlite { connection: Mutex::new(connection) })
+    }
+
+    /// Does `work` in one transaction, which is known to be alone from its beginning on.
+    fn transaction<R>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
+    ) -> Result<R, BrokerError> {
+        // What panicked in the middle of a transaction has rolled it back.
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = work(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+}
+
+fn prepare(connection: &mut Connection) -> Result<(), BrokerError> {
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: u32 = transaction.query_row("pragma user_version", [], |row| row.get(0))?;
+    if version > VERSION {
+        return Err(BrokerError::Unreadable("the file is of a later version of this program".to_owned()));
+    }
+    transaction.execute_batch(include_str!("schema.sql"))?;
+    Ok(transaction.commit()?)
+}
+
+impl Broker for Sqlite {
+    fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
+        self.transaction(|transaction| push(transaction, now(transaction)?, jobs))
+    }
+
+    fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
+        self.transaction(|transaction| {
+            let now = now(transaction)?;
+            transaction
+                .prepare_cached("update job set state = 0, due = ?1 where state = 1 and due <= ?1")?
+                .execute([now])?;
+            let mut ids = of_priority(transaction, now, Priority::High, most)?;
+            ids.extend(of_lanes(transaction, now, most - ids.len())?);
+            for priority in [Priority::Normal, Priority::Low] {
+                ids.extend(of_priority(transaction, now, priority, most - ids.len())?);
+            }
+            let last: i64 = transaction
+                .prepare_cached("update counter set value = value + ? where name = 'token' returning value")?
+                .query_row([ids.len() as i64], |row| row.get(0))?;
+            let mut take = transaction.prepare_cached(
+                "update job set state = 1, due = ?2, token = ?3, attempt = attempt + 1 where id = ?1 \
+                 returning payload, attempt",
+            )?;
+            let first = last - ids.len() as i64 + 1;
+            let due = now + milliseconds(lease);
+            let jobs = ids.into_iter().zip(first..).map(|(id, token)| {
+                take.query_row(params![id, due, token], |row| {
+                    let (payload, attempt) = (row.get(0)?, row.get(1)?);
+                    Ok(Job { id: id as u64, token: token as u64, payload, attempt })
+                })
+            });
+            Ok(jobs.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {
+        self.transaction(|transaction| {
+            let due = now(transaction)? + milliseconds(lease);
+            let mut renew = transaction
+                .prepare_cached("update job set due = ?3 where id = ?1 and token = ?2 and state = 1")?;
+            let mut lost = Vec::new();
+            for lease in leases {
+                if renew.execute(params![lease.id as i64, lease.token as i64, due])? == 0 {
+                    lost.push(*lease);
+                }
+            }
+            Ok(lost)
+        })
+    }
+
+    fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
+        self.transaction(|transaction| {
+            let now = now(transaction)?;
+            settlements.iter().map(|settlement| settle(transaction, now, settlement)).collect()
+        })
+    }
+
+    fn result(&self, job: u64) -> Result<Option<String>, BrokerError> {
+        self.transaction(|transaction| {
+            let sql = format!("select text from result where job = ? and until > {NOW}");
+            Ok(transaction.prepare_cached(&sql)?.query_row([job as i64], |row| row.get(0)).optional()?)
+        })
+    }
+
+    fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
+        self.transaction(|transaction| {
+            let sql = "select number, job, text from record where number > ? order by number limit ?";
+            let mut query = transaction.prepare_cached(sql)?;
+            let records = query.query_map(params![after as i64, most as i64], |row| {
+                let (number, job): (i64, i64) = (row.get(0)?, row.get(1)?);
+                Ok(Record { number: number as u64, job: job as u64, text: row.get(2)? })
+            })?;
+            Ok(records.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
+        self.transaction(|transaction| {
+            let sql = "select id, payload, attempt, error from job where state = 2 order by id limit ?";
+            let mut query = transaction.prepare_cached(sql)?;
+            let dead = query.query_map([most as i64], |row| {
+                let id: i64 = row.get(0)?;
+                let error: Option<String> = row.get(3)?;
+                let (payload, attempts, error) = (row.get(1)?, row.get(2)?, error.unwrap_or_default());
+                Ok(DeadJob { id: id as u64, payload, attempts, error })
+            })?;
+            Ok(dead.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn requeue_dead(&self) -> Result<u64, BrokerError> {
+        self.transaction(|transaction| {
+            let now = now(transaction)?;
+            transaction.execute(
+                "insert or ignore into lane select distinct lane, ?1 from job where state = 2 and lane is not null",
+                [now],
+            )?;
+            let sql = "update job set state = 0, due = ?1, attempt = 0, error = null where state = 2";
+            Ok(transaction.execute(sql, [now])? as u64)
+        })
+    }
+
+    fn purge(&self) -> Result<(), BrokerError> {
+        self.transaction(|transaction| {
+            Ok(transaction.execute_batch(
+                "delete from job; delete from lane; delete from seen; delete from record; delete from result; \
+                 update counter set value = 0 where name = 'done'",
+            )?)
+        })
+    }
+
+    fn status(&self) -> Result<Status, BrokerError> {
+        self.transaction(|transaction| {
+            let now = now(transaction)?;
+            let count = |sql: &str| {
+                let count: i64 = transaction.prepare_cached(sql)?.query_row([now], |row| row.get(0))?;
+                Ok::<_, BrokerError>(count as u64)
+            };
+            Ok(Status {
+                ready: count("select count(*) from job where state = 0 and due <= ?")?,
+                later: count("select count(*) from job where state = 0 and due > ?")?,
+                leased: count("select count(*) from job where state = 1 and ? is not null")?,
+                dead: count("select count(*) from job where state = 2 and ? is not null")?,
+                done: count("select value from counter where name = 'done' and ? is not null")?,
+                records: count("select count(*) from record where ? is not null")?,
+            })
+        })
+    }
+}
+
+fn now(transaction: &Transaction<'_>) -> Result<i64, BrokerError> {
+    Ok(transaction.prepare_cached(&format!("select {NOW}"))?.query_row([], |row| row.get(0))?)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    // Half of what there is, so that a time can be added.
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)
+}
+
+fn push(transaction: &Transaction<'_>, now: i64, jobs: &[NewJob]) -> Result<usize, BrokerError> {
+    let mut see = transaction.prepare_cached("insert or ignore into seen values (?)")?;
+    let mut add = transaction
+        .prepare_cached("insert into job (payload, lane, spacing, priority, due) values (?, ?, ?, ?, ?)")?;
+    let mut open = transaction.prepare_cached("insert or ignore into lane values (?, ?)")?;
+    let mut added = 0;
+    for job in jobs {
+        if let Some(key) = &job.unique
+            && see.execute([fingerprint(key)])? == 0
+        {
+            continue;
+        }
+        let lane = job.lane.as_ref();
+        let (name, spacing) = (lane.map(|lane| &lane.name), lane.map_or(Duration::ZERO, |lane| lane.spacing));
+        let due = now + milliseconds(job.delay);
+        add.execute(params![job.payload, name, milliseconds(spacing), job.priority.number(), due])?;
+        if let Some(name) = name {
+            open.execute(params![name, now])?;
+        }
+        added += 1;
+    }
+    Ok(added)
+}
+
+/// Jobs without a lane that may be taken.
+fn of_priority(
+    transaction: &Transaction<'_>,
+    now: i64,
+    priority: Priority,
+    most: usize,
+) -> Result<Vec<i64>, BrokerError> {
+    let mut query = transaction.prepare_cached(
+        "select id from job where state = 0 and lane is null and priority = ? and due <= ? order by due, id limit ?",
+    )?;
+    let ids = query.query_map(params![priority.number(), now, most as i64], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// The first job of each lane whose turn has come.
+fn of_lanes(transaction: &Transaction<'_>, now: i64, most: usize) -> Result<Vec<i64>, BrokerError> {
+    let mut due =
+        transaction.prepare_cached("select name from lane where next <= ? order by next limit ?")?;
+    let mut first = transaction.prepare_cached(
+        "select id, spacing from job where state = 0 and lane = ? and due <= ? order by priority, id limit 1",
+    )?;
+    let mut next = transaction.prepare_cached("select min(due) from job where state = 0 and lane = ?")?;
+    let mut turn = transaction.prepare_cached("update lane set next = ? where name = ?")?;
+    let mut close = transaction.prepare_cached("delete from lane where name = ?")?;
+    let mut ids = Vec::new();
+    // Some may have nothing left, and be of no use.
+    while ids.len() < most {
+        let names = due.query_map(params![now, (most - ids.len()) as i64], |row| row.get(0))?;
+        let names: Vec<String> = names.collect::<Result<_, _>>()?;
+        if names.is_empty() {
+            break;
+        }
+        for name in names {
+            let found =
+                first.query_row(params![name, now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            if let Some((id, spacing)) = found {
+                ids.push(id);
+                let spacing: i64 = spacing;
+                // With none it is one of a lane at each look.
+                turn.execute(params![now + spacing.max(1), name])?;
+            } else if let Some(due) = next.query_row([&name], |row| row.get::<_, Option<i64>>(0))? {
+                turn.execute(params![due, name])?;
+            } else {
+                close.execute([&name])?;
+            }
+        }
+    }
+    Ok(ids)
+}
+
+fn settle(transaction: &Transaction<'_>, now: i64, settlement: &Settlement) -> Result<bool, BrokerError> {
+    let (id, token) = (settlement.lease.id as i64, settlement.lease.token as i64);
+    let held = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
+        let sql = format!("{sql} where id = ?1 and token = ?2 and state = 1 returning lane");
+        let mut statement = transaction.prepare_cached(&sql)?;
+        let lane = statement.query_row(values, |row| row.get::<_, Option<String>>(0)).optional()?;
+        Ok::<_, BrokerError>(lane)
+    };
+    let back = match &settlement.verdict {
+        Verdict::Done(completion) => {
+            if held("delete from job", params![id, token])?.is_none() {
+                return Ok(false);
+            }
+            complete(transaction, now, id, completion)?;
+            return Ok(true);
+        }
+        Verdict::Dead { error } => {
+            let lane = held("update job set state = 2, error = ?3", params![id, token, error])?;
+            return Ok(lane.is_some());
+        }
+        Verdict::Retry { after, error } => {
+            let due = now + milliseconds(*after);
+            held("update job set state = 0, due = ?3, error = ?4", params![id, token, due, error])?
+        }
+        Verdict::GivenBack => {
+            held("update job set state = 0, due = ?3, attempt = attempt - 1", params![id, token, now])?
+        }
+    };
+    if let Some(Some(lane)) = &back {
+        transaction
+            .prepare_cached("insert or ignore into lane values (?, ?)")?
+            .execute(params![lane, now])?;
+    }
+    Ok(back.is_some())
+}
+
+fn complete(
+    transaction: &Transaction<'_>,
+    now: i64,
+    id: i64,
+    completion: &Completion,
+) -> Result<(), BrokerError> {
+    transaction.prepare_cached("update counter set value = value + 1 where name = 'done'")?.execute([])?;
+    if let Some(record) = &completion.record {
+        let mut add = transaction.prepare_cached("insert into record (job, text) values (?, ?)")?;
+        add.execute(params![id, record])?;
+    }
+    if let Some((text, kept)) = &completion.result {
+        transaction.prepare_cached("delete from result where until <= ?")?.execute([now])?;
+        let mut keep = transaction.prepare_cached("insert into result values (?, ?, ?)")?;
+        keep.execute(params![id, text, now + milliseconds(*kept)])?;
+    }
+    push(transaction, now, &completion.jobs)?;
+    Ok(())
+}
+
+impl From<rusqlite::Error> for BrokerError {
+    fn from(error: rusqlite::Error) -> BrokerError {
+        let said = error.to_string();
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::CannotOpen
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::FileLockingProtocolFailed,
+            ) => BrokerError::Unreachable(said),
+            Some(ErrorCode::PermissionDenied) => BrokerError::Refused(said),
+            Some(ErrorCode::ReadOnly | ErrorCode::DiskFull) => BrokerError::ReadOnly(said),
+            Some(ErrorCode::OutOfMemory) => BrokerError::OutOfMemory(said),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => BrokerError::Unreadable(said),
+            _ => BrokerError::Other(said),
+        }
+    }
+}
