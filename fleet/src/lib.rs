@@ -26,11 +26,15 @@
 mod broker;
 mod error;
 mod job;
+mod redis;
 mod sqlite;
+mod worker;
 
 pub use broker::Broker;
 pub use error::BrokerError;
 pub use job::{
     Completion, DeadJob, Job, Lane, Lease, NewJob, Priority, Record, Settlement, Status, Verdict, fingerprint,
 };
+pub use redis::Redis;
 pub use sqlite::Sqlite;
+pub use worker::{Backoff, Count, Counts, Failure, Happening, IntoBroker, Stopper, Worker};

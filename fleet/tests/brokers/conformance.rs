@@ -18,6 +18,10 @@ macro_rules! each_engine {
         mod sqlite {
             $(#[test] fn $name() { super::engines::on_sqlite(super::$name); })*
         }
+
+        mod redis {
+            $(#[test] fn $name() { super::engines::on_redis(stringify!($name), super::$name); })*
+        }
     };
 }
 

@@ -1,0 +1,293 @@
+//! Who does jobs: any number of green threads of one OS thread.
+
+mod backoff;
+mod counts;
+mod failure;
+mod held;
+mod shift;
+
+pub use backoff::Backoff;
+pub use counts::{Count, Counts};
+pub use failure::Failure;
+
+use crate::{Broker, BrokerError, Completion, Job};
+use greenloop::event::Event;
+use greenloop::signal::{SIGINT, SIGTERM, Signals};
+use shift::Shift;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Takes jobs from a broker and does each in a green thread of its own.
+///
+/// ```
+/// use fleet::{Broker, Completion, NewJob, Sqlite, Worker};
+/// use std::sync::Arc;
+///
+/// greenloop::monkey::patch_all();
+/// let broker = Arc::new(Sqlite::in_memory()?);
+/// broker.push(&["1", "2", "3"].map(NewJob::new))?;
+/// Worker::new(broker.clone()).concurrency(2).until_idle().run(|job| {
+///     let number: u32 = job.payload.parse()?;
+///     std::thread::sleep(std::time::Duration::from_millis(5)); // the others run meanwhile
+///     Ok(Completion::new().record((2 * number).to_string()))
+/// })?;
+/// let mut doubled: Vec<_> = broker.records(0, 9)?.into_iter().map(|record| record.text).collect();
+/// doubled.sort();
+/// assert_eq!(doubled, ["2", "4", "6"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # At least once
+///
+/// A job that is not settled when its lease ends is done again, by whoever takes it then. As long as the worker runs, one green thread
+/// renews the leases of all its jobs, so a lease says how soon a dead worker's jobs are taken over, and not how long a job may take. If
+/// somebody else has a job after all, since this worker was stopped or cut off for long, it is killed here, and what it returns has no
+/// effect.
+///
+/// # Limits
+///
+/// After the soft limit a job's next wait unwinds, as by [`with_timeout`](greenloop::with_timeout), and the job is tried again. Its
+/// destructors may wait. After the hard limit it is [killed](greenloop::JoinHandle::kill). Neither ends a job that computes, or is inside a
+/// call from C that does: then nothing else of this process runs either, no lease is renewed, and other processes take its jobs over.
+#[derive(Clone)]
+pub struct Worker {
+    broker: Arc<dyn Broker>,
+    stopper: Stopper,
+    counts: Arc<Counts>,
+    observer: Option<Observer>,
+    settings: Settings,
+}
+
+type Observer = Arc<dyn Fn(&Happening<'_>)>;
+
+#[derive(Clone, Debug)]
+struct Settings {
+    concurrency: usize,
+    lease: Duration,
+    soft: Option<Duration>,
+    hard: Option<Duration>,
+    attempts: u32,
+    backoff: Backoff,
+    poll: Duration,
+    grace: Duration,
+    until_idle: bool,
+    signals: bool,
+}
+
+/// What a worker's observer is told, such as for a log.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Happening<'a> {
+    /// An attempt failed, and another one follows.
+    Retried {
+        /// Which job.
+        job: &'a Job,
+        /// Why.
+        error: &'a str,
+        /// When.
+        after: Duration,
+    },
+    /// A job has failed for good.
+    Dead {
+        /// Which one.
+        job: &'a Job,
+        /// Why.
+        error: &'a str,
+    },
+    /// Somebody else has the job of this number, since its lease was not renewed in time.
+    Lost(u64),
+    /// A call of the broker's failed. It will be repeated.
+    Error(&'a BrokerError),
+}
+
+/// Stops a worker, from any OS thread.
+#[derive(Clone, Debug, Default)]
+pub struct Stopper(Arc<Event>);
+
+impl Stopper {
+    /// Has the worker take no more jobs, and return when those that it has are settled. Does not wait.
+    pub fn stop(&self) {
+        self.0.set();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.is_set()
+    }
+}
+
+impl Worker {
+    /// One that does a hundred jobs at once, with leases of ten seconds, no limits, and eight attempts at each job.
+    pub fn new(broker: impl IntoBroker) -> Worker {
+        let settings = Settings {
+            concurrency: 100,
+            lease: Duration::from_secs(10),
+            soft: None,
+            hard: None,
+            attempts: 8,
+            backoff: Backoff::default(),
+            poll: Duration::from_millis(100),
+            grace: Duration::from_secs(30),
+            until_idle: false,
+            signals: false,
+        };
+        let broker = broker.into_broker();
+        Worker { broker, stopper: Stopper::default(), counts: Arc::default(), observer: None, settings }
+    }
+
+    /// Sets how many jobs are done at once.
+    #[must_use]
+    pub fn concurrency(mut self, jobs: usize) -> Worker {
+        self.settings.concurrency = jobs.max(1);
+        self
+    }
+
+    /// Sets how long a job stays with a worker that does not renew its lease, each third of this: how soon a dead worker's jobs are
+    /// taken over.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Worker {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// Sets after which time a job's next wait unwinds.
+    #[must_use]
+    pub fn soft_limit(mut self, limit: Duration) -> Worker {
+        self.settings.soft = Some(limit);
+        self
+    }
+
+    /// Sets after which time a job is killed.
+    #[must_use]
+    pub fn hard_limit(mut self, limit: Duration) -> Worker {
+        self.settings.hard = Some(limit);
+        self
+    }
+
+    /// Sets how often a job is tried before it lies among the dead.
+    #[must_use]
+    pub fn attempts(mut self, attempts: u32) -> Worker {
+        self.settings.attempts = attempts.max(1);
+        self
+    }
+
+    /// Sets how long a job that failed is left alone.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Worker {
+        self.settings.backoff = backoff;
+        self
+    }
+
+    /// Sets how long the worker waits at most before it looks for jobs again when it has found none.
+    #[must_use]
+    pub fn poll(mut self, poll: Duration) -> Worker {
+        self.settings.poll = poll;
+        self
+    }
+
+    /// Sets how long jobs may go on once the worker is stopped. What has not ended then is killed and given back.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Worker {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// Has [`run`](Worker::run) return when no job is left, here or with others.
+    #[must_use]
+    pub fn until_idle(mut self) -> Worker {
+        self.settings.until_idle = true;
+        self
+    }
+
+    /// Has SIGTERM and SIGINT stop the worker.
+    #[must_use]
+    pub fn stop_at_signals(mut self) -> Worker {
+        self.settings.signals = true;
+        self
+    }
+
+    /// Has `observer` told what happens. It should not wait.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Fn(&Happening<'_>) + 'static) -> Worker {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// What stops this worker.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// What this worker has done so far.
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Does jobs by `handle` until it is stopped, in green threads of the calling OS thread. Its connections should be to a broker that
+    /// lasts: a call of the broker's that fails is repeated until it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// That of a signal that cannot be listened to.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no green thread can be spawned. A panic of `handle` fails its job, and nothing else.
+    pub fn run(&self, handle: impl Fn(&Job) -> Result<Completion, Failure> + 'static) -> io::Result<()> {
+        let listener = match self.settings.signals {
+            true => Some(self.listen(Signals::new([SIGTERM, SIGINT])?)),
+            false => None,
+        };
+        Shift::new(self).run(handle);
+        if let Some(listener) = listener {
+            listener.kill();
+        }
+        Ok(())
+    }
+
+    fn listen(&self, mut signals: Signals) -> greenloop::JoinHandle<()> {
+        let stopper = self.stopper();
+        greenloop::spawn(move || {
+            if signals.next().is_some() {
+                stopper.stop();
+            }
+        })
+    }
+
+    fn tell(&self, happening: &Happening<'_>) {
+        if let Some(observer) = &self.observer {
+            observer(happening);
+        }
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Worker").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What a [`Worker`] takes for a broker: one of its own, or a shared one.
+pub trait IntoBroker {
+    /// It, shared.
+    fn into_broker(self) -> Arc<dyn Broker>;
+}
+
+impl<B: Broker + 'static> IntoBroker for B {
+    fn into_broker(self) -> Arc<dyn Broker> {
+        Arc::new(self)
+    }
+}
+
+impl<B: Broker + 'static> IntoBroker for Arc<B> {
+    fn into_broker(self) -> Arc<dyn Broker> {
+        self
+    }
+}
+
+impl IntoBroker for Arc<dyn Broker> {
+    fn into_broker(self) -> Arc<dyn Broker> {
+        self
+    }
+}

@@ -1,0 +1,312 @@
+//! One run of a worker. Four green threads beside those of the jobs: who takes them (the caller), who settles them, many at once, who
+//! renews their leases, and who kills those that run for too long.
+
+use super::held::{Held, Sentence};
+use super::{Count, Failure, Happening, Worker, failure::Kind};
+use crate::{BrokerError, Completion, Job, Lease, Settlement, Verdict};
+use greenloop::channel::{Receiver, Sender, unbounded};
+use greenloop::{Builder, JoinHandle, sleep, with_timeout};
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How many deliveries one call takes or settles at most.
+const BATCH: usize = 500;
+/// The first pause after a call of the broker's that failed, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// The first pause after a look that has found no job.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+/// How often it is asked whether others still have jobs.
+const IDLE_LOOK: Duration = Duration::from_millis(50);
+
+pub(super) struct Shift {
+    worker: Worker,
+    held: Rc<Held>,
+    ended: Sender<(Job, Verdict)>,
+    to_settle: Receiver<(Job, Verdict)>,
+}
+
+impl Shift {
+    pub(super) fn new(worker: &Worker) -> Rc<Shift> {
+        let (ended, to_settle) = unbounded();
+        Rc::new(Shift { worker: worker.clone(), held: Rc::default(), ended, to_settle })
+    }
+
+    pub(super) fn run(self: Rc<Shift>, handle: impl Fn(&Job) -> Result<Completion, Failure> + 'static) {
+        let handle = Rc::new(handle);
+        let crew = [
+            self.employ("settles", Shift::settle_all),
+            self.employ("renews", Shift::renew_all),
+            self.employ("limits", Shift::limit_all),
+        ];
+        self.take_all(&handle);
+        self.wind_up();
+        greenloop::killall(&crew);
+    }
+
+    fn employ(self: &Rc<Shift>, name: &str, duty: fn(&Shift)) -> JoinHandle<()> {
+        let shift = Rc::clone(self);
+        let builder = Builder::new().name(format!("fleet: {name}"));
+        builder.spawn(move || duty(&shift)).expect("a green thread")
+    }
+
+    /// Takes jobs, and begins them, until the worker is stopped, or nothing is left.
+    fn take_all(self: &Rc<Shift>, handle: &Rc<impl Fn(&Job) -> Result<Completion, Failure> + 'static>) {
+        let settings = &self.worker.settings;
+        let (mut look, mut pause) = (FIRST_LOOK, PAUSES.0);
+        while !self.worker.stopper.is_stopped() {
+            self.held.changed.clear();
+            // Those to be settled are bounded too, if the broker is slow.
+            let room = settings.concurrency.saturating_sub(self.held.running());
+            let backlog = self.held.len() >= 2 * settings.concurrency + BATCH;
+            if room == 0 || backlog {
+                self.wait(settings.poll);
+                continue;
+            }
+            match self.worker.broker.take(room.min(BATCH), settings.lease) {
+                Ok(jobs) if jobs.is_empty() => {
+                    if settings.until_idle && self.held.len() == 0 && self.is_all_idle() {
+                        return;
+                    }
+                    let most = if settings.until_idle { settings.poll.min(IDLE_LOOK) } else { settings.poll };
+                    self.wait(look.min(most));
+                    look = (look * 2).min(settings.poll);
+                }
+                Ok(jobs) => {
+                    (look, pause) = (FIRST_LOOK, PAUSES.0);
+                    self.worker.counts.add(Count::Taken, jobs.len());
+                    jobs.into_iter().for_each(|job| self.begin(job, handle));
+                }
+                Err(error) => {
+                    self.complain(&error);
+                    self.worker.stopper.0.wait_timeout(pause);
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    /// Until there is more room, or it is time, or the worker is stopped.
+    fn wait(&self, most: Duration) {
+        let stop = &*self.worker.stopper.0;
+        greenloop::wait_timeout([&self.held.changed, stop], most);
+    }
+
+    fn is_all_idle(&self) -> bool {
+        self.worker
+            .broker
+            .status()
+            .inspect_err(|error| self.complain(error))
+            .is_ok_and(|status| status.is_idle())
+    }
+
+    fn begin(
+        self: &Rc<Shift>,
+        job: Job,
+        handle: &Rc<impl Fn(&Job) -> Result<Completion, Failure> + 'static>,
+    ) {
+        let settings = &self.worker.settings;
+        if job.attempt > settings.attempts {
+            self.held.hold(job.lease());
+            let error = format!("its worker ended before it, {} times", settings.attempts);
+            let _ = self.ended.send((job, Verdict::Dead { error }));
+            return;
+        }
+        let (shift, handle) = (Rc::clone(self), Rc::clone(handle));
+        let running = job.clone();
+        self.held.begin(&job, settings.hard, |sentence| {
+            let builder = Builder::new().name(format!("fleet: job {}", job.id));
+            let end = End { shift, job: Some(running), sentence, outcome: Err(Failure::retry("killed")) };
+            builder.spawn(move || end.of(&*handle)).expect("a green thread")
+        });
+    }
+
+    /// Settles what has ended: as much at once as has come meanwhile.
+    fn settle_all(&self) {
+        while let Ok(first) = self.to_settle.recv() {
+            let mut batch = vec![first];
+            batch.extend(self.to_settle.try_iter().take(BATCH - 1));
+            let settlements: Vec<_> =
+                batch.iter().map(|(job, verdict)| Settlement::new(job.lease(), verdict.clone())).collect();
+            for ((job, verdict), held) in batch.iter().zip(self.settle(settlements)) {
+                self.held.release(job.lease());
+                self.account(job, verdict, held);
+            }
+        }
+    }
+
+    /// Settles a batch, as often as it takes. What the broker refuses is settled one by one, and what it refuses by itself is dead.
+    fn settle(&self, mut settlements: Vec<Settlement>) -> Vec<bool> {
+        let mut pause = PAUSES.0;
+        loop {
+            match self.worker.broker.settle(&settlements) {
+                Ok(held) => return held,
+                Err(error) => {
+                    self.complain(&error);
+                    let refused = matches!(error, BrokerError::Other(_) | BrokerError::Unreadable(_));
+                    if refused && settlements.len() > 1 {
+                        return settlements.into_iter().flat_map(|one| self.settle(vec![one])).collect();
+                    }
+                    if refused && let [Settlement { verdict, .. }] = &mut settlements[..] {
+                        let error = format!("the broker does not take what has come of it: {error}");
+                        let printable = |character: char| if character == '\0' { ' ' } else { character };
+                        *verdict = Verdict::Dead { error: error.chars().map(printable).collect() };
+                    }
+                    sleep(pause);
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    fn account(&self, job: &Job, verdict: &Verdict, held: bool) {
+        let counts = &self.worker.counts;
+        match verdict {
+            _ if !held => self.lost(job.id),
+            Verdict::Done(_) => counts.add(Count::Done, 1),
+            Verdict::GivenBack => counts.add(Count::GivenBack, 1),
+            Verdict::Retry { after, error } => {
+                counts.add(Count::Retried, 1);
+                self.worker.tell(&Happening::Retried { job, error, after: *after });
+            }
+            Verdict::Dead { error } => {
+                counts.add(Count::Dead, 1);
+                self.worker.tell(&Happening::Dead { job, error });
+            }
+        }
+    }
+
+    /// Renews all leases, each third of their time.
+    fn renew_all(&self) {
+        let lease = self.worker.settings.lease;
+        loop {
+            sleep(lease / 3);
+            let leases = self.held.leases();
+            if leases.is_empty() {
+                continue;
+            }
+            match self.worker.broker.renew(&leases, lease) {
+                // What was settled meanwhile is no longer held.
+                Ok(lost) => lost.into_iter().for_each(|lost| self.held.kill(lost, Sentence::LostLease)),
+                Err(error) => self.complain(&error),
+            }
+        }
+    }
+
+    /// Kills what runs for longer than the hard limit.
+    fn limit_all(&self) {
+        loop {
+            self.held.limited.clear();
+            let (overdue, next) = self.held.overdue(Instant::now());
+            overdue.into_iter().for_each(|lease| self.held.kill(lease, Sentence::HardLimit));
+            match next {
+                Some(next) => sleep(next.saturating_duration_since(Instant::now())),
+                None => self.held.limited.wait(),
+            }
+        }
+    }
+
+    /// Lets jobs end for a while, kills the others, and waits until all is settled.
+    fn wind_up(&self) {
+        let end = Instant::now() + self.worker.settings.grace;
+        self.until(Some(end), || self.held.running() == 0);
+        for lease in self.held.leases() {
+            self.held.kill(lease, Sentence::Stop);
+        }
+        self.until(None, || self.held.len() == 0);
+    }
+
+    fn until(&self, end: Option<Instant>, condition: impl Fn() -> bool) {
+        while !condition() && end.is_none_or(|end| Instant::now() < end) {
+            self.held.changed.clear();
+            if condition() {
+                break;
+            }
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            // Whether it was the time is looked at above.
+            let _ = self.held.changed.wait_timeout(left.unwrap_or(Duration::MAX));
+        }
+    }
+
+    fn lost(&self, job: u64) {
+        self.worker.counts.add(Count::Lost, 1);
+        self.worker.tell(&Happening::Lost(job));
+    }
+
+    fn complain(&self, error: &BrokerError) {
+        self.worker.counts.add(Count::Errors, 1);
+        self.worker.tell(&Happening::Error(error));
+    }
+
+    fn verdict(&self, job: &Job, outcome: Result<Completion, Failure>) -> Verdict {
+        let settings = &self.worker.settings;
+        let Failure { error, kind } = match outcome {
+            Ok(completion) => return Verdict::Done(completion),
+            Err(failure) => failure,
+        };
+        match kind {
+            Kind::Dead => Verdict::Dead { error },
+            _ if job.attempt >= settings.attempts => Verdict::Dead { error },
+            Kind::Retry => Verdict::Retry { after: settings.backoff.delay(job.attempt), error },
+            Kind::RetryAfter(after) => Verdict::Retry { after, error },
+        }
+    }
+}
+
+/// A job in its green thread. Its drop tells of its end, also if that is a kill.
+struct End {
+    shift: Rc<Shift>,
+    job: Option<Job>,
+    sentence: Rc<Cell<Option<Sentence>>>,
+    outcome: Result<Completion, Failure>,
+}
+
+impl End {
+    fn of(mut self, handle: &impl Fn(&Job) -> Result<Completion, Failure>) {
+        let Some(job) = &self.job else { return };
+        let soft = self.shift.worker.settings.soft;
+        let limited = || match soft {
+            None => handle(job),
+            Some(limit) => with_timeout(limit, || handle(job)).unwrap_or_else(|_| {
+                Err(Failure::retry(format!("it took longer than its soft limit, {limit:?}")))
+            }),
+        };
+        self.outcome = match catch_unwind(AssertUnwindSafe(limited)) {
+            Ok(outcome) => outcome,
+            Err(payload) => match text(&*payload) {
+                Some(text) => Err(Failure::retry(format!("panicked: {text}"))),
+                // A kill goes on.
+                None => resume_unwind(payload),
+            },
+        };
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let Some(job) = self.job.take() else { return };
+        let outcome = std::mem::replace(&mut self.outcome, Ok(Completion::new()));
+        let settings = &self.shift.worker.settings;
+        let verdict = match (self.sentence.get(), outcome) {
+            // What it returns after a call that has failed for the kill is not what was asked for.
+            (Some(Sentence::HardLimit), _) => {
+                let limit = settings.hard.unwrap_or_default();
+                let error = format!("it took longer than its hard limit, {limit:?}");
+                self.shift.verdict(&job, Err(Failure::retry(error)))
+            }
+            (Some(Sentence::Stop | Sentence::LostLease), _) => Verdict::GivenBack,
+            (None, outcome) => self.shift.verdict(&job, outcome),
+        };
+        let lease: Lease = job.lease();
+        // It cannot fail while the shift is there.
+        let _ = self.shift.ended.send((job, verdict));
+        self.shift.held.end(lease);
+    }
+}
+
+/// What a panic says.
+fn text(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str))
+}

@@ -1,0 +1,175 @@
+//! Jobs that are done, fail, panic, take too long, or are stopped.
+
+use crate::{errors, patched, records, with_jobs};
+use fleet::{Broker, Completion, Count, Failure, NewJob};
+use greenloop::event::Event;
+use rustix::process::{Signal, getpid, kill_process};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Longer than a test takes.
+const LONG: Duration = Duration::from_secs(600);
+
+#[test]
+fn jobs_run_at_once_but_no_more_than_were_asked_for() {
+    patched(|| {
+        let names: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+        let (broker, worker) = with_jobs(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let (running, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (again, seen) = (running.clone(), most.clone());
+        let run = worker.concurrency(7).run(move |job| {
+            running.set(running.get() + 1);
+            seen.set(seen.get().max(running.get()));
+            sleep(Duration::from_millis(5));
+            running.set(running.get() - 1);
+            Ok(Completion::new().record(&job.payload))
+        });
+        run.unwrap();
+        assert_eq!((most.get(), again.get(), records(&*broker).len()), (7, 0, 20));
+    });
+}
+
+#[test]
+fn what_fails_is_tried_again_and_then_lies_among_the_dead() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["second time", "never", "not again", "panics"]);
+        let attempts = Rc::new(RefCell::new(Vec::new()));
+        let seen = attempts.clone();
+        let counts = worker.counts();
+        let run = worker.run(move |job| {
+            seen.borrow_mut().push(job.payload.clone());
+            match job.payload.as_str() {
+                "second time" if job.attempt == 2 => Ok(Completion::new().record("done")),
+                "not again" => Err(Failure::dead("no use")),
+                "panics" => panic!("at {}", job.attempt),
+                _ => Err("x".parse::<u32>().unwrap_err().into()),
+            }
+        });
+        run.unwrap();
+        let of = |payload: &str| attempts.borrow().iter().filter(|seen| *seen == payload).count();
+        assert_eq!((of("second time"), of("never"), of("not again"), of("panics")), (2, 2, 1, 2));
+        assert_eq!(records(&*broker), ["done"]);
+        assert_eq!(errors(&*broker), ["invalid digit found in string", "no use", "panicked: at 2"]);
+        assert_eq!((counts.get(Count::Done), counts.get(Count::Retried), counts.get(Count::Dead)), (1, 3, 3));
+        assert!(counts.prometheus().contains("# TYPE fleet_dead_total counter\nfleet_dead_total 3\n"));
+    });
+}
+
+/// It is told by an unwinding, so its destructors run, and may wait.
+#[test]
+fn a_soft_limit_ends_a_wait_and_lets_the_job_clean_up() {
+    struct CleansUp(Rc<Cell<u32>>);
+    impl Drop for CleansUp {
+        fn drop(&mut self) {
+            greenloop::sleep(Duration::from_millis(2));
+            self.0.set(self.0.get() + 1);
+        }
+    }
+    patched(|| {
+        let (broker, worker) = with_jobs(&["long"]);
+        let cleaned = Rc::new(Cell::new(0));
+        let seen = cleaned.clone();
+        let run = worker.soft_limit(Duration::from_millis(10)).run(move |_| {
+            let _guard = CleansUp(seen.clone());
+            greenloop::sleep(LONG);
+            Ok(Completion::new())
+        });
+        run.unwrap();
+        assert_eq!(errors(&*broker), ["it took longer than its soft limit, 10ms"]);
+        assert_eq!(cleaned.get(), 2);
+    });
+}
+
+#[test]
+fn a_hard_limit_kills_what_the_soft_one_does_not_end() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["greenloop's sleep", "std's sleep", "quick"]);
+        let worker = worker.soft_limit(Duration::from_millis(5)).hard_limit(Duration::from_millis(30));
+        let run = worker.run(move |job| {
+            if job.payload == "quick" {
+                return Ok(Completion::new().record("quick"));
+            }
+            // As code does that takes no limit for an answer; what it returns is not what was asked for.
+            let _ = greenloop::with_timeout(LONG, || {
+                let _ = std::panic::catch_unwind(|| greenloop::sleep(LONG));
+                match job.payload.as_str() {
+                    "std's sleep" => sleep(LONG),
+                    _ => greenloop::sleep(LONG),
+                }
+            });
+            Ok(Completion::new().record("never"))
+        });
+        run.unwrap();
+        let errors = errors(&*broker);
+        assert_eq!(errors.len(), 2);
+        let limits = ["it took longer than its soft limit, 5ms", "it took longer than its hard limit, 30ms"];
+        assert!(errors.iter().all(|error| limits.contains(&error.as_str())), "{errors:?}");
+        assert_eq!(records(&*broker), ["quick"]);
+    });
+}
+
+#[test]
+fn who_is_stopped_finishes_and_gives_back_what_it_cannot_finish() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["short", "long", "unbegun"]);
+        let begun = Arc::new(Event::new());
+        let (stopper, seen, counts) = (worker.stopper(), begun.clone(), worker.counts());
+        greenloop::spawn(move || {
+            begun.wait();
+            stopper.stop();
+        });
+        let run = worker.concurrency(2).grace(Duration::from_millis(50)).run(move |job| {
+            match job.payload.as_str() {
+                "short" => greenloop::sleep(Duration::from_millis(5)),
+                _ => {
+                    seen.set();
+                    greenloop::sleep(LONG);
+                }
+            }
+            Ok(Completion::new().record(&job.payload))
+        });
+        run.unwrap();
+        assert_eq!(records(&*broker), ["short"]);
+        assert_eq!((counts.get(Count::Done), counts.get(Count::GivenBack)), (1, 1));
+        let left: Vec<_> = broker.take(9, LONG).unwrap();
+        let mut left: Vec<_> = left.iter().map(|job| (job.payload.as_str(), job.attempt)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [("long", 1), ("unbegun", 1)]);
+    });
+}
+
+#[test]
+fn a_sigterm_stops_it() {
+    patched(|| {
+        let (broker, _) = with_jobs(&["one"]);
+        let worker = fleet::Worker::new(broker.clone()).stop_at_signals();
+        let start = Instant::now();
+        let run = worker.run(|job| {
+            kill_process(getpid(), Signal::TERM).unwrap();
+            greenloop::sleep(Duration::from_millis(20));
+            Ok(Completion::new().record(&job.payload))
+        });
+        run.unwrap();
+        assert!(start.elapsed() < LONG);
+        assert_eq!(records(&*broker), ["one"]);
+    });
+}
+
+#[test]
+fn jobs_that_follow_are_done_too() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["1"]);
+        let run = worker.run(|job| {
+            let number: u32 = job.payload.parse()?;
+            let next = [2 * number, 2 * number + 1].into_iter().filter(|next| *next < 100);
+            let jobs = next.map(|next| NewJob::new(next.to_string()).unique(next.to_string()));
+            Ok(Completion::new().record(&job.payload).jobs(jobs))
+        });
+        run.unwrap();
+        assert_eq!(records(&*broker).len(), 99);
+        assert!(broker.status().unwrap().is_idle());
+    });
+}

@@ -1,0 +1,104 @@
+//! Brokers that fail.
+
+use crate::patched;
+use fleet::{
+    Broker, BrokerError, Completion, Count, DeadJob, Job, Lease, NewJob, Record, Settlement, Sqlite, Status,
+    Verdict, Worker,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// One in front of another, each third call of which fails, half of these after it was carried out; it never takes a record `poison`.
+struct Failing {
+    broker: Sqlite,
+    calls: AtomicUsize,
+}
+
+impl Failing {
+    fn pass<R>(&self, call: impl FnOnce(&Sqlite) -> Result<R, BrokerError>) -> Result<R, BrokerError> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        let error = || BrokerError::Unreachable("the line is down".to_owned());
+        match number % 6 {
+            2 => Err(error()),
+            5 => call(&self.broker).and(Err(error())),
+            _ => call(&self.broker),
+        }
+    }
+}
+
+impl Broker for Failing {
+    fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
+        self.broker.push(jobs)
+    }
+
+    fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
+        self.pass(|broker| broker.take(most, lease))
+    }
+
+    fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {
+        self.pass(|broker| broker.renew(leases, lease))
+    }
+
+    fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
+        let is_poison = |settlement: &Settlement| matches!(&settlement.verdict, Verdict::Done(Completion { record: Some(text), .. }) if text == "poison");
+        if settlements.iter().any(is_poison) {
+            return Err(BrokerError::Other("it is not to be written".to_owned()));
+        }
+        self.pass(|broker| broker.settle(settlements))
+    }
+
+    fn result(&self, job: u64) -> Result<Option<String>, BrokerError> {
+        self.broker.result(job)
+    }
+
+    fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
+        self.broker.records(after, most)
+    }
+
+    fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
+        self.broker.dead_jobs(most)
+    }
+
+    fn requeue_dead(&self) -> Result<u64, BrokerError> {
+        self.broker.requeue_dead()
+    }
+
+    fn purge(&self) -> Result<(), BrokerError> {
+        self.broker.purge()
+    }
+
+    fn status(&self) -> Result<Status, BrokerError> {
+        self.pass(Broker::status)
+    }
+}
+
+/// Jobs whose taking was not heard of run once their lease ends, and a commit that was not heard of is not repeated.
+#[test]
+fn each_record_is_there_once_however_often_calls_fail() {
+    patched(|| {
+        let broker = Arc::new(Failing { broker: Sqlite::in_memory().unwrap(), calls: AtomicUsize::new(0) });
+        let jobs: Vec<_> = (100..140).map(|number| NewJob::new(number.to_string())).collect();
+        broker.push(&jobs).unwrap();
+        let worker =
+            Worker::new(broker.clone()).concurrency(3).lease(Duration::from_millis(100)).until_idle();
+        let counts = worker.counts();
+        worker.run(|job| Ok(Completion::new().record(&job.payload))).unwrap();
+        let expected: Vec<_> = (100..140).map(|number| number.to_string()).collect();
+        assert_eq!(crate::records(&*broker), expected);
+        assert!(counts.get(Count::Errors) > 0);
+    });
+}
+
+#[test]
+fn what_the_broker_refuses_holds_up_nobody() {
+    patched(|| {
+        let broker = Arc::new(Failing { broker: Sqlite::in_memory().unwrap(), calls: AtomicUsize::new(0) });
+        broker.push(&["one", "poison", "two"].map(NewJob::new)).unwrap();
+        let worker = Worker::new(broker.clone()).lease(Duration::from_millis(100)).until_idle();
+        worker.run(|job| Ok(Completion::new().record(&job.payload))).unwrap();
+        assert_eq!(crate::records(&*broker), ["one", "two"]);
+        let told = "the broker does not take what has come of it: it is not to be written";
+        assert_eq!(crate::errors(&*broker), [told]);
+    });
+}
