@@ -256,7 +256,7 @@ impl Crew {
     }
 
     /// Whether the workers are in this process, and not in one that it was forked by: their locks may be held for ever here.
-    fn is_here(&self) -> bool {
+    pub(super) fn is_here(&self) -> bool {
         self.process == fork::generation()
     }
 

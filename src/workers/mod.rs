@@ -40,8 +40,8 @@
 //! # In the child of a fork
 //!
 //! A fork takes no worker along, and none of what they have begun or accepted. Workers of the parent count as stopped in the child: what is
-//! spawned there is killed, and [`stop`](Workers::stop) returns at once. A [`Sharded`] and [`Servers`] of the parent wait for ever there.
-//! Make new workers.
+//! spawned there is killed, what a [`Sharded`] of theirs is asked is an error, [`Servers`] of theirs have no handlers, and to stop them, or
+//! wait for their end, returns at once. Make new workers.
 
 mod balance;
 mod builder;

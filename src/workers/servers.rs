@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Workers;
 use super::sharded::{Sharded, result_of};
 use crate::error::JoinError;
+use crate::hub::fork;
 use crate::server::{Server, Stopper};
 use crate::sys::lock::Lock;
 use crate::task::{self, JoinHandle};
@@ -45,6 +46,8 @@ struct Shared<A> {
     acceptor: Option<Stopper>,
     /// The servers, each with its worker, until they are stopped.
     each: Lock<Option<Arc<Each<A>>>>,
+    /// The process that they are in, by its generation.
+    process: u32,
 }
 
 impl<A: Clone + Send + Sync + 'static> Post<A> {
@@ -152,7 +155,8 @@ impl<A: Clone + Send + Sync + 'static> Beginning<A> {
             std::mem::take(&mut *self.begun.lock()).into_iter().unzip();
         let address = addresses.into_iter().next().expect("there is a worker at least");
         let (acceptor, each) = (self.acceptor.take(), Lock::new(self.each.take().map(Arc::new)));
-        Servers { shared: Arc::new(Shared { address, stoppers, acceptor, each }) }
+        let process = fork::generation();
+        Servers { shared: Arc::new(Shared { address, stoppers, acceptor, each, process }) }
     }
 }
 
@@ -197,7 +201,7 @@ impl<A: Clone + Send + Sync + 'static> Servers<A> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn handlers(&self) -> Vec<usize> {
-        let each = self.shared.each.lock().clone();
+        let each = if self.is_here() { self.shared.each.lock().clone() } else { None };
         let Some(each) = each else { return vec![0; self.shared.stoppers.len()] };
         let counts = each.on_all(|post| post.server.as_ref().map_or(0, Server::handlers));
         counts.into_iter().map(|count| count.unwrap_or(0)).collect()
@@ -222,6 +226,9 @@ impl<A: Clone + Send + Sync + 'static> Servers<A> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stop(&self, grace: Duration) {
+        if !self.is_here() {
+            return;
+        }
         // Too far to be said is no end.
         let end = Instant::now().checked_add(grace);
         let left = || end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
@@ -257,7 +264,14 @@ impl<A: Clone + Send + Sync + 'static> Servers<A> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait(&self) {
-        self.stoppers().for_each(Stopper::wait);
+        if self.is_here() {
+            self.stoppers().for_each(Stopper::wait);
+        }
+    }
+
+    /// Whether they are in this process, and not in one that it was forked by: there is nothing to stop then, and nobody to ask.
+    fn is_here(&self) -> bool {
+        self.shared.process == fork::generation()
     }
 
     /// Returns the [`Stopper`]s of all: each tells its handlers that it stops, and stops without waiting.

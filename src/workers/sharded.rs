@@ -42,6 +42,7 @@ type Call<S> = Box<dyn FnOnce(&mut S) + Send>;
 pub struct Sharded<S> {
     parts: Box<[Sender<Call<S>>]>,
     hasher: RandomState,
+    crew: Arc<Crew>,
 }
 
 // What it stands for is kept whole by the library, whoever unwinds.
@@ -75,7 +76,7 @@ impl<S: 'static> Sharded<S> {
         loop {
             // Those that have begun end with their senders, if there are less workers now.
             if let Some(parts) = (0..crew.number()).map(begin).collect() {
-                return Sharded { parts, hasher: RandomState::new() };
+                return Sharded { parts, hasher: RandomState::new(), crew: crew.clone() };
             }
         }
     }
@@ -120,7 +121,8 @@ impl<S: 'static> Sharded<S> {
     /// # Errors
     ///
     /// Returns a [`JoinError`] with the payload if `function` panicked; the part stays as it left it. Returns one that
-    /// [is killed](JoinError::is_killed) if the workers have been stopped.
+    /// [is killed](JoinError::is_killed) if the workers have been stopped, or are those of the process that this one was forked from: make
+    /// another [`Sharded`] here, of new workers.
     ///
     /// # Examples
     ///
@@ -178,9 +180,16 @@ impl<S: 'static> Sharded<S> {
         let (reply, asked) = bounded(1);
         // An error is that of who waits no more.
         let call = move |state: &mut S| drop(reply.send(task::call(function, state)));
-        // If the part is gone, so is the other end of the reply.
-        let _ = self.parts[part].send(Box::new(call));
+        // If the part is gone, so is the other end of the reply. In the child of a fork all are.
+        if self.is_here() {
+            let _ = self.parts[part].send(Box::new(call));
+        }
         asked
+    }
+
+    /// Whether the parts are in this process, and not in one that it was forked by.
+    pub(super) fn is_here(&self) -> bool {
+        self.crew.is_here()
     }
 }
 

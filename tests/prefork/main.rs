@@ -81,6 +81,7 @@ fn tests() -> impl Iterator<Item = &'static Test> {
         a_reload_that_fails_leaves_those_of_before
         a_new_program_gets_the_listener
         a_new_program_that_fails_changes_nothing
+        a_new_program_that_cannot_begin_says_why
     );
     shared.iter().chain(supervised).chain(reloaded)
 }

@@ -140,6 +140,21 @@ pub(crate) fn a_new_program_gets_the_listener() {
     kill(successor, Signal::TERM);
 }
 
+pub(crate) fn a_new_program_that_cannot_begin_says_why() {
+    let too_long = |supervisor: Supervisor| {
+        // SAFETY: this process has one OS thread.
+        unsafe { std::env::set_var("GREENLOOP_TEST_TOO_LONG", "x".repeat(200_000)) };
+        supervisor.on_reload(Reload::Exec)
+    };
+    let mut site = site(too_long, serve);
+    site.until("ready 1");
+    site.process.signal(Signal::HUP);
+    site.until("executed");
+    site.until("execution failed: Argument list too long (os error 7)");
+    assert_eq!(Client::new(site.address).ask().expect("an answer").1, 1);
+    site.stops();
+}
+
 pub(crate) fn a_new_program_that_fails_changes_nothing() {
     if is_successor() {
         std::process::exit(7);

@@ -1,6 +1,8 @@
 use std::io::{Read, Write};
 
+use greenloop::net::TcpListener;
 use greenloop::process::{Fork, fork, wait_pid};
+use greenloop::workers::{Balance, Sharded};
 use greenloop::{joinall, yield_now};
 
 use crate::support::{until, within};
@@ -33,6 +35,27 @@ fn workers_of_the_parent_count_as_stopped_and_new_ones_work() {
         };
         assert!(in_child(child));
         assert_eq!(workers.spawn(|| 2).join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn what_workers_of_the_parent_keep_or_serve_makes_nobody_wait() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let counts = Sharded::new(&workers, || 0_u32);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let servers = workers.serve(listener, Balance::default(), |_stream, _peer| Ok(())).unwrap();
+        let child = || {
+            let is_killed = counts.on(&1, |count| *count).is_err_and(|error| error.is_killed());
+            let all = counts.on_all(|count| *count);
+            let idle = servers.handlers();
+            servers.stop(LIMIT);
+            servers.wait();
+            is_killed && all.len() == 2 && all.iter().all(Result::is_err) && idle == [0, 0]
+        };
+        assert!(in_child(child));
+        assert_eq!(counts.on(&1, |count| *count).unwrap(), 0);
+        servers.stop(GRACE);
     });
 }
 

@@ -6,7 +6,8 @@
 #![expect(unsafe_code, reason = "descriptors whose numbers the environment tells")]
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ const PROCESS: &str = "LISTEN_PID";
 /// At which of the numbers the pipe is.
 const READY: &str = "GREENLOOP_READY";
 const GENERATION: &str = "GREENLOOP_GENERATION";
+/// Begins what the pipe says of a program that could not be begun.
+pub(super) const FAILED: &str = "not executed: ";
 
 /// How to start this program again: where it was when it began, for it may be replaced by then.
 #[derive(Debug, Clone)]
@@ -35,24 +38,25 @@ impl Program {
         Program { path: std::env::current_exe().unwrap_or(name), arguments: arguments.collect() }
     }
 
-    /// Becomes that program, in a child. Returns the error if there is one.
-    pub(super) fn become_it(
-        &self,
-        listeners: &[BorrowedFd<'_>],
-        ready: BorrowedFd<'_>,
-        generation: u64,
-    ) -> io::Error {
+    /// Becomes that program, in a child that ends if this returns: the error stands in the pipe then.
+    pub(super) fn become_it(&self, listeners: &[BorrowedFd<'_>], ready: BorrowedFd<'_>, generation: u64) {
         let fds: Vec<_> = listeners.iter().copied().chain([ready]).collect();
-        if let Err(error) = descriptor::place_for_exec(&fds) {
-            return error;
+        if descriptor::place_for_exec(&fds).is_err() {
+            return;
         }
-        Command::new(&self.path)
+        let error = Command::new(&self.path)
             .args(&self.arguments)
             .env(COUNT, listeners.len().to_string())
             .env(PROCESS, std::process::id().to_string())
             .env(READY, listeners.len().to_string())
             .env(GENERATION, generation.to_string())
-            .exec()
+            .exec();
+        // SAFETY: it was put there above, and is taken once, here.
+        let ready = unsafe { descriptor::handed_over(listeners.len() as u32) };
+        if let Ok(ready) = ready {
+            // Where nobody hears it, nobody waits for it.
+            let _ = File::from(ready).write_all(format!("{FAILED}{error}").as_bytes());
+        }
     }
 }
 
