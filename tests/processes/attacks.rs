@@ -9,7 +9,7 @@ use greenloop::processes::{ProcessPool, WorkError};
 use greenloop::{sleep, spawn, yield_now};
 
 use crate::support::{Random, collect_uncaught};
-use crate::{LIMIT, LONG, tests};
+use crate::{LIMIT, LONG, setting, tests};
 
 tests! {
     values_whose_destructors_panic,
@@ -256,11 +256,10 @@ fn send(id: u32, signal: i32) {
     unsafe { libc::kill(id as i32, signal) };
 }
 
-/// For longer, or others: `SECONDS=600 SEED=7`, and this program with `--scenario processes::attacks::everybody_killed_at_random`.
+/// For longer, or others: see `tests/README.md`.
 fn everybody_killed_at_random() {
-    let setting = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(1);
-    let mut random = Random::new(setting("SEED"));
-    let end = Instant::now() + Duration::from_secs(setting("SECONDS"));
+    let mut random = Random::new(setting("SEED", 1));
+    let end = Instant::now() + Duration::from_secs(setting("SECONDS", 1));
     while Instant::now() < end {
         let pool = ProcessPool::builder(1 + random.below(4))
             .tasks_per_child(1 + random.below(30) as u32)

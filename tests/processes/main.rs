@@ -144,6 +144,11 @@ fn leaves_nothing(run: &fn()) {
     assert_eq!(open_files(), before, "descriptors are left");
 }
 
+/// A number that the environment may say: see `tests/README.md`.
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 /// Waits until `condition` holds.
 fn until(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + LIMIT;

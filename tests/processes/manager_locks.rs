@@ -7,7 +7,7 @@ use greenloop::{joinall, sleep, spawn, with_timeout, yield_now};
 
 use crate::managers::{elsewhere, managers};
 use crate::support::Random;
-use crate::{LIMIT, LONG, tests, until};
+use crate::{LIMIT, LONG, setting, tests, until};
 
 tests! {
     n51_lock_try_and_timeout,
@@ -418,6 +418,7 @@ fn n58_one_killed_while_it_waits_hinders_nobody() {
     }
 }
 
+/// For more, or others: see `tests/README.md`.
 fn n60_no_acknowledged_increment_is_lost_by_kills() {
     for manager in managers() {
         let (lock, count) = (manager.lock().unwrap(), manager.value(0_u64).unwrap());
@@ -435,10 +436,10 @@ fn n60_no_acknowledged_increment_is_lost_by_kills() {
             })
             .unwrap()
         };
-        let mut random = Random::new(60);
+        let (mut random, most) = (Random::new(setting("SEED", 60)), setting("KILLS", 40));
         let mut children: Vec<_> = (0..4).map(start).collect();
         let mut kills = 0;
-        while kills < 40 {
+        while kills < most {
             sleep(Duration::from_millis(random.below(4) as u64));
             let place = random.below(4);
             children[place].kill().unwrap();
