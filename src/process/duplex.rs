@@ -152,6 +152,11 @@ impl<A, B, C: Codec<A> + Codec<B>> Pipe<A, B, C> {
         self.receiver.line().left_unread() || self.sender.line().left_unread()
     }
 
+    /// Ends the connection for both sides, as if both ends were closed. What has been sent can still be received.
+    pub(crate) fn hang_up(&self) {
+        self.sender.line().hang_up();
+    }
+
     /// The two directions, each by itself.
     ///
     /// # Examples

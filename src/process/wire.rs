@@ -346,6 +346,11 @@ impl<'a> Incoming<'a> {
         self.bytes.is_empty()
     }
 
+    /// How many bytes are left.
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(crate) fn with_descriptors(bytes: &'a [u8], descriptors: Vec<OwnedFd>) -> Incoming<'a> {
         Incoming { bytes, descriptors: descriptors.into_iter() }
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::crew::Crew;
 use super::hand::{self, Work};
-use super::keeper::{Keeper, Maker, Rules};
+use super::keeper::Keeper;
+use super::maker::{Maker, Rules};
 use super::pool::ProcessPool;
 use super::worker::{Order, Said};
 use crate::error::StartError;
@@ -72,6 +73,7 @@ impl PoolBuilder {
             tasks_per_child: None,
             limit: None,
             grace: Duration::from_secs(1),
+            threads: 1,
         };
         PoolBuilder { size, initializer: None, rules }
     }
@@ -185,11 +187,33 @@ impl PoolBuilder {
         self
     }
 
+    /// Has each worker do so many jobs at a time, a green thread for each, for jobs that wait more than they compute. By default one.
+    ///
+    /// A worker that dies takes all of them along: each counts as an attempt.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::processes::ProcessPool;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let pool = ProcessPool::builder(2).threads(50).build(greenloop::sleep)?;
+    /// let begin = Instant::now();
+    /// assert!(pool.map([Duration::from_millis(100); 100]).iter().all(Result::is_ok));
+    /// assert!(begin.elapsed() < Duration::from_secs(5)); // one at a time in each would take that long
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn threads(mut self, threads: usize) -> PoolBuilder {
+        self.rules.threads = threads;
+        self
+    }
+
     /// Makes the pool, whose workers call `function`.
     ///
     /// # Errors
     ///
-    /// As [`ProcessPool::new`]; `InvalidInput` also for no [`tasks_per_child`](PoolBuilder::tasks_per_child).
+    /// As [`ProcessPool::new`]; `InvalidInput` also for no [`tasks_per_child`](PoolBuilder::tasks_per_child) or no
+    /// [`threads`](PoolBuilder::threads).
     ///
     /// # Examples
     ///
@@ -206,15 +230,15 @@ impl PoolBuilder {
         function: impl Fn(A) -> T + 'static,
     ) -> Result<ProcessPool<A, T>, StartError> {
         let PoolBuilder { size, initializer, rules } = self;
-        if size == 0 || rules.tasks_per_child == Some(0) {
+        if size == 0 || rules.tasks_per_child == Some(0) || rules.threads == 0 {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         }
-        let work = Rc::new(Work { initializer, function });
+        let (work, threads) = (Rc::new(Work { initializer, function }), rules.threads);
         let serve = move |birth: Birth| {
             birth.live(|bytes, descriptors| {
                 let mut from = Incoming::with_descriptors(&bytes, descriptors);
                 let pipe = Pipe::<Said<T>, Order<A>>::take(&mut from).expect("it comes with each request");
-                hand::run(work.clone(), pipe);
+                hand::run(work.clone(), pipe, threads);
             })
         };
         let maker = Rc::new(Maker { nursery: RefCell::new(None), serve: Rc::new(serve) });
@@ -231,7 +255,7 @@ impl PoolBuilder {
                 drop((keeper, member));
             }));
         }
-        Ok(ProcessPool::with(crew, maker, workers, rules.limit))
+        Ok(ProcessPool::with(crew, maker, workers, &rules))
     }
 }
 

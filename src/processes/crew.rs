@@ -11,6 +11,9 @@ use crate::event::Event;
 use crate::fiber;
 use crate::sync::Semaphore;
 
+/// What a job is told at its end: something for each argument.
+pub(super) type Told<T> = Box<dyn FnOnce(Vec<Result<T, WorkError>>)>;
+
 /// What is to be done, and who is told.
 pub(super) struct Task<A, T> {
     pub(super) order: Order<A>,
@@ -18,22 +21,30 @@ pub(super) struct Task<A, T> {
     pub(super) attempts: u32,
     /// How often it was given to a worker that died before it began.
     pub(super) given: u32,
-    pub(super) told: Box<dyn FnOnce(Result<T, WorkError>)>,
+    pub(super) told: Told<T>,
 }
 
 impl<A, T> Task<A, T> {
-    pub(super) fn end(self, result: Result<T, WorkError>) {
+    pub(super) fn end(self, results: Vec<Result<T, WorkError>>) {
         let Task { order, told, .. } = self;
         // Before anybody goes on who may look whether it is gone.
-        drop_argument(order.argument);
-        // Nobody waits for the value maybe, and it is dropped there.
-        fiber::catch("the destructor of a job's value", || told(result));
+        drop_arguments(order.arguments);
+        // Nobody waits for the values maybe, and they are dropped there.
+        fiber::catch("the destructor of a job's value", || told(results));
+    }
+
+    /// Ends all that it has in this way.
+    pub(super) fn fail(self, error: &WorkError) {
+        let results = self.order.arguments.iter().map(|_| Err(error.clone())).collect();
+        self.end(results);
     }
 }
 
 /// What destructors of others raise is not to keep anybody from being told.
-fn drop_argument<A>(argument: Option<Argument<A>>) {
-    fiber::catch("the destructor of a job's argument", || drop(argument));
+fn drop_arguments<A>(arguments: Vec<Argument<A>>) {
+    arguments.into_iter().for_each(|argument| {
+        fiber::catch("the destructor of a job's argument", || drop(argument));
+    });
 }
 
 /// One pool's.
@@ -88,15 +99,11 @@ impl<A, T> Crew<A, T> {
     }
 
     /// Queues a job, and returns its number. Of a pool that takes none, it is told at once.
-    pub(super) fn submit(
-        &self,
-        argument: A,
-        limit: Option<Duration>,
-        told: Box<dyn FnOnce(Result<T, WorkError>)>,
-    ) -> u64 {
-        let argument = Some(Argument::new(argument));
+    pub(super) fn submit(&self, arguments: Vec<A>, limit: Option<Duration>, told: Told<T>) -> u64 {
+        let arguments = arguments.into_iter().map(Argument::new).collect();
         let number = self.next_number.get();
         self.next_number.set(number + 1);
+        let task = Task { order: Order { number, limit, arguments }, attempts: 0, given: 0, told };
         let refusal = match &*self.phase.borrow() {
             Phase::Open => None,
             Phase::Closed => Some(WorkError::Closed),
@@ -104,18 +111,10 @@ impl<A, T> Crew<A, T> {
         };
         match refusal {
             None => {
-                self.queue.borrow_mut().push_back(Task {
-                    order: Order { number, limit, argument },
-                    attempts: 0,
-                    given: 0,
-                    told,
-                });
+                self.queue.borrow_mut().push_back(task);
                 self.queued.release(1);
             }
-            Some(error) => {
-                drop_argument(argument);
-                told(Err(error));
-            }
+            Some(error) => task.fail(&error),
         }
         number
     }
@@ -123,7 +122,7 @@ impl<A, T> Crew<A, T> {
     /// Puts one back that is to be begun before all others.
     pub(super) fn put_back(&self, task: Task<A, T>) {
         match self.phase() {
-            Phase::Ended(error) => task.end(Err(error)),
+            Phase::Ended(error) => task.fail(&error),
             Phase::Open | Phase::Closed => {
                 self.queue.borrow_mut().push_front(task);
                 self.queued.release(1);
@@ -252,7 +251,7 @@ impl<A, T> Crew<A, T> {
     /// Tells this to all that are queued.
     pub(super) fn fail_queued(&self, error: &WorkError) {
         let queued = self.queue.take();
-        queued.into_iter().for_each(|task| task.end(Err(error.clone())));
+        queued.into_iter().for_each(|task| task.fail(error));
         self.see_whether_over();
     }
 }

@@ -133,7 +133,7 @@ impl<A, T> Job<A, T> {
         let taken = self.crew.take_back(self.number);
         let was_queued = taken.is_some();
         if let Some(task) = taken {
-            task.end(Err(WorkError::Cancelled));
+            task.fail(&WorkError::Cancelled);
         }
         was_queued
     }
@@ -160,7 +160,7 @@ impl<A, T> Job<A, T> {
     #[doc(alias = "revoke")]
     pub fn kill(&self) {
         if let Some(task) = self.crew.take_back(self.number) {
-            task.end(Err(WorkError::Killed));
+            task.fail(&WorkError::Killed);
         } else {
             self.crew.stop(self.number);
         }

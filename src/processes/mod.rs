@@ -36,16 +36,21 @@ mod crew;
 mod hand;
 mod job;
 mod keeper;
+mod link;
+mod maker;
 pub mod manager;
 mod maps;
 mod pool;
+mod running;
 pub mod shared;
+mod stopping;
 mod supervisor;
 mod worker;
 
 pub use builder::PoolBuilder;
 pub use job::Job;
 pub use manager::Manager;
+pub use maps::Chunked;
 pub use pool::ProcessPool;
 pub use supervisor::{Reload, Supervisor, SupervisorEvent, Worker};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::crew::{Crew, Phase};
 use super::job::{Job, Slot};
-use super::keeper::Maker;
+use super::maker::{Maker, Rules};
 use crate::error::WorkError;
 use crate::process::Process;
 use crate::task::{self, JoinHandle};
@@ -18,7 +18,7 @@ pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
 /// Processes that call one function, with an argument of type `A` and a value of type `T` that are [`Wire`](crate::process::Wire).
 ///
 /// Only arguments and values travel: the function is in each worker, since workers are forked. So it may capture what it likes. Each worker
-/// has one job at a time, and another takes its place when it dies. The job that it had is tried again ([once](super::PoolBuilder::retries)
+/// has one job at a time, or [several](super::PoolBuilder::threads), and another takes its place when it dies. The job that it had is tried again ([once](super::PoolBuilder::retries)
 /// by default), and fails by [name](WorkError::WorkerDied) after that; all other jobs go on.
 ///
 /// A pool belongs to the hub that made it, whose green threads look after the workers. When you drop it, jobs that were given are done,
@@ -44,6 +44,8 @@ pub struct ProcessPool<A, T> {
     maker: Rc<Maker>,
     workers: Workers,
     pub(super) limit: Option<Duration>,
+    /// How many jobs each worker has at a time.
+    pub(super) threads: usize,
 }
 
 impl<A: 'static, T: 'static> ProcessPool<A, T> {
@@ -51,9 +53,9 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
         crew: Rc<Crew<A, T>>,
         maker: Rc<Maker>,
         workers: Workers,
-        limit: Option<Duration>,
+        &Rules { limit, threads, .. }: &Rules,
     ) -> ProcessPool<A, T> {
-        ProcessPool { crew, maker, workers, limit }
+        ProcessPool { crew, maker, workers, limit, threads }
     }
 
     /// Returns how many workers there are.
@@ -121,7 +123,8 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     fn submit_limited(&self, argument: A, limit: Option<Duration>) -> Job<A, T> {
         let slot = Rc::new(Slot::new());
         let told = slot.clone();
-        let number = self.crew.submit(argument, limit, Box::new(move |result| told.put(result)));
+        let put = move |results: Vec<_>| results.into_iter().for_each(|result| told.put(result));
+        let number = self.crew.submit(vec![argument], limit, Box::new(put));
         Job { slot, crew: self.crew.clone(), number }
     }
 

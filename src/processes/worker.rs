@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::error::payload_text;
+use crate::error::{WorkError, payload_text};
 use crate::fiber;
 use crate::process::{Incoming, Outgoing, Wire};
 
@@ -38,14 +38,15 @@ impl<A: Wire> Wire for Argument<A> {
 #[derive(Debug)]
 pub(super) struct Order<A> {
     pub(super) number: u64,
+    /// For each argument.
     pub(super) limit: Option<Duration>,
-    /// To be done; without one, the job of that number is to stop.
-    pub(super) argument: Option<Argument<A>>,
+    /// To be done, one after the other; without any, the job of that number is to stop.
+    pub(super) arguments: Vec<Argument<A>>,
 }
 
 impl<A> Order<A> {
     pub(super) fn stop(number: u64) -> Order<A> {
-        Order { number, limit: None, argument: None }
+        Order { number, limit: None, arguments: Vec::new() }
     }
 }
 
@@ -53,14 +54,32 @@ impl<A: Wire> Wire for Order<A> {
     fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
         self.number.put(into);
         self.limit.put(into);
-        self.argument.put(into);
+        self.arguments.put(into);
     }
 
     fn take(from: &mut Incoming<'_>) -> Option<Order<A>> {
         let (number, limit) = (u64::take(from)?, Wire::take(from)?);
-        Some(Order { number, limit, argument: Wire::take(from)? })
+        Some(Order { number, limit, arguments: take_all(from, |why| Argument(Err(why)))? })
     }
 }
+
+/// Reads them all. Nobody knows where the next one begins after one that is none, so those are `undecodable` too.
+fn take_all<V: Wire>(from: &mut Incoming<'_>, undecodable: fn(String) -> V) -> Option<Vec<V>> {
+    let count = usize::take(from)?;
+    if count > from.length() {
+        return None;
+    }
+    let mut values = Vec::new();
+    for _ in 0..count {
+        values.push(V::take(from).unwrap_or_else(|| {
+            from.clear();
+            undecodable(NO_VALUE.to_owned())
+        }));
+    }
+    Some(values)
+}
+
+const NO_VALUE: &str = "the bytes are no value of that type";
 
 /// Writes a value, or why there is none if that panics.
 fn put_or_tell<'a, V: Wire>(tag: u8, value: &'a V, into: &mut Outgoing<'a>) {
@@ -106,21 +125,16 @@ pub(super) enum Said<T> {
     Ready,
     /// Its initializer panicked, so.
     Failed(String),
-    Done(T),
-    Panicked(String, String),
-    TimedOut,
-    Killed,
-    /// The argument was none, or the value cannot be sent.
-    Undecodable(String),
+    /// What has come of the job of that number, for each argument.
+    Ended(u64, Vec<Outcome<T>>),
+    /// What it was told did not come over, so that it does not know which job that was.
+    Unheard(String),
 }
 
 const READY: u8 = 0;
 const FAILED: u8 = 1;
-const DONE: u8 = 2;
-const PANICKED: u8 = 3;
-const TIMED_OUT: u8 = 4;
-const UNDECODABLE: u8 = 5;
-const KILLED: u8 = 6;
+const ENDED: u8 = 2;
+const UNHEARD: u8 = 3;
 
 impl<T: Wire> Wire for Said<T> {
     fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
@@ -130,15 +144,15 @@ impl<T: Wire> Wire for Said<T> {
                 into.put_bytes(&[FAILED]);
                 text.put(into);
             }
-            Said::Done(value) => put_or_tell(DONE, value, into),
-            Said::Panicked(text, place) => {
-                into.put_bytes(&[PANICKED]);
-                text.put(into);
-                place.put(into);
+            Said::Ended(number, outcomes) => {
+                into.put_bytes(&[ENDED]);
+                number.put(into);
+                outcomes.put(into);
             }
-            Said::TimedOut => into.put_bytes(&[TIMED_OUT]),
-            Said::Killed => into.put_bytes(&[KILLED]),
-            Said::Undecodable(why) => put_undecodable(why, into),
+            Said::Unheard(why) => {
+                into.put_bytes(&[UNHEARD]);
+                why.put(into);
+            }
         }
     }
 
@@ -146,12 +160,52 @@ impl<T: Wire> Wire for Said<T> {
         Some(match u8::take(from)? {
             READY => Said::Ready,
             FAILED => Said::Failed(String::take(from)?),
-            DONE => take_or_tell(from)?.map_or_else(Said::Undecodable, Said::Done),
-            PANICKED => Said::Panicked(String::take(from)?, String::take(from)?),
-            TIMED_OUT => Said::TimedOut,
-            KILLED => Said::Killed,
-            UNDECODABLE => Said::Undecodable(String::take(from)?),
+            ENDED => {
+                let undecodable = |why| Outcome(Err(WorkError::Undecodable(why)));
+                Said::Ended(u64::take(from)?, take_all(from, undecodable)?)
+            }
+            UNHEARD => Said::Unheard(String::take(from)?),
             _ => return None,
         })
+    }
+}
+
+/// What has come of an argument, on its way.
+#[derive(Debug)]
+pub(super) struct Outcome<T>(pub(super) Result<T, WorkError>);
+
+const DONE: u8 = 0;
+const PANICKED: u8 = 1;
+const TIMED_OUT: u8 = 2;
+const KILLED: u8 = 3;
+const UNDECODABLE: u8 = 4;
+
+impl<T: Wire> Wire for Outcome<T> {
+    fn put<'a>(&'a self, into: &mut Outgoing<'a>) {
+        match &self.0 {
+            Ok(value) => put_or_tell(DONE, value, into),
+            Err(WorkError::Panicked { message, backtrace }) => {
+                into.put_bytes(&[PANICKED]);
+                message.put(into);
+                backtrace.put(into);
+            }
+            Err(WorkError::TimedOut) => into.put_bytes(&[TIMED_OUT]),
+            Err(WorkError::Killed) => into.put_bytes(&[KILLED]),
+            Err(WorkError::Undecodable(why)) => put_undecodable(why, into),
+            Err(other) => put_undecodable(&other.to_string(), into),
+        }
+    }
+
+    fn take(from: &mut Incoming<'_>) -> Option<Outcome<T>> {
+        Some(Outcome(match u8::take(from)? {
+            DONE => take_or_tell(from)?.map_err(WorkError::Undecodable),
+            PANICKED => {
+                Err(WorkError::Panicked { message: String::take(from)?, backtrace: String::take(from)? })
+            }
+            TIMED_OUT => Err(WorkError::TimedOut),
+            KILLED => Err(WorkError::Killed),
+            UNDECODABLE => Err(WorkError::Undecodable(String::take(from)?)),
+            _ => return None,
+        }))
     }
 }

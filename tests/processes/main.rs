@@ -16,6 +16,8 @@ mod attacks;
 mod buffers;
 /// Channels between processes.
 mod channels;
+/// Many jobs for one worker.
+mod crowds;
 /// Bytes that no value has made.
 mod hostile;
 /// One job of a pool.
@@ -74,6 +76,7 @@ fn main() {
         attacks::TESTS,
         buffers::TESTS,
         channels::TESTS,
+        crowds::TESTS,
         hostile::TESTS,
         jobs::TESTS,
         manager_access::TESTS,

@@ -43,7 +43,7 @@ fn ends<A: 'static, T: 'static>(pool: &ProcessPool<A, T>) {
     assert!(pool.workers().is_empty());
 }
 
-fn kill(id: u32) {
+pub(super) fn kill(id: u32) {
     // SAFETY: takes no pointers; the number is that of a worker of this test's.
     unsafe { libc::kill(id as libc::pid_t, libc::SIGKILL) };
 }
