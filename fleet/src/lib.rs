@@ -26,6 +26,7 @@
 mod broker;
 mod error;
 mod job;
+mod postgresql;
 mod redis;
 mod sqlite;
 mod worker;
@@ -35,6 +36,7 @@ pub use error::BrokerError;
 pub use job::{
     Completion, DeadJob, Job, Lane, Lease, NewJob, Priority, Record, Settlement, Status, Verdict, fingerprint,
 };
+pub use postgresql::Postgres;
 pub use redis::Redis;
 pub use sqlite::Sqlite;
 pub use worker::{Backoff, Count, Counts, Failure, Happening, IntoBroker, Stopper, Worker};

@@ -105,6 +105,12 @@ impl Broker for Sqlite {
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         self.transaction(|transaction| {
             let now = now(transaction)?;
+            // Their lanes may have been closed meanwhile.
+            transaction
+                .prepare_cached(
+                    "insert or ignore into lane select lane, ?1 from job where state = 1 and due <= ?1 and lane is not null",
+                )?
+                .execute([now])?;
             transaction
                 .prepare_cached("update job set state = 0, due = ?1 where state = 1 and due <= ?1")?
                 .execute([now])?;

@@ -22,6 +22,11 @@ macro_rules! each_engine {
         mod redis {
             $(#[test] fn $name() { super::engines::on_redis(stringify!($name), super::$name); })*
         }
+
+        mod postgresql {
+            // Its names are shorter.
+            $(#[test] fn $name() { super::engines::on_postgresql(super::$name); })*
+        }
     };
 }
 
@@ -211,7 +216,7 @@ each_engine! {
             settlements.map(|(lease, verdict)| Settlement::new(lease, verdict)).collect();
         assert_eq!(a.settle(&settlements).unwrap(), [true, false, true, true]);
         assert_eq!(a.settle(&settlements).unwrap(), [false; 4]);
-        assert_eq!(a.settle(&[]).unwrap(), []);
+        assert!(a.settle(&[]).unwrap().is_empty());
         let status = a.status().unwrap();
         assert_eq!((status.done, status.dead, status.later, status.records), (2, 1, 1, 1));
     }
@@ -237,6 +242,14 @@ each_engine! {
         assert_eq!(eventually(&*a, SHORT).attempt, 2);
         assert!(start.elapsed() >= 4 * SPACING - Duration::from_millis(8), "{:?}", start.elapsed());
         assert_eq!(eventually(&*b, LONG).attempt, 3);
+    }
+
+    fn a_lease_in_a_lane_that_was_closed_meanwhile_is_taken_over([a, b]) {
+        a.push(&[NewJob::new("job").lane("lane", Duration::ZERO)]).unwrap();
+        let late = one(&*a, 2 * SHORT);
+        // Looks at the lane, which has nothing, again and again.
+        let next = eventually(&*b, LONG);
+        assert_eq!((next.id, next.attempt), (late.id, 2));
     }
 
     fn two_that_take_at_once_never_get_the_same([a, b]) {

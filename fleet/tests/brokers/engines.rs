@@ -2,9 +2,12 @@
 
 use clients::folder::Folder;
 use clients::measure::patched;
+use clients::postgresql::Server;
 use clients::program::{Program, Stop};
-use fleet::{Broker, Redis, Sqlite};
+use fleet::{Broker, Postgres, Redis, Sqlite};
 use std::env::{split_paths, var_os};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{JoinHandle, spawn};
@@ -23,12 +26,7 @@ pub(crate) fn on_sqlite(test: fn(Brokers)) {
 
 /// The same with the queue of this name, on a server that all tests share while they run.
 pub(crate) fn on_redis(queue: &'static str, test: fn(Brokers)) {
-    static SERVER: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
-    if !has_program("redis-server") {
-        return println!("left out: there is no redis-server here, see `.ci/run`");
-    }
-    let url = |server: &Program| format!("redis://127.0.0.1:{}/", server.port);
-    let server = Shared::get(&SERVER, redis_server, url);
+    let Some(server) = redis() else { return };
     let url = server.url.clone();
     patched(move || {
         let open = || Arc::new(Redis::open(&url, queue).unwrap()) as Arc<dyn Broker>;
@@ -36,19 +34,51 @@ pub(crate) fn on_redis(queue: &'static str, test: fn(Brokers)) {
     });
 }
 
-/// A server that keeps everything in memory.
-pub(crate) fn redis_server() -> Program {
+/// The server that all tests share while they run, if it is installed.
+pub(crate) fn redis() -> Option<Arc<Shared>> {
+    static SERVER: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
+    if !has_program("redis-server") {
+        println!("left out: there is no redis-server here, see `.ci/run`");
+        return None;
+    }
+    let url = |server: &Program| format!("redis://127.0.0.1:{}/", server.port);
+    Some(Shared::get(&SERVER, || redis_server(&[]), url))
+}
+
+/// The same in a schema of its own of a database that all tests share while they run.
+pub(crate) fn on_postgresql(test: fn(Brokers)) {
+    static QUEUES: AtomicU32 = AtomicU32::new(0);
+    let Some(server) = postgresql() else { return };
+    let (url, queue) = (server.url.clone(), format!("test_{}", QUEUES.fetch_add(1, Ordering::SeqCst)));
+    patched(move || {
+        let open = || Arc::new(Postgres::open(&url, &queue).unwrap()) as Arc<dyn Broker>;
+        test([open(), open()]);
+    });
+}
+
+/// The server that all tests share while they run, if it is installed.
+pub(crate) fn postgresql() -> Option<Arc<Shared>> {
+    static SERVER: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
+    if !Path::new("/usr/lib/postgresql").exists() {
+        println!("left out: there is no PostgreSQL here, see `.ci/run`");
+        return None;
+    }
+    Some(Shared::get(&SERVER, Server::start, Server::url))
+}
+
+/// A server that keeps everything in memory, with more arguments.
+pub(crate) fn redis_server(more: &[&str]) -> Program {
     Program::start(Stop::TERMINATE, "Ready to accept connections", |port| {
         let port = port.to_string();
-        ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"]
-            .map(str::to_owned)
-            .to_vec()
+        let arguments =
+            ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"];
+        arguments.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
     })
 }
 
 /// A server for several tests, which goes with the last of them. An OS thread of its own has started it, since it goes with that too.
-struct Shared {
-    url: String,
+pub(crate) struct Shared {
+    pub(crate) url: String,
     keeper: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
@@ -83,6 +113,6 @@ impl Drop for Shared {
     }
 }
 
-fn has_program(name: &str) -> bool {
+pub(crate) fn has_program(name: &str) -> bool {
     var_os("PATH").is_some_and(|path| split_paths(&path).any(|folder| folder.join(name).exists()))
 }

@@ -1,0 +1,312 @@
+//! The broker for those who have a database anyway, and effects that are to happen once: PostgreSQL.
+
+use crate::{
+    Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict,
+    fingerprint,
+};
+use postgres::error::SqlState;
+use postgres::{Client, Config, Error, GenericClient, NoTls, Row, Transaction};
+use serde_json::{Value, json};
+use std::fmt;
+use std::fmt::Write;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The oldest server that will do, as it counts.
+const OLDEST: (&str, i32) = ("12", 120_000);
+/// How long a server may take to let somebody in, and to do one thing.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often what met somebody else is tried again.
+const ATTEMPTS: u32 = 5;
+
+/// A broker in a database of PostgreSQL, 12 or later, in a schema `fleet_NAME` of its own. The crate `postgres` talks to it. Workers that
+/// take at once pass over what others are taking (SKIP LOCKED).
+///
+/// What a job does to the same database can be part of the commit that ends it: see [`done_with`](Postgres::done_with).
+///
+/// ```no_run
+/// use fleet::{Broker, Completion, Postgres};
+/// use std::time::Duration;
+///
+/// let broker = Postgres::open("postgres://localhost/shop", "orders")?;
+/// for order in broker.take(1, Duration::from_secs(10))? {
+///     broker.done_with(&order.lease(), Completion::new(), |transaction| {
+///         transaction.execute("update stock set left_over = left_over - 1 where item = $1", &[&order.payload])
+///     })?;
+/// }
+/// # Ok::<(), fleet::BrokerError>(())
+/// ```
+pub struct Postgres {
+    config: Config,
+    schema: String,
+    client: Mutex<Option<Client>>,
+}
+
+impl Postgres {
+    /// Connects to the database at `url`, for the queue `queue`, whose tables are made if there are none. A connection that is lost later
+    /// is made anew.
+    ///
+    /// # Errors
+    ///
+    /// Says why the server will not do: nobody answers, a wrong password, a database that takes no writes, a version before 12. A name of a
+    /// queue has letters, digits and `_`, 40 of them at most.
+    pub fn open(url: &str, queue: &str) -> Result<Postgres, BrokerError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if queue.is_empty() || queue.len() > 40 || !queue.bytes().all(is_plain) {
+            let names = "the name of a queue has letters, digits and _, 40 at most";
+            return Err(BrokerError::Address(names.to_owned()));
+        }
+        // Not what it says: there may be a password in it.
+        let expected = "postgres://USER@HOST:PORT/DATABASE is expected";
+        let mut config = Config::from_str(url).map_err(|_| BrokerError::Address(expected.to_owned()))?;
+        config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE);
+        let broker = Postgres { config, schema: format!("fleet_{queue}"), client: Mutex::new(None) };
+        let client = broker.connect()?;
+        *broker.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        Ok(broker)
+    }
+
+    fn connect(&self) -> Result<Client, BrokerError> {
+        let mut client = self.config.connect(NoTls)?;
+        let version: String = client.query_one("show server_version_num", &[])?.get(0);
+        if version.parse().is_ok_and(|version: i32| version < OLDEST.1) {
+            return Err(BrokerError::TooOld { found: version, needed: OLDEST.0 });
+        }
+        let schema = &self.schema;
+        client.batch_execute(&format!(
+            "set search_path to \"{schema}\"; set statement_timeout to {}; set client_min_messages to warning",
+            PATIENCE.as_millis()
+        ))?;
+        let mut transaction = client.transaction()?;
+        // Two that make the same table at once are an error.
+        transaction.execute("select pg_advisory_xact_lock(hashtext($1))", &[schema])?;
+        transaction.batch_execute(&format!("create schema if not exists \"{schema}\""))?;
+        transaction.batch_execute(include_str!("schema.sql"))?;
+        transaction.commit()?;
+        Ok(client)
+    }
+
+    /// Asks on the connection, or on a new one. One on which something went wrong is not used again.
+    fn ask<T>(&self, mut ask: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, BrokerError> {
+        let mut place = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        for attempt in 1.. {
+            let mut client = match place.take() {
+                Some(client) if !client.is_closed() => client,
+                _ => self.connect()?,
+            };
+            match ask(&mut client) {
+                Ok(answer) => {
+                    *place = Some(client);
+                    return Ok(answer);
+                }
+                Err(error) if attempt < ATTEMPTS && has_met_another(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: &[&(dyn postgres::types::ToSql + Sync)],
+        read: impl Fn(&Row) -> Result<T, Error>,
+    ) -> Result<Vec<T>, BrokerError> {
+        self.ask(|client| client.query(sql, values)?.iter().map(&read).collect())
+    }
+
+    /// Ends a job in one transaction with what `effect` does to the database: both happen, or neither. Returns `false`, and does nothing, if
+    /// the lease was lost. If `effect` fails, so does this, and the job is not settled.
+    ///
+    /// The schema of the queue comes first in the search path, so name the schema of your tables, or set it in `effect`.
+    pub fn done_with<T>(
+        &self,
+        lease: &Lease,
+        completion: Completion,
+        mut effect: impl FnMut(&mut Transaction<'_>) -> Result<T, Error>,
+    ) -> Result<bool, BrokerError> {
+        let settlements = json!([settlement(&Settlement::new(*lease, Verdict::Done(completion)))]);
+        self.ask(|client| {
+            let mut transaction = client.transaction()?;
+            let held = settle(&mut transaction, &settlements)?.first().copied().unwrap_or(false);
+            if held {
+                // The job is not there any more for whoever asks within the effect.
+                effect(&mut transaction)?;
+                transaction.commit()?;
+            }
+            Ok(held)
+        })
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not where: there may be a password in it.
+        formatter.debug_struct("Postgres").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Broker for Postgres {
+    fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
+        let jobs = Value::from_iter(jobs.iter().map(job));
+        let added: i64 = self.ask(|client| client.query_one("select push($1)", &[&jobs])?.try_get(0))?;
+        Ok(added as usize)
+    }
+
+    fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
+        self.rows("select * from take($1, $2)", &[&(most as i64), &milliseconds(lease)], |row| {
+            let (id, token, payload, attempt): (i64, i64, _, i32) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+            Ok(Job { id: id as u64, token: token as u64, payload, attempt: attempt as u32 })
+        })
+    }
+
+    fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {
+        let ids: Vec<_> = leases.iter().map(|lease| lease.id as i64).collect();
+        let tokens: Vec<_> = leases.iter().map(|lease| lease.token as i64).collect();
+        let lost: Vec<i64> = self.ask(|client| {
+            client.query_one("select renew($1, $2, $3)", &[&ids, &tokens, &milliseconds(lease)])?.try_get(0)
+        })?;
+        Ok(leases.iter().filter(|lease| lost.contains(&(lease.id as i64))).copied().collect())
+    }
+
+    fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
+        let settlements = Value::from_iter(settlements.iter().map(settlement));
+        self.ask(|client| settle(client, &settlements))
+    }
+
+    fn result(&self, job: u64) -> Result<Option<String>, BrokerError> {
+        let sql = "select text from result where job = $1 and until > clock_timestamp()";
+        Ok(self.rows(sql, &[&(job as i64)], |row| row.try_get(0))?.pop())
+    }
+
+    fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
+        let sql = "select number, job, text from record where number > $1 order by number limit $2";
+        self.rows(sql, &[&(after as i64), &(most as i64)], |row| {
+            let (number, job): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            Ok(Record { number: number as u64, job: job as u64, text: row.try_get(2)? })
+        })
+    }
+
+    fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
+        let sql =
+            "select id, payload, attempt, coalesce(error, '') from job where state = 2 order by id limit $1";
+        self.rows(sql, &[&(most as i64)], |row| {
+            let (id, attempts): (i64, i32) = (row.try_get(0)?, row.try_get(2)?);
+            let (payload, error) = (row.try_get(1)?, row.try_get(3)?);
+            Ok(DeadJob { id: id as u64, payload, attempts: attempts as u32, error })
+        })
+    }
+
+    fn requeue_dead(&self) -> Result<u64, BrokerError> {
+        let risen: i64 = self.ask(|client| client.query_one("select requeue_dead()", &[])?.try_get(0))?;
+        Ok(risen as u64)
+    }
+
+    fn purge(&self) -> Result<(), BrokerError> {
+        // Ids and tokens go on, so that a lease of before is never taken for one of after.
+        self.ask(|client| {
+            client.batch_execute("truncate job, lane, seen, record, result; alter sequence done restart")
+        })
+    }
+
+    fn status(&self) -> Result<Status, BrokerError> {
+        let sql = "select count(*) filter (where state = 0 and due <= clock_timestamp()),
+                count(*) filter (where state = 0 and due > clock_timestamp()),
+                count(*) filter (where state = 1), count(*) filter (where state = 2),
+                (select case when is_called then last_value else 0 end from done),
+                (select count(*) from record)
+            from job";
+        let statuses = self.rows(sql, &[], |row| {
+            let count = |index: usize| Ok::<_, Error>(row.try_get::<_, i64>(index)? as u64);
+            let (ready, later, leased) = (count(0)?, count(1)?, count(2)?);
+            Ok(Status { ready, later, leased, dead: count(3)?, done: count(4)?, records: count(5)? })
+        })?;
+        Ok(statuses.first().copied().unwrap_or_default())
+    }
+}
+
+fn settle(client: &mut impl GenericClient, settlements: &Value) -> Result<Vec<bool>, Error> {
+    client.query_one("select settle($1)", &[settlements])?.try_get(0)
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    // 30,000 years: what a time of PostgreSQL's has left, and a double can count.
+    duration.as_millis().min(1 << 50) as f64
+}
+
+fn job(job: &NewJob) -> Value {
+    let lane = job.lane.as_ref();
+    let mut value = json!({
+        "payload": job.payload,
+        "priority": job.priority.number(),
+        "delay": milliseconds(job.delay),
+        "lane": lane.map(|lane| &lane.name),
+        "spacing": lane.map_or(0, |lane| milliseconds(lane.spacing) as i64),
+    });
+    if let Some(key) = &job.unique {
+        value["seen"] = hexadecimal(&fingerprint(key)).into();
+    }
+    value
+}
+
+fn settlement(settlement: &Settlement) -> Value {
+    let mut value = json!({ "id": settlement.lease.id, "token": settlement.lease.token });
+    match &settlement.verdict {
+        Verdict::Done(completion) => {
+            value["verdict"] = "done".into();
+            value["jobs"] = Value::from_iter(completion.jobs.iter().map(job));
+            if let Some(record) = &completion.record {
+                value["record"] = record.as_str().into();
+            }
+            if let Some((text, kept)) = &completion.result {
+                value["result"] = text.as_str().into();
+                value["kept"] = milliseconds(*kept).into();
+            }
+        }
+        Verdict::Retry { after, error } => {
+            value["verdict"] = "retry".into();
+            value["after"] = milliseconds(*after).into();
+            value["error"] = error.as_str().into();
+        }
+        Verdict::Dead { error } => {
+            value["verdict"] = "dead".into();
+            value["error"] = error.as_str().into();
+        }
+        Verdict::GivenBack => value["verdict"] = "back".into(),
+    }
+    value
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // To a string it cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Whether it is to be done again, since it was rolled back for somebody else's sake.
+fn has_met_another(error: &Error) -> bool {
+    matches!(error.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE))
+}
+
+impl From<Error> for BrokerError {
+    fn from(error: Error) -> BrokerError {
+        let Some(database) = error.as_db_error() else {
+            // What it says of the connection is behind it.
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            return BrokerError::Unreachable(format!("{error}{}", source.unwrap_or_default()));
+        };
+        let said = database.message().to_owned();
+        match database.code().code() {
+            "25006" | "53100" => BrokerError::ReadOnly(said),
+            "53200" => BrokerError::OutOfMemory(said),
+            code if code.starts_with("28") || code == "42501" => BrokerError::Refused(said),
+            // The connection, too many of them, the server's end, a time limit, a deadlock.
+            code if ["08", "53", "57", "40"].contains(&&code[..2]) => BrokerError::Unreachable(said),
+            _ => BrokerError::Other(said),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+-- The queue of one name, in a schema of its own, which is in the search path. Each function is one commit. Locks are taken in one order, so
+-- that nobody waits in a circle: jobs, fingerprints, lanes, records. state: 0 waits, 1 is leased, 2 is dead; what is done is deleted.
+-- `due` is when a job may be taken, or when its lease ends.
+create sequence if not exists number;
+create sequence if not exists done;
+create table if not exists job (
+    id bigint primary key default nextval('number'),
+    payload text not null,
+    lane text,
+    spacing bigint not null,
+    priority smallint not null,
+    state smallint not null default 0,
+    due timestamptz not null,
+    token bigint not null default 0,
+    attempt integer not null default 0,
+    error text
+);
+create index if not exists job_by_turn on job (priority, due, id) where state = 0 and lane is null;
+create index if not exists job_by_lane on job (lane, priority, id) where state = 0 and lane is not null;
+create index if not exists job_by_lease on job (due) where state = 1;
+create index if not exists job_of_the_dead on job (id) where state = 2;
+create table if not exists lane (name text primary key, next timestamptz not null);
+create index if not exists lane_by_turn on lane (next);
+create table if not exists seen (fingerprint bytea primary key);
+create table if not exists record (number bigserial primary key, job bigint not null, text text not null);
+create table if not exists result (job bigint primary key, text text not null, until timestamptz not null);
+create index if not exists result_by_end on result (until);
+
+create or replace function after(milliseconds double precision) returns timestamptz language sql as $$
+    select clock_timestamp() + make_interval(secs => milliseconds / 1000)
+$$;
+
+-- A lane that is there is locked: nobody closes it before the commit of what is put into it.
+create or replace function open_lanes(names text[]) returns void language sql as $$
+    insert into lane select name, clock_timestamp()
+    from (select distinct name from unnest(names) as name where name is not null order by name) as each
+    on conflict (name) do update set next = lane.next
+$$;
+
+create or replace function push(jobs jsonb) returns bigint language plpgsql as $$
+declare
+    lanes text[];
+begin
+    with given as (
+        select value as one, ordinality as turn, decode(value ->> 'seen', 'hex') as key
+        from jsonb_array_elements(jobs) with ordinality
+    ), new as (
+        insert into seen select distinct key from given where key is not null order by key
+        on conflict do nothing returning fingerprint
+    ), chosen as (
+        select distinct on (coalesce(one ->> 'seen', turn::text)) one, turn from given
+        where key is null or key in (select fingerprint from new)
+        order by coalesce(one ->> 'seen', turn::text), turn
+    ), added as (
+        insert into job (payload, lane, spacing, priority, due)
+        select one ->> 'payload', one ->> 'lane', (one ->> 'spacing')::bigint, (one ->> 'priority')::smallint,
+            after((one ->> 'delay')::double precision)
+        from chosen order by turn returning lane
+    )
+    select array_agg(lane) from added into lanes;
+    perform open_lanes(lanes);
+    return coalesce(cardinality(lanes), 0);
+end $$;
+
+create or replace function take(most bigint, lease double precision)
+returns table (taken_id bigint, taken_token bigint, taken_payload text, taken_attempt integer) language plpgsql as $$
+declare
+    now constant timestamptz := clock_timestamp();
+    ids bigint[];
+    ended text[];
+    one record;
+    first record;
+    soon timestamptz;
+begin
+    with free as (
+        update job set state = 0, due = now where id in (
+            select id from job where state = 1 and due <= now order by due limit 1000 for update skip locked
+        ) returning lane
+    )
+    select array_agg(lane) from free into ended;
+    perform open_lanes(ended);
+    ids := array(
+        select id from job where state = 0 and lane is null and priority = 0 and due <= now
+        order by due, id limit most for update skip locked
+    );
+    for one in
+        select name from lane where next <= now order by next limit most - cardinality(ids) for update skip locked
+    loop
+        select id, spacing into first from job where state = 0 and lane = one.name and due <= now
+        order by priority, id limit 1;
+        if found then
+            ids := ids || first.id;
+            update lane set next = now + make_interval(secs => greatest(first.spacing, 1) / 1000.0) where name = one.name;
+        else
+            select min(due) into soon from job where state = 0 and lane = one.name;
+            if soon is null then
+                delete from lane where name = one.name;
+            else
+                update lane set next = soon where name = one.name;
+            end if;
+        end if;
+    end loop;
+    for urgency in 1..2 loop
+        ids := ids || array(
+            select id from job where state = 0 and lane is null and priority = urgency and due <= now
+            order by due, id limit most - cardinality(ids) for update skip locked
+        );
+    end loop;
+    for position in 1..cardinality(ids) loop
+        return query update job set state = 1, due = after(lease), token = nextval('number'), attempt = attempt + 1
+        where id = ids[position] returning id, token, payload, attempt;
+    end loop;
+end $$;
+
+create or replace function renew(ids bigint[], tokens bigint[], lease double precision) returns bigint[] language sql as $$
+    with held as (
+        update job set due = after(lease) from unnest(ids, tokens) as mine (id, token)
+        where job.id = mine.id and job.token = mine.token and state = 1 returning job.id
+    )
+    select coalesce(array_agg(lost), '{}') from unnest(ids) as lost where lost not in (select id from held)
+$$;
+
+create or replace function settle(settlements jsonb) returns boolean[] language plpgsql as $$
+declare
+    one jsonb;
+    mine bigint;
+    current bigint;
+    place text;
+    held boolean[] := '{}';
+    jobs jsonb := '[]';
+    lanes text[] := '{}';
+    finished jsonb[] := '{}';
+begin
+    for one in select * from jsonb_array_elements(settlements) loop
+        mine := (one ->> 'id')::bigint;
+        current := (one ->> 'token')::bigint;
+        case one ->> 'verdict'
+        when 'done' then
+            delete from job where id = mine and token = current and state = 1;
+            if found then
+                finished := finished || one;
+                jobs := jobs || (one -> 'jobs');
+            end if;
+        when 'dead' then
+            update job set state = 2, error = one ->> 'error' where id = mine and token = current and state = 1;
+        when 'retry' then
+            update job set state = 0, error = one ->> 'error', due = after((one ->> 'after')::double precision)
+            where id = mine and token = current and state = 1 returning lane into place;
+            if found then
+                lanes := lanes || place;
+            end if;
+        else
+            update job set state = 0, due = clock_timestamp(), attempt = attempt - 1
+            where id = mine and token = current and state = 1 returning lane into place;
+            if found then
+                lanes := lanes || place;
+            end if;
+        end case;
+        held := held || found;
+    end loop;
+    perform push(jobs);
+    perform open_lanes(lanes);
+    foreach one in array finished loop
+        perform nextval('done');
+        if one ? 'result' then
+            delete from result where until <= clock_timestamp();
+            insert into result
+            values ((one ->> 'id')::bigint, one ->> 'result', after((one ->> 'kept')::double precision));
+        end if;
+    end loop;
+    -- Numbers are seen in order: who reads up to one has seen all before it.
+    if exists (select from unnest(finished) as finish where finish ? 'record') then
+        lock table record in exclusive mode;
+        insert into record (job, text)
+        select (finish ->> 'id')::bigint, finish ->> 'record' from unnest(finished) as finish where finish ? 'record';
+    end if;
+    return held;
+end $$;
+
+create or replace function requeue_dead() returns bigint language plpgsql as $$
+declare
+    lanes text[];
+begin
+    with risen as (
+        update job set state = 0, due = clock_timestamp(), attempt = 0, error = null where state = 2 returning lane
+    )
+    select array_agg(lane) from risen into lanes;
+    perform open_lanes(lanes);
+    return coalesce(cardinality(lanes), 0);
+end $$;
