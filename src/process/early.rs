@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::line::Contents;
+
 /// What most messages that share a packet have room in.
 const SHORT: usize = 64;
 
@@ -9,7 +11,7 @@ const SHORT: usize = 64;
 pub(super) enum Message {
     /// So many of these bytes, so that nothing is allocated for one of many.
     Short([u8; SHORT], usize),
-    Long(Vec<u8>),
+    Long(Contents),
 }
 
 impl Message {
@@ -38,7 +40,9 @@ impl Early {
     }
 
     /// Takes in a packet of many, once all that came before are taken. `None` if it is no such packet.
-    pub(super) fn fill(&mut self, batch: Vec<u8>) -> Option<()> {
+    pub(super) fn fill(&mut self, batch: Contents) -> Option<()> {
+        // Those come in one packet.
+        let Contents::Own(batch) = batch else { return None };
         let mut rest = &batch[..];
         while !rest.is_empty() {
             let (length, after) = rest.split_first_chunk()?;
@@ -59,7 +63,7 @@ impl Early {
 
     pub(super) fn take(&mut self) -> Option<Message> {
         if let Some(message) = self.first.pop_front() {
-            return Some(Message::Long(message));
+            return Some(Message::Long(Contents::Own(message)));
         }
         let (length, rest) = self.batch[self.place..].split_first_chunk()?;
         let length = u32::from_le_bytes(*length) as usize;
@@ -69,7 +73,7 @@ impl Early {
             bytes[..length].copy_from_slice(message);
             Message::Short(bytes, length)
         } else {
-            Message::Long(message.to_vec())
+            Message::Long(Contents::Own(message.to_vec()))
         };
         self.place += size_of::<u32>() + length;
         Some(message)
@@ -80,9 +84,9 @@ impl Early {
 mod tests {
     use super::*;
 
-    fn batch(messages: &[&[u8]]) -> Vec<u8> {
+    fn batch(messages: &[&[u8]]) -> Contents {
         let one = |message: &&[u8]| [&(message.len() as u32).to_le_bytes(), *message].concat();
-        messages.iter().flat_map(one).collect()
+        Contents::Own(messages.iter().flat_map(one).collect())
     }
 
     #[test]
@@ -104,7 +108,7 @@ mod tests {
     fn lengths_that_are_not_true_are_refused() {
         let mut early = Early::default();
         for bad in [&b"\x01\0\0"[..], b"\x01\0\0\0", b"\x01\0\0\0a\xff\xff\xff\xffb"] {
-            assert!(early.fill(bad.to_vec()).is_none());
+            assert!(early.fill(Contents::Own(bad.to_vec())).is_none());
             assert!(early.is_empty());
         }
     }

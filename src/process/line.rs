@@ -1,6 +1,7 @@
 //! One end of a line between processes: packets out and in, each whole or not at all.
 
 use std::io::{self, IoSlice};
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +10,7 @@ use crate::io::{Direction, Operation, Pauses, Source};
 use crate::sys::clock::Time;
 use crate::sys::heirloom::Heirloom;
 use crate::sys::lock::Lock;
+use crate::sys::sealed::{self, Sealed};
 use crate::sys::{descriptor, packet};
 
 /// What more than this goes beside the packet, in memory of its own.
@@ -31,8 +33,26 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Packet {
     pub(crate) is_batch: bool,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Contents,
     pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// The bytes of a packet, or those beside it.
+#[derive(Debug)]
+pub(crate) enum Contents {
+    Own(Vec<u8>),
+    Beside(Sealed),
+}
+
+impl Deref for Contents {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Contents::Own(bytes) => bytes,
+            Contents::Beside(bytes) => bytes,
+        }
+    }
 }
 
 /// How long to wait.
@@ -85,7 +105,7 @@ impl Line {
                 sent => return sent,
             }
         }
-        let memory = packet::sealed_memory(bytes)?;
+        let memory = sealed::create(bytes)?;
         let length = (bytes.len() as u64).to_le_bytes();
         let mut all = vec![memory.as_fd()];
         all.extend(descriptors);
@@ -247,16 +267,17 @@ impl Raw {
         if is_truncated || bytes.get(1).is_none_or(|count| usize::from(*count) != descriptors.len()) {
             return Err(no_packet("it came without a descriptor that belongs to it"));
         }
-        if kind == Kind::Large {
+        let bytes = if kind == Kind::Large {
             let length = bytes[HEADER..].try_into().map_err(|_| no_packet("it tells no length"))?;
             if descriptors.is_empty() {
                 return Err(no_packet("it has no memory with it"));
             }
             let memory = descriptors.remove(0);
-            bytes = packet::read_memory(memory.as_fd(), u64::from_le_bytes(length))?;
+            Contents::Beside(Sealed::new(memory.as_fd(), u64::from_le_bytes(length))?)
         } else {
             bytes.drain(..HEADER);
-        }
+            Contents::Own(bytes)
+        };
         Ok(Packet { is_batch: kind == Kind::Batch, bytes, descriptors })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::line::{Kind, Limit, Line, Packet};
+use super::line::{Contents, Kind, Limit, Line, Packet};
 use super::wire::{Incoming, Outgoing, Wire};
 
 fn put_tagged<'a, T: Wire>(tag: u8, value: &'a T, into: &mut Outgoing<'a>) {
@@ -34,7 +34,7 @@ pub(super) enum Report {
 /// A value as it came.
 #[derive(Debug)]
 pub(super) struct Value {
-    bytes: Vec<u8>,
+    bytes: Contents,
     descriptors: Vec<OwnedFd>,
 }
 

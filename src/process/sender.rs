@@ -49,8 +49,8 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value. When this returns `Ok`, the message is in the channel, whatever happens to this process.
     ///
     /// Yields while there is no room. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing
-    /// is sent then. A message of more than 128 KiB travels in memory of its own, which is copied twice and takes next to no room in the
-    /// channel.
+    /// is sent then. A message of more than 128 KiB travels in memory of its own, which the receiver reads where it is, and takes next to no
+    /// room in the channel.
     ///
     /// # Errors
     ///

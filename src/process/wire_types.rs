@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::wire::{Incoming, Outgoing, Wire};
+use crate::sys::memory;
 
 macro_rules! numbers {
     ($($number:ty),*) => { $(
@@ -43,11 +44,14 @@ impl Wire for u8 {
     }
 
     fn put_all<'a>(values: &'a [u8], into: &mut Outgoing<'a>) {
-        into.put_bytes(values);
+        memory::append(&mut into.bytes, values);
     }
 
     fn take_all(count: usize, from: &mut Incoming<'_>) -> Option<Vec<u8>> {
-        from.take_bytes(count).map(<[u8]>::to_vec)
+        let taken = from.take_bytes(count)?;
+        let mut bytes = Vec::new();
+        memory::append(&mut bytes, taken);
+        Some(bytes)
     }
 }
 

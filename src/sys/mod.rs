@@ -44,6 +44,7 @@ pub(crate) mod replaceable;
 pub(crate) mod reuse_port;
 #[cfg(feature = "monkey")]
 pub(crate) mod rwlock;
+pub(crate) mod sealed;
 pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;

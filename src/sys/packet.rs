@@ -1,17 +1,14 @@
-//! Packets between processes: whole or not at all, with descriptors in them; and memory for what no packet has room for.
+//! Packets between processes: whole or not at all, with descriptors in them.
 
 use std::io::{self, IoSlice};
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use super::{SystemCall, descriptor, original, uninterrupted};
+use super::{SystemCall, original};
 
 /// How many descriptors the kernel takes in one packet (SCM_MAX_FD).
 const MOST_DESCRIPTORS: usize = 253;
-
-/// What is read at once of a file in memory.
-const READ_AT_ONCE: usize = 256 * 1024;
 
 /// Room for that many, aligned as a `cmsghdr` wants it.
 type Control = [u64; (16 + 4 * MOST_DESCRIPTORS).div_ceil(8)];
@@ -136,77 +133,22 @@ pub(crate) fn is_too_large(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
-/// A file in memory that has no name, with these contents, which nobody can change any more.
-pub(crate) fn sealed_memory(contents: &[u8]) -> io::Result<OwnedFd> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    // SAFETY: the name is a C string.
-    let fd = unsafe { libc::memfd_create(c"greenloop-message".as_ptr(), flags) }.check()?;
-    // SAFETY: the kernel has just made `fd`, and nothing else owns it.
-    let memory = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut left = contents;
-    while !left.is_empty() {
-        let written = uninterrupted(|| descriptor::write(memory.as_fd(), left))?;
-        left = &left[written..];
-    }
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
-    let seals = ptr::without_provenance_mut::<libc::c_void>(seals as usize);
-    // SAFETY: takes no pointers, but a number in the place of one.
-    unsafe { original::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) }.check()?;
-    Ok(memory)
-}
-
-/// The contents of such a file, which has to have so many bytes.
-pub(crate) fn read_memory(memory: BorrowedFd<'_>, length: u64) -> io::Result<Vec<u8>> {
-    let is_whole = descriptor::size(memory) == length && descriptor::room(memory) >= length;
-    let length = usize::try_from(length).map_err(|_| io::ErrorKind::InvalidData)?;
-    // The sender says how much is allocated here, so it must have so much itself, and must not change it any more.
-    if !is_whole || !is_sealed(memory) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut contents = Vec::new();
-    contents.try_reserve_exact(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    let mut done = 0;
-    while done < length {
-        // In parts, so that the zeros are still in the cache when they are written over.
-        contents.resize(length.min(done + READ_AT_ONCE), 0);
-        match uninterrupted(|| descriptor::read_at(memory, &mut contents[done..], done as u64))? {
-            0 => return Err(io::ErrorKind::InvalidData.into()),
-            count => done += count,
-        }
-        contents.truncate(done);
-    }
-    Ok(contents)
-}
-
-/// Whether a file is one in memory that nobody can change.
-fn is_sealed(memory: BorrowedFd<'_>) -> bool {
-    let wanted = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    let nothing = ptr::null_mut::<libc::c_void>();
-    // SAFETY: takes no pointers.
-    let seals = unsafe { original::fcntl(memory.as_raw_fd(), libc::F_GET_SEALS, nothing) }.check();
-    seals.is_ok_and(|seals| seals & wanted == wanted)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
     fn a_packet_takes_descriptors_along() {
         let (left, right) = pair().unwrap();
-        let memory = sealed_memory(b"contents").unwrap();
-        send(left.as_fd(), &[IoSlice::new(b"ab"), IoSlice::new(b"c")], &[memory.as_fd(); 3]).unwrap();
+        send(left.as_fd(), &[IoSlice::new(b"ab"), IoSlice::new(b"c")], &[left.as_fd(); 3]).unwrap();
         let mut buffer = [0; 8];
         let received = receive(right.as_fd(), &mut buffer).unwrap();
         assert_eq!((&buffer[..received.length], received.is_truncated), (&b"abc"[..], false));
         assert_eq!(received.descriptors.len(), 3);
-        assert_eq!(read_memory(received.descriptors[2].as_fd(), 8).unwrap(), b"contents");
-        assert!(read_memory(received.descriptors[2].as_fd(), 9).is_err());
-        assert!(read_memory(left.as_fd(), 8).is_err());
-        assert_eq!(
-            descriptor::write(received.descriptors[0].as_fd(), b"x").unwrap_err().raw_os_error(),
-            Some(libc::EPERM)
-        );
+        send(received.descriptors[2].as_fd(), &[IoSlice::new(b"d")], &[]).unwrap();
+        assert_eq!(receive(right.as_fd(), &mut buffer).unwrap().length, 1);
     }
 
     #[test]
