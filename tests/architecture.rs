@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("server", 7),
     ("processes", 7),
     ("inspect", 7),
+    ("testing", 7),
     ("workers", 8),
     ("monkey", 8),
 ];

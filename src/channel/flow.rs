@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::choice::{Choice, Grant};
 use super::choosers::{Called, Choosers, Engaged, Promise};
@@ -18,6 +17,7 @@ use super::notices::Notices;
 use crate::hub::handover::Line;
 use crate::hub::waiter::{Notify, Wake, departures};
 use crate::hub::waitlist::{Ticket, WaitList};
+use crate::sys::clock::instant_now;
 
 /// A channel's values, and its lines.
 pub(super) struct Flow<T> {
@@ -118,7 +118,7 @@ impl<T> Flow<T> {
     /// Takes the value of the clock that is due.
     #[cold]
     pub(super) fn take_time(&mut self) -> Option<T> {
-        self.clock.as_mut()?.take(Instant::now())
+        self.clock.as_mut()?.take(instant_now())
     }
 
     /// The oldest value where there are offers, and the sender who goes on: that of the value, or of the one that takes its

@@ -2,7 +2,6 @@
 //! on.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::choice::{Choice, Grant};
 use super::choosers::{Called, Chooser, Engaged, Promise, Sending};
@@ -11,6 +10,7 @@ use super::shared::Channel;
 use crate::error::{RecvError, SendError};
 use crate::hub::waiter::Wake;
 use crate::hub::waitlist::Ticket;
+use crate::sys::clock::instant_now;
 use crate::task::{Notice, Subscription};
 
 impl<T> Channel<T> {
@@ -59,11 +59,11 @@ impl<T> Channel<T> {
             return true;
         }
         drop(flow);
-        self.due().is_some_and(|due| due <= Instant::now())
+        self.due().is_some_and(|due| due <= instant_now())
     }
 
     pub(super) fn register_for_value(&self, choice: &Arc<Choice>, arm: usize) -> Option<Ticket> {
-        if self.due().is_some_and(|due| due <= Instant::now()) {
+        if self.due().is_some_and(|due| due <= instant_now()) {
             return None;
         }
         let mut flow = self.flow.lock();

@@ -15,7 +15,7 @@ use crate::fiber::may_wait;
 use crate::hub::handover::{self, Ended};
 use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake, Wakeup};
 use crate::hub::waitlist::Ticket;
-use crate::sys::clock::Time;
+use crate::sys::clock::{Time, instant_now};
 use crate::sys::lock::{Lock, LockGuard};
 
 /// A channel, as both of its ends see it.
@@ -403,7 +403,7 @@ impl<T> Channel<T> {
         let mut flow = self.flow.lock();
         flow.forget_gone(self.capacity);
         match &flow.clock {
-            Some(clock) => usize::from(clock.due().is_some_and(|due| due <= Instant::now())),
+            Some(clock) => usize::from(clock.due().is_some_and(|due| due <= instant_now())),
             None if self.capacity == 0 => 0,
             None => flow.queue.len().saturating_sub(flow.called),
         }

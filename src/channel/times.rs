@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Receiver;
 use super::clock::Clock;
 use super::shared::Channel;
+use crate::sys::clock::instant_now;
 
 fn clock(due: Option<Instant>, period: Option<Duration>) -> Receiver<Instant> {
     let clock = Clock::new(due, period, |instant| instant);
@@ -29,7 +30,7 @@ fn clock(due: Option<Instant>, period: Option<Duration>) -> Receiver<Instant> {
 /// assert!(due >= start + Duration::from_millis(5) && due <= Instant::now());
 /// ```
 pub fn after(delay: Duration) -> Receiver<Instant> {
-    clock(Instant::now().checked_add(delay), None)
+    clock(instant_now().checked_add(delay), None)
 }
 
 /// Makes a channel that gives one value, `when`, at that time.
@@ -65,7 +66,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// assert!(start.elapsed() >= Duration::from_millis(6));
 /// ```
 pub fn tick(period: Duration) -> Receiver<Instant> {
-    clock(Instant::now().checked_add(period), Some(period))
+    clock(instant_now().checked_add(period), Some(period))
 }
 
 /// Makes a channel that never gives a value and never disconnects.

@@ -35,14 +35,14 @@ impl HubState {
         process::thread_count().is_some_and(|count| count <= others + 1) && !self.door().has_letters()
     }
 
-    /// Nothing can wake main: raises it there, or ends its [`Hub::join`](super::Hub::join).
+    /// Nothing can wake main, nor those parked `elsewhere`: raises it there, or ends its [`Hub::join`](super::Hub::join).
     #[cold]
-    pub(super) fn raise_loop_exit(&self) {
+    pub(super) fn raise_loop_exit(&self, elsewhere: Vec<Parked>) {
         let main = self.main();
         if let Some(joiner) = self.joiner.take() {
             return joiner.wake();
         }
-        let parked = self.parked().into_iter().chain(parked_elsewhere()).collect();
+        let parked = self.parked().into_iter().chain(elsewhere).collect();
         let exit = LoopExit { parked };
         fiber::report_text(&exit.to_string());
         main.throw(Box::new(exit));
@@ -61,7 +61,7 @@ impl HubState {
     }
 
     /// The same without main, which is nobody's but the library's where there are workers.
-    fn parked_but_main(&self) -> Vec<Parked> {
+    pub(super) fn parked_but_main(&self) -> Vec<Parked> {
         let main = self.thread.main();
         self.parked_of(self.thread.all().into_iter().filter(|&fiber| fiber != main))
     }
@@ -83,7 +83,7 @@ impl HubState {
 }
 
 /// Who is parked in the hubs of workers, all of which sleep.
-fn parked_elsewhere() -> Vec<Parked> {
+pub(super) fn parked_elsewhere() -> Vec<Parked> {
     let (sender, parked) = mpsc::channel();
     for door in lonely_doors() {
         let sender = sender.clone();

@@ -29,7 +29,7 @@ pub(crate) fn hub() -> HubRef {
 pub(crate) fn lend_hub(hub: HubRef, function: impl FnOnce()) {
     // SAFETY: the thread's own variables have it meanwhile, and `function` is over when they lose it.
     unsafe { set_hub(Some(hub)) };
-    function();
+    hub.in_its_time(function);
     // SAFETY: as above.
     unsafe { set_hub(None) };
 }

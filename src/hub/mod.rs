@@ -47,6 +47,7 @@ mod feed;
 pub(crate) mod fork;
 mod handle;
 pub(crate) mod handover;
+mod in_world;
 #[cfg(feature = "monkey")]
 mod isolated;
 mod killing;
@@ -68,6 +69,7 @@ pub(crate) mod waiter;
 pub(crate) mod waitlist;
 pub(crate) mod waitset;
 mod wake;
+pub(crate) mod world;
 mod yielding;
 
 pub use configuration::{AlreadyRunning, Config, configure};

@@ -32,6 +32,7 @@ use crate::sys::epoll::EpollSet;
 use crate::sys::poll::Poll;
 use crate::sys::readiness::{Interest, Readiness};
 use crate::sys::replaceable::Replaceable;
+use crate::sys::socket::acknowledge;
 
 pub(crate) use descriptor::Direction;
 pub(crate) use descriptor::Key;
@@ -335,6 +336,14 @@ impl Reactor {
             core.remove(key, &mut woken);
         }
         self.notify(woken);
+    }
+
+    /// Has the kernel send what it puts off of those whom somebody waits to read: an acknowledgement, for which the other end may wait
+    /// before it sends more.
+    pub(super) fn acknowledge(&self) {
+        let core = self.core.borrow();
+        let read = core.descriptors.iter().filter(|(_, descriptor)| descriptor.wanted(false).is_readable());
+        read.for_each(|(_, descriptor)| acknowledge(descriptor.fd));
     }
 
     /// Whether it is amid work on its own state.

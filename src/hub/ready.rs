@@ -56,6 +56,21 @@ impl<W: PartialEq, F> Ready<W, F> {
         self.woken.get(places)
     }
 
+    /// All, by a number each: the woken first, both in order of arrival.
+    pub(super) fn numbers(&self, woken: impl Fn(&W) -> u64, fresh: impl Fn(&F) -> u64) -> Vec<u64> {
+        self.woken.iter().map(woken).chain(self.fresh.iter().map(fresh)).collect()
+    }
+
+    /// Takes the woken one at this place among [all](Ready::numbers) out.
+    pub(super) fn take_woken_at(&mut self, place: usize) -> Option<W> {
+        self.woken.remove(place)
+    }
+
+    /// The same for a fresh one.
+    pub(super) fn take_fresh_at(&mut self, place: usize) -> Option<F> {
+        self.fresh.remove(place.checked_sub(self.woken.len())?)
+    }
+
     /// Takes a woken one out of the line.
     pub(super) fn withdraw(&mut self, woken: &W) -> bool {
         let place = self.woken.iter().position(|candidate| candidate == woken);

@@ -4,15 +4,18 @@ use std::io;
 use std::time::Duration;
 
 use super::current::local_hub;
+use super::deadlock::parked_elsewhere;
 use super::door::Letter;
 use super::ended;
 use super::reactor::{Heard, Reactor};
-use super::state::{Alarm, BUDGET, HubState, Queues};
+use super::state::{Alarm, BUDGET, HubState, Job, Queues};
+use super::world::World;
 use crate::error::Elapsed;
 use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, at_work, callback, report_text};
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::readiness::LONGEST_WAIT;
+use crate::sys::shared::Shared;
 
 /// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
 pub(super) const SWITCHES_PER_LOOK: usize = 128;
@@ -40,7 +43,9 @@ impl HubState {
             let (fresh, woken) = if is_due { (0, 0) } else { self.ready.borrow_mut().begin_pass() };
             if fresh + woken == 0 {
                 self.thread.back_in_hub();
-                at_work(|| self.look());
+                if at_work(|| self.look()) && self.run_chosen() {
+                    return;
+                }
                 continue;
             }
             if (fresh > 0 && self.begin_fresh()) || self.run_woken(woken) {
@@ -89,25 +94,32 @@ impl HubState {
     fn begin_fresh(&self) -> bool {
         loop {
             let Some(job) = self.ready.borrow_mut().pop_fresh() else { return false };
-            self.budget.set(BUDGET);
-            self.unlooked.set(self.unlooked.get() + SWITCHES_PER_STACK);
-            match self.thread.take_fiber(job.stack(), run_jobs) {
-                Ok(fiber) => {
-                    self.starting.set(Some(job));
-                    if self.thread.run_for_hub(fiber) {
-                        return true;
-                    }
-                }
-                Err(error) => {
-                    self.thread.back_in_hub();
-                    self.thread.guarded(CALLBACK, move || job.fail(error));
-                }
+            if self.begin(job) {
+                return true;
             }
         }
     }
 
-    /// Looks at letters, timers and descriptors; blocks if nobody is ready.
-    fn look(&self) {
+    /// Whether main is to go on.
+    #[inline(always)]
+    pub(super) fn begin(&self, job: Shared<dyn Job>) -> bool {
+        self.budget.set(BUDGET);
+        self.unlooked.set(self.unlooked.get() + SWITCHES_PER_STACK);
+        match self.thread.take_fiber(job.stack(), run_jobs) {
+            Ok(fiber) => {
+                self.starting.set(Some(job));
+                self.thread.run_for_hub(fiber)
+            }
+            Err(error) => {
+                self.thread.back_in_hub();
+                self.thread.guarded(CALLBACK, move || job.fail(error));
+                false
+            }
+        }
+    }
+
+    /// Looks at letters, timers and descriptors; blocks if nobody is ready. Whether a schedule is to choose who runs next.
+    fn look(&self) -> bool {
         self.unlooked.set(0);
         let somebody_is_gone = self.read_letters();
         self.ring_alarms();
@@ -120,9 +132,15 @@ impl HubState {
         {
             self.poll(Some(Duration::ZERO));
         }
-        if !self.is_fed() && self.ready.borrow().is_empty() && !self.wake_idlers() {
-            self.block();
+        let world = self.world.get();
+        if !self.is_fed() && self.ready.borrow().is_empty() {
+            match world {
+                Some(world) => self.let_time_pass(world),
+                None if self.wake_idlers() => {}
+                None => self.block(),
+            }
         }
+        world.is_some_and(World::chooses)
     }
 
     /// Nobody is ready: waits for a timer, a descriptor or a letter.
@@ -145,7 +163,7 @@ impl HubState {
             let sleeps = self.lonely_sleeps.get();
             if sleeps > 0 && self.nobody_else() {
                 self.lonely_sleeps.set(0);
-                return self.raise_loop_exit();
+                return self.raise_loop_exit(parked_elsewhere());
             }
             longest = Some(LONELY_SLEEP.saturating_mul(1 << sleeps.min(20)));
             self.lonely_sleeps.set(sleeps + 1);
@@ -155,8 +173,7 @@ impl HubState {
             let left = left.max(LONELY_SLEEP);
             longest = Some(longest.map_or(left, |longest| longest.min(left)));
         }
-        // With its bell, before anybody is told to ring that.
-        let deaf = self.try_reactor().is_err_and(|error| without_descriptors(&error));
+        let deaf = self.is_deaf();
         if self.spin_for_events(longest) || self.finds_food(longest) {
             self.lonely_sleeps.set(0);
             return;
@@ -169,6 +186,12 @@ impl HubState {
         if !lonely || self.door().has_letters() {
             self.lonely_sleeps.set(0);
         }
+    }
+
+    /// Makes the reactor with its bell, before anybody is told to ring that. Whether there is none.
+    #[inline]
+    pub(super) fn is_deaf(&self) -> bool {
+        self.try_reactor().is_err_and(|error| without_descriptors(&error))
     }
 
     /// Until a timer, a descriptor or a letter; not at all if there is a letter already.
@@ -208,7 +231,7 @@ impl HubState {
         false
     }
 
-    fn poll(&self, timeout: Option<Duration>) -> Heard {
+    pub(super) fn poll(&self, timeout: Option<Duration>) -> Heard {
         let Some(reactor) = self.made_reactor() else { return Heard::Nothing };
         match reactor.poll(timeout) {
             Ok(Heard::Bell) if !self.door().silence() => self.mend(reactor, None),

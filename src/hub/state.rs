@@ -13,6 +13,7 @@ use super::ready::Ready;
 use super::timers::{Slack, TimerKey, Timers};
 use super::wait::Wait;
 use super::wake::Wake;
+use super::world::World;
 use crate::error::StackError;
 use crate::fiber::{self, FiberRef, Local, Pending, SizeClass, State, Thread};
 use crate::sys::clock::Time;
@@ -35,6 +36,10 @@ pub(crate) trait Job: Counted {
     fn end_followed(&self, ended: Ended);
     /// The stack that it asked for.
     fn stack(&self) -> SizeClass;
+    /// Its number, which no other has.
+    fn number(&self) -> u64 {
+        0
+    }
     /// Whether it was killed, and will not begin.
     fn has_ended(&self) -> bool;
     /// There is no stack for it.
@@ -162,6 +167,8 @@ pub(crate) struct HubState {
     pub(super) feed: OnceCell<Box<dyn Feed>>,
     /// Whether it does get some: not in the child of a fork.
     pub(super) is_feeding: Cell<bool>,
+    /// What decides here which time it is, and who runs next, in place of the clock and the order of arrival.
+    pub(super) world: OnceCell<World>,
     /// While it begins one of those after another, since when others are ready.
     pub(super) ready_since: Cell<Option<Time>>,
     /// How many it has begun since then.
@@ -227,6 +234,7 @@ impl HubState {
             hear: Cell::new(None),
             feed: OnceCell::new(),
             is_feeding: Cell::new(false),
+            world: OnceCell::new(),
             ready_since: Cell::new(None),
             meals: Cell::new(0),
             idlers: RefCell::new(Vec::new()),

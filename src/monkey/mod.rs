@@ -28,6 +28,7 @@
 //! | part | functions | so in std |
 //! |---|---|---|
 //! | [`TIME`](Parts::TIME) | `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield` | `thread::sleep`, `yield_now` |
+//! | [`TIME`](Parts::TIME), in a [world of a test](crate::testing) | `clock_gettime`, `gettimeofday`, `time` | `Instant::now`, `SystemTime::now` |
 //! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`; `read`, `readv`, `write`, `writev`; `tcdrain` | `net`, Unix sockets, pipes, standard input |
 //! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, `getnameinfo`, `gethostbyname`, `gethostbyname2`, `gethostbyaddr`, `gethostbyname_r`, `gethostbyname2_r`, `gethostbyaddr_r`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
@@ -303,6 +304,7 @@ compile_error!(
 // | part    | file            | names of C                                                                               |
 // |---------|-----------------|------------------------------------------------------------------------------------------|
 // | TIME    | `time.rs`       | nanosleep, clock_nanosleep, sleep, usleep, sched_yield                                   |
+// |         | `clocks.rs`     | clock_gettime, gettimeofday, time                                                        |
 // | SOCKET  | `connect.rs`    | connect, accept, accept4                                                                 |
 // |         | `socket.rs`     | recv, recvfrom, recvmsg, recvmmsg, send, sendto, sendmsg, sendmmsg                       |
 // |         | `sendfile.rs`   | sendfile, sendfile64, splice                                                             |
@@ -332,6 +334,7 @@ compile_error!(
 // The others are what those have in common: the call, what it says when it is interrupted, its descriptors' memory, OS threads to do it
 // on; the parts, the coverage.
 mod call;
+mod clocks;
 mod close;
 mod connect;
 mod contended;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{BitOr, BitOrAssign, Sub};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crate::sys::virtual_clock;
 use crate::task::isolation::isolate_all;
 
 /// A set of groups of the C library's functions, and thread-local variables. Each can be patched or left alone.
@@ -25,7 +26,8 @@ pub struct Parts(u16);
 impl Parts {
     /// No part.
     pub const NONE: Parts = Parts(0);
-    /// `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield`: `std::thread::sleep` and `yield_now`.
+    /// `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield`: `std::thread::sleep` and `yield_now`. And in a
+    /// [world of a test](crate::testing) `clock_gettime`, `gettimeofday` and `time`: `Instant::now` and `SystemTime::now`.
     #[doc(alias = "patch_time")]
     pub const TIME: Parts = Parts(1);
     /// `connect`, `accept` and everything that sends and receives, `read` and `write` on pipes and terminals included.
@@ -151,6 +153,9 @@ pub(super) fn patched() -> Parts {
 pub(super) fn add(parts: Parts) {
     // Relaxed: as above.
     PATCHED.fetch_or(parts.0, Ordering::Relaxed);
+    if parts.contains(Parts::TIME) {
+        virtual_clock::set_std(true);
+    }
     if parts.contains(Parts::THREAD_LOCALS) {
         isolate_all(true);
     }
@@ -159,6 +164,9 @@ pub(super) fn add(parts: Parts) {
 pub(super) fn remove(parts: Parts) {
     // Relaxed: as above.
     PATCHED.fetch_and(!parts.0, Ordering::Relaxed);
+    if parts.contains(Parts::TIME) {
+        virtual_clock::set_std(false);
+    }
     if parts.contains(Parts::THREAD_LOCALS) {
         isolate_all(false);
     }

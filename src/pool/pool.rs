@@ -3,11 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::group::Group;
 use super::slots::Slots;
 use crate::error::PoolFull;
+use crate::sys::clock::instant_now;
 use crate::task::JoinHandle;
 
 /// Green threads of which a limited number run at a time. This is gevent's `Pool`.
@@ -119,7 +120,7 @@ impl Pool {
     /// ```
     pub fn wait_available_timeout(&self, timeout: Duration) -> bool {
         // Too far to be said is no deadline.
-        self.group.slots().wait(Instant::now().checked_add(timeout))
+        self.group.slots().wait(instant_now().checked_add(timeout))
     }
 
     /// Spawns a member if a slot is free. Never waits.

@@ -1,6 +1,8 @@
-//! The monotonic clock, in the form in which the timers keep it: one word.
+//! The monotonic clock, in the form in which the timers keep it: one word. Where an OS thread has a clock of its own, that one.
 
 use std::time::{Duration, Instant};
+
+use super::virtual_clock::{self, VirtualClock};
 
 /// A point on CLOCK_MONOTONIC, in nanoseconds; enough for 584 years of uptime.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -13,6 +15,11 @@ impl Time {
     /// Reads the clock: about 16 ns, no system call where the vDSO has it.
     #[inline]
     pub(crate) fn now() -> Time {
+        virtual_clock::ask(|clock| Time(clock.now())).unwrap_or_else(Time::real)
+    }
+
+    #[inline]
+    fn real() -> Time {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `now` is a valid timespec to write to; CLOCK_MONOTONIC exists on every Linux, so the call cannot fail.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
@@ -60,7 +67,7 @@ impl Time {
 
     /// The same point in time as `instant`, whose value std does not tell.
     pub(crate) fn from_instant(instant: Instant) -> Time {
-        let now = Instant::now();
+        let now = instant_now();
         match instant.checked_duration_since(now) {
             Some(ahead) => Time::after(ahead),
             None => Time(Time::now().0.saturating_sub(now.duration_since(instant).as_nanos() as u64)),
@@ -72,6 +79,32 @@ impl Time {
     pub(crate) const fn from_nanoseconds(nanoseconds: u64) -> Time {
         Time(nanoseconds)
     }
+}
+
+/// A clock that stands at the present time until it is told to [pass](pass_until).
+pub(crate) fn stopped() -> VirtualClock {
+    let origin = Instant::now();
+    VirtualClock::new(origin, Time::now().0)
+}
+
+/// It is `time` on that clock from now on, unless it is later already.
+pub(crate) fn pass_until(clock: &VirtualClock, time: Time) {
+    clock.pass_until(time.0);
+}
+
+/// What the clock of the calling OS thread, if it has one of its own, says to others: the date, or CLOCK_MONOTONIC.
+#[cfg(feature = "monkey")]
+#[inline]
+pub(crate) fn told(is_date: bool) -> Option<Duration> {
+    virtual_clock::ask(|clock| clock.tell(is_date))
+}
+
+/// The same time as [`Time::now`], as std tells it.
+#[inline]
+pub(crate) fn instant_now() -> Instant {
+    // Where std's own clock is this one, by that: it knows when it was patched.
+    let own = virtual_clock::ask(|clock| (!virtual_clock::is_std()).then(|| clock.instant()));
+    own.flatten().unwrap_or_else(Instant::now)
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub(crate) mod thread_local;
 #[cfg(feature = "monkey")]
 pub(crate) mod thread_start;
 pub(crate) mod uring;
+pub(crate) mod virtual_clock;
 
 use std::io;
 

@@ -11,8 +11,8 @@ use libc::{
     addrinfo, c_char, c_int, c_long, c_uint, c_void, clockid_t, epoll_event, fd_set, hostent, id_t, idtype_t,
     iovec, loff_t, mmsghdr, mode_t, msghdr, nfds_t, off_t, off64_t, pid_t, pollfd, pthread_attr_t,
     pthread_barrier_t, pthread_cond_t, pthread_mutex_t, pthread_once_t, pthread_rwlock_t, pthread_t, rusage,
-    sem_t, sighandler_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, timespec, timeval,
-    useconds_t,
+    sem_t, sighandler_t, siginfo_t, sigset_t, size_t, sockaddr, socklen_t, ssize_t, time_t, timespec,
+    timeval, useconds_t,
 };
 
 use super::thread_end::{Destructor, Key};
@@ -175,6 +175,9 @@ originals! {
     fn usleep(microseconds: useconds_t) -> c_int;
     fn sleep(seconds: c_uint) -> c_uint;
     fn sched_yield() -> c_int;
+    fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int;
+    fn gettimeofday(time: *mut timeval, zone: *mut c_void) -> c_int;
+    fn time(seconds: *mut time_t) -> time_t;
     fn getaddrinfo(
         node: *const c_char, service: *const c_char, hints: *const addrinfo, found: *mut *mut addrinfo
     ) -> c_int;

@@ -112,7 +112,7 @@ pub(crate) struct Readiness {
 }
 
 /// `duration` for the kernel; what does not fit is for ever.
-pub(super) fn timespec(duration: Duration) -> libc::timespec {
+pub(crate) fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: libc::time_t::try_from(duration.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: duration.subsec_nanos().into(),

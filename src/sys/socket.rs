@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddress;
@@ -366,6 +366,14 @@ impl fmt::Debug for Address {
             _ => formatter.debug_struct("Address").field("family", &self.family()).finish(),
         }
     }
+}
+
+/// Has a TCP connection acknowledge at once what has come, for others nothing.
+pub(crate) fn acknowledge(fd: RawFd) {
+    let one: libc::c_int = 1;
+    let length = size_of_val(&one) as libc::socklen_t;
+    // SAFETY: the value is an int, as this option has it; any number may be given as a descriptor.
+    unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, (&raw const one).cast(), length) };
 }
 
 #[cfg(test)]

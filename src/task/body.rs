@@ -228,6 +228,10 @@ where
         self.record.stack
     }
 
+    fn number(&self) -> u64 {
+        self.record.id
+    }
+
     fn has_ended(&self) -> bool {
         self.record.has_ended()
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{sleep_until, yield_now};
-use crate::sys::clock::Time;
+use crate::sys::clock::{Time, instant_now};
 
 /// A series of times that are one period apart, for work that is done again and again.
 ///
@@ -47,7 +47,7 @@ impl Interval {
     #[track_caller]
     pub fn new(period: Duration) -> Interval {
         assert!(!period.is_zero(), "the period of an interval must not be zero");
-        Interval { period, next: Instant::now() + period }
+        Interval { period, next: instant_now() + period }
     }
 
     /// Returns the time between two ticks.
@@ -88,7 +88,7 @@ impl Interval {
     /// assert!(interval.tick() >= start + Duration::from_millis(30));
     /// ```
     pub fn tick(&mut self) -> Instant {
-        let late = Instant::now().saturating_duration_since(self.next);
+        let late = instant_now().saturating_duration_since(self.next);
         let due = self.next + (late - remainder(late, self.period));
         if late.is_zero() {
             sleep_until(Time::from_instant(due));

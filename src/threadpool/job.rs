@@ -12,6 +12,7 @@ use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wakeup};
 use crate::hub::waitlist::WaitList;
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
+use crate::sys::virtual_clock;
 use crate::task::{Notice, Subscription, Waitable};
 
 /// A handle to a closure that was given to a [`ThreadPool`](super::ThreadPool), and to its value.
@@ -69,7 +70,10 @@ impl<T: Send + 'static> Job<T> {
     fn with(f: impl FnOnce() -> T + Send + 'static, cancelling: bool) -> (Job<T>, Assignment) {
         let slot = Arc::new(Lock::new(Slot { progress: Progress::Queued, waiters: WaitList::new() }));
         let job = Job { slot: Arc::clone(&slot), cancelling };
+        let hold = virtual_clock::ask(|clock| clock.hold());
         let task = move || {
+            // Until it is over.
+            let _hold = hold;
             if begin(&slot) {
                 // What a panic leaves half done is `f`'s own, and the payload goes to whoever takes the result.
                 finish(&slot, catch_unwind(AssertUnwindSafe(f)));

@@ -31,6 +31,8 @@ mod socket;
 mod streams;
 mod surplus;
 mod time;
+/// In the world of a test.
+mod worlds;
 
 use std::io::Read;
 use std::process::Stdio;

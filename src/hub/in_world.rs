@@ -1,0 +1,102 @@
+//! A hub whose time is virtual, and whose order of running may be chosen: for tests.
+
+use std::time::Duration;
+
+use super::run::SWITCHES_PER_LOOK;
+use super::state::{BUDGET, HubState};
+use super::world::World;
+use crate::error::Parked;
+use crate::fiber::State;
+use crate::sys::clock::{Time, pass_until};
+
+/// How long a hub at most sleeps in real time before it looks whether its clock still stands.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+/// How long nothing must come from outside before what waits for descriptors counts as dead. Between the two ends of one socket nothing
+/// takes so long.
+const DOUBT: Duration = Duration::from_millis(200);
+
+impl HubState {
+    /// Makes `world` decide from now on.
+    pub(crate) fn set_world(&self, world: World) {
+        // From the first pass on.
+        self.unlooked.set(SWITCHES_PER_LOOK);
+        let had_none = self.world.set(world).is_ok();
+        debug_assert!(had_none, "a hub is in one world");
+    }
+
+    /// Runs `function` in the hub's time, with the thread-local variables that are in use now.
+    pub(crate) fn in_its_time<R>(&self, function: impl FnOnce() -> R) -> R {
+        match self.world.get() {
+            Some(world) => world.clock.lend(function),
+            None => function(),
+        }
+    }
+
+    /// Every green thread that is parked, and every greenlet that is switched out, but main.
+    pub(crate) fn left_over(&self) -> Vec<Parked> {
+        self.parked_but_main()
+    }
+
+    /// How many green threads have not ended.
+    pub(crate) fn count_alive(&self) -> usize {
+        self.alive.get()
+    }
+
+    /// Nobody is ready. If nothing can come without it, time passes until the next timer is due.
+    pub(super) fn let_time_pass(&self, world: &World) {
+        let awaited = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
+        if let Some(reactor) = self.made_reactor().filter(|_| awaited) {
+            // Before time passes: what the kernel would do in some of its own.
+            reactor.acknowledge();
+            self.poll(Some(Duration::ZERO));
+        }
+        if self.has_ready() || self.door().has_letters() {
+            return;
+        }
+        if world.clock.is_held() {
+            return self.sleep_unless_rung(self.is_deaf(), Some(BETWEEN_LOOKS));
+        }
+        if self.wake_idlers() {
+            return;
+        }
+        if let Some(next) = self.timers.borrow().next_deadline().filter(|&next| next < Time::NEVER) {
+            return pass_until(&world.clock, next);
+        }
+        if awaited || self.door().ear.listens() {
+            self.sleep_unless_rung(self.is_deaf(), Some(DOUBT));
+        }
+        if !self.has_ready() && !self.door().has_letters() {
+            self.raise_loop_exit(Vec::new());
+        }
+    }
+
+    /// Runs the one whom the schedule chooses. Whether main is to go on.
+    #[cold]
+    pub(super) fn run_chosen(&self) -> bool {
+        let Some(schedule) = self.world.get().and_then(|world| world.schedule.as_deref()) else {
+            return false;
+        };
+        let ready = self.ready.borrow().numbers(
+            |fiber| fiber.description().and_then(|described| described.id()).unwrap_or(0),
+            |job| job.number(),
+        );
+        if ready.is_empty() {
+            return false;
+        }
+        let place = schedule.choose(&ready);
+        // Nobody runs unchosen.
+        self.unlooked.set(SWITCHES_PER_LOOK);
+        let woken = self.ready.borrow_mut().take_woken_at(place);
+        if let Some(fiber) = woken {
+            fiber.state.set(State::Running);
+            self.budget.set(BUDGET);
+            #[cfg(feature = "monkey")]
+            if fiber.is_isolated() {
+                return self.run_isolated(fiber, &mut 0);
+            }
+            return fiber == self.thread.main() || self.thread.run_for_hub(fiber);
+        }
+        let fresh = self.ready.borrow_mut().take_fresh_at(place);
+        fresh.is_some_and(|job| self.begin(job))
+    }
+}

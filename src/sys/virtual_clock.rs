@@ -1,0 +1,141 @@
+//! A clock that one OS thread has for itself, and that only passes when it is told to.
+
+use std::cell::Cell;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// When a world begins, after 1970: with the year 2000.
+pub(crate) const EPOCH: Duration = Duration::from_secs(946_684_800);
+
+/// How often it says the same time to others.
+#[cfg(feature = "monkey")]
+const PATIENCE: u64 = 1_000_000;
+/// By how many nanoseconds it passes then with each answer.
+#[cfg(feature = "monkey")]
+const STEP: u64 = 1_000;
+
+/// The time of one world. Only its OS thread sets and reads it; others hold it.
+// Relaxed wherever it is used, and with what follows: nothing is published with a time, nor with the number of holds.
+#[derive(Debug)]
+pub(crate) struct VirtualClock {
+    /// When it began, as std tells that.
+    origin: Instant,
+    /// The same, in nanoseconds of CLOCK_MONOTONIC.
+    began: u64,
+    /// Nanoseconds since then.
+    elapsed: AtomicU64,
+    /// How often others have asked since it last passed.
+    #[cfg(feature = "monkey")]
+    asked: AtomicU64,
+    /// How many have something under way for which real time must pass.
+    holds: Arc<AtomicUsize>,
+}
+
+thread_local! {
+    /// # Invariant
+    /// Null, or valid until it is set again.
+    static CLOCK: Cell<*const VirtualClock> = const { Cell::new(ptr::null()) };
+}
+
+/// While it lives its clock stands, and whoever waits for a time waits in real time.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<AtomicUsize>);
+
+impl VirtualClock {
+    /// One that stands at `origin`, which is `began` in nanoseconds of CLOCK_MONOTONIC.
+    pub(super) fn new(origin: Instant, began: u64) -> VirtualClock {
+        VirtualClock {
+            origin,
+            began,
+            elapsed: AtomicU64::new(0),
+            #[cfg(feature = "monkey")]
+            asked: AtomicU64::new(0),
+            holds: Arc::default(),
+        }
+    }
+
+    /// Runs `function` with it as the clock of the calling OS thread, and with the thread-local variables that are in use now.
+    pub(crate) fn lend<R>(&self, function: impl FnOnce() -> R) -> R {
+        struct Former(*const VirtualClock);
+        impl Drop for Former {
+            fn drop(&mut self) {
+                CLOCK.set(self.0);
+            }
+        }
+        let _former = Former(CLOCK.replace(self));
+        function()
+    }
+
+    #[inline]
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.elapsed.load(Ordering::Relaxed))
+    }
+
+    /// In nanoseconds of CLOCK_MONOTONIC.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        self.began.saturating_add(self.elapsed.load(Ordering::Relaxed))
+    }
+
+    /// The same as std tells it.
+    pub(super) fn instant(&self) -> Instant {
+        self.origin + self.elapsed()
+    }
+
+    /// It is so many nanoseconds of CLOCK_MONOTONIC from now on, unless it is later already.
+    pub(super) fn pass_until(&self, time: u64) {
+        self.elapsed.fetch_max(time.saturating_sub(self.began), Ordering::Relaxed);
+        #[cfg(feature = "monkey")]
+        self.asked.store(0, Ordering::Relaxed);
+    }
+
+    /// What it says to others than the library: the date since 1970, or CLOCK_MONOTONIC. Who asks again and again waits for a time to come,
+    /// and it does.
+    #[cfg(feature = "monkey")]
+    pub(super) fn tell(&self, is_date: bool) -> Duration {
+        if self.asked.fetch_add(1, Ordering::Relaxed) >= PATIENCE {
+            self.elapsed.fetch_add(STEP, Ordering::Relaxed);
+        }
+        if is_date { EPOCH + self.elapsed() } else { Duration::from_nanos(self.now()) }
+    }
+
+    /// Has it stand until what this returns is dropped.
+    pub(crate) fn hold(&self) -> Hold {
+        self.holds.fetch_add(1, Ordering::Relaxed);
+        Hold(self.holds.clone())
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.holds.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether std reads the clock of the OS thread where there is one.
+static IS_STD: AtomicBool = AtomicBool::new(false);
+
+#[inline]
+pub(crate) fn is_std() -> bool {
+    IS_STD.load(Ordering::Relaxed)
+}
+
+/// Whether what `monkey` has put in the place of C's clocks is patched.
+#[cfg(feature = "monkey")]
+pub(crate) fn set_std(is_std: bool) {
+    IS_STD.store(is_std, Ordering::Relaxed);
+}
+
+/// What the clock of the calling OS thread says to `ask`, if it has one of its own.
+#[inline]
+pub(crate) fn ask<R>(ask: impl FnOnce(&VirtualClock) -> R) -> Option<R> {
+    // SAFETY: not null means set by `lend`, which has borrowed it, and takes it back before that ends. A frame that `lend` never
+    // returns to, for its stack leaks, has the thread-local variables of its own stack set, which nobody reads any more.
+    unsafe { CLOCK.get().as_ref() }.map(ask)
+}

@@ -1,0 +1,65 @@
+//! Tests of code that waits: time that is virtual, and ends of green threads that are checked.
+//!
+//! [`run`] runs a test in a *world*: an OS thread with a hub whose time passes only when nobody in it can run. Then it jumps to the next
+//! deadline. So a test of an hour takes a millisecond, gives the same result each time, and may compare times exactly.
+//!
+//! ```
+//! use greenloop::{sleep, spawn, testing, with_timeout};
+//! use std::time::Duration;
+//!
+//! testing::run(|world| {
+//!     let slow = spawn(|| sleep(Duration::from_secs(3600)));
+//!     assert!(with_timeout(Duration::from_secs(30), || slow.wait()).is_err());
+//!     assert_eq!(world.elapsed(), Duration::from_secs(30)); // exactly
+//!     slow.join().unwrap();
+//!     assert_eq!(world.elapsed(), Duration::from_secs(3600));
+//! });
+//! ```
+//!
+//! # What the time of a world is for
+//!
+//! For every wait of this crate on the world's OS thread, and every time limit, [`Interval`](crate::Interval) and channel of times.
+//! Sockets are real: what is written to one is at the other end at once, so both ends may lie in the world.
+#![cfg_attr(
+    feature = "monkey",
+    doc = "With [`Parts::TIME`](crate::monkey::Parts::TIME) patched it is also what std and C libraries are told: `Instant::now`, `SystemTime::now`,"
+)]
+#![cfg_attr(
+    feature = "monkey",
+    doc = "`thread::sleep` and, with the other parts, the time limits of std's sockets and locks. So the limits of unmodified crates are exact."
+)]
+#![cfg_attr(
+    not(feature = "monkey"),
+    doc = "With the cargo feature `monkey`, and what that patches, it is also what std and C libraries are told: `Instant::now`,"
+)]
+#![cfg_attr(
+    not(feature = "monkey"),
+    doc = "`SystemTime::now`, `thread::sleep`, and the time limits of std's sockets and locks."
+)]
+//! Without that, std's clocks tell real time: ask [`World::now`].
+//!
+//! # What stops it
+//!
+//! Work of a [thread pool](crate::threadpool) that was begun in the world, files and look-ups of names included: until it has ended, time
+//! stands, and the world waits in real time. What other OS threads and processes do, a world cannot see: [`World::hold`] stops its time
+//! while they are to do something.
+//!
+//! # Ends
+//!
+//! When the test returns, each of its green threads must have ended. Those that have not are named with their places of spawn in the panic of
+//! [`run`], and killed. Time does not pass for that.
+//!
+//! If nobody can run and no timer is armed, the main greenlet is told at once, by [`LoopExit`](crate::LoopExit); if somebody waits for a
+//! descriptor, after a fifth of a second.
+//!
+//! # Limits
+//!
+//! A world is one OS thread: [`Workers`](crate::workers), the hubs of other threads and child processes live in real time. Its hub uses epoll,
+//! or poll(2), whatever `GREENLOOP_DRIVER` says. The kernel's own
+//! timers, such as the delayed acknowledgement of TCP, run in real time.
+
+mod run;
+mod world;
+
+pub use run::run;
+pub use world::{Hold, World};

@@ -1,0 +1,117 @@
+//! A test in a world of its own, from its beginning to its end.
+
+use std::any::Any;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use super::world::World;
+use crate::error::Parked;
+use crate::hub::world::{Schedule, World as Decider};
+use crate::hub::{Config, Driver, HubState, configure, hub};
+use crate::sys::clock::stopped;
+use crate::sys::os_thread::real;
+
+/// A panic's payload.
+pub(super) type Payload = Box<dyn Any + Send>;
+
+/// Runs `test` in a world of its own, and returns what it returns. The [module](super) tells the rules of a world.
+///
+/// A world is an OS thread, for which the calling one waits without running other green threads. `test` is that thread's main greenlet.
+///
+/// # Panics
+///
+/// As `test` does; if a green thread has not ended when `test` returns; if no OS thread can be made.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{sleep, spawn, testing};
+/// use std::time::Duration;
+///
+/// let hour = Duration::from_secs(3600);
+/// let elapsed = testing::run(|world| {
+///     let sleepers: Vec<_> = (1..=24).map(|hours| spawn(move || sleep(hours * hour))).collect();
+///     greenloop::joinall(&sleepers);
+///     world.elapsed()
+/// });
+/// assert_eq!(elapsed, 24 * hour);
+///
+/// let leak = std::panic::catch_unwind(|| testing::run(|_| drop(spawn(move || sleep(hour)))));
+/// assert!(leak.unwrap_err().downcast_ref::<String>().unwrap().contains("has not ended"));
+/// ```
+pub fn run<F, R>(test: F) -> R
+where
+    F: FnOnce(&World) -> R + Send,
+    R: Send,
+{
+    run_by(None::<fn() -> Box<dyn Schedule>>, test).unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// [`run`] by a schedule, which is made there.
+///
+/// # Errors
+///
+/// The panic.
+pub(super) fn run_by<F, R>(
+    schedule: Option<impl FnOnce() -> Box<dyn Schedule> + Send>,
+    test: F,
+) -> Result<R, Payload>
+where
+    F: FnOnce(&World) -> R + Send,
+    R: Send,
+{
+    let name = thread::current().name().map(str::to_owned);
+    let life = || live(schedule.map(|make| make()), test);
+    thread::scope(|scope| {
+        let builder = name.into_iter().fold(thread::Builder::new(), thread::Builder::name);
+        let thread = real(|| builder.spawn_scoped(scope, life));
+        thread.expect("no OS thread for the world").join().and_then(|lived| lived)
+    })
+}
+
+/// The life of a world, on its OS thread.
+fn live<R>(schedule: Option<Box<dyn Schedule>>, test: impl FnOnce(&World) -> R) -> Result<R, Payload> {
+    let driver = if Driver::Epoll.is_available() { Driver::Epoll } else { Driver::Poll };
+    configure(Config::new().driver(driver)).expect("a new OS thread has no hub");
+    let hub = hub();
+    let clock = Arc::new(stopped());
+    hub.set_world(Decider { clock: clock.clone(), schedule });
+    let world = World::new(clock);
+    hub.in_its_time(|| {
+        let result = catch_unwind(AssertUnwindSafe(|| test(&world)));
+        let complaint = catch_unwind(AssertUnwindSafe(|| {
+            world.settle();
+            complaint(&hub)
+        }));
+        // What it raises is of no interest: the test has ended, well or not.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            hub.kill_all();
+            world.settle();
+        }));
+        match (result, complaint) {
+            (Ok(result), Ok(None)) => Ok(result),
+            (Ok(_), Ok(Some(complaint))) => Err(Box::new(complaint) as Payload),
+            (Err(payload), _) | (Ok(_), Err(payload)) => Err(payload),
+        }
+    })
+}
+
+/// Who has not ended, if anybody has not.
+fn complaint(hub: &HubState) -> Option<String> {
+    let parked = hub.left_over();
+    let alive = hub.count_alive().max(parked.len());
+    if alive == 0 {
+        return None;
+    }
+    let mut words = match alive {
+        1 => "1 green thread has not ended when its test did".to_owned(),
+        _ => format!("{alive} green threads have not ended when their test did"),
+    };
+    parked.iter().for_each(|parked: &Parked| write!(words, "\n  {parked}").expect("a string takes all"));
+    if alive > parked.len() {
+        write!(words, "\n  {} wait to begin", alive - parked.len()).expect("as above");
+    }
+    Some(words)
+}
