@@ -443,6 +443,14 @@ impl Fiber {
         self.extent.get().map(Extent::bounds)
     }
 
+    /// The size of its stack, and how far its frames reach, about, when it was left; `None` for the main fiber.
+    pub(crate) fn stack_use(&self) -> Option<(usize, usize)> {
+        let extent = self.extent.get()?;
+        let yielder = self.yielder.get().addr();
+        let used = if yielder == 0 { 0 } else { extent.depth(yielder) + self.depth.get() as usize };
+        Some((extent.class().usable(), used))
+    }
+
     /// How deep its stack has been used; `None` for the main fiber.
     pub(crate) fn stack_high_water(&self) -> Option<usize> {
         self.extent.get().map(Extent::high_water)

@@ -38,7 +38,7 @@ pub mod from_asyncio {}
     "forkpty_gevent", "CalledProcessError", "SubprocessError", "getsignal", "set_wakeup_fd", "min_delay",
     "max_delay", "max_accept", "BlockingSwitchOutError", "ConcurrentObjectUseError", "Waiter", "destroy", "loop",
     "start_periodic_monitoring_thread", "patch_builtins", "patch_module", "patch_queue", "patch_signal",
-    "patch_ssl", "patch_sys", "exit_thread", "GreenletTree", "assert_switches", "format_run_info", "print_run_info",
+    "patch_ssl", "patch_sys", "exit_thread", "GreenletTree", "assert_switches",
     "wrap_errors", "subscribers", "EventLoopBlocked", "IEventLoopBlocked", "IPeriodicMonitorThread",
     "IPeriodicMonitorThreadStartedEvent", "PeriodicMonitorThreadStartedEvent", "MemoryUsageThresholdExceeded",
     "MemoryUsageUnderThreshold", "IMemoryUsageThresholdExceeded", "IMemoryUsageUnderThreshold", "DoNotPatch",

@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::census::Resident;
 use super::door::{BYSTANDERS, Letter, lonely_doors, lonely_sleepers};
 use super::lifetime::hub;
 use super::state::HubState;
@@ -56,8 +57,11 @@ impl HubState {
     }
 
     fn parked_of(&self, fibers: impl IntoIterator<Item = FiberRef>) -> Vec<Parked> {
-        let waits = |fiber: &FiberRef| fiber.state.get() == State::Parked || fiber.is_switched_out();
-        fibers.into_iter().filter(waits).map(|fiber| self.describe(fiber)).collect()
+        fibers
+            .into_iter()
+            .filter_map(|fiber| self.resident(fiber))
+            .filter_map(Resident::into_parked)
+            .collect()
     }
 
     /// The same without main, which is nobody's but the library's where there are workers.
@@ -65,20 +69,12 @@ impl HubState {
         let main = self.thread.main();
         self.parked_of(self.thread.all().into_iter().filter(|&fiber| fiber != main))
     }
+}
 
-    fn describe(&self, fiber: FiberRef) -> Parked {
-        let waits_on = match fiber.waits_on.get() {
-            _ if fiber.is_switched_out() => "a switch by hand".to_owned(),
-            (words, number) => words.replace("{}", &number.to_string()),
-        };
-        let main = fiber == self.thread.main();
-        let description = fiber.description();
-        let name = match description.and_then(|description| description.name()) {
-            _ if main => "main",
-            name => name.map_or("<unnamed>", |name| &**name),
-        };
-        let spawned_at = description.map(|description| description.spawned_at());
-        Parked { name: name.to_owned(), spawned_at, waits_on }
+impl Resident {
+    fn into_parked(self) -> Option<Parked> {
+        let waits_on = self.waits_on()?;
+        Some(Parked { name: self.name().to_owned(), spawned_at: self.spawned_at, waits_on })
     }
 }
 

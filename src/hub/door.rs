@@ -68,7 +68,7 @@ struct Doors {
 pub(super) fn tell_departure() {
     // Release: who sees this sees the hub gone.
     DEPARTURES.fetch_add(1, Ordering::Release);
-    let open = DOORS.lock().open.clone();
+    let open = open_doors();
     for door in open {
         // One that opens just now has nobody in line yet who has not seen the departure.
         door.send(door.epoch(), Letter::LookAgain);
@@ -80,7 +80,7 @@ pub(super) fn tell_departure() {
 ///
 /// All at the same moment: none of them may have woken another one, and then gone to sleep, while they were counted.
 pub(super) fn lonely_sleepers() -> usize {
-    let open = DOORS.lock().open.clone();
+    let open = open_doors();
     let sleeps = || open.iter().map(|door| door.lonely_sleep()).collect::<Vec<_>>();
     let first = sleeps();
     if first == sleeps() { first.into_iter().flatten().count() } else { 0 }
@@ -88,7 +88,12 @@ pub(super) fn lonely_sleepers() -> usize {
 
 /// The doors of those hubs.
 pub(super) fn lonely_doors() -> Vec<&'static Door> {
-    DOORS.lock().open.iter().copied().filter(|door| door.lonely_sleep().is_some()).collect()
+    open_doors().into_iter().filter(|door| door.lonely_sleep().is_some()).collect()
+}
+
+/// The doors of all hubs of the process.
+pub(crate) fn open_doors() -> Vec<&'static Door> {
+    DOORS.lock().open.clone()
 }
 
 /// Holds the locks that a fork must find free, with that of the forking thread's own door.

@@ -34,6 +34,7 @@
 //! the panic. Use `try_lock` in the hook, or a queue without a limit.
 
 pub(crate) mod birth;
+pub(crate) mod census;
 mod collecting;
 mod configuration;
 mod current;

@@ -109,6 +109,16 @@ impl<W: PartialEq, F> Ready<W, F> {
         self.woken.is_empty() && self.fresh.is_empty()
     }
 
+    /// How many woken ones there are.
+    pub(super) fn woken(&self) -> usize {
+        self.woken.len()
+    }
+
+    /// The fresh one at this place of the line.
+    pub(super) fn fresh_at(&self, place: usize) -> Option<&F> {
+        self.fresh.get(place)
+    }
+
     /// How many fresh ones there are.
     pub(super) fn fresh(&self) -> usize {
         self.fresh.len()

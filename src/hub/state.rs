@@ -15,7 +15,7 @@ use super::wait::Wait;
 use super::wake::Wake;
 use super::world::World;
 use crate::error::StackError;
-use crate::fiber::{self, FiberRef, Local, Pending, SizeClass, State, Thread};
+use crate::fiber::{self, Describe, FiberRef, Local, Pending, SizeClass, State, Thread};
 use crate::sys::clock::Time;
 use crate::sys::shared::{Counted, Shared};
 
@@ -42,6 +42,10 @@ pub(crate) trait Job: Counted {
     }
     /// Whether it was killed, and will not begin.
     fn has_ended(&self) -> bool;
+    /// Who it is, for reports; `None` if it is nobody of the user's.
+    fn description(&self) -> Option<&dyn Describe> {
+        None
+    }
     /// There is no stack for it.
     fn fail(&self, error: StackError);
     /// Its hub ends before it could begin.

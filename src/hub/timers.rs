@@ -121,8 +121,7 @@ impl<A> Timers<A> {
     }
 
     /// How many are armed.
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
 

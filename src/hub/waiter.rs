@@ -51,6 +51,11 @@ impl WaitingOn {
         }
     }
 
+    /// Whether these words, and the number, are those for an end.
+    pub(super) fn is_join(words: (&'static str, u64)) -> bool {
+        words == WaitingOn::Join(words.1).words()
+    }
+
     /// Whether a wait with these words is neither for a time, nor for a descriptor, nor for an end: it may stand in a line.
     fn may_be_in_line((words, _): (&'static str, u64)) -> bool {
         words != WaitingOn::Sleep.words().0 && !words.contains("{}")

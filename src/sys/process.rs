@@ -27,11 +27,15 @@ pub(crate) fn resident_bytes(id: u32) -> Option<u64> {
     Some(pages * super::memory::page_size() as u64)
 }
 
+/// The number that the kernel gives to the calling OS thread.
+pub(crate) fn os_thread_id() -> u32 {
+    // SAFETY: the call has no argument and cannot fail.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
 /// Whether the calling OS thread is the one that runs `main`: when it ends, the process does.
 pub(crate) fn on_main_thread() -> bool {
-    // SAFETY: the call has no argument and cannot fail.
-    let thread = unsafe { libc::gettid() };
-    u32::try_from(thread) == Ok(std::process::id())
+    os_thread_id() == std::process::id()
 }
 
 /// A descriptor that is readable once the process has ended (Linux 5.3). A child that has not been waited for is found by

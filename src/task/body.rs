@@ -17,7 +17,7 @@ use super::kill::Kill;
 use super::local;
 use super::record::Record;
 use crate::error::{Failure, JoinError, StackError};
-use crate::fiber::{self, FiberRef, SizeClass, callback};
+use crate::fiber::{self, Describe, FiberRef, SizeClass, callback};
 #[cfg(feature = "monkey")]
 use crate::hub::no_unwind;
 use crate::hub::{Ended, HubState, Job, hub};
@@ -234,6 +234,10 @@ where
 
     fn has_ended(&self) -> bool {
         self.record.has_ended()
+    }
+
+    fn description(&self) -> Option<&dyn Describe> {
+        Some(self.record.as_description())
     }
 
     fn fail(&self, error: StackError) {

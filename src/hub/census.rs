@@ -1,0 +1,129 @@
+//! Who is here: every greenlet of a hub, as reports tell of it.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::state::HubState;
+use super::waiter::WaitingOn;
+use crate::fiber::{Describe, FiberRef, State};
+
+/// Where a greenlet stands, for reports.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) enum Standing {
+    /// It runs.
+    Running,
+    /// It is to run next, in its turn.
+    Ready,
+    /// It waits for a wake.
+    Parked,
+    /// It has left its stack by a switch by hand.
+    SwitchedOut,
+    /// It has not begun.
+    Unstarted,
+}
+
+/// A greenlet of a hub. Its `Send` part: another OS thread may write the report.
+#[derive(Clone, Debug)]
+pub(crate) struct Resident {
+    pub(crate) id: Option<u64>,
+    pub(crate) name: Option<Arc<str>>,
+    /// `None` for the main greenlet.
+    pub(crate) spawned_at: Option<&'static Location<'static>>,
+    pub(crate) is_main: bool,
+    pub(crate) standing: Standing,
+    /// The words for what it waits on, and the number that belongs to them.
+    pub(crate) waits_on: Option<(&'static str, u64)>,
+    /// The size of its stack, and how many bytes of it are in use; `None` for the main greenlet, and for who has not begun.
+    pub(crate) stack: Option<(usize, usize)>,
+    pub(crate) is_isolated: bool,
+}
+
+/// What a hub has to do.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Load {
+    pub(crate) alive: usize,
+    pub(crate) ready: usize,
+    pub(crate) unstarted: usize,
+    pub(crate) timers: usize,
+    pub(crate) descriptors: usize,
+}
+
+impl HubState {
+    /// How much it has to do.
+    pub(crate) fn load(&self) -> Load {
+        let ready = self.ready.borrow();
+        Load {
+            alive: self.alive.get(),
+            ready: ready.woken(),
+            unstarted: ready.fresh(),
+            timers: self.timers.borrow().len(),
+            descriptors: self.made_reactor().map_or(0, |reactor| reactor.waiting()),
+        }
+    }
+
+    /// Who is on the fiber with this number, if anybody; `None` behind the last one.
+    pub(crate) fn resident_at(&self, index: u32) -> Option<Option<Resident>> {
+        self.thread.fiber(index).map(|fiber| self.resident(fiber))
+    }
+
+    /// Who of those that have not begun is at this place of their line.
+    pub(crate) fn unstarted_at(&self, place: usize) -> Option<Resident> {
+        let ready = self.ready.borrow();
+        let job = ready.fresh_at(place)?;
+        let description = job.description().filter(|_| !job.has_ended())?;
+        let resident = Resident::described(Some(description), Standing::Unstarted);
+        Some(resident)
+    }
+
+    /// Who is on `fiber`, if anybody.
+    pub(super) fn resident(&self, fiber: FiberRef) -> Option<Resident> {
+        let standing = match fiber.state.get() {
+            State::Idle => return None,
+            _ if fiber.is_switched_out() => Standing::SwitchedOut,
+            State::Running => Standing::Running,
+            State::Ready => Standing::Ready,
+            State::Parked => Standing::Parked,
+        };
+        let waits_on = (standing == Standing::Parked).then(|| fiber.waits_on.get());
+        let is_main = fiber == self.thread.main();
+        let resident = Resident::described(fiber.description(), standing);
+        #[cfg(feature = "monkey")]
+        let is_isolated = fiber.is_isolated();
+        #[cfg(not(feature = "monkey"))]
+        let is_isolated = false;
+        Some(Resident { is_main, waits_on, stack: fiber.stack_use(), is_isolated, ..resident })
+    }
+}
+
+impl Resident {
+    fn described(description: Option<&dyn Describe>, standing: Standing) -> Resident {
+        Resident {
+            id: description.and_then(Describe::id),
+            name: description.and_then(|description| description.name().cloned()),
+            spawned_at: description.map(Describe::spawned_at),
+            is_main: false,
+            standing,
+            waits_on: None,
+            stack: None,
+            is_isolated: false,
+        }
+    }
+
+    /// Its name: `main` for the main greenlet, `<unnamed>` if it has none.
+    pub(crate) fn name(&self) -> &str {
+        if self.is_main { "main" } else { self.name.as_deref().unwrap_or("<unnamed>") }
+    }
+
+    /// The green thread whose end it waits for, if it waits for one.
+    pub(crate) fn waits_for(&self) -> Option<u64> {
+        self.waits_on.filter(|&on| WaitingOn::is_join(on)).map(|(_, number)| number)
+    }
+
+    /// What it waits on, in words; `None` if it does not wait.
+    pub(crate) fn waits_on(&self) -> Option<String> {
+        match self.standing {
+            Standing::SwitchedOut => Some("a switch by hand".to_owned()),
+            _ => self.waits_on.map(|(words, number)| words.replace("{}", &number.to_string())),
+        }
+    }
+}

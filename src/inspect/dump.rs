@@ -1,0 +1,247 @@
+//! What a dump holds.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::cycles::cycles;
+use super::green_thread::{GreenThread, Standing};
+use crate::hub::census::Load;
+use crate::hub::hub;
+use crate::sys::process;
+
+/// The green threads of one hub, as [`Dump`] tells of them.
+#[derive(Clone, Debug)]
+pub struct HubDump {
+    pub(super) thread: String,
+    pub(super) thread_id: u32,
+    pub(super) load: Load,
+    pub(super) green_threads: Vec<GreenThread>,
+    pub(super) left_out: usize,
+}
+
+impl HubDump {
+    /// Of the calling thread's hub, without anybody yet.
+    pub(super) fn begin() -> HubDump {
+        let thread = std::thread::current();
+        HubDump {
+            thread: thread.name().unwrap_or("<unnamed>").to_owned(),
+            thread_id: process::os_thread_id(),
+            load: hub().load(),
+            green_threads: Vec::new(),
+            left_out: 0,
+        }
+    }
+
+    /// Returns the name of the hub's OS thread, or `<unnamed>`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect;
+    ///
+    /// let name = std::thread::current().name().unwrap_or("<unnamed>").to_owned();
+    /// assert_eq!(inspect::dump().hubs()[0].thread(), name);
+    /// ```
+    pub fn thread(&self) -> &str {
+        &self.thread
+    }
+
+    /// Returns the number that the kernel gives to the OS thread, as `top -H` shows it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect;
+    ///
+    /// let thread = inspect::dump().hubs()[0].thread_id();
+    /// assert!(std::path::Path::new(&format!("/proc/self/task/{thread}")).exists());
+    /// ```
+    pub fn thread_id(&self) -> u32 {
+        self.thread_id
+    }
+
+    /// Returns how many green threads of this hub had not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, spawn};
+    ///
+    /// drop(spawn(|| ()));
+    /// assert_eq!(inspect::dump().hubs()[0].alive(), 1);
+    /// ```
+    pub fn alive(&self) -> usize {
+        self.load.alive
+    }
+
+    /// Returns the greenlets that the dump tells of: main, then those that have begun, then those that have not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect;
+    ///
+    /// assert_eq!(inspect::dump().hubs()[0].green_threads().len(), 1);
+    /// ```
+    pub fn green_threads(&self) -> &[GreenThread] {
+        &self.green_threads
+    }
+
+    /// Returns how many more there were beyond [the limit](super::DumpOptions::limit).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect::DumpOptions, sleep, spawn, yield_now};
+    /// use std::time::Duration;
+    ///
+    /// let tasks: Vec<_> = (0..10).map(|_| spawn(|| sleep(Duration::from_secs(60)))).collect();
+    /// yield_now();
+    /// let dump = DumpOptions::new().limit(3).take();
+    /// assert_eq!((dump.green_threads().count(), dump.hubs()[0].left_out()), (3, 8)); // with main
+    /// # greenloop::killall(&tasks);
+    /// ```
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+}
+
+/// Who was there: the green threads of one or of all hubs, at about one moment. [`dump`] and [`DumpOptions`](super::DumpOptions) take one.
+///
+/// Its `Display` is a report for people. [`write_json`](Dump::write_json) is one for programs. Neither has anything of what your values are:
+/// names, places in the source, numbers and states only.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{inspect, sync::Semaphore, spawn, yield_now};
+///
+/// static NEVER: Semaphore = Semaphore::new(0);
+/// let waiter = spawn(|| NEVER.wait());
+/// yield_now();
+/// let dump = inspect::dump();
+/// assert_eq!(dump.green_threads().count(), 2); // with main
+/// assert!(dump.to_string().contains("waiting on Semaphore::acquire"));
+/// # waiter.kill();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Dump {
+    pub(super) taken_at: SystemTime,
+    pub(super) took: Duration,
+    pub(super) hubs: Vec<HubDump>,
+    pub(super) silent: usize,
+}
+
+impl Dump {
+    pub(super) fn new(began: Instant, hubs: Vec<HubDump>, silent: usize) -> Dump {
+        Dump { taken_at: SystemTime::now(), took: began.elapsed(), hubs, silent }
+    }
+
+    /// Returns the hubs that have answered, the asking one first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::inspect::dump().hubs().len(), 1);
+    /// ```
+    pub fn hubs(&self) -> &[HubDump] {
+        &self.hubs
+    }
+
+    /// Returns how many hubs have not answered in time. Such a hub is kept by a green thread that computes or blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::inspect::dump().silent_hubs(), 0);
+    /// ```
+    pub fn silent_hubs(&self) -> usize {
+        self.silent
+    }
+
+    /// Returns everybody in it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect;
+    ///
+    /// assert!(inspect::dump().green_threads().all(|thread| thread.name() == "main"));
+    /// ```
+    pub fn green_threads(&self) -> impl Iterator<Item = &GreenThread> {
+        self.hubs.iter().flat_map(|hub| &hub.green_threads)
+    }
+
+    /// Returns the circles of green threads that wait for the end of one another. None of them can ever go on, even while others run, so
+    /// that no [`LoopExit`](crate::LoopExit) comes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{JoinHandle, inspect, spawn, yield_now};
+    /// use std::{cell::OnceCell, rc::Rc};
+    ///
+    /// let second: Rc<OnceCell<JoinHandle<()>>> = Rc::default();
+    /// let awaited = second.clone();
+    /// let first = spawn(move || awaited.get().unwrap().wait());
+    /// second.set(spawn(move || drop(first.join()))).unwrap();
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// assert_eq!(dump.cycles()[0].len(), 2);
+    /// assert!(dump.to_string().contains("wait for one another"));
+    /// # second.get().unwrap().kill();
+    /// ```
+    pub fn cycles(&self) -> Vec<Vec<&GreenThread>> {
+        let waits = self.green_threads().filter_map(|thread| Some((thread.id()?, thread.waits_for()?)));
+        let find = |id| self.green_threads().find(|thread| thread.id() == Some(id));
+        cycles(waits).into_iter().map(|cycle| cycle.into_iter().filter_map(find).collect()).collect()
+    }
+}
+
+/// Takes a dump of the calling OS thread's hub.
+///
+/// It does not yield, and may be called anywhere: in a [hub callback](crate::hub#callbacks) too, and so in the hook of
+/// [`set_uncaught_hook`](crate::hub::set_uncaught_hook). It holds the hub for some 0.2 µs for each green thread. For many, or for the
+/// other hubs, use [`DumpOptions`](super::DumpOptions).
+///
+/// # Panics
+///
+/// While the OS thread ends, when its hub is gone.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{Builder, inspect, sleep, yield_now};
+/// use std::time::Duration;
+///
+/// let sleeper = Builder::new().name("sleeper").spawn(|| sleep(Duration::from_secs(60)))?;
+/// yield_now();
+/// let dump = inspect::dump();
+/// let names: Vec<_> = dump.green_threads().map(|thread| thread.name()).collect();
+/// assert_eq!(names, ["main", "sleeper"]);
+/// # sleeper.kill();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias("print_run_info", "format_run_info"))]
+pub fn dump() -> Dump {
+    let began = Instant::now();
+    let hub = hub();
+    let mut gathered = HubDump::begin();
+    let begun = (0..).map_while(|index| hub.resident_at(index)).flatten();
+    let unstarted = (0..gathered.load.unstarted).filter_map(|place| hub.unstarted_at(place));
+    gathered.green_threads = begun.chain(unstarted).map(GreenThread::new).collect();
+    Dump::new(began, vec![gathered], 0)
+}
+
+impl Dump {
+    /// Whoever has this number, or is main of the first hub if that is `None`, is who takes the dump.
+    pub(super) fn set_taker(&mut self, id: Option<u64>) {
+        let own = self.hubs.first_mut().into_iter().flat_map(|hub| &mut hub.green_threads);
+        let is_taker = |thread: &&mut GreenThread| match id {
+            None => thread.is_main(),
+            id => thread.id() == id,
+        };
+        if let Some(taker) = own.filter(|thread| thread.standing() != Standing::Running).find(is_taker) {
+            taker.set_running();
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One green thread, as a dump tells of it.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::hub::census::{self, Resident};
+
+/// Where a green thread stood when the dump was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[non_exhaustive]
+pub enum Standing {
+    /// It ran. Of each hub at most one does.
+    Running,
+    /// It was ready: it runs in its turn.
+    Ready,
+    /// It waited.
+    Parked,
+    /// It was left by a switch by hand, as a [greenlet](crate::greenlet) or a generator is between two calls.
+    SwitchedOut,
+    /// It had not begun.
+    Unstarted,
+}
+
+impl From<census::Standing> for Standing {
+    fn from(standing: census::Standing) -> Standing {
+        match standing {
+            census::Standing::Running => Standing::Running,
+            census::Standing::Ready => Standing::Ready,
+            census::Standing::Parked => Standing::Parked,
+            census::Standing::SwitchedOut => Standing::SwitchedOut,
+            census::Standing::Unstarted => Standing::Unstarted,
+        }
+    }
+}
+
+impl Standing {
+    /// The word for it, in the text and in JSON.
+    fn word(self) -> &'static str {
+        match self {
+            Standing::Running => "running",
+            Standing::Ready => "ready",
+            Standing::Parked => "parked",
+            Standing::SwitchedOut => "switched out",
+            Standing::Unstarted => "unstarted",
+        }
+    }
+}
+
+/// The word for it: `running`, `ready`, `parked`, `switched out`, `unstarted`.
+impl fmt::Display for Standing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.word())
+    }
+}
+
+/// A green thread, or another greenlet, as a [`Dump`](super::Dump) tells of it. The main greenlet is one too.
+#[derive(Clone, Debug)]
+pub struct GreenThread {
+    resident: Resident,
+    standing: Standing,
+}
+
+impl GreenThread {
+    pub(super) fn new(resident: Resident) -> GreenThread {
+        let standing = resident.standing.into();
+        GreenThread { resident, standing }
+    }
+
+    pub(super) fn is_main(&self) -> bool {
+        self.resident.is_main
+    }
+
+    pub(super) fn is_unstarted(&self) -> bool {
+        self.standing == Standing::Unstarted
+    }
+
+    /// It is who takes the dump: it only waits for that.
+    pub(super) fn set_running(&mut self) {
+        self.standing = Standing::Running;
+    }
+
+    /// Returns its number, which its [`JoinHandle::id`](crate::JoinHandle::id) prints too. It is `None` for the main greenlet, and for a
+    /// greenlet made by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, spawn};
+    ///
+    /// let task = spawn(|| ());
+    /// let dump = inspect::dump();
+    /// let ids: Vec<_> = dump.green_threads().filter_map(|thread| thread.id()).collect();
+    /// assert_eq!(ids, [task.id().to_string().parse::<u64>()?]);
+    /// # Ok::<(), std::num::ParseIntError>(())
+    /// ```
+    pub fn id(&self) -> Option<u64> {
+        self.resident.id
+    }
+
+    /// Returns its name: `main` for the main greenlet, `<unnamed>` if it has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect;
+    ///
+    /// let dump = inspect::dump();
+    /// assert_eq!(dump.green_threads().next().unwrap().name(), "main");
+    /// ```
+    pub fn name(&self) -> &str {
+        self.resident.name()
+    }
+
+    /// Returns the place in the source where it was spawned; `None` for the main greenlet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, spawn};
+    ///
+    /// let task = spawn(|| ());
+    /// let dump = inspect::dump();
+    /// assert_eq!(dump.green_threads().nth(1).unwrap().spawned_at(), Some(task.spawned_at()));
+    /// ```
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.resident.spawned_at
+    }
+
+    /// Returns where it stood.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::{self, Standing};
+    ///
+    /// assert_eq!(inspect::dump().green_threads().next().unwrap().standing(), Standing::Running);
+    /// ```
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Returns what it waits on, for instance `Mutex::lock`, `fd 7 to be readable` or `the end of green thread 4`; `None` if it does not
+    /// wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, sleep, spawn, yield_now};
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = spawn(|| sleep(Duration::from_secs(60)));
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// assert_eq!(dump.green_threads().nth(1).unwrap().waits_on().as_deref(), Some("a sleep"));
+    /// # sleeper.kill();
+    /// ```
+    pub fn waits_on(&self) -> Option<String> {
+        if self.standing == Standing::Running { None } else { self.resident.waits_on() }
+    }
+
+    /// What it waits on, without the number that belongs to that.
+    pub(super) fn wait_words(&self) -> Option<&'static str> {
+        self.resident.waits_on.filter(|_| self.standing == Standing::Parked).map(|(words, _)| words)
+    }
+
+    /// Returns the number of the green thread whose end it waits for, if it waits for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, sleep, spawn, yield_now};
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = spawn(|| sleep(Duration::from_secs(60)));
+    /// let id = sleeper.id().to_string();
+    /// let joiner = spawn(move || sleeper.join().is_ok());
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// let joined = dump.green_threads().find_map(|thread| thread.waits_for()).unwrap();
+    /// assert_eq!(joined.to_string(), id);
+    /// # joiner.kill();
+    /// ```
+    pub fn waits_for(&self) -> Option<u64> {
+        self.resident.waits_for().filter(|_| self.standing == Standing::Parked)
+    }
+
+    /// Returns the size of its stack in bytes; `None` for the main greenlet, and before it begins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, inspect, sleep, yield_now};
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = Builder::new().stack_size(1 << 20).spawn(|| sleep(Duration::from_secs(60)))?;
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// assert!(dump.green_threads().nth(1).unwrap().stack_size().unwrap() >= 1 << 20);
+    /// # sleeper.kill();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn stack_size(&self) -> Option<usize> {
+        self.resident.stack.map(|(size, _)| size)
+    }
+
+    /// Returns about how many bytes of its stack were in use when it last waited; `None` where
+    /// [`stack_size`](GreenThread::stack_size) is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, sleep, spawn, yield_now};
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = spawn(|| sleep(Duration::from_secs(60)));
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// let sleeping = dump.green_threads().nth(1).unwrap();
+    /// assert!((1..sleeping.stack_size().unwrap()).contains(&sleeping.stack_used().unwrap()));
+    /// # sleeper.kill();
+    /// ```
+    pub fn stack_used(&self) -> Option<usize> {
+        self.resident.stack.map(|(_, used)| used)
+    }
+
+    /// Returns whether it runs with thread-local variables of its own, by the feature `monkey`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect;
+    ///
+    /// assert!(!inspect::dump().green_threads().next().unwrap().is_isolated());
+    /// ```
+    pub fn is_isolated(&self) -> bool {
+        self.resident.is_isolated
+    }
+}
+
+/// One line, for instance `green thread 'worker' (4), spawned at src/main.rs:7:5, parked, waiting on Receiver::recv`.
+impl fmt::Display for GreenThread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "green thread '{}'", self.name())?;
+        if let Some(id) = self.id() {
+            write!(formatter, " ({id})")?;
+        }
+        if let Some(place) = self.spawned_at() {
+            write!(formatter, ", spawned at {place}")?;
+        }
+        write!(formatter, ", {}", self.standing)?;
+        self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))
+    }
+}

@@ -1,0 +1,54 @@
+//! Seeing what green threads do: who is there, who waits on what, who waits for one another.
+//!
+//! All of it is off until you ask. Nothing of it costs anything while it is off, and nothing ever shows the contents of memory.
+//!
+//! | you want | use |
+//! |---|---|
+//! | everybody on this OS thread, at once | [`dump`] |
+//! | everybody in the process, from anywhere | [`DumpOptions`] |
+//!
+//! A [`Dump`] is text by its `Display`, and JSON by [`Dump::write_json`]. The text puts all together that were spawned at the same place
+//! and wait on the same thing, so a million green threads that do three different things are three paragraphs.
+//!
+//! # Examples
+//!
+//! What does everybody wait for?
+//!
+//! ```
+//! use greenloop::{channel, inspect, spawn, yield_now};
+//!
+//! let (_sender, receiver) = channel::unbounded::<u32>();
+//! let waiters: Vec<_> = (0..3)
+//!     .map(|_| {
+//!         let receiver = receiver.clone();
+//!         spawn(move || receiver.recv())
+//!     })
+//!     .collect();
+//! yield_now();
+//! let text = inspect::dump().to_string();
+//! assert!(text.contains("3 green threads, spawned at"));
+//! assert!(text.contains("parked, waiting on Receiver::recv"));
+//! # drop(_sender);
+//! # greenloop::joinall(&waiters);
+//! ```
+//!
+//! In a report of a deadlock, a hook may tell more than [`LoopExit`](crate::LoopExit) does:
+//!
+//! ```
+//! use greenloop::{event::Event, hub::set_uncaught_hook, inspect};
+//! use std::sync::Arc;
+//!
+//! set_uncaught_hook(Some(Arc::new(|uncaught| eprintln!("{uncaught}\n{}", inspect::dump()))));
+//! assert!(std::panic::catch_unwind(|| Event::new().wait()).is_err());
+//! ```
+
+mod cycles;
+mod dump;
+mod green_thread;
+mod json;
+mod options;
+mod report;
+
+pub use dump::{Dump, HubDump, dump};
+pub use green_thread::{GreenThread, Standing};
+pub use options::DumpOptions;

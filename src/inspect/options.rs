@@ -1,0 +1,257 @@
+//! Asking hubs who is there.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::dump::{Dump, HubDump, dump};
+use super::green_thread::GreenThread;
+use crate::channel;
+use crate::fiber;
+use crate::hub::door::{Door, Letter, open_doors};
+use crate::hub::waiter::may_wait;
+use crate::hub::{hub, local_hub};
+use crate::task::current;
+
+/// How long a hub is held at a time.
+const SLICE: Duration = Duration::from_micros(500);
+/// After how many of them the clock is looked at.
+const BETWEEN_LOOKS: usize = 32;
+/// Of those that have not begun, how many are told of. Their line moves on meanwhile, so they are looked at in one go.
+const MOST_UNSTARTED: usize = 2048;
+
+/// How a dump is taken. [`take`](DumpOptions::take) takes it.
+///
+/// # Examples
+///
+/// Everybody in the process, from an OS thread that has nothing to do with green threads:
+///
+/// ```
+/// use greenloop::{Builder, inspect::DumpOptions, sleep, yield_now};
+/// use std::time::Duration;
+///
+/// let sleeper = Builder::new().name("sleeper").spawn(|| sleep(Duration::from_secs(60)))?;
+/// yield_now();
+/// let other = std::thread::spawn(|| DumpOptions::new().all_hubs(true).take());
+/// while !other.is_finished() {
+///     sleep(Duration::from_millis(1));
+/// }
+/// let dump = other.join().unwrap();
+/// assert!(dump.green_threads().any(|thread| thread.name() == "sleeper"));
+/// # sleeper.kill();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct DumpOptions {
+    all_hubs: bool,
+    limit: usize,
+    patience: Duration,
+}
+
+impl Default for DumpOptions {
+    fn default() -> DumpOptions {
+        DumpOptions::new()
+    }
+}
+
+impl DumpOptions {
+    /// The calling thread's hub, everybody, a patience of one second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::DumpOptions;
+    ///
+    /// assert_eq!(DumpOptions::new().take().hubs().len(), 1);
+    /// ```
+    pub fn new() -> DumpOptions {
+        DumpOptions { all_hubs: false, limit: usize::MAX, patience: Duration::from_secs(1) }
+    }
+
+    /// Asks all hubs of the process, and not only the calling thread's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::DumpOptions;
+    ///
+    /// let other = std::thread::spawn(|| DumpOptions::new().all_hubs(true).take());
+    /// assert_eq!(other.join().unwrap().hubs().len(), 0); // there is no hub yet
+    /// greenloop::yield_now();
+    /// assert_eq!(DumpOptions::new().all_hubs(true).take().hubs().len(), 1);
+    /// ```
+    pub fn all_hubs(&mut self, all: bool) -> &mut DumpOptions {
+        self.all_hubs = all;
+        self
+    }
+
+    /// Tells of `most` greenlets of each hub at most. The others are counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::DumpOptions;
+    ///
+    /// assert_eq!(DumpOptions::new().limit(0).take().green_threads().count(), 0);
+    /// ```
+    pub fn limit(&mut self, most: usize) -> &mut DumpOptions {
+        self.limit = most;
+        self
+    }
+
+    /// Waits for the answers of all hubs as long as this at most. One that a green thread keeps for longer is counted by
+    /// [`Dump::silent_hubs`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::DumpOptions;
+    /// use std::time::Duration;
+    ///
+    /// let dump = DumpOptions::new().patience(Duration::from_secs(10)).take();
+    /// assert_eq!(dump.silent_hubs(), 0);
+    /// ```
+    pub fn patience(&mut self, longest: Duration) -> &mut DumpOptions {
+        self.patience = longest;
+        self
+    }
+
+    /// Takes the dump.
+    ///
+    /// It yields, and asks each hub by a letter. A hub answers in slices of half a millisecond, between which it does its other work, so
+    /// a large dump makes nobody late. What changes meanwhile is told as it was when its turn came. A kill or a time limit ends the wait by
+    /// unwinding. On an OS thread without a hub, who asks all hubs makes none, and blocks.
+    ///
+    /// Where nothing may wait, as in a [hub callback](crate::hub#callbacks), it is the calling thread's hub alone, in one go.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect::{DumpOptions, Standing}, spawn, yield_now};
+    ///
+    /// let taker = spawn(|| DumpOptions::new().take());
+    /// let dump = taker.join().unwrap();
+    /// let running = dump.green_threads().filter(|thread| thread.standing() == Standing::Running);
+    /// assert_eq!(running.count(), 1); // who takes the dump
+    /// ```
+    pub fn take(&self) -> Dump {
+        let began = Instant::now();
+        let own = if self.all_hubs { local_hub() } else { Some(hub()) }.map(|hub| hub.door());
+        if own.is_some() && !(may_wait() && fiber::may_wait()) {
+            let mut dump = dump();
+            dump.hubs.iter_mut().for_each(|hub| hub.cut(self.limit));
+            return dump;
+        }
+        let mut doors: Vec<_> = own.into_iter().collect();
+        if self.all_hubs {
+            doors.extend(open_doors().into_iter().filter(|door| own.is_none_or(|own| !door.is(own))));
+        }
+        let asked = doors.len();
+        let mut answers = match own {
+            Some(_) => self.ask_and_park(doors),
+            None => self.ask_and_block(doors),
+        };
+        answers.sort_by_key(|&(place, _)| place);
+        let hubs: Vec<_> = answers.into_iter().map(|(_, hub)| hub).collect();
+        let silent = asked - hubs.len();
+        let mut dump = Dump::new(began, hubs, silent);
+        if own.is_some() {
+            dump.set_taker(current().map(|current| current.id().number()));
+        }
+        dump
+    }
+
+    fn ask_and_park(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {
+        let deadline = Instant::now() + self.patience;
+        let (sender, receiver) = channel::unbounded();
+        self.ask(doors, Arc::new(move |answer| drop(sender.send(answer))));
+        std::iter::from_fn(|| receiver.recv_deadline(deadline).ok()).collect()
+    }
+
+    fn ask_and_block(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {
+        let deadline = Instant::now() + self.patience;
+        let (sender, receiver) = mpsc::channel();
+        self.ask(doors, Arc::new(move |answer| drop(sender.send(answer))));
+        let next = || receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        std::iter::from_fn(next).collect()
+    }
+
+    fn ask(&self, doors: Vec<&'static Door>, answer: Answer) {
+        for (place, door) in doors.into_iter().enumerate() {
+            let census = Census { place, limit: self.limit, next: 0, gathered: None, answer: answer.clone() };
+            door.send(door.epoch(), Letter::Run(Box::new(move || census.go_on(door))));
+        }
+    }
+}
+
+/// Where the hubs leave what they have gathered.
+type Answer = Arc<dyn Fn((usize, HubDump)) + Send + Sync>;
+
+/// One hub's part, from slice to slice.
+struct Census {
+    place: usize,
+    limit: usize,
+    /// The number of the next fiber to be looked at.
+    next: u32,
+    gathered: Option<HubDump>,
+    answer: Answer,
+}
+
+impl Census {
+    /// One slice, in the hub.
+    fn go_on(mut self, door: &'static Door) {
+        let mut gathered = self.gathered.take().unwrap_or_else(|| begin(self.limit));
+        if self.gather(&mut gathered) {
+            // Main first, then the others that have begun.
+            let unstarted = gathered.green_threads.partition_point(GreenThread::is_unstarted);
+            gathered.green_threads.rotate_left(unstarted);
+            return (self.answer)((self.place, gathered));
+        }
+        self.gathered = Some(gathered);
+        door.send(door.epoch(), Letter::Run(Box::new(move || self.go_on(door))));
+    }
+
+    /// Whether that was all.
+    fn gather(&mut self, gathered: &mut HubDump) -> bool {
+        let (hub, began) = (hub(), Instant::now());
+        loop {
+            for _ in 0..BETWEEN_LOOKS {
+                let Some(resident) = hub.resident_at(self.next) else { return true };
+                self.next += 1;
+                if let Some(resident) = resident {
+                    gathered.add(GreenThread::new(resident), self.limit);
+                }
+            }
+            if began.elapsed() >= SLICE {
+                return false;
+            }
+        }
+    }
+}
+
+/// The first slice: those that have not begun, which will not be there for long.
+fn begin(limit: usize) -> HubDump {
+    let hub = hub();
+    let mut gathered = HubDump::begin();
+    let unstarted = gathered.load.unstarted;
+    for resident in (0..unstarted.min(MOST_UNSTARTED)).filter_map(|place| hub.unstarted_at(place)) {
+        gathered.add(GreenThread::new(resident), limit);
+    }
+    gathered.left_out += unstarted.saturating_sub(MOST_UNSTARTED);
+    gathered
+}
+
+impl HubDump {
+    fn add(&mut self, thread: GreenThread, limit: usize) {
+        if self.green_threads.len() < limit {
+            self.green_threads.push(thread);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    fn cut(&mut self, limit: usize) {
+        self.left_out += self.green_threads.len().saturating_sub(limit);
+        self.green_threads.truncate(limit);
+    }
+}

@@ -1,0 +1,260 @@
+use std::cell::{OnceCell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use greenloop::channel::unbounded;
+use greenloop::event::Event;
+use greenloop::greenlet::Generator;
+use greenloop::inspect::{self, DumpOptions, Standing};
+use greenloop::sync::{Condvar, Mutex, RwLock, Semaphore};
+use greenloop::{Builder, JoinHandle, killall, sleep, spawn, spawn_later, yield_now};
+use serde_json::json;
+
+use crate::support::{read_byte, readable, settle, spawn_parked, within};
+use crate::{LIMIT, LONG, named, parsed};
+
+/// A detached green thread of that name, which waits by now.
+fn waiting(name: &str, wait: impl FnOnce() + 'static) -> JoinHandle<()> {
+    let task = Builder::new().name(name).spawn(wait).unwrap();
+    settle();
+    task
+}
+
+#[test]
+fn it_says_what_each_waits_on() {
+    within(LIMIT, || {
+        let (sender, receiver) = unbounded::<u32>();
+        let (mutex, lock) = (Rc::new(Mutex::new(())), Rc::new(RwLock::new(())));
+        let (reader, writer) = readable();
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&reader);
+        let held = (mutex.lock().unwrap(), lock.write().unwrap());
+        let event = Rc::new(Event::new());
+        let sleeper = Rc::new(waiting("sleeper", || sleep(LONG)));
+        let (joined, id) = (sleeper.clone(), sleeper.id().to_string());
+        let condition = Rc::new((Mutex::new(()), Condvar::new()));
+        let tasks = [
+            waiting("receiver", move || assert!(receiver.recv().is_err())),
+            waiting("locker", {
+                let mutex = mutex.clone();
+                move || drop(mutex.lock())
+            }),
+            waiting("shared locker", {
+                let lock = lock.clone();
+                move || drop(lock.read())
+            }),
+            waiting("listener", move || event.wait()),
+            waiting("notified", move || {
+                let (mutex, condition) = &*condition;
+                drop(condition.wait(mutex.lock().unwrap()));
+            }),
+            waiting("reader", move || assert_eq!(read_byte(&reader), 7)),
+            waiting("joiner", move || joined.wait()),
+        ];
+        let dump = inspect::dump();
+        let waits = |name| named(&dump, name).waits_on().unwrap();
+        assert_eq!(waits("sleeper"), "a sleep");
+        assert_eq!(waits("receiver"), "Receiver::recv");
+        assert_eq!(waits("locker"), "Mutex::lock");
+        assert_eq!(waits("shared locker"), "RwLock::read");
+        assert_eq!(waits("listener"), "Event::wait");
+        assert_eq!(waits("notified"), "Condvar::wait");
+        assert_eq!(waits("reader"), format!("fd {descriptor} to be readable"));
+        assert_eq!(waits("joiner"), format!("the end of green thread {id}"));
+        assert_eq!(named(&dump, "joiner").waits_for().unwrap().to_string(), id);
+        assert!(dump.green_threads().skip(1).all(|thread| thread.standing() == Standing::Parked));
+        drop((held, sender, writer));
+        killall(&tasks);
+        sleeper.kill();
+    });
+}
+
+#[test]
+fn everybody_is_there_as_he_stands() {
+    within(LIMIT, || {
+        let mut generator = Generator::new(|generator, ()| generator.yield_(1));
+        assert_eq!(generator.next(), Some(1));
+        let parked = waiting("parked", || sleep(LONG));
+        let later = spawn_later(LONG, || ());
+        let dump = Rc::new(RefCell::new(None));
+        let taker = Builder::new().name("taker").spawn({
+            let dump = dump.clone();
+            move || {
+                let unstarted = Builder::new().name("unstarted").spawn(|| ()).unwrap();
+                *dump.borrow_mut() = Some(inspect::dump());
+                unstarted.join().unwrap();
+            }
+        });
+        let yielder = Builder::new().name("yielder").spawn(yield_now).unwrap();
+        taker.unwrap().join().unwrap();
+        let dump = dump.take().unwrap();
+        let stands = |name| named(&dump, name).standing();
+        assert_eq!(stands("main"), Standing::Parked);
+        assert_eq!(stands("parked"), Standing::Parked);
+        assert_eq!(stands("taker"), Standing::Running);
+        assert_eq!(stands("unstarted"), Standing::Unstarted);
+        assert_eq!(stands("yielder"), Standing::Unstarted);
+        let count = |standing| dump.green_threads().filter(|thread| thread.standing() == standing).count();
+        assert_eq!(count(Standing::SwitchedOut), 1);
+        assert_eq!((dump.hubs()[0].alive(), dump.green_threads().count()), (5, 6));
+        killall(&[parked, later, yielder]);
+    });
+}
+
+#[test]
+fn those_who_do_the_same_are_told_together() {
+    within(LIMIT, || {
+        let never = Rc::new(Semaphore::new(0));
+        let tasks: Vec<_> = (0..1000)
+            .map(|number| {
+                let never = never.clone();
+                match number % 7 {
+                    0 => spawn(|| sleep(LONG)),
+                    1 => spawn(move || drop(never.acquire())),
+                    2 => spawn(|| sleep(LONG)),
+                    3 => spawn(move || drop(never.acquire())),
+                    4 => spawn(|| sleep(LONG)),
+                    5 => spawn(move || drop(never.acquire())),
+                    _ => spawn(|| sleep(LONG)),
+                }
+            })
+            .collect();
+        settle();
+        let dump = inspect::dump();
+        assert_eq!(dump.green_threads().count(), 1001);
+        let text = dump.to_string();
+        for first in 0..7 {
+            let group: Vec<_> = tasks.iter().skip(first).step_by(7).collect();
+            let on = if first % 2 == 0 { "a sleep" } else { "Semaphore::acquire" };
+            let line = format!(
+                "\n  {} green threads, spawned at {}, parked, waiting on {on}; stack: ",
+                group.len(),
+                group[0].spawned_at(),
+            );
+            assert!(text.contains(&line), "{line} is not in {text}");
+            let others = format!("\n    '<unnamed>' ({})", group[0].id());
+            assert!(text.contains(&others), "{others} is not in {text}");
+        }
+        // The hub, main, and two for each group.
+        assert_eq!(text.lines().count(), 2 + 2 * 7);
+        killall(&tasks);
+    });
+}
+
+#[test]
+fn a_program_can_read_it() {
+    within(LIMIT, || {
+        let name = "a \"name\" with \\ and \u{7}";
+        let place = Location::caller();
+        let task = Builder::new().name(name).spawn(|| sleep(LONG)).unwrap();
+        settle();
+        let dump = inspect::dump();
+        let json = parsed(&dump);
+        let hub = &json["hubs"][0];
+        assert_eq!((&hub["alive"], &hub["timers"], &hub["ready"]), (&json!(1), &json!(1), &json!(0)));
+        let [main, sleeper] = &hub["green_threads"].as_array().unwrap()[..] else { panic!("{json}") };
+        assert_eq!(
+            (&main["name"], &main["id"], &main["spawned_at"]),
+            (&json!("main"), &json!(null), &json!(null))
+        );
+        assert_eq!(sleeper["name"], name);
+        assert_eq!(sleeper["id"].to_string(), task.id().to_string());
+        assert_eq!(sleeper["spawned_at"]["file"], place.file());
+        assert_eq!(sleeper["spawned_at"]["line"], place.line() + 1);
+        assert_eq!((&sleeper["standing"], &sleeper["waits_on"]), (&json!("parked"), &json!("a sleep")));
+        assert_eq!(sleeper["isolated"], false);
+        assert!(sleeper["stack_used"].as_u64() < sleeper["stack_size"].as_u64());
+        task.kill();
+    });
+}
+
+#[test]
+fn circles_are_told_while_others_run() {
+    within(LIMIT, || {
+        let handles: Vec<Rc<OnceCell<JoinHandle<()>>>> = (0..3).map(|_| Rc::default()).collect();
+        let go = Rc::new(Event::new());
+        for number in 0..3 {
+            let (go, next) = (go.clone(), handles[(number + 1) % 3].clone());
+            let task = Builder::new().name(["a", "b", "c"][number]).spawn(move || {
+                go.wait();
+                next.get().unwrap().wait();
+            });
+            handles[number].set(task.unwrap()).unwrap();
+        }
+        go.set();
+        settle();
+        let dump = inspect::dump();
+        let [cycle] = &dump.cycles()[..] else { panic!("{dump}") };
+        let names: Vec<_> = cycle.iter().map(|thread| thread.name()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        let text = dump.to_string();
+        let (_, told) = text.split_once("\nthese wait for one another, for ever:").unwrap();
+        assert_eq!(told.lines().skip(1).count(), 3, "{text}");
+        let ids: Vec<_> = cycle.iter().map(|thread| thread.id().unwrap()).collect();
+        assert_eq!(parsed(&dump)["cycles"], json!([ids]));
+        handles.iter().for_each(|task| task.get().unwrap().kill());
+    });
+}
+
+#[test]
+fn the_rest_is_counted() {
+    within(LIMIT, || {
+        let tasks: Vec<_> = (0..20).map(|_| spawn(|| sleep(LONG))).collect();
+        settle();
+        let dump = DumpOptions::new().limit(5).take();
+        assert_eq!((dump.green_threads().count(), dump.hubs()[0].left_out()), (5, 16));
+        assert!(dump.to_string().ends_with("\n  and 16 more"), "{dump}");
+        assert_eq!(parsed(&dump)["hubs"][0]["left_out"], 16);
+        killall(&tasks);
+    });
+}
+
+#[test]
+fn many_who_have_not_begun_are_counted_and_told_of() {
+    within(LIMIT, || {
+        let tasks: Vec<_> = (0..5000).map(|_| spawn(|| ())).collect();
+        let dump = DumpOptions::new().take();
+        let hub = &dump.hubs()[0];
+        assert!(hub.green_threads().len() >= 2048, "{dump}");
+        assert!(hub.alive() >= 5000 - 64, "{dump}");
+        assert_eq!(dump.green_threads().next().unwrap().name(), "main");
+        drop(tasks);
+    });
+}
+
+#[test]
+fn it_changes_nothing() {
+    within(LIMIT, || {
+        let (sender, receiver) = unbounded();
+        let total = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let workers: Vec<_> = (0..50)
+            .map(|_| {
+                let (receiver, total) = (receiver.clone(), total.clone());
+                spawn(move || {
+                    while let Ok(number) = receiver.recv() {
+                        total.fetch_add(number, std::sync::atomic::Ordering::Relaxed);
+                        yield_now();
+                    }
+                })
+            })
+            .collect();
+        let sending = spawn(move || {
+            for number in 0..2000 {
+                sender.send(number).unwrap();
+                if number % 7 == 0 {
+                    yield_now();
+                }
+            }
+        });
+        let mut dumps = 0;
+        while !sending.is_finished() || workers.iter().any(|worker| !worker.is_finished()) {
+            let dump = if dumps % 2 == 0 { DumpOptions::new().take() } else { inspect::dump() };
+            assert!(dump.green_threads().count() >= 1);
+            dumps += 1;
+            yield_now();
+        }
+        assert_eq!(total.load(std::sync::atomic::Ordering::Relaxed), (0..2000).sum::<u64>());
+        assert!(dumps > 10, "{dumps}");
+        spawn_parked(|| sleep(LONG)).kill();
+    });
+}

@@ -1,0 +1,32 @@
+//! Insight: what a dump tells, of whom, from where. What a report of a deadlock tells is in `tests/hub/scenarios.rs`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// What a dump says of each green thread, and how it puts them together.
+mod dump;
+/// Dumps of other hubs, from other OS threads, and where nothing may wait.
+mod elsewhere;
+
+use std::time::Duration;
+
+use greenloop::inspect::{Dump, GreenThread};
+
+/// The bound of a test that should take no time.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The only one of that name.
+fn named<'a>(dump: &'a Dump, name: &str) -> &'a GreenThread {
+    let found: Vec<_> = dump.green_threads().filter(|thread| thread.name() == name).collect();
+    let [only] = found[..] else { panic!("{} are named {name}", found.len()) };
+    only
+}
+
+/// The dump as a program reads it.
+fn parsed(dump: &Dump) -> serde_json::Value {
+    let mut json = Vec::new();
+    dump.write_json(&mut json).expect("room in memory");
+    serde_json::from_slice(&json).expect("JSON")
+}
