@@ -23,6 +23,7 @@
 //!
 //! The clients are the unmodified blocking crates. They yield after [`greenloop::monkey::patch_all`], and stop the OS thread without it.
 
+mod address;
 mod broker;
 mod error;
 mod job;
@@ -31,6 +32,7 @@ mod redis;
 mod sqlite;
 mod worker;
 
+pub use address::open;
 pub use broker::Broker;
 pub use error::BrokerError;
 pub use job::{

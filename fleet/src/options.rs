@@ -1,0 +1,144 @@
+//! The command line.
+
+use crate::Shared;
+use clap::{Args, Parser, Subcommand};
+use fleet::BrokerError;
+use std::time::Duration;
+use url::Url;
+
+/// In which a worker's process is told where the broker is: arguments can be seen by everybody.
+pub const BROKER: &str = "FLEET_BROKER";
+
+/// Crawls by many processes and machines, over SQLite, Redis or PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(name = "fleet", version)]
+pub struct Options {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Crawl: pages become lines of JSON on standard output. The same command again goes on where it was stopped
+    Crawl(Crawl),
+    /// Serve a site, crawl it by processes of which one is killed each second, and count what was recorded
+    Demo(Demo),
+    /// Count the jobs of a queue
+    Status(Place),
+    /// Print the jobs that have failed for good, and why
+    Dead(Place),
+    /// Have all jobs that have failed for good tried again
+    RequeueDead(Place),
+    /// Remove all jobs, records and keys of a queue
+    Purge(Place),
+    /// What `crawl` starts
+    #[command(hide = true)]
+    Worker(Work),
+}
+
+/// Which queue of which broker.
+#[derive(Args, Debug)]
+pub struct Place {
+    /// A file, redis://HOST, or postgres://USER@HOST/DATABASE; or set FLEET_BROKER, which others cannot see
+    #[arg(long, value_name = "ADDRESS")]
+    pub broker: Option<String>,
+    /// The name of the queue
+    #[arg(long, value_name = "NAME", default_value = "crawl")]
+    pub queue: String,
+}
+
+impl Place {
+    pub fn address(&self) -> String {
+        let from_environment = || std::env::var(BROKER).ok();
+        self.broker.clone().or_else(from_environment).unwrap_or_else(|| "fleet.db".to_owned())
+    }
+
+    pub fn open(&self) -> Result<Shared, BrokerError> {
+        fleet::open(&self.address(), &self.queue)
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct Crawl {
+    /// Where to start: http and https URLs. The crawl stays on their hosts
+    #[arg(value_name = "URL", required = true, value_parser = parse_url)]
+    pub seeds: Vec<Url>,
+    #[command(flatten)]
+    pub place: Place,
+    /// How many processes fetch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub workers: u16,
+    /// Find about this many pages, and no more
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub max_pages: u64,
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// How a process works.
+#[derive(Args, Clone, Debug)]
+pub struct Pace {
+    /// Most fetches at the same time in each process
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: u16,
+    /// Seconds from one fetch from a host to the next, of all processes together
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    pub delay: Duration,
+    /// Longest time for one page, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    pub timeout: Duration,
+    /// Seconds after which the pages of a process that died are fetched by others
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    pub lease: Duration,
+    /// Most attempts at a page that fails by no fault of its own
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempts: u32,
+}
+
+#[derive(Args, Debug)]
+pub struct Work {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub pace: Pace,
+    #[arg(long)]
+    pub max_pages: u64,
+    /// To which hosts the crawl may go.
+    #[arg(long)]
+    pub host: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Use a server of Redis: this one, or one that the demo starts
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "", conflicts_with = "postgres")]
+    pub redis: Option<String>,
+    /// Use this database of PostgreSQL
+    #[arg(long, value_name = "URL")]
+    pub postgres: Option<String>,
+    /// How many pages the site has
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pages: u32,
+    /// How many processes fetch
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub processes: u16,
+    /// Most fetches at the same time in each process
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: u16,
+    /// Seconds after which the next process is killed
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    pub kill: Duration,
+    /// Most processes to kill
+    #[arg(long, value_name = "N", default_value_t = u32::MAX, hide_default_value = true)]
+    pub kills: u32,
+}
+
+fn parse_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    crate::urls::is_http(&url).then_some(url).ok_or_else(|| "expected http:// or https://".to_owned())
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
