@@ -15,7 +15,7 @@ pub enum StartError {
     /// Idle threads of greenloop's pools do not count. A [`Zygote`](crate::process::Zygote) that was started before the others can start
     /// processes at any time.
     #[error(
-        "the process has {count} other OS threads, and a child would find locked what they hold: start the child from a \
+        "the process has other OS threads ({count}), and a child would find locked what they hold: start the child from a \
          `process::Zygote`, which was started at the top of `main`"
     )]
     ForeignThreads {
@@ -107,7 +107,7 @@ pub enum WorkError {
     },
     /// The worker died while it had the job, and the job is not to be tried again.
     #[doc(alias("BrokenProcessPool", "WorkerLostError"))]
-    #[error("worker {id} died in the middle of the job, at attempt {attempts}")]
+    #[error("worker {id} {} in the middle of the job, at attempt {attempts}", death(.signal))]
     WorkerDied {
         /// The number of the worker that died last.
         id: u32,
@@ -143,4 +143,8 @@ impl From<WorkError> for io::Error {
     fn from(error: WorkError) -> io::Error {
         io::Error::other(error)
     }
+}
+
+fn death(signal: &Option<i32>) -> String {
+    signal.map_or_else(|| "died".to_owned(), |signal| format!("was killed by signal {signal}"))
 }

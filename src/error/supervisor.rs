@@ -10,7 +10,7 @@ use thiserror::Error;
 pub enum SupervisorError {
     /// The process has other OS threads, and what they hold at the moment of a fork stays held in the child for ever.
     #[error(
-        "the process has {count} other OS threads, so it cannot be forked: run the supervisor before they are started"
+        "the process has other OS threads ({count}), so it cannot be forked: run the supervisor before they are started"
     )]
     ForeignThreads {
         /// How many.

@@ -138,6 +138,40 @@ pub(crate) fn is_isolated() -> bool {
     existing_thread().is_some_and(|thread| thread.current().variables.get() != 0)
 }
 
+/// While it lasts, the main greenlet has the variables of its OS thread for itself, and may wait for a word in them.
+#[derive(Debug)]
+pub(crate) struct Reservation(());
+
+impl Reservation {
+    /// `None` if somebody else is about who has them too, or may be: a green thread that is not isolated, a greenlet.
+    pub(crate) fn make() -> Option<Reservation> {
+        let thread = existing_thread()?;
+        let made = thread.fibers.borrow().len() - 1;
+        let idle: usize = thread.idle.iter().map(|idle| idle.borrow().len()).sum();
+        let unused = idle + thread.vacant.borrow().len();
+        // One number stands for all that are not.
+        let isolated = thread.numbers.borrow().len().saturating_sub(1);
+        if thread.current() != thread.main() || made - unused != isolated || thread.reserved.replace(true) {
+            return None;
+        }
+        Some(Reservation(()))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(thread) = existing_thread() {
+            thread.reserved.set(false);
+        }
+    }
+}
+
+/// Whether there is a [`Reservation`] on this OS thread: who is to begin begins isolated.
+#[cold]
+pub(crate) fn is_reserved() -> bool {
+    existing_thread().is_some_and(|thread| thread.reserved.get())
+}
+
 /// Whether an isolated green thread of this OS thread runs by this number, or the others do once one has begun: C's locks name their
 /// owners by it.
 pub(crate) fn is_number_of_isolated(number: i32) -> bool {

@@ -78,6 +78,9 @@ pub(crate) struct Thread {
     /// By which numbers the C library knows the isolated fibers, and once there was one the others.
     #[cfg(feature = "monkey")]
     pub(super) numbers: RefCell<HashSet<i32>>,
+    /// Whether the main greenlet waits for a word in the OS thread's own variables: nobody else may, meanwhile.
+    #[cfg(feature = "monkey")]
+    pub(super) reserved: Cell<bool>,
 }
 
 thread_local! {
@@ -144,6 +147,8 @@ impl Thread {
             first_contents: RefCell::default(),
             #[cfg(feature = "monkey")]
             numbers: RefCell::default(),
+            #[cfg(feature = "monkey")]
+            reserved: Cell::new(false),
         }
     }
 

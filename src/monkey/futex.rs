@@ -14,8 +14,8 @@ use super::call::{Call, failed};
 use super::line::{Line, Standing};
 use super::parts::{Parts, patched};
 use super::pauses::Pauses;
-use super::stop::stop;
-use crate::fiber::isolation::is_isolated;
+use super::stop::{stop, stop_for_ever};
+use crate::fiber::isolation::{Reservation, is_isolated, is_reserved};
 use crate::hub::no_unwind::Hindrance;
 use crate::hub::waiter::{Waiter, WaitingOn};
 use crate::sys::clock::Time;
@@ -229,8 +229,8 @@ unsafe fn wait_among_processes(
     }
 }
 
-/// Whether `word` lies in a thread-local variable of the calling OS thread. Green threads have those in common: what waits
-/// there, such as the queue of parking_lot, knows one waiter per thread.
+/// Whether `word` lies in a thread-local variable of who calls. Who are not isolated have those in common: what waits there, such as
+/// the queue of parking_lot, knows one waiter per thread.
 fn is_thread_local(word: usize) -> bool {
     block_around(word).is_some()
 }
@@ -279,9 +279,13 @@ unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits:
     let plain = operation & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
     match plain {
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
-            let call = Call::enter(Parts::THREADS)?;
-            let stops = !is_isolated() && is_thread_local(word);
-            if stops && !is_private {
+            let call = Call::enter(Parts::THREADS);
+            let is_common = (call.is_some() || is_reserved()) && !is_isolated() && is_thread_local(word);
+            if is_common && is_reserved() {
+                stop_for_ever();
+            }
+            let call = call?;
+            if is_common && !is_private {
                 return None;
             }
             let absolute = plain == libc::FUTEX_WAIT_BITSET;
@@ -289,7 +293,10 @@ unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits:
             // SAFETY: the caller's contract.
             let deadline = unsafe { deadline(timeout, absolute, realtime) }.ok()?;
             let bits = if absolute { bits } else { u32::MAX };
-            if stops {
+            // Taken back only when the wait is over.
+            let isolates = patched().contains(Parts::THREAD_LOCALS);
+            let reservation = if is_common && isolates { Reservation::make() } else { None };
+            if is_common && reservation.is_none() {
                 // SAFETY: as above.
                 return unsafe { stop(call, word, value, bits, deadline) };
             }

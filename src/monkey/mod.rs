@@ -77,8 +77,9 @@
 //!
 //! It costs half a microsecond for each green thread, and 9 KiB for each of those that live at once; a million that are parked take
 //! 9 GB more. Without it, green threads share the variables of their hub's thread: `patch(Parts::ALL - Parts::THREAD_LOCALS)` for all, and
-//! [`Builder::isolated`](crate::Builder::isolated) for one, which also tells the rules. Main is not isolated: its variables are the OS
-//! thread's. Where isolation does not work, the report says so, all else is patched, and green threads share their variables.
+//! [`Builder::isolated`](crate::Builder::isolated) for one, which also tells the rules. Main's variables are the OS thread's: it waits as the
+//! others do, for rayon or a lock of parking_lot, as long as nobody shares them. Where isolation does not work, the report says so, all else
+//! is patched, and green threads share their variables.
 //!
 //! What shares them: several waiters of parking_lot's locks, or std's `mpsc` between two green threads of one hub, stop the OS thread,
 //! which is reported to the [hook for what nobody can receive](crate::hub::set_uncaught_hook) after a second; and postgres panics. Three
@@ -87,8 +88,8 @@
 //!
 //! # Threads as green threads
 //!
-//! With [`Parts::SPAWN`], which `patch_all` leaves alone, a thread that is made on an OS thread with a hub is a green thread of that hub,
-//! with thread-local variables of its own: std's, C's and C++'s. On other processors than x86_64 it patches [`THREADS`](Parts::THREADS)
+//! With [`Parts::SPAWN`], which `patch_all` leaves alone, a thread that is made on an OS thread with a hub, such as the one that has called
+//! [`patch`], is a green thread of that hub, with thread-local variables of its own: std's, C's and C++'s. On other processors than x86_64 it patches [`THREADS`](Parts::THREADS)
 //! alone. So a server that makes a thread for each connection, such as tiny_http, holds ten thousand of them on one OS thread, unmodified.
 //! This is gevent's patched `threading.Thread`.
 //!
@@ -98,8 +99,7 @@
 //!
 //! use greenloop::monkey::{Parts, patch};
 //!
-//! patch(Parts::ALL | Parts::SPAWN);
-//! greenloop::yield_now(); // from here on this OS thread has a hub
+//! patch(Parts::ALL | Parts::SPAWN); // from here on this OS thread has a hub
 //! let threads: Vec<_> = (0..1000)
 //!     .map(|number| {
 //!         thread::spawn(move || {
@@ -132,7 +132,7 @@
 //! | no stack is left when it is to begin | it never runs, as the hook for what nobody can receive is told |
 //! | who joins one whose hub has ended | is told: std's `join` panics, `pthread_join` gives `PTHREAD_CANCELED` |
 //!
-//! A pool of threads that is to compute on several processors, such as rayon's, works, on one. Let it be made on an OS thread without a
+//! A pool of threads that is to compute on several processors, such as rayon's, works, on one: that of its maker. Let it be made on an OS thread without a
 //! hub, as by [`unblock`](crate::threadpool::unblock), and its threads are OS threads, for which green threads wait as ever.
 //!
 //! # How to see it
@@ -377,7 +377,9 @@ mod time;
 mod timed_mutex;
 
 use crate::fiber::identity;
+use crate::fiber::is_ending;
 use crate::fiber::isolation::why_not;
+use crate::hub::hub;
 
 pub use coverage::Coverage;
 pub use parts::Parts;
@@ -407,7 +409,8 @@ pub fn patch_all() -> Coverage {
 /// threads that are spawned from now on are [isolated](self#isolation); with [`Parts::SPAWN`], threads that are made from now on are
 /// [green threads](self#threads-as-green-threads). Returns which names lead to greenloop in this program.
 ///
-/// You can call it at any time, from any thread, and again: it adds to what is patched. It makes no hub and does not yield.
+/// You can call it at any time, from any thread, and again: it adds to what is patched. It does not yield. With `SPAWN` the calling OS
+/// thread has a hub from then on; without it no hub is made.
 ///
 /// # Examples
 ///
@@ -433,6 +436,9 @@ pub fn patch(parts: Parts) -> Coverage {
         futex::look_after_forks();
     }
     parts::add(parts);
+    if parts.contains(Parts::SPAWN) && !is_ending() {
+        hub();
+    }
     Coverage::look(identity, shared)
 }
 

@@ -46,12 +46,26 @@ pub(super) unsafe fn stop(
     TOLD.call_once(|| {
         report_text(&format!(
             "{} has stopped its OS thread for a second: it waits for a lock that lies in a thread-local variable, as those of \
-             parking_lot do. With greenloop::Builder::isolated or greenloop::monkey::isolate it has variables of its own, and yields",
+             parking_lot do, and others here have the same variables. A green thread yields if it is isolated, by \
+             greenloop::monkey::patch_all or greenloop::Builder::isolated, and the main greenlet if all others are",
             who(call.hub.thread.current())
         ));
     });
     // SAFETY: as above.
     deadline.map(|deadline| unsafe { wait_in_kernel(word, value, bits, deadline) })
+}
+
+/// Stops the OS thread for good, which is told: the main greenlet waits in the same variables, and a wake would be for one of the two.
+#[cold]
+pub(super) fn stop_for_ever() -> ! {
+    report_text(
+        "an OS thread has stopped for ever: a hub callback, or a greenlet that is not isolated, waits for a lock that lies in a \
+         thread-local variable, as those of parking_lot do, while the main greenlet waits there",
+    );
+    loop {
+        // SAFETY: takes no pointers that are not null.
+        unsafe { original::poll(std::ptr::null_mut(), 0, -1) };
+    }
 }
 
 /// # Safety

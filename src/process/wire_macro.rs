@@ -2,7 +2,8 @@
 
 /// Implements [`Wire`](crate::process::Wire) for a struct or an enum of your own, whose fields are.
 ///
-/// Fields without a name get one here. An enum has 256 variants at most.
+/// It names the fields of a type that is declared elsewhere; those without a name get one here. An enum has 256 variants at most. For a type
+/// with parameters, implement `Wire` by hand.
 ///
 /// # Examples
 ///
@@ -65,6 +66,9 @@ macro_rules! wire {
             }
         };
     };
+    (struct $name:ident $($fields:tt)?) => {
+        $crate::wire!($name $($fields)?);
+    };
     ($name:ident $(($($place:ident),+ $(,)?))? $({ $($field:ident),* $(,)? })?) => {
         impl $crate::process::Wire for $name {
             fn put<'a>(&'a self, into: &mut $crate::process::Outgoing<'a>) {
@@ -79,5 +83,11 @@ macro_rules! wire {
                 ::core::option::Option::Some($name $(($($place),+))? $({ $($field),* })?)
             }
         }
+    };
+    ($($other:tt)*) => {
+        ::core::compile_error!(
+            "wire! takes the name of a type that is declared elsewhere, and the names of its fields: `wire!(Page { address, length })`, \
+             `wire!(Celsius(degrees))`, `wire!(enum Message { Fetch(address), Stop })`"
+        );
     };
 }

@@ -183,6 +183,8 @@ impl Builder {
     /// Some rules follow:
     ///
     /// - Greenlets that an isolated green thread switches to by hand have the variables of the hub's thread.
+    /// - One that is not to be isolated is, if it begins while the main greenlet waits for a lock that lies in such a variable, as rayon
+    ///   and parking_lot have: they would wait in the same one.
     /// - The destructors of its variables run in it when its closure has ended, those of pthread keys last, as at the end of an OS
     ///   thread. They may wait. The result can be joined when all have run. A kill that comes meanwhile has no effect, and a panic in
     ///   one aborts the process, as in an OS thread.

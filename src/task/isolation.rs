@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::StackError;
-use crate::fiber::isolation::{Variables, destroy};
+use crate::fiber::isolation::{Variables, destroy, is_reserved};
 use crate::hub::{hub, lend_hub};
 
 /// Whether all that are spawned from now on are isolated.
@@ -45,8 +45,11 @@ impl Isolation {
     #[inline]
     pub(super) fn begin(self) -> Result<Option<Variables>, StackError> {
         match self {
-            Isolation::Not => Ok(None),
-            Isolation::OnBeginning => Variables::take().map(Some).map_err(StackError::Variables),
+            // Relaxed: see `isolate_all`. No reservation is made while they are not isolated.
+            Isolation::Not if !(ALL.load(Ordering::Relaxed) && is_reserved()) => Ok(None),
+            Isolation::Not | Isolation::OnBeginning => {
+                Variables::take().map(Some).map_err(StackError::Variables)
+            }
             Isolation::With(variables) => Ok(Some(variables)),
         }
     }

@@ -451,7 +451,7 @@ struct Named {
     pair: Pair,
     nothing: Nothing,
 }
-wire!(Named { pair, nothing });
+wire!(struct Named { pair, nothing });
 
 #[derive(Debug, PartialEq)]
 enum Any {

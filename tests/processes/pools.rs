@@ -283,8 +283,13 @@ fn n82_a_worker_killed_in_the_middle() {
             // The worker of a job that kills had no other.
             assert_eq!(results[place], Ok(number));
         }
-        let Err(WorkError::WorkerDied { signal, attempts, .. }) = results[2] else { panic!("{results:?}") };
-        assert_eq!((signal, attempts), (Some(libc::SIGKILL), retries + 1));
+        let Err(error @ WorkError::WorkerDied { id, signal, attempts }) = &results[2] else {
+            panic!("{results:?}")
+        };
+        assert_eq!((*signal, *attempts), (Some(libc::SIGKILL), retries + 1));
+        let text =
+            format!("worker {id} was killed by signal 9 in the middle of the job, at attempt {attempts}");
+        assert_eq!(error.to_string(), text);
         assert_eq!(pool.apply(5), Ok(5));
         ends(&pool);
     }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use greenloop::greenlet::Greenlet;
 use greenloop::process::{Fork, fork, wait_pid};
-use greenloop::{sleep, yield_now};
+use greenloop::{Builder, sleep, spawn, yield_now};
 
 use crate::support::run_child;
 use crate::{LIMIT, os_thread, patch_threads, patched};
@@ -68,22 +69,83 @@ fn a_fork_in_one_goes_on_in_the_child() {
     });
 }
 
-/// As rayon does in who is not of its pool. Main's variables are those of the OS thread, so it cannot park there.
+thread_local! {
+    /// As rayon has one for who is not of its pool.
+    static LATCH: (Mutex<bool>, Condvar) = const { (Mutex::new(false), Condvar::new()) };
+}
+
+/// Waits as long as nobody opens it.
+fn wait_at((open, opened): &(Mutex<bool>, Condvar)) {
+    drop(opened.wait_while(open.lock().unwrap(), |open| !*open));
+}
+
+fn open((open, opened): &(Mutex<bool>, Condvar)) {
+    *open.lock().unwrap() = true;
+    opened.notify_all();
+}
+
+/// Main's variables are those of the OS thread, but nobody else has them as long as all others are isolated.
 #[test]
-fn main_that_waits_in_a_thread_local_is_told() {
-    thread_local! {
-        static LATCH: (Mutex<()>, Condvar) = const { (Mutex::new(()), Condvar::new()) };
-    }
+fn main_waits_in_a_thread_local_while_others_run() {
+    patched(|| {
+        LATCH.with(|latch| {
+            let others = thread::scope(|scope| {
+                let opens = scope.spawn(move || {
+                    let plain = Builder::new()
+                        .isolated(false)
+                        .spawn(|| LATCH.with(|own| (&raw const *own).addr()))
+                        .unwrap();
+                    thread::sleep(Duration::from_millis(1));
+                    let seen = plain.join().unwrap();
+                    open(latch);
+                    seen
+                });
+                wait_at(latch);
+                opens.join().unwrap()
+            });
+            assert_ne!(others, (&raw const *latch).addr(), "who begins meanwhile has its own");
+        });
+        // And again when nobody waits in there any more.
+        let plain =
+            Builder::new().isolated(false).spawn(|| LATCH.with(|own| (&raw const *own).addr())).unwrap();
+        assert_eq!(plain.join().unwrap(), LATCH.with(|latch| (&raw const *latch).addr()));
+    });
+}
+
+/// Nobody can end otherwise.
+fn exit_when_told() {
+    greenloop::hub::set_uncaught_hook(Some(Arc::new(|told| {
+        println!("\n{told}");
+        // SAFETY: takes no pointers.
+        unsafe { libc::_exit(3) };
+    })));
+}
+
+#[test]
+fn main_that_waits_in_a_thread_local_which_others_have_is_told() {
     let child = run_child(LIMIT, || {
         patch_threads();
+        let _other = Builder::new().isolated(false).spawn(|| sleep(Duration::MAX));
         yield_now();
-        greenloop::hub::set_uncaught_hook(Some(Arc::new(|told| {
-            println!("\n{told}");
-            exit(3);
-        })));
-        LATCH.with(|(mutex, condition)| drop(condition.wait(mutex.lock().unwrap())));
+        exit_when_told();
+        LATCH.with(wait_at);
     });
     let Some(child) = child else { return };
     assert_eq!(child.status.code(), Some(3), "{child:?}");
     assert!(child.stdout.contains("has stopped its OS thread for a second"), "{child:?}");
+}
+
+/// A greenlet that an isolated green thread switches to has main's variables.
+#[test]
+fn who_waits_where_main_waits_is_told() {
+    let child = run_child(LIMIT, || {
+        patch_threads();
+        yield_now();
+        exit_when_told();
+        let _second = spawn(|| Greenlet::new(|()| LATCH.with(wait_at)).switch(()));
+        LATCH.with(wait_at);
+    });
+    let Some(child) = child else { return };
+    assert_eq!(child.status.code(), Some(3), "{child:?}");
+    assert!(child.stdout.contains("an OS thread has stopped for ever"), "{child:?}");
 }

@@ -12,6 +12,7 @@ mod ends;
 mod pthreads;
 mod standard;
 
+use std::thread;
 use std::time::Duration;
 
 use greenloop::monkey::{Parts, patch};
@@ -28,8 +29,9 @@ fn patched<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
     })
 }
 
+/// Without a hub for the caller.
 fn patch_threads() {
-    let coverage = patch(Parts::ALL | Parts::SPAWN);
+    let coverage = thread::spawn(|| patch(Parts::ALL | Parts::SPAWN)).join().unwrap();
     assert!(coverage.is_complete() && coverage.parts().contains(Parts::SPAWN), "{coverage}");
 }
 

@@ -9,10 +9,12 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use greenloop::monkey::{Parts, patch};
 use greenloop::threadpool::ThreadPool;
 use greenloop::{sleep, yield_now};
 
-use crate::{os_thread, patch_threads, patched};
+use crate::support::within;
+use crate::{LIMIT, os_thread, patch_threads, patched};
 
 #[test]
 fn a_thread_runs_on_its_maker_s_os_thread_and_returns_a_value() {
@@ -32,6 +34,15 @@ fn a_thread_runs_on_its_maker_s_os_thread_and_returns_a_value() {
         assert_eq!(thread.join().unwrap(), (own, "value".to_owned()));
         assert_eq!(began.load(Ordering::SeqCst), 1);
     });
+}
+
+#[test]
+fn who_patches_has_a_hub() {
+    let (own, threads) = within(LIMIT, || {
+        patch(Parts::ALL | Parts::SPAWN);
+        (os_thread(), [(); 2].map(|()| thread::spawn(os_thread)).map(|thread| thread.join().unwrap()))
+    });
+    assert_eq!(threads, [own; 2]);
 }
 
 #[test]
