@@ -3,6 +3,7 @@
 //! - [From gevent](from_gevent), and from Python's greenlet.
 //! - [From asyncio](from_asyncio), call by call.
 //! - [From multiprocessing and concurrent.futures](from_multiprocessing), call by call.
+//! - [From Celery, RQ and Scrapy-Redis](from_celery), for jobs of many machines.
 //! - [From other Python](from_python): threading, queue, selectors.
 //! - [From `std::thread`](from_std_thread), and the rest of std that waits.
 #![cfg_attr(
@@ -24,6 +25,9 @@
 ))]
 #[doc = include_str!("from_asyncio.md")]
 pub mod from_asyncio {}
+#[doc(alias("acks_late", "countdown", "visibility_timeout", "soft_time_limit", "rq", "scrapy"))]
+#[doc = include_str!("from_celery.md")]
+pub mod from_celery {}
 #[rustfmt::skip]
 #[doc(alias(
     "gr_frame", "gr_context", "getswitchinterval", "setswitchinterval", "started", "args", "kwargs", "unlink_all",
