@@ -19,6 +19,9 @@ pub enum ManagerError {
     /// An argument or a value could not be sent, or was none when it came.
     #[error("the argument or the value of the call did not come over: {0}")]
     Undecodable(String),
+    /// A [function](crate::processes::manager::Function) panicked, with this text.
+    #[error("the function panicked: {0}")]
+    Panicked(String),
     /// There is no such place in the list or array.
     #[doc(alias = "IndexError")]
     #[error("place {index} is out of range: the length is {length}")]

@@ -18,6 +18,8 @@ mod buffers;
 mod channels;
 /// Many jobs for one worker.
 mod crowds;
+/// Functions that a manager shares.
+mod functions;
 /// Bytes that no value has made.
 mod hostile;
 /// One job of a pool.
@@ -70,6 +72,28 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
+/// The numbers of that list which no test here has in its name.
+const ELSEWHERE: &[(u32, &str)] = &[
+    (9, "a `Process` has been started, and there is nothing that could be started twice"),
+    (13, "there is no closing: see `dropped_handles_leave_no_zombie`"),
+    (24, "a `Receiver` has no `send`, and a `Sender` neither `recv` nor `poll`"),
+    (59, "`prefork`: `a_number_that_was_given_again_is_not_the_holder`"),
+    (62, "`prefork`: `memory_is_in_pages_zeroed_and_bounded`"),
+    (63, "`prefork`: `nothing_is_left_when_all_are_killed`"),
+    (64, "`prefork`: `a_descriptor_is_enough_and_its_end_deletes_nothing`"),
+];
+
+/// Each number has its test.
+fn assert_none_is_missing(all: &[Test]) {
+    let is_tested = |number: u32| {
+        let begin = format!("::n{number:02}_");
+        all.iter().any(|(name, ..)| name.contains(&begin))
+    };
+    let is_elsewhere = |number| ELSEWHERE.iter().any(|(known, _)| *known == number);
+    let wrong: Vec<u32> = (1..=84).filter(|&number| is_tested(number) == is_elsewhere(number)).collect();
+    assert_eq!(wrong, []);
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let all = [
@@ -77,6 +101,7 @@ fn main() {
         buffers::TESTS,
         channels::TESTS,
         crowds::TESTS,
+        functions::TESTS,
         hostile::TESTS,
         jobs::TESTS,
         manager_access::TESTS,
@@ -93,6 +118,7 @@ fn main() {
         let (_, run, _) = all.iter().find(|(test, ..)| test == name).expect("a test");
         return leaves_nothing(run);
     }
+    assert_none_is_missing(&all);
     let chosen: Vec<_> = all.iter().filter(|(name, ..)| support::is_chosen(&arguments, name)).collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {

@@ -1,11 +1,12 @@
 use std::cell::Cell;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::rc::Rc;
 use std::time::Duration;
 
 use greenloop::event::Event;
+use greenloop::net::unix::UnixStream;
 use greenloop::process::{Incoming, Outgoing, Process, Sender, Wire, channel, pipe};
 use greenloop::processes::{Manager, ManagerError};
 use greenloop::{sleep, spawn, with_timeout, yield_now};
@@ -22,7 +23,9 @@ tests! {
     an_end_gives_nobody_a_lock,
     one_that_cannot_be_told_does_not_wait_on,
     children_do_not_keep_an_address,
+    children_do_not_keep_a_guest,
     a_child_forked_amid_calls_keeps_no_connection,
+    a_child_forked_as_a_client_comes_in_keeps_no_connection,
     updates_see_that_a_descriptor_has_changed,
     what_was_got_is_not_kept,
     a_notification_outlives_who_was_to_have_it,
@@ -164,6 +167,35 @@ fn children_do_not_keep_an_address() {
     taken_over.unwrap();
 }
 
+fn children_do_not_keep_a_guest() {
+    let folder = Folder::new("guest");
+    let (ours, theirs) = pipe::<(), u32>().unwrap();
+    let address = folder.address();
+    let host = Process::start(move || {
+        let manager = Manager::new().unwrap();
+        manager.listen(&address, SECRET).unwrap();
+        theirs.send(&0).unwrap();
+        theirs.recv().unwrap();
+        let child = Process::start(|| sleep(LONG)).unwrap();
+        theirs.send(&child.id()).unwrap();
+        sleep(LONG);
+    })
+    .unwrap();
+    ours.recv().unwrap();
+    let mut guest = UnixStream::connect(folder.address()).unwrap();
+    // It is let in, and says nothing.
+    guest.read_exact(&mut [0; 1]).unwrap();
+    ours.send(&()).unwrap();
+    let child = ours.recv().unwrap();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let told = with_timeout(Duration::from_secs(5), || guest.read_to_end(&mut Vec::new()));
+    // SAFETY: takes no pointers.
+    unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
+    // What it left unread is no matter of the guest's.
+    drop(told.expect("it sees the end of its host"));
+}
+
 fn a_child_forked_amid_calls_keeps_no_connection() {
     for yields in 0..8 {
         let manager = Manager::new().unwrap();
@@ -185,6 +217,29 @@ fn a_child_forked_amid_calls_keeps_no_connection() {
         child.wait().unwrap();
         assert_eq!(told.expect("it is told").unwrap(), Err(ManagerError::Ended), "after {yields} yields");
     }
+}
+
+fn a_child_forked_as_a_client_comes_in_keeps_no_connection() {
+    let manager = Manager::new().unwrap();
+    let (queue, lock) = (manager.queue::<u8>(0).unwrap(), manager.lock().unwrap());
+    // So that the next call needs a new connection.
+    let _guard = lock.lock().unwrap();
+    let (mut reader, mut writer) = greenloop::io::pipe().unwrap();
+    let forker = spawn(move || {
+        reader.read_exact(&mut [0]).unwrap();
+        Process::start(|| sleep(LONG)).unwrap()
+    });
+    sleep(SHORT);
+    let waiter = spawn(move || queue.get());
+    // Just behind that one, so that the child is forked when the manager has its connection, and has not begun to serve it.
+    drop(spawn(move || writer.write_all(b"a")));
+    let child = forker.join().unwrap();
+    (0..50).for_each(|_| assert_eq!(lock.is_poisoned(), Ok(false)));
+    manager.shutdown();
+    let told = waiter.join_timeout(SOON);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(told.expect("it is told").unwrap(), Err(ManagerError::Ended));
 }
 
 fn updates_see_that_a_descriptor_has_changed() {

@@ -15,6 +15,7 @@ use crate::{LIMIT, LONG, tests, until};
 tests! {
     n45_full_empty_and_timeouts,
     n46_items_put_before_and_after_a_fork_arrive_once,
+    n47_a_queue_tells_how_many_items_it_has,
     n48_task_done_and_join,
     n49_a_closed_queue,
     n50_what_was_put_is_there_though_its_process_is_killed,
@@ -88,6 +89,19 @@ fn n46_items_put_before_and_after_a_fork_arrive_once() {
         assert!(all.into_iter().eq(0..30));
         assert_eq!(queue.try_get(), Err(ManagerError::Empty));
         child.join().unwrap();
+    }
+}
+
+fn n47_a_queue_tells_how_many_items_it_has() {
+    for manager in managers() {
+        let queue = manager.queue::<u32>(3).unwrap();
+        assert_eq!((queue.len(), queue.is_empty()), (Ok(0), Ok(true)));
+        let theirs = queue.clone();
+        elsewhere(move || (1..=3).for_each(|item| theirs.put(&item).unwrap()));
+        assert_eq!((queue.len(), queue.is_empty()), (Ok(3), Ok(false)));
+        assert_eq!(queue.get(), Ok(1));
+        let theirs = queue.clone();
+        assert_eq!(elsewhere(move || theirs.len().unwrap()), 2);
     }
 }
 

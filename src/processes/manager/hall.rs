@@ -116,6 +116,11 @@ impl Access {
         ManagerError::Undecodable("the answer is no value of that type".to_owned())
     }
 
+    /// To another thing of the same manager.
+    pub(super) fn beside(&self, object: u64, door: Sender<OwnedFd>) -> Access {
+        Access { hall: self.hall.clone(), object, door }
+    }
+
     pub(super) fn manager(&self) -> u64 {
         self.hall.manager
     }

@@ -37,6 +37,8 @@ pub(super) mod verb {
     /// A value with its stamp, for `EXCHANGE`.
     pub(crate) const READ: u8 = 25;
 
+    pub(crate) const CALL: u8 = 26;
+
     pub(crate) const PUT: u8 = 30;
     pub(crate) const TRY_PUT: u8 = 31;
     pub(crate) const TAKE: u8 = 32;
@@ -103,13 +105,29 @@ impl Wire for Parcel {
 
     fn take(from: &mut Incoming<'_>) -> Option<Parcel> {
         let (bytes, descriptors) = take_raw(from)?;
+        Some(Parcel::new(bytes, descriptors))
+    }
+}
+
+impl Parcel {
+    fn new(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Parcel {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Some(Parcel {
+        Parcel {
             bytes: bytes.into(),
             descriptors: descriptors.into_iter().map(Heirloom::new).collect(),
             // Relaxed: a number that nobody else gets is all that is asked for.
             stamp: NEXT.fetch_add(1, Ordering::Relaxed),
-        })
+        }
+    }
+
+    /// One with a value of the manager's process, whose descriptors it has copies of.
+    pub(super) fn of<T: Wire>(value: &T) -> io::Result<Parcel> {
+        let mut message = Outgoing::new();
+        value.put(&mut message);
+        message.check()?;
+        let (bytes, descriptors) = message.into_parts();
+        let copies = descriptors.into_iter().map(|descriptor| descriptor.try_clone_to_owned());
+        Ok(Parcel::new(&bytes, copies.collect::<io::Result<_>>()?))
     }
 }
 
@@ -260,6 +278,7 @@ const OUT_OF_RANGE: u8 = 20;
 const TOLD: u8 = 21;
 const REFUSED: u8 = 22;
 const SYSTEM: u8 = 23;
+const PANICKED: u8 = 24;
 
 /// Only what a manager itself says: what goes wrong on the way is found out by the client.
 impl Wire for ManagerError {
@@ -281,6 +300,10 @@ impl Wire for ManagerError {
                 into.put_bytes(&[REFUSED]);
                 why.put(into);
             }
+            ManagerError::Panicked(text) => {
+                into.put_bytes(&[PANICKED]);
+                text.put(into);
+            }
             ManagerError::System { text, .. } => {
                 into.put_bytes(&[SYSTEM]);
                 text.put(into);
@@ -297,6 +320,7 @@ impl Wire for ManagerError {
             }
             TOLD => String::take(from).map(ManagerError::Undecodable),
             REFUSED => String::take(from).map(ManagerError::Refused),
+            PANICKED => String::take(from).map(ManagerError::Panicked),
             // The kind does not travel: it is for those whose system it is.
             SYSTEM => {
                 String::take(from).map(|text| ManagerError::System { kind: io::ErrorKind::Other, text })

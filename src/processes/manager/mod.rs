@@ -23,7 +23,7 @@
 //!
 //! Nobody who was not handed a handle: sockets have no names, and each connection must be of the manager's user, or root's.
 //! [`Manager::listen`] lets programs in that are no relatives, if they know a secret. Bytes that nobody has meant are an error of that
-//! message alone.
+//! message alone. None names code: a [`Function`] is what its process has shared, and runs there.
 //!
 //! # A kill or a time limit
 //!
@@ -48,6 +48,7 @@ mod barrier;
 mod condition;
 mod dict;
 mod event;
+mod function;
 mod hall;
 mod joinable_queue;
 mod list;
@@ -69,6 +70,7 @@ pub use barrier::Barrier;
 pub use condition::Condition;
 pub use dict::Dict;
 pub use event::Event;
+pub use function::Function;
 pub use joinable_queue::{JoinableQueue, Lease};
 pub use list::{List, ListIter};
 pub use lock::{Lock, LockGuard};

@@ -55,12 +55,12 @@ use crate::sys::identity;
 /// ```
 #[doc(alias("SyncManager", "BaseManager", "multiprocessing.Manager"))]
 pub struct Manager {
-    access: Access,
-    owner: Option<Owner>,
+    pub(super) access: Access,
+    pub(super) owner: Option<Owner>,
 }
 
 /// What ends the server when it is dropped.
-enum Owner {
+pub(super) enum Owner {
     Here(Rc<Server>),
     /// The server's process ends with the sender.
     There {

@@ -6,6 +6,7 @@
 mod barrier;
 mod client;
 mod collections;
+mod function;
 mod lock;
 mod queue;
 mod semaphore;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use barrier::Barrier;
 use client::{Answer, Call, Client, Object, unknown};
 use collections::{Dict, List, Value};
+use function::Function;
 use lock::{Condition, Lock};
 use queue::Queue;
 use semaphore::{Event, Semaphore};
@@ -29,6 +31,7 @@ use semaphore::{Event, Semaphore};
 use super::address::{Address, introduce};
 use super::message::{Parcel, Reply, kind, verb};
 use crate::error::ManagerError;
+use crate::hub::fork;
 use crate::pool::Group;
 use crate::process::{Incoming, Packet, Receiver, Sender, Wire, channel};
 use crate::sys::credentials;
@@ -49,6 +52,8 @@ pub(super) struct Server {
     addresses: RefCell<Vec<Address>>,
     threads: Group,
     has_ended: Cell<bool>,
+    /// The process that it is in, by its generation.
+    process: u32,
 }
 
 /// The number of the manager itself among what it keeps.
@@ -64,9 +69,15 @@ impl Server {
             addresses: RefCell::default(),
             threads: Group::new(),
             has_ended: Cell::new(false),
+            process: fork::generation(),
         });
         server.open(ROOT, Rc::new(Root(Rc::downgrade(&server))), door);
         server
+    }
+
+    /// Whether it is in this process, and not in one that it was forked by.
+    pub(super) fn is_here(&self) -> bool {
+        self.process == fork::generation()
     }
 
     /// Ends all that runs, at its next turn.
@@ -77,6 +88,23 @@ impl Server {
         self.addresses.take();
         self.published.take();
         self.objects.take();
+    }
+
+    /// Keeps a function; its number, and its door.
+    pub(super) fn share<A: Wire + 'static, T: Wire + 'static>(
+        self: &Rc<Self>,
+        function: impl FnMut(A) -> T + 'static,
+    ) -> io::Result<(u64, Sender<OwnedFd>)> {
+        self.add(Rc::new(Function::new(function)))
+    }
+
+    /// Keeps one more; its number, and its door.
+    fn add(self: &Rc<Self>, object: Rc<dyn Object>) -> io::Result<(u64, Sender<OwnedFd>)> {
+        let (door, knocks) = channel()?;
+        let number = self.next.get();
+        self.next.set(number + 1);
+        self.open(number, object, knocks);
+        Ok((number, door))
     }
 
     /// Keeps it, and lets in who knocks at its door, until nobody has that any more.
@@ -243,10 +271,7 @@ impl Object for Root {
             verb::CREATE => {
                 let (kind, size, contents) = call.arguments::<(u8, u64, Vec<Parcel>)>()?;
                 let object = create(kind, size, contents)?;
-                let (door, knocks) = channel()?;
-                let number = server.next.get();
-                server.next.set(number + 1);
-                server.open(number, object, knocks);
+                let (number, door) = server.add(object)?;
                 Ok(Answer::Now(Reply::Created(number, door)))
             }
             verb::LISTEN => {
