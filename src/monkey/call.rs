@@ -17,6 +17,7 @@ use crate::hub::no_unwind::{Hindrance, hub_of_greenlet};
 use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::io::Interest;
 use crate::sys::clock::Time;
+use crate::sys::errno::Kept;
 use crate::sys::mode::Nonblocking;
 pub(super) use crate::sys::mode::is_nonblocking;
 use crate::sys::original;
@@ -120,6 +121,7 @@ impl Call {
         descriptors: &[(RawFd, Interest)],
         deadline: Option<Time>,
     ) -> Result<Result<(), Miss>, Hindrance> {
+        let _errno = Kept::now();
         let reactor = match self.hub.try_reactor() {
             Ok(reactor) => reactor,
             Err(error) => return Ok(Err(Miss::Failed(errno_of(&error)))),
@@ -184,20 +186,26 @@ impl Call {
         self,
         fd: RawFd,
         interest: Interest,
+        attempt: impl FnMut() -> ssize_t,
+    ) -> Result<ssize_t, Miss> {
+        // What was tried in vain is nobody's affair, nor is what failed when some has come or gone.
+        let _errno = Kept::now();
+        match self.hub.spend_budget_in_call() {
+            Ok(()) => self.until_ready(fd, interest, attempt),
+            Err(hindrance) => self.amid_interruption(fd, hindrance, attempt),
+        }
+    }
+
+    fn until_ready(
+        self,
+        fd: RawFd,
+        interest: Interest,
         mut attempt: impl FnMut() -> ssize_t,
     ) -> Result<ssize_t, Miss> {
-        if let Err(hindrance) = self.hub.spend_budget_in_call() {
-            return self.amid_interruption(fd, hindrance, attempt);
-        }
-        let kept = errno();
         let mut deadline = None;
         loop {
             match tried(attempt()) {
-                Ok(count) => {
-                    // What was tried in vain is nobody's affair.
-                    set_errno(kept);
-                    return Ok(count);
-                }
+                Ok(count) => return Ok(count),
                 Err(Declined::Failed(errno)) => return Err(Miss::Failed(errno)),
                 Err(Declined::WouldBlock) => {}
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libc::{c_int, sockaddr, socklen_t, ssize_t};
 
 use super::call::{
-    Call, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, set_errno, time_limit,
+    Call, Errno, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, set_errno, time_limit,
     without_waiting,
 };
 use super::parts::{Parts, patched};
@@ -39,7 +39,10 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length
         }
         let deadline = time_limit(fd, Interest::WRITABLE).map(Time::after);
         match errno() {
-            libc::EINPROGRESS => finish_connecting(call, fd, deadline),
+            // Begun here, or before by a call that did not wait, or whose time has passed.
+            begun @ (libc::EINPROGRESS | libc::EALREADY) => {
+                finish_connecting(call, fd, deadline, begun, attempt)
+            }
             // A Unix listener's backlog is full, and the kernel tells nobody when there is room.
             libc::EAGAIN => retry(call, deadline, attempt),
             other => failed(other),
@@ -47,24 +50,31 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length
     })
 }
 
-fn finish_connecting(call: Call, fd: RawFd, deadline: Option<Time>) -> c_int {
-    match call.wait_for(fd, Interest::WRITABLE, deadline) {
-        Ok(()) => {}
-        // What the kernel says when SO_SNDTIMEO has passed.
-        Err(Miss::Late) => return failed(libc::EINPROGRESS),
-        Err(Miss::Unwaitable) => return failed(libc::ENOTSOCK),
-        Err(Miss::Failed(errno)) => return failed(errno),
-    }
-    let mut error: c_int = 0;
-    let mut length = size_of::<c_int>() as socklen_t;
-    // SAFETY: `error` is valid for writes of `length` bytes.
-    let result = unsafe {
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &mut length)
-    };
-    match (result, error) {
-        (0, 0) => 0,
-        (0, error) => failed(error),
-        _ => -1,
+/// Asks once more when there is an end of it, as the kernel's own wait does: so the socket is left as that leaves it, whether connected or
+/// free for the next try.
+fn finish_connecting(
+    call: Call,
+    fd: RawFd,
+    deadline: Option<Time>,
+    begun: Errno,
+    attempt: impl Fn() -> c_int,
+) -> c_int {
+    loop {
+        match call.wait_for(fd, Interest::WRITABLE, deadline) {
+            Ok(()) => {}
+            // What the kernel says when SO_SNDTIMEO has passed.
+            Err(Miss::Late) => return failed(begun),
+            Err(Miss::Unwaitable) => return failed(libc::ENOTSOCK),
+            Err(Miss::Failed(errno)) => return failed(errno),
+        }
+        if attempt() == 0 {
+            return 0;
+        }
+        match errno() {
+            libc::EISCONN => return 0,
+            libc::EINPROGRESS | libc::EALREADY => {}
+            other => return failed(other),
+        }
     }
 }
 
@@ -89,7 +99,7 @@ fn retry(call: Call, deadline: Option<Time>, attempt: impl Fn() -> c_int) -> c_i
 }
 
 /// A number that getsockopt(2) tells of a socket, or zero.
-fn option(fd: RawFd, option: c_int) -> c_int {
+pub(super) fn option(fd: RawFd, option: c_int) -> c_int {
     let mut value: c_int = 0;
     let mut length = size_of::<c_int>() as socklen_t;
     // SAFETY: `value` is valid for writes of `length` bytes.
@@ -157,5 +167,7 @@ unsafe extern "C" fn accept4(
     flags: c_int,
 ) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
-    accept_with(fd, || unsafe { original::accept4(fd, address, address_length, flags) })
+    let run = || unsafe { original::accept4(fd, address, address_length, flags) };
+    // Others are refused before there is a connection.
+    if flags & !(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) == 0 { accept_with(fd, run) } else { run() }
 }

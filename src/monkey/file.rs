@@ -10,7 +10,7 @@ use std::ptr;
 
 use libc::{c_int, c_uint, c_void, iovec, off_t, off64_t, size_t, ssize_t};
 
-use super::call::{Call, errno};
+use super::call::{Call, errno, quietly};
 use super::off_hub::off_hub;
 use super::parts::{Parts, patched};
 use super::slices;
@@ -109,10 +109,10 @@ unsafe fn read_slices_at(
     plain: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
     match Call::enter(Parts::FILES) {
-        Some(call) if offset >= 0 => {
+        Some(call) if offset >= 0 && slices::length(slices) > 0 => {
             call.give_way_if_interrupted();
             // SAFETY: the caller's contract. The kernel refuses what is below 0.
-            unsafe { read_at(fd, slices, offset) }
+            quietly(|| unsafe { read_at(fd, slices, offset) })
         }
         _ => plain(),
     }
@@ -145,11 +145,8 @@ pub(super) unsafe extern "C" fn pread64(
 unsafe extern "C" fn preadv(fd: c_int, slices: *const iovec, count: c_int, offset: off_t) -> ssize_t {
     // SAFETY: the caller's contract is that of the C library's function.
     let plain = || unsafe { original::preadv(fd, slices, count, offset) };
-    if !slices::is_count(count) {
-        return plain();
-    }
     // SAFETY: as above, and the call returns before he goes on.
-    let slices = unsafe { slices::named(slices, count as usize) };
+    let Some(slices) = (unsafe { slices::named(slices, count as usize) }) else { return plain() };
     // SAFETY: as above.
     unsafe { read_slices_at(fd, slices, offset, plain) }
 }
@@ -158,11 +155,8 @@ unsafe extern "C" fn preadv(fd: c_int, slices: *const iovec, count: c_int, offse
 unsafe extern "C" fn preadv64(fd: c_int, slices: *const iovec, count: c_int, offset: off64_t) -> ssize_t {
     // SAFETY: the caller's contract is that of the C library's function.
     let plain = || unsafe { original::preadv64(fd, slices, count, offset) };
-    if !slices::is_count(count) {
-        return plain();
-    }
     // SAFETY: as above, and the call returns before he goes on.
-    let slices = unsafe { slices::named(slices, count as usize) };
+    let Some(slices) = (unsafe { slices::named(slices, count as usize) }) else { return plain() };
     // SAFETY: as above.
     unsafe { read_slices_at(fd, slices, offset, plain) }
 }
@@ -202,10 +196,10 @@ unsafe fn write_slices_at(
     plain: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
     match Call::enter(Parts::FILES | Parts::THREADS) {
-        Some(call) if offset >= 0 && is_isolated() => {
+        Some(call) if offset >= 0 && slices::length(slices) > 0 && is_isolated() => {
             call.give_way_if_interrupted();
             // SAFETY: the caller's contract. The kernel refuses what is below 0.
-            unsafe { write_at(fd, slices, offset) }
+            quietly(|| unsafe { write_at(fd, slices, offset) })
         }
         _ => plain(),
     }
@@ -233,11 +227,8 @@ unsafe extern "C" fn pwrite64(fd: c_int, buffer: *const c_void, length: size_t, 
 unsafe extern "C" fn pwritev(fd: c_int, slices: *const iovec, count: c_int, offset: off_t) -> ssize_t {
     // SAFETY: the caller's contract is that of the C library's function.
     let plain = || unsafe { original::pwritev(fd, slices, count, offset) };
-    if !slices::is_count(count) {
-        return plain();
-    }
     // SAFETY: as above, and the call returns before he goes on.
-    let slices = unsafe { slices::named(slices, count as usize) };
+    let Some(slices) = (unsafe { slices::named(slices, count as usize) }) else { return plain() };
     // SAFETY: as above.
     unsafe { write_slices_at(fd, slices, offset, plain) }
 }
@@ -246,11 +237,8 @@ unsafe extern "C" fn pwritev(fd: c_int, slices: *const iovec, count: c_int, offs
 unsafe extern "C" fn pwritev64(fd: c_int, slices: *const iovec, count: c_int, offset: off64_t) -> ssize_t {
     // SAFETY: the caller's contract is that of the C library's function.
     let plain = || unsafe { original::pwritev64(fd, slices, count, offset) };
-    if !slices::is_count(count) {
-        return plain();
-    }
     // SAFETY: as above, and the call returns before he goes on.
-    let slices = unsafe { slices::named(slices, count as usize) };
+    let Some(slices) = (unsafe { slices::named(slices, count as usize) }) else { return plain() };
     // SAFETY: as above.
     unsafe { write_slices_at(fd, slices, offset, plain) }
 }

@@ -338,6 +338,20 @@ unsafe fn futex(word: usize, operation: c_int, value: u32, timeout: usize, bits:
     }
 }
 
+/// What the calls with two words do here, after the kernel, in which `done` were. Who is to be moved on to the other word is woken, and
+/// so is whoever is woken on a condition there, true or not: a wait may end for no reason.
+fn wake_of_two(operation: c_long, done: c_long, words: [usize; 2], counts: [c_long; 2]) -> c_long {
+    let [first, second] = counts.map(|count| count as u32 as usize);
+    let wake = |word, count| wake(word, count) as c_long;
+    match operation as c_int & !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME) {
+        libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE => {
+            wake(words[0], first.saturating_add(second).saturating_sub(done as usize))
+        }
+        libc::FUTEX_WAKE_OP => wake(words[0], first) + wake(words[1], second),
+        _ => 0,
+    }
+}
+
 /// In C it takes as many arguments as the call needs; with the calling conventions of Linux the rest is not looked at.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn syscall(
@@ -356,6 +370,10 @@ unsafe extern "C" fn syscall(
         if let Some(result) = known {
             return result;
         }
+        // SAFETY: as above.
+        let done = unsafe { original::syscall(number, first, second, third, fourth, fifth, sixth) };
+        let words = [first as usize, fifth as usize];
+        return if done == -1 { done } else { done + wake_of_two(second, done, words, [third, fourth]) };
     }
     // SAFETY: as above.
     unsafe { original::syscall(number, first, second, third, fourth, fifth, sixth) }

@@ -61,6 +61,17 @@ fn holder_of_number(call: Call, mutex: *mut pthread_mutex_t, view: MutexView<'_>
     if is_neighbour { Holder::Neighbour } else { Holder::Other }
 }
 
+/// Whether `mutex`, which is [no neighbour's](Holder::Other), is the caller's, and knows that.
+///
+/// # Safety
+///
+/// `mutex` must be initialised.
+pub(super) unsafe fn is_own(mutex: *mut pthread_mutex_t) -> bool {
+    // SAFETY: the caller's contract.
+    let view = unsafe { MutexView::new(mutex) };
+    view.knows_its_holder() && view.owner() == own_number()
+}
+
 /// Whether another green thread is known to hold it.
 fn is_held_by_other(call: Call, mutex: *mut pthread_mutex_t) -> bool {
     known_holder(mutex.addr()).is_some_and(|holder| holder != of(call))

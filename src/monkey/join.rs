@@ -10,6 +10,7 @@ use super::contended::deadline;
 use super::off_hub::apart;
 use super::parts::Parts;
 use super::stand_ins::{Patience, StandIn, find};
+use crate::fiber::isolation::is_isolated;
 use crate::sys::original;
 
 /// # Safety
@@ -29,6 +30,17 @@ unsafe fn join(stand_in: &StandIn, result: *mut *mut c_void, patience: Patience)
     }
 }
 
+fn is_caller(thread: pthread_t) -> bool {
+    // SAFETY: takes nothing.
+    thread == unsafe { libc::pthread_self() }
+}
+
+/// What is said to who joins itself, which on another OS thread would be waited for. The C library takes an isolated one for detached;
+/// of all others it says what it has to.
+fn refusal_of_caller() -> Option<c_int> {
+    is_isolated().then_some(libc::EDEADLK)
+}
+
 /// A join without a time limit; `None` if it is the C library's alone.
 ///
 /// # Safety
@@ -40,6 +52,9 @@ unsafe fn join_at_last(thread: pthread_t, result: *mut *mut c_void) -> Option<c_
         return Some(unsafe { join(&stand_in, result, Patience::Until(None)) });
     }
     Call::enter(Parts::THREADS)?;
+    if is_caller(thread) {
+        return refusal_of_caller();
+    }
     let result = result.expose_provenance();
     let join = move || {
         // SAFETY: the caller's contract, and it waits, so `result` is still there.
@@ -115,6 +130,9 @@ unsafe fn join_until(
         });
     }
     Call::enter(Parts::THREADS)?;
+    if is_caller(thread) {
+        return refusal_of_caller();
+    }
     let result = result.expose_provenance();
     // SAFETY: the caller's contract.
     let until = unsafe { *until };

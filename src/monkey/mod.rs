@@ -189,7 +189,8 @@
 //!   one, and those under way last until the lock is free. Who has the signal blocked asks again and again.
 //! - The kernel does not announce some events, so greenloop polls for them: a free lock on an open file (`flock`, F_OFD_SETLKW), an empty
 //!   queue of a terminal, what another process does with a futex or a semaphore, what the handler of a signal does with a semaphore, and the end
-//!   of any child when a call waits for whichever ends first, at least every 20 ms; room at a Unix listener that is full, every 50 ms;
+//!   of any child when a call waits for whichever ends first, at least every 20 ms; the stops of a child that is traced, in time as long
+//!   again as the call has waited, at least every second; room at a Unix listener that is full, every 50 ms;
 //!   urgent data for `poll`, every 5 ms.
 //!
 //! # What a kill or a time limit does
@@ -236,14 +237,16 @@
 //!
 //! # What is not covered
 //!
-//! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, its own
-//!   resolver). A program that links the C library statically does not compile.
+//! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, `system`,
+//!   C11's threads and locks, its own resolver). A program that links the C library statically does not compile.
 //! - Mutexes with PTHREAD_PRIO_INHERIT in isolated green threads: the kernel knows no thread of their number. As long as one holds such a
 //!   mutex, an OS thread that asks for it waits for ever, and the holder cannot give it back then.
 //! - Robust mutexes of processes, held by an isolated green thread as its process ends: nobody is told. When the green thread ends, its next
 //!   holder is told by EOWNERDEAD, as at the end of an OS thread.
 //! - A green thread that is not isolated, and asks for a `pthread_rwlock_t` which it has got by `pthread_rwlock_trywrlock`, waits for ever,
 //!   where a thread would be told EDEADLK.
+//! - A waiting writer keeps no reader out, whatever the kind of the `pthread_rwlock_t` (PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP). A
+//!   receive takes what is there, whatever SO_RCVLOWAT says.
 //! - Allocators that wait by other means than a `pthread_mutex_t`, such as a futex or `sched_yield`, and are entered by a green thread
 //!   that is not isolated. glibc's, jemalloc and mimalloc are none of these.
 //! - `pwrite` in a green thread that is not isolated: it writes to memory that the kernel takes to the disk later, and SQLite holds a

@@ -11,6 +11,7 @@ use super::futex::wake;
 use super::off_hub::apart;
 use super::parts::{Parts, patched};
 use crate::hub::no_unwind::is_at_work;
+use crate::sys::errno::Kept;
 use crate::sys::original;
 
 /// What the C library keeps in the word: whether the function runs, beside a number that a fork raises, and whether it has run.
@@ -81,6 +82,8 @@ unsafe extern "C" fn pthread_barrier_wait(barrier: *mut pthread_barrier_t) -> c_
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::pthread_barrier_wait(barrier) };
     }
+    // One of them is told -1, which is no failure.
+    let _errno = Kept::now();
     let barrier = barrier.expose_provenance();
     // SAFETY: as above; the caller waits, so the barrier is still there.
     apart(move || unsafe {

@@ -1,5 +1,6 @@
 //! Waiting for child processes.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::sys::original;
 
 /// The longest pause between two looks at children that no descriptor stands for.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The same for a child with a descriptor, which tells of its end: who traces it is to hear of its stops too.
+const LONGEST_WITH_DESCRIPTOR: Duration = Duration::from_secs(1);
 
 /// Lets `child`, or without one some child, change its state before the next look.
 struct Children {
@@ -35,16 +39,18 @@ impl Children {
     }
 
     fn wait(&mut self, call: Call) -> Result<(), Errno> {
+        let pause = self.pause;
         if let Some(descriptor) = &self.descriptor {
+            self.pause = (2 * pause).min(LONGEST_WITH_DESCRIPTOR);
             let fd = descriptor.as_raw_fd();
             let descriptors = [(fd, Interest::READABLE)];
-            return match call.try_wait_for_any(WaitingOn::Readable(fd), &descriptors, None) {
+            let deadline = Some(Time::after(pause));
+            return match call.try_wait_for_any(WaitingOn::Readable(fd), &descriptors, deadline) {
                 Ok(Err(Miss::Failed(errno))) => Err(errno),
                 Ok(_) => Ok(()),
                 Err(_) => Err(call.refuse_with(libc::ECHILD)),
             };
         }
-        let pause = self.pause;
         self.pause = (2 * pause).min(LONGEST_PAUSE);
         call.try_sleep_until(Time::after(pause)).map_err(|_| call.refuse_with(libc::ECHILD))
     }
@@ -117,16 +123,18 @@ unsafe extern "C" fn waitid(
     options: c_int,
 ) -> c_int {
     let call = match Call::enter(Parts::PROCESS) {
-        Some(call) if options & libc::WNOHANG == 0 && !information.is_null() => call,
+        Some(call) if options & libc::WNOHANG == 0 => call,
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::waitid(kind, child, information, options) },
     };
     call.give_way_if_interrupted();
+    let mut unwanted = MaybeUninit::<siginfo_t>::zeroed();
+    let information = if information.is_null() { unwanted.as_mut_ptr() } else { information };
     let ends_only = options & (libc::WSTOPPED | libc::WCONTINUED) == 0;
     let one = (kind == libc::P_PID && ends_only).then_some(child as pid_t);
     let mut children: Option<Children> = None;
     loop {
-        // SAFETY: not null, so the caller's to write. Only that tells "none" from a child.
+        // SAFETY: the caller's to write, or this frame's. Only that tells "none" from a child.
         unsafe { (*information).si_signo = 0 };
         // SAFETY: the caller's contract.
         let result = unsafe { original::waitid(kind, child, information, options | libc::WNOHANG) };

@@ -38,10 +38,8 @@ unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
     }
     // SAFETY: as above.
     let result = unsafe { original::pthread_mutex_lock(mutex) };
-    if matches!(result, 0 | libc::EOWNERDEAD) {
-        // SAFETY: as above.
-        unsafe { note_taken(call, mutex) };
-    }
+    // SAFETY: as above.
+    unsafe { note_if_taken(call, mutex, result) };
     result
 }
 
@@ -67,22 +65,42 @@ unsafe fn wait_for_neighbour(call: Call, mutex: *mut pthread_mutex_t) {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int {
-    let call = Call::enter(Parts::THREADS);
-    if let Some(call) = call
+    let Some(call) = Call::enter(Parts::THREADS) else {
         // SAFETY: the caller's contract is that of the C library's function.
-        && unsafe { holder(call, mutex) } == Holder::Neighbour
-    {
-        return libc::EBUSY;
-    }
+        return unsafe { original::pthread_mutex_trylock(mutex) };
+    };
     // SAFETY: as above.
-    let result = unsafe { original::pthread_mutex_trylock(mutex) };
-    if let Some(call) = call
-        && matches!(result, 0 | libc::EOWNERDEAD)
-    {
+    let result = unsafe { try_lock(call, mutex) };
+    // SAFETY: as above.
+    unsafe { note_if_taken(call, mutex, result) };
+    result
+}
+
+/// `pthread_mutex_trylock`, without a note of who has it then. It may run under the locks of the table, where a call by that name would
+/// be the C library's.
+///
+/// # Safety
+///
+/// As for that.
+pub(super) unsafe fn try_lock(call: Call, mutex: *mut pthread_mutex_t) -> c_int {
+    // SAFETY: the caller's contract.
+    match unsafe { holder(call, mutex) } {
+        Holder::Neighbour => libc::EBUSY,
         // SAFETY: as above.
+        Holder::Other => unsafe { original::pthread_mutex_trylock(mutex) },
+    }
+}
+
+/// Notes that the caller has `mutex`, if `result` says so.
+///
+/// # Safety
+///
+/// `mutex` must be initialised.
+pub(super) unsafe fn note_if_taken(call: Call, mutex: *mut pthread_mutex_t, result: c_int) {
+    if matches!(result, 0 | libc::EOWNERDEAD) {
+        // SAFETY: the caller's contract.
         unsafe { note_taken(call, mutex) };
     }
-    result
 }
 
 #[unsafe(no_mangle)]

@@ -116,6 +116,12 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssi
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::read(fd, buffer, length) };
     };
+    if length == 0 {
+        // What makes nobody wait, and is refused in a way that the vectored calls do not have.
+        call.give_way_if_interrupted();
+        // SAFETY: as above.
+        return unsafe { original::read(fd, buffer, length) };
+    }
     let slice = iovec { iov_base: buffer, iov_len: length };
     // SAFETY: one slice, which is the caller's buffer.
     unsafe { read_slices(call, fd, &[slice]) }
@@ -123,21 +129,38 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, length: size_t) -> ssi
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn readv(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t {
-    match Call::enter(Parts::SOCKET) {
-        Some(call) if slices::is_count(count) => {
-            // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
-            let slices = unsafe { slices::named(slices, count as usize) };
-            // SAFETY: as above.
-            unsafe { read_slices(call, fd, slices) }
-        }
+    // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
+    match (Call::enter(Parts::SOCKET), unsafe { slices::named(slices, count as usize) }) {
+        // SAFETY: as above, twice.
+        (Some(call), Some(slices)) => unsafe { read_slices(call, fd, slices) },
         // SAFETY: as above.
         _ => unsafe { original::readv(fd, slices, count) },
     }
 }
 
+/// A message without contents to a socket that has such; of anything else the C library's function says what it does.
+///
+/// # Safety
+///
+/// As for `write`.
+unsafe fn write_nothing(call: Call, fd: RawFd, buffer: *const c_void) -> ssize_t {
+    let attempt = || {
+        // SAFETY: the caller's contract.
+        let sent = unsafe { original::send(fd, buffer, 0, libc::MSG_DONTWAIT) };
+        if sent != -1 || errno() != libc::ENOTSOCK {
+            return sent;
+        }
+        // SAFETY: as above.
+        unsafe { original::write(fd, buffer, 0) }
+    };
+    answer(call.until_done(fd, Interest::WRITABLE, attempt), || 0)
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> ssize_t {
     match Call::enter(Parts::SOCKET) {
+        // SAFETY: as above.
+        Some(call) if !is_exempt(fd) && length == 0 => unsafe { write_nothing(call, fd, buffer) },
         Some(call) if !is_exempt(fd) => {
             let slice = iovec { iov_base: buffer.cast_mut(), iov_len: length };
             // SAFETY: one slice, which is the caller's buffer, and nothing writes to it.
@@ -150,13 +173,10 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> 
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn writev(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t {
-    match Call::enter(Parts::SOCKET) {
-        Some(call) if !is_exempt(fd) && slices::is_count(count) => {
-            // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
-            let slices = unsafe { slices::named(slices, count as usize) };
-            // SAFETY: as above.
-            unsafe { write_slices(call, fd, slices) }
-        }
+    // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
+    match (Call::enter(Parts::SOCKET), unsafe { slices::named(slices, count as usize) }) {
+        // SAFETY: as above.
+        (Some(call), Some(slices)) if !is_exempt(fd) => unsafe { write_slices(call, fd, slices) },
         // SAFETY: as above.
         _ => unsafe { original::writev(fd, slices, count) },
     }

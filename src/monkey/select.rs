@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
-use super::call::{Call, Miss, errno, failed, set_errno};
+use super::call::{Call, Miss, failed, quietly};
 use super::fd_sets::{BITS, FD_SETSIZE, Words, size_of_table};
 use super::interruption::{pretend_awaited, pretend_polled, pretend_selected};
 use super::parts::Parts;
@@ -30,6 +30,17 @@ fn enter(waits: bool) -> Option<Call> {
 /// Asks with `look` until it says other than 0 or the deadline has passed. When a kill or a time limit makes the call fail,
 /// `pretend` is given what `look` has said, and says what the caller is told.
 fn until_some(
+    call: Call,
+    on: &'static str,
+    deadline: Option<Time>,
+    look: impl FnMut() -> c_int,
+    descriptors: impl Fn() -> Option<Vec<(RawFd, Interest)>>,
+    pretend: impl FnOnce(c_int) -> c_int,
+) -> c_int {
+    quietly(|| wait_until_some(call, on, deadline, look, descriptors, pretend))
+}
+
+fn wait_until_some(
     call: Call,
     on: &'static str,
     deadline: Option<Time>,
@@ -53,16 +64,15 @@ fn until_some(
         match waited {
             Ok(Ok(())) => {}
             Ok(Err(Miss::Late)) => return look(),
-            Ok(Err(Miss::Unwaitable)) => {
+            Ok(Err(Miss::Failed(errno))) if errno != libc::EBADF => return failed(errno),
+            // Closed under the wait, which the next look tells, as natively; or never open, and beyond what a `select` looks at.
+            Ok(Err(Miss::Unwaitable | Miss::Failed(_))) => {
                 let pause = Time::after(PAUSE);
                 let pause = deadline.map_or(pause, |deadline| deadline.min(pause));
                 if call.try_sleep_until(pause).is_err() {
                     return interrupted(call, true, look, pretend);
                 }
             }
-            // Closed under the wait: the next look tells, as natively.
-            Ok(Err(Miss::Failed(libc::EBADF))) => return look(),
-            Ok(Err(Miss::Failed(errno))) => return failed(errno),
             Err(_) => return interrupted(call, true, look, pretend),
         }
     }
@@ -292,9 +302,7 @@ unsafe extern "C" fn select(
     let ready = sets.until(call, deadline);
     if let Some(deadline) = deadline {
         // Linux tells how much of the time is left.
-        let before = errno();
         let left = Time::now().until(deadline);
-        set_errno(before);
         // SAFETY: there is a deadline because it is not null.
         unsafe { *timeout = timeval { tv_sec: left.as_secs() as _, tv_usec: left.subsec_micros().into() } };
     }

@@ -2,7 +2,7 @@
 
 use libc::{c_int, clockid_t, sem_t, timespec};
 
-use super::call::{Call, errno, failed, set_errno};
+use super::call::{Call, errno, failed, quietly, set_errno};
 use super::contended::{deadline, until_taken_in_call};
 use super::futex::{may_be_awaited, wake};
 use super::parts::{Parts, patched};
@@ -23,11 +23,11 @@ unsafe fn take(call: Call, semaphore: *mut sem_t, deadline: Option<Time>) -> c_i
         let result = unsafe { libc::sem_trywait(semaphore) };
         (result == 0 || errno() != libc::EAGAIN).then_some(result)
     };
-    match until_taken_in_call(semaphore.addr(), deadline, attempt) {
+    quietly(|| match until_taken_in_call(semaphore.addr(), deadline, attempt) {
         Ok(Some(result)) => result,
         Ok(None) => failed(libc::ETIMEDOUT),
         Err(_) => failed(call.refuse_with(libc::EINTR)),
-    }
+    })
 }
 
 #[unsafe(no_mangle)]

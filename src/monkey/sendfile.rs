@@ -7,6 +7,7 @@ use std::ptr;
 use libc::{c_int, c_uint, loff_t, off_t, off64_t, size_t, ssize_t};
 
 use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, without_waiting};
+use super::file::is_regular_file;
 use super::parts::Parts;
 use crate::io::Interest;
 use crate::sys::original;
@@ -47,24 +48,44 @@ fn send_file(
         Some(call) if !is_nonblocking(to) || call.is_interrupted() => call,
         _ => return run(length),
     };
-    match kind(to) {
-        Kind::Socket => quietly(|| send_copies(call, to, from, offset, length, run)),
-        Kind::Pipe => {
-            let sent = call.until_all_gone(to, length, |sent| {
-                // SAFETY: the caller's contract; no offset for the pipe.
-                let spliced = unsafe {
-                    let nowhere = ptr::null_mut();
-                    original::splice(from, offset, to, nowhere, length - sent, libc::SPLICE_F_NONBLOCK)
+    quietly(|| {
+        let (from_kind, to_kind) = (kind(from), kind(to));
+        // The kernel looks at the two, and waits for room in a pipe.
+        let is_of_nothing = length == 0 || from_kind == Kind::Pipe;
+        let refuses =
+            || is_refused(from, libc::O_WRONLY, offset) || is_refused(to, libc::O_RDONLY, ptr::null());
+        match to_kind {
+            Kind::Other => run(length),
+            _ if (is_of_nothing || to_kind == Kind::Pipe) && refuses() => run(length),
+            _ if is_of_nothing => {
+                let attempt = || match to_kind == Kind::Pipe && !is_ready(to, libc::POLLOUT) {
+                    true => failed(libc::EAGAIN) as ssize_t,
+                    false => run(length),
                 };
-                match errno() {
-                    libc::EINVAL if spliced == -1 => without_waiting(to, || run(length - sent)),
-                    _ => spliced,
+                answer(call.until_done(to, Interest::WRITABLE, attempt), || run(length))
+            }
+            Kind::Socket => send_copies(call, to, from, offset, length, run),
+            Kind::Pipe => {
+                // A splice can be asked not to wait.
+                let piece = |length, flags| {
+                    // SAFETY: the caller's contract; no offset for the pipe.
+                    let spliced =
+                        unsafe { original::splice(from, offset, to, ptr::null_mut(), length, flags) };
+                    match errno() {
+                        libc::EAGAIN => spliced,
+                        _ if spliced == -1 => without_waiting(to, || run(length)),
+                        _ => spliced,
+                    }
+                };
+                if !is_regular_file(from) {
+                    // What is there now.
+                    return until_moved(call, from, to, |flags| piece(length, flags));
                 }
-            });
-            answer(sent, || run(length))
+                let attempt = |sent| piece(length - sent, libc::SPLICE_F_NONBLOCK);
+                answer(call.until_all_gone(to, length, attempt), || run(length))
+            }
         }
-        Kind::Other => run(length),
-    }
+    })
 }
 
 /// The kernel's `sendfile` waits for a socket unless that is O_NONBLOCK, for all who share it: so what is read is sent, which can be
@@ -89,7 +110,7 @@ fn send_copies(
         let come = unsafe { super::file::pread64(from, buffer.as_mut_ptr().cast(), piece, at) };
         if come <= 0 {
             // What cannot be read so, the kernel is left to refuse.
-            return if gone > 0 || come == 0 { gone as ssize_t } else { without_waiting(to, || run(length)) };
+            return if gone > 0 { gone as ssize_t } else { without_waiting(to, || run(length)) };
         }
         let sent = call.until_all_gone(to, come as usize, |sent| {
             let rest = &buffer[sent..come as usize];
@@ -144,7 +165,33 @@ unsafe extern "C" fn splice(
         Some(call) if flags & libc::SPLICE_F_NONBLOCK == 0 => call,
         _ => return run(flags),
     };
-    quietly(|| until_moved(call, from, to, |more| run(flags | more)))
+    quietly(|| {
+        let is_of_no_pipe = kind(from) != Kind::Pipe && kind(to) != Kind::Pipe;
+        if length == 0
+            || flags & !FLAGS != 0
+            || is_of_no_pipe
+            || is_refused(from, libc::O_WRONLY, from_offset)
+            || is_refused(to, libc::O_RDONLY, to_offset)
+        {
+            call.give_way_if_interrupted();
+            return run(flags);
+        }
+        until_moved(call, from, to, |more| run(flags | more))
+    })
+}
+
+/// What splice(2) knows.
+const FLAGS: c_uint =
+    libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MORE | libc::SPLICE_F_GIFT;
+
+/// Whether nothing can be moved there, or from there, whatever there is: the kernel says at once why. `unfit` is the way in which it must
+/// not be open.
+fn is_refused(fd: RawFd, unfit: c_int, offset: *const loff_t) -> bool {
+    // SAFETY: takes no pointers.
+    let flags = unsafe { original::fcntl(fd, libc::F_GETFL, ptr::null_mut()) };
+    // SAFETY: as above.
+    let has_offsets = || unsafe { libc::lseek64(fd, 0, libc::SEEK_CUR) } != -1;
+    flags == -1 || flags & libc::O_ACCMODE == unfit || !offset.is_null() && !has_offsets()
 }
 
 fn until_moved(call: Call, from: RawFd, to: RawFd, run: impl Fn(c_uint) -> ssize_t) -> ssize_t {
@@ -154,7 +201,11 @@ fn until_moved(call: Call, from: RawFd, to: RawFd, run: impl Fn(c_uint) -> ssize
     loop {
         let attempt = || run(libc::SPLICE_F_NONBLOCK);
         let moved = match (kind(from), kind(to)) {
-            _ if !is_ready(from, libc::POLLIN) || !is_ready(to, libc::POLLOUT) => {
+            // Others may be such as cannot be spliced, which is told at once.
+            (Kind::Socket, _) if !is_ready(from, libc::POLLIN) && !is_ready(to, 0) => {
+                failed(libc::EAGAIN) as ssize_t
+            }
+            (_, Kind::Socket) if is_ready(from, libc::POLLIN) && !is_ready(to, libc::POLLOUT) => {
                 failed(libc::EAGAIN) as ssize_t
             }
             // A pipe is asked by the flag of the call.

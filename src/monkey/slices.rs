@@ -2,22 +2,23 @@
 
 use libc::{c_int, iovec};
 
-/// The slices that C names by their first one and their number.
+/// As many as a call may name (UIO_MAXIOV), slices or messages.
+pub(super) const MOST: usize = 1024;
+
+/// The slices that C names by their first one and their number; `None` for what the kernel is left to refuse.
 ///
 /// # Safety
 ///
-/// `first` must be valid for reads of `count` elements as long as the result lives; it may be null with none.
-pub(super) unsafe fn named<'a>(first: *const iovec, count: usize) -> &'a [iovec] {
-    if count == 0 {
-        return &[];
+/// `first` must be valid for reads of `count` elements as long as the result lives, unless it is null, or they are more than [`MOST`].
+pub(super) unsafe fn named<'a>(first: *const iovec, count: usize) -> Option<&'a [iovec]> {
+    match count {
+        0 => Some(&[]),
+        1..=MOST if !first.is_null() => {
+            // SAFETY: the caller's contract; from C, it is aligned.
+            Some(unsafe { std::slice::from_raw_parts(first, count) })
+        }
+        _ => None,
     }
-    // SAFETY: the caller's contract; from C, it is aligned.
-    unsafe { std::slice::from_raw_parts(first, count) }
-}
-
-/// Whether the kernel would take so many slices; what it refuses, it is left to refuse.
-pub(super) fn is_count(count: c_int) -> bool {
-    (0..=1024).contains(&count)
 }
 
 /// How many bytes they hold together.
@@ -46,6 +47,19 @@ mod tests {
 
     fn slice(bytes: &[u8]) -> iovec {
         iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_not_looked_at() {
+        let bytes = *b"abc";
+        let one = slice(&bytes);
+        // SAFETY: none of these is read.
+        let named = |first, count| unsafe { named(first, count) }.map(<[iovec]>::len);
+        assert_eq!(named(std::ptr::null(), 0), Some(0));
+        assert_eq!(named(&raw const one, 1), Some(1));
+        assert_eq!(named(std::ptr::null(), 1), None);
+        assert_eq!(named(&raw const one, MOST + 1), None);
+        assert_eq!(named(&raw const one, -1 as c_int as usize), None);
     }
 
     #[test]

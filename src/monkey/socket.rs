@@ -2,20 +2,38 @@
 
 use std::mem;
 use std::os::fd::RawFd;
+use std::ptr;
 
 use libc::{c_int, c_uint, c_void, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
 use super::call::{Call, answer};
+use super::connect::option;
 use super::interruption::{Side, side};
 use super::parts::Parts;
 use super::slices;
 use crate::io::Interest;
+use crate::sys::errno::Kept;
 use crate::sys::original;
+
+/// Whether a stream stands at urgent data.
+const SIOCATMARK: libc::Ioctl = 0x8905;
 
 /// Unless the caller has said himself that he does not wait; then he is told if that must fail in any case.
 fn enter(fd: RawFd, flags: c_int) -> Option<Call> {
-    let may_wait = flags & libc::MSG_DONTWAIT == 0;
+    let may_wait = flags & libc::MSG_DONTWAIT == 0 && !is_of_now(fd, flags);
     Call::enter(Parts::SOCKET).filter(|call| may_wait || (call.is_interrupted() && side(fd) == Side::Far))
+}
+
+/// Whether that is asked for which is there or is not: what is urgent in a stream, or tells of errors.
+#[inline]
+fn is_of_now(fd: RawFd, flags: c_int) -> bool {
+    if flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0 {
+        return false;
+    }
+    let _errno = Kept::now();
+    // Where there is no such thing, the flag says nothing.
+    flags & libc::MSG_OOB != 0 && option(fd, libc::SO_TYPE) == libc::SOCK_STREAM
+        || flags & libc::MSG_ERRQUEUE != 0 && option(fd, libc::SO_DOMAIN) != libc::AF_UNIX
 }
 
 /// Receives into a buffer of `length` bytes: once, or with MSG_WAITALL until it is full. `attempt` is given how many bytes
@@ -35,7 +53,7 @@ fn receive(
         match call.until_done(fd, Interest::READABLE, || attempt(come, flags)) {
             Ok(count) => {
                 come += count as usize;
-                if count == 0 || !whole || come >= length {
+                if count == 0 || !whole || come >= length || has_ended(fd) {
                     return come as ssize_t;
                 }
             }
@@ -43,6 +61,16 @@ fn receive(
             Err(ended) => return answer(Err(ended), || -1),
         }
     }
+}
+
+/// Whether what has come is all that a receive gives, however much was asked for: a message, or what stands before urgent data.
+#[cold]
+fn has_ended(fd: RawFd) -> bool {
+    let _errno = Kept::now();
+    let mut marked: c_int = 0;
+    // SAFETY: `marked` is valid for writes.
+    unsafe { libc::ioctl(fd, SIOCATMARK, &mut marked) };
+    marked != 0 || option(fd, libc::SO_TYPE) != libc::SOCK_STREAM
 }
 
 #[unsafe(no_mangle)]
@@ -95,17 +123,63 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> s
     // SAFETY: not null, and the caller's to read by the contract of `recvmsg`.
     let whole = unsafe { *message };
     // SAFETY: a message has as many slices as it says, until the call returns.
-    let all = unsafe { slices::named(whole.msg_iov, whole.msg_iovlen) };
+    let Some(all) = (unsafe { slices::named(whole.msg_iov, whole.msg_iovlen) }) else {
+        // SAFETY: as above.
+        return unsafe { original::recvmsg(fd, message, flags) };
+    };
+    let mut passed = false;
     receive(call, fd, slices::length(all), flags, |come, flags| {
-        if come == 0 {
-            // SAFETY: the caller's contract.
-            return unsafe { original::recvmsg(fd, message, flags) };
+        if passed {
+            return 0;
         }
-        let mut rest = slices::rest(all, come);
-        let mut part = msghdr { msg_iov: rest.as_mut_ptr(), msg_iovlen: rest.len() as _, ..nameless() };
-        // SAFETY: what is left of the caller's slices; no name and no control memory.
-        unsafe { original::recvmsg(fd, &mut part, flags) }
+        let received = if come == 0 {
+            // SAFETY: the caller's contract.
+            unsafe { original::recvmsg(fd, message, flags) }
+        } else {
+            // SAFETY: as above. Control memory that nothing came for is there for what follows.
+            let is_free = unsafe { (*message).msg_controllen } == 0;
+            let mut rest = slices::rest(all, come);
+            let control =
+                if is_free { (whole.msg_control, whole.msg_controllen) } else { (ptr::null_mut(), 0) };
+            let mut part = msghdr {
+                msg_iov: rest.as_mut_ptr(),
+                msg_iovlen: rest.len() as _,
+                msg_control: control.0,
+                msg_controllen: control.1,
+                ..nameless()
+            };
+            // SAFETY: what is left of the caller's slices, and his control memory or none; no name.
+            let received = unsafe { original::recvmsg(fd, &mut part, flags) };
+            if received > 0 && is_free {
+                // SAFETY: as above.
+                unsafe { (*message).msg_controllen = part.msg_controllen };
+            }
+            received
+        };
+        // The kernel ends a receive there, so that they can be told from those that follow.
+        // SAFETY: as above; the call has written it.
+        passed = received > 0 && unsafe { passes_descriptors(message) };
+        received
     })
+}
+
+/// Whether descriptors have come with a message.
+///
+/// # Safety
+///
+/// `message` must be valid for reads, with the control memory that it names.
+unsafe fn passes_descriptors(message: *const msghdr) -> bool {
+    // SAFETY: the caller's contract.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: null, or a header in the control memory.
+    while let Some(found) = unsafe { header.as_ref() } {
+        if (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            return true;
+        }
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    false
 }
 
 /// A message header that points to nothing.
@@ -170,7 +244,10 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
     // SAFETY: not null, and the caller's to read by the contract of `sendmsg`.
     let whole = unsafe { *message };
     // SAFETY: a message has as many slices as it says, until the call returns.
-    let all = unsafe { slices::named(whole.msg_iov, whole.msg_iovlen) };
+    let Some(all) = (unsafe { slices::named(whole.msg_iov, whole.msg_iovlen) }) else {
+        // SAFETY: as above.
+        return unsafe { original::sendmsg(fd, message, flags) };
+    };
     let sent = call.until_all_gone(fd, slices::length(all), |sent| {
         if sent == 0 {
             // SAFETY: the caller's contract.
@@ -213,7 +290,7 @@ unsafe extern "C" fn recvmmsg(
             original::recvmmsg(
                 fd,
                 messages.wrapping_add(done as usize),
-                count - done,
+                count.min(slices::MOST as c_uint) - done,
                 flags | libc::MSG_DONTWAIT,
                 timeout,
             )
@@ -230,7 +307,9 @@ unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, 
     several(call, fd, Interest::WRITABLE, count, false, |done| {
         let rest = messages.wrapping_add(done as usize);
         // SAFETY: the caller gave `count` messages, of which `done` are gone.
-        unsafe { original::sendmmsg(fd, rest, count - done, flags | libc::MSG_DONTWAIT) }
+        unsafe {
+            original::sendmmsg(fd, rest, count.min(slices::MOST as c_uint) - done, flags | libc::MSG_DONTWAIT)
+        }
     })
 }
 
@@ -243,6 +322,7 @@ fn several(
     first_few: bool,
     attempt: impl Fn(c_uint) -> c_int,
 ) -> c_int {
+    let count = count.min(slices::MOST as c_uint);
     let mut done = 0;
     loop {
         match call.until_done(fd, interest, || attempt(done) as ssize_t) {

@@ -59,15 +59,18 @@ unsafe extern "C" fn clock_nanosleep(
         // SAFETY: as above.
         return unsafe { original::clock_nanosleep(clock, flags, time, left) };
     };
+    let is_known = match clock {
+        libc::CLOCK_MONOTONIC | libc::CLOCK_REALTIME | libc::CLOCK_BOOTTIME | libc::CLOCK_TAI => true,
+        // A processor's time does not pass while nothing runs on it, but what it is to be can be waited for.
+        libc::CLOCK_PROCESS_CPUTIME_ID => flags & libc::TIMER_ABSTIME != 0,
+        // The others the C library refuses, or waits for in a way of its own.
+        _ => false,
+    };
+    if !is_known {
+        // SAFETY: as above.
+        return unsafe { original::clock_nanosleep(clock, flags, time, left) };
+    }
     if flags & libc::TIMER_ABSTIME == 0 {
-        if !matches!(
-            clock,
-            libc::CLOCK_MONOTONIC | libc::CLOCK_REALTIME | libc::CLOCK_BOOTTIME | libc::CLOCK_TAI
-        ) {
-            // A processor's time does not pass while nothing runs on it.
-            // SAFETY: as above.
-            return unsafe { original::clock_nanosleep(clock, flags, time, left) };
-        }
         sleep_for(call, wanted);
         return 0;
     }

@@ -4,30 +4,50 @@ use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 
 use super::call::Call;
 use super::contended::{deadline, until_taken};
+use super::holders::{Holder, holder, is_own};
 use super::parts::Parts;
+use super::pthread::{note_if_taken, try_lock};
 use crate::sys::original;
 
-/// `None` for what is the C library's alone.
+/// Takes `mutex` until an absolute time, with `plain` for the C library's function, which refuses, and says of one that its own
+/// holder asks for what its kind has for that.
 ///
 /// # Safety
 ///
 /// `mutex` must be one of the C library's, and `until` null or valid for reads.
-unsafe fn take_until(mutex: *mut pthread_mutex_t, clock: clockid_t, until: *const timespec) -> Option<c_int> {
-    Call::enter(Parts::THREADS)?;
+unsafe fn take_until(
+    mutex: *mut pthread_mutex_t,
+    clock: clockid_t,
+    until: *const timespec,
+    plain: impl FnOnce() -> c_int,
+) -> c_int {
+    let Some(call) = Call::enter(Parts::THREADS) else { return plain() };
     // SAFETY: the caller's contract.
-    let deadline = unsafe { deadline(clock, until) }.ok()?;
+    let holder = unsafe { holder(call, mutex) };
     // SAFETY: as above.
-    let attempt =
-        || Some(unsafe { libc::pthread_mutex_trylock(mutex) }).filter(|result| *result != libc::EBUSY);
-    Some(until_taken(mutex.addr(), u32::MAX, Some(deadline), attempt).unwrap_or(libc::ETIMEDOUT))
+    let result = match (holder, unsafe { deadline(clock, until) }) {
+        // The C library would take it for the caller's.
+        (Holder::Neighbour, Err(())) => libc::EINVAL,
+        (Holder::Other, Err(())) => plain(),
+        // SAFETY: as above.
+        (Holder::Other, Ok(_)) if unsafe { is_own(mutex) } => plain(),
+        (_, Ok(deadline)) => {
+            // SAFETY: as above.
+            let attempt = || Some(unsafe { try_lock(call, mutex) }).filter(|result| *result != libc::EBUSY);
+            until_taken(mutex.addr(), u32::MAX, Some(deadline), attempt).unwrap_or(libc::ETIMEDOUT)
+        }
+    };
+    // SAFETY: as above.
+    unsafe { note_if_taken(call, mutex, result) };
+    result
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_mutex_timedlock(mutex: *mut pthread_mutex_t, until: *const timespec) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
-    let taken = unsafe { take_until(mutex, libc::CLOCK_REALTIME, until) };
+    let plain = || unsafe { original::pthread_mutex_timedlock(mutex, until) };
     // SAFETY: as above.
-    taken.unwrap_or_else(|| unsafe { original::pthread_mutex_timedlock(mutex, until) })
+    unsafe { take_until(mutex, libc::CLOCK_REALTIME, until, plain) }
 }
 
 #[unsafe(no_mangle)]
@@ -37,7 +57,7 @@ unsafe extern "C" fn pthread_mutex_clocklock(
     until: *const timespec,
 ) -> c_int {
     // SAFETY: the caller's contract is that of the C library's function.
-    let taken = unsafe { take_until(mutex, clock, until) };
+    let plain = || unsafe { original::pthread_mutex_clocklock(mutex, clock, until) };
     // SAFETY: as above.
-    taken.unwrap_or_else(|| unsafe { original::pthread_mutex_clocklock(mutex, clock, until) })
+    unsafe { take_until(mutex, clock, until, plain) }
 }

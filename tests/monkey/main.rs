@@ -20,6 +20,7 @@ mod library;
 mod locks;
 mod modes;
 mod mutexes;
+mod odd;
 mod pause;
 mod persistence;
 mod posix_locks;
