@@ -130,7 +130,8 @@ impl TcpStream {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{TcpListener, TcpStream};
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
@@ -150,7 +151,8 @@ impl TcpStream {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{TcpListener, TcpStream};
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// let (_, peer) = listener.accept()?;
@@ -246,8 +248,9 @@ let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{TcpListener, TcpStream};
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// stream.set_quickack(true)?;
     /// assert!(stream.quickack()?);
@@ -266,8 +269,9 @@ let socket = greenloop::net::TcpStream::connect(listener.local_addr()?)?;"
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{TcpListener, TcpStream};
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// use greenloop::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// assert!(stream.quickack().is_ok());
     /// # Ok::<(), std::io::Error>(())

@@ -67,7 +67,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// let sender = UdpSocket::bind("127.0.0.1:0")?;
     /// sender.send_to(&[7; 10], socket.local_addr()?)?;
@@ -92,7 +93,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// socket.send_to(&[7; 10], socket.local_addr()?)?;
     /// let mut buffer = [0; 16];
@@ -118,7 +120,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// assert_eq!(socket.send_to(b"to myself", socket.local_addr()?)?, 9);
     /// # Ok::<(), std::io::Error>(())
@@ -140,7 +143,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
     /// # Ok::<(), std::io::Error>(())
@@ -159,7 +163,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// assert!(socket.local_addr()?.ip().is_loopback());
     /// # Ok::<(), std::io::Error>(())
@@ -181,7 +186,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// let peer = UdpSocket::bind("127.0.0.1:0")?;
     /// socket.connect(peer.local_addr()?)?;
@@ -205,7 +211,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// socket.connect(socket.local_addr()?)?;
     /// assert_eq!(socket.send(b"to myself")?, 9);
@@ -228,7 +235,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// socket.connect(socket.local_addr()?)?;
     /// socket.send(b"to myself")?;
@@ -253,7 +261,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::UdpSocket;
+    /// use greenloop::net::UdpSocket;
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// socket.connect(socket.local_addr()?)?;
     /// socket.send(b"x")?;
@@ -320,7 +329,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{Ipv4Addr, UdpSocket};
+    /// use greenloop::net::{Ipv4Addr, UdpSocket};
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// let error = socket.join_multicast_v4(&Ipv4Addr::LOCALHOST, &Ipv4Addr::LOCALHOST).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
@@ -339,7 +349,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{Ipv6Addr, UdpSocket};
+    /// use greenloop::net::{Ipv6Addr, UdpSocket};
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// assert!(socket.join_multicast_v6(&Ipv6Addr::LOCALHOST, 0).is_err());
     /// # Ok::<(), std::io::Error>(())
@@ -357,7 +368,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{Ipv4Addr, UdpSocket};
+    /// use greenloop::net::{Ipv4Addr, UdpSocket};
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// let group = Ipv4Addr::new(224, 0, 0, 251);
     /// let error = socket.leave_multicast_v4(&group, &Ipv4Addr::LOCALHOST).unwrap_err();
@@ -377,7 +389,8 @@ impl UdpSocket {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::net::{Ipv6Addr, UdpSocket};
+    /// use greenloop::net::{Ipv6Addr, UdpSocket};
+    ///
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// assert!(socket.leave_multicast_v6(&Ipv6Addr::LOCALHOST, 0).is_err());
     /// # Ok::<(), std::io::Error>(())

@@ -168,14 +168,16 @@ impl UnixListener {
         UnixListener,
         std::os::unix::net::UnixListener,
         "# use std::os::linux::net::SocketAddrExt;
-# use greenloop::net::unix::{SocketAddr, UnixListener};
+use greenloop::net::unix::{SocketAddr, UnixListener};
+
 # let address = SocketAddr::from_abstract_name(format!(\"greenloop-common-{}\", std::process::id()))?;
 let socket = UnixListener::bind_addr(&address)?;"
     );
     // take_error, close.
     common!(
         "# use std::os::linux::net::SocketAddrExt;
-# use greenloop::net::unix::{SocketAddr, UnixListener};
+use greenloop::net::unix::{SocketAddr, UnixListener};
+
 # let address = SocketAddr::from_abstract_name(format!(\"greenloop-common-{}\", std::process::id()))?;
 let socket = UnixListener::bind_addr(&address)?;"
     );

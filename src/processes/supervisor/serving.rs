@@ -36,8 +36,9 @@ impl Worker {
     /// See [`request_served`](Worker::request_served) and [`Supervisor`](super::Supervisor).
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
-    /// # use std::io::Write;
+    /// use greenloop::processes::Supervisor;
+    /// use std::io::Write;
+    ///
     /// let supervisor = Supervisor::new().bind("127.0.0.1:0")?;
     /// supervisor.run(|worker| {
     /// #     let stop = std::os::unix::process::parent_id().to_string();

@@ -107,7 +107,8 @@ impl Worker {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
+    /// use greenloop::processes::Supervisor;
+    ///
     /// Supervisor::new().run(|worker| {
     ///     assert!(worker.generation() >= 1);
     ///     worker.ready();
@@ -162,7 +163,8 @@ impl Worker {
     /// See [`listener`](Worker::listener).
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
+    /// use greenloop::processes::Supervisor;
+    ///
     /// Supervisor::new().run(|worker| {
     ///     let table: Vec<u32> = (1..100).collect(); // what takes long at the start comes first
     ///     worker.ready();
@@ -188,8 +190,9 @@ impl Worker {
     /// See [`Supervisor`](super::Supervisor).
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
-    /// # use std::io::Write;
+    /// use greenloop::processes::Supervisor;
+    /// use std::io::Write;
+    ///
     /// Supervisor::new().bind("127.0.0.1:0")?.max_requests(1000).run(|worker| {
     /// #     let stop = std::os::unix::process::parent_id().to_string();
     /// #     greenloop::spawn(|| greenloop::process::Command::new("kill").arg(stop).status());
@@ -217,8 +220,9 @@ impl Worker {
     /// See [`listener`](Worker::listener).
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
-    /// # use std::time::Duration;
+    /// use greenloop::processes::Supervisor;
+    /// use std::time::Duration;
+    ///
     /// Supervisor::new().grace(Duration::from_secs(5)).run(|worker| {
     ///     assert_eq!(worker.grace(), Duration::from_secs(5));
     ///     worker.ready();
@@ -241,7 +245,8 @@ impl Worker {
     /// See [`Supervisor`](super::Supervisor).
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
+    /// use greenloop::processes::Supervisor;
+    ///
     /// Supervisor::new().run(|worker| {
     ///     worker.ready();
     /// #     let stop = std::os::unix::process::parent_id().to_string();
@@ -264,7 +269,8 @@ impl Worker {
     /// # Examples
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
+    /// use greenloop::processes::Supervisor;
+    ///
     /// Supervisor::new().run(|worker| {
     ///     worker.ready();
     /// #     let stop = std::os::unix::process::parent_id().to_string();
@@ -286,7 +292,8 @@ impl Worker {
     /// See [`listener`](Worker::listener).
     ///
     /// ```
-    /// # use greenloop::processes::Supervisor;
+    /// use greenloop::processes::Supervisor;
+    ///
     /// Supervisor::new().run(|worker| {
     ///     worker.ready();
     /// #     let stop = std::os::unix::process::parent_id().to_string();
