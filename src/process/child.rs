@@ -3,14 +3,13 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{ExitStatus, Output};
+use std::process::ExitStatus;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::end_watch::EndWatch;
-use super::output::{Collected, collect};
 use super::reaper::reap;
-use crate::error::{PartialOutput, Unwinding};
+use crate::error::Unwinding;
 use crate::hub::waiter::is_unwinding;
 use crate::io::{Interest, Pauses, PipeReader, PipeWriter, Watches, give_soon, wait_fd};
 use crate::sys::clock::Time;
@@ -240,7 +239,7 @@ impl Child {
         self.wait_until(Some(Time::from_instant(deadline)))
     }
 
-    fn wait_until(&mut self, deadline: Option<Time>) -> io::Result<Option<ExitStatus>> {
+    pub(super) fn wait_until(&mut self, deadline: Option<Time>) -> io::Result<Option<ExitStatus>> {
         let mut pauses = Pauses::until(deadline.unwrap_or(Time::NEVER));
         loop {
             if let Some(status) = self.try_wait()? {
@@ -265,103 +264,6 @@ impl Child {
         }
         let ending = EndWatch::of(self.id())?;
         Ok(self.ending.get_or_init(|| ending))
-    }
-
-    /// Reads standard output and standard error to their ends, waits until the process has ended, and returns all of it.
-    ///
-    /// Drops [`stdin`](Child::stdin) first. To feed the child meanwhile, take it out and write to it in another green thread.
-    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) loses what was read,
-    /// and leaves the process alone.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Child::wait), and those of reading from the pipes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::process::{Command, Stdio};
-    /// use std::io::Write;
-    ///
-    /// let mut child = Command::new("tr").args(["a-z", "A-Z"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    /// let mut stdin = child.stdin.take().unwrap();
-    /// let writer = greenloop::spawn(move || stdin.write_all(b"hello"));
-    /// assert_eq!(child.wait_with_output()?.stdout, b"HELLO");
-    /// writer.join().unwrap()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[doc(alias = "communicate")]
-    pub fn wait_with_output(mut self) -> io::Result<Output> {
-        self.output_until(None)
-    }
-
-    /// Like [`wait_with_output`](Child::wait_with_output), but waits at most `timeout`.
-    ///
-    /// When the time is over it returns, even if another process still holds a pipe open. The process runs on: [`kill`](Child::kill)
-    /// it, or go on with it.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait_with_output`](Child::wait_with_output). When the time is over, an error of kind `TimedOut` that holds a
-    /// [`PartialOutput`]: what had come by then. A later call returns what comes after that.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::process::{Command, PartialOutput, Stdio};
-    /// use std::time::Duration;
-    ///
-    /// let mut child = Command::new("sh").args(["-c", "echo one; read go; echo two"])
-    ///     .stdin(Stdio::piped())
-    ///     .stdout(Stdio::piped())
-    ///     .spawn()?;
-    /// let stdin = child.stdin.take(); // or it would be dropped, and `read` end
-    /// let error = child.wait_with_output_timeout(Duration::from_millis(500)).unwrap_err();
-    /// assert_eq!(error.downcast::<PartialOutput>()?.stdout, b"one\n");
-    /// drop(stdin);
-    /// assert_eq!(child.wait_with_output()?.stdout, b"two\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[doc(alias = "communicate")]
-    pub fn wait_with_output_timeout(&mut self, timeout: Duration) -> io::Result<Output> {
-        self.output_until(Some(Time::after(timeout)))
-    }
-
-    /// Like [`wait_with_output_timeout`](Child::wait_with_output_timeout), but waits until `deadline` at most.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait_with_output_timeout`](Child::wait_with_output_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Instant;
-    ///
-    /// let mut child = greenloop::process::Command::new("sleep").arg("1000").spawn()?;
-    /// let error = child.wait_with_output_deadline(Instant::now()).unwrap_err();
-    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-    /// child.kill()?;
-    /// child.wait()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn wait_with_output_deadline(&mut self, deadline: Instant) -> io::Result<Output> {
-        self.output_until(Some(Time::from_instant(deadline)))
-    }
-
-    pub(super) fn output_until(&mut self, deadline: Option<Time>) -> io::Result<Output> {
-        drop(self.stdin.take());
-        let Collected { stdout, stderr, result } =
-            collect(self.stdout.as_ref(), self.stderr.as_ref(), deadline);
-        let status = match result {
-            Ok(()) => self.wait_until(deadline)?,
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => None,
-            Err(error) => return Err(error),
-        };
-        match status {
-            Some(status) => Ok(Output { status, stdout, stderr }),
-            None => Err(PartialOutput { stdout, stderr }.into()),
-        }
     }
 }
 

@@ -4,11 +4,9 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::process::{CommandArgs, CommandEnvs, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{CommandArgs, CommandEnvs, ExitStatus, Stdio};
 
 use super::Child;
-use crate::sys::clock::Time;
 
 /// Starts processes: [`std::process::Command`], except that waiting lets other green threads run.
 ///
@@ -27,9 +25,9 @@ use crate::sys::clock::Time;
 /// ```
 #[doc(alias("Popen", "posix_spawn", "posix_spawnp", "create_subprocess_exec", "create_subprocess_shell"))]
 pub struct Command {
-    inner: std::process::Command,
+    pub(super) inner: std::process::Command,
     /// Which of standard input, output and error have been set: [`output`](Command::output) leaves those.
-    set: [bool; 3],
+    pub(super) set: [bool; 3],
     kill_on_drop: bool,
 }
 
@@ -288,104 +286,6 @@ impl Command {
     #[doc(alias("call", "check_call"))]
     pub fn status(&mut self) -> io::Result<ExitStatus> {
         Child::new(self.inner.spawn()?, true).wait()
-    }
-
-    /// Runs the process to its end and returns its exit status and all that it wrote.
-    ///
-    /// The calling green thread yields. A kill or an enclosing [`with_timeout`](crate::with_timeout) kills the process too, since
-    /// no handle on it is left.
-    ///
-    /// # Errors
-    ///
-    /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let output = greenloop::process::Command::new("echo").arg("hello").output()?;
-    /// assert_eq!(output.stdout, b"hello\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    #[doc(alias("check_output", "run", "getoutput", "getstatusoutput", "CompletedProcess"))]
-    pub fn output(&mut self) -> io::Result<Output> {
-        self.output_until(None)
-    }
-
-    /// Like [`output`](Command::output), but takes at most `timeout`. Then the process is killed, and the call returns even if
-    /// others, perhaps children of the process, still hold its pipes open.
-    ///
-    /// # Errors
-    ///
-    /// As [`output`](Command::output). When the time is over, an error of kind `TimedOut` that holds a
-    /// [`PartialOutput`](crate::error::PartialOutput): what the process had written by then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use greenloop::process::{Command, PartialOutput};
-    /// use std::time::Duration;
-    ///
-    /// let endless = Command::new("sh").args(["-c", "echo begun; exec sleep 1000"]).output_timeout(Duration::from_millis(500));
-    /// let error = endless.unwrap_err();
-    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
-    /// assert_eq!(error.downcast::<PartialOutput>()?.stdout, b"begun\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn output_timeout(&mut self, timeout: Duration) -> io::Result<Output> {
-        self.output_until(Some(Time::after(timeout)))
-    }
-
-    /// Like [`output_timeout`](Command::output_timeout), but waits until `deadline` at most.
-    ///
-    /// # Errors
-    ///
-    /// As [`output_timeout`](Command::output_timeout).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let late = greenloop::process::Command::new("sleep").arg("1000").output_deadline(std::time::Instant::now());
-    /// assert_eq!(late.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-    /// ```
-    pub fn output_deadline(&mut self, deadline: Instant) -> io::Result<Output> {
-        self.output_until(Some(Time::from_instant(deadline)))
-    }
-
-    fn output_until(&mut self, deadline: Option<Time>) -> io::Result<Output> {
-        let mut child = self.spawn_for_output()?;
-        let output = child.output_until(deadline);
-        if output.is_err() {
-            // One that was killed ends at once, and then it is known to be gone. The error that counts is the first.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        output
-    }
-
-    /// A child whose streams are pipes where nothing else was set.
-    fn spawn_for_output(&mut self) -> io::Result<Child> {
-        let [stdin, stdout, stderr] = self.set;
-        if !stdin {
-            self.inner.stdin(Stdio::null());
-        }
-        if !stdout {
-            self.inner.stdout(Stdio::piped());
-        }
-        if !stderr {
-            self.inner.stderr(Stdio::piped());
-        }
-        let child = self.inner.spawn();
-        // As it is when nothing is set.
-        if !stdin {
-            self.inner.stdin(Stdio::inherit());
-        }
-        if !stdout {
-            self.inner.stdout(Stdio::inherit());
-        }
-        if !stderr {
-            self.inner.stderr(Stdio::inherit());
-        }
-        Ok(Child::new(child?, true))
     }
 
     /// Returns the program. See [`std::process::Command::get_program`].

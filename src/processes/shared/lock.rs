@@ -2,20 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
 use super::holder::{Holders, Taken, give_back, take_free};
+use super::line::Line;
 use super::memory::{Memory, invalid};
-use crate::sync::{Mutex, MutexGuard};
 use crate::sys::bell::Bell;
 use crate::sys::clock::Time;
 use crate::sys::identity;
-use crate::sys::lock::Lock as Brief;
-use crate::task;
 
 /// Where things are, in words: which process holds it; whether it was left; what the memory is.
 const HOLDER: usize = 0;
@@ -27,9 +24,6 @@ pub(super) const DATA_BYTES: usize = 64;
 
 /// "grnlock", and a version.
 const OF_A_LOCK: u64 = u64::from_be_bytes(*b"grnlock\x01");
-
-/// How long one that comes again leaves the others, who were told, to take it.
-const COURTESY: Duration = Duration::from_micros(50);
 
 /// A lock between processes, which one that is killed does not keep. Green threads that wait for it let others run.
 ///
@@ -71,20 +65,8 @@ pub struct Lock {
 struct Inner {
     memory: Memory,
     bell: Bell,
-    /// How many stand in this process's line, or are to give others a moment.
-    here: AtomicU64,
-    line: Brief<Line>,
+    line: Line,
 }
-
-/// In the child of a fork this is the parent's, until it is looked at.
-struct Line {
-    process: u64,
-    first: Arc<Mutex<Holders>>,
-}
-
-/// In [`Inner::here`]: others were told that they can have it.
-const COURTEOUS: u64 = 1;
-const ONE: u64 = 2;
 
 impl Lock {
     /// Makes a lock that nobody holds. Does not yield.
@@ -113,8 +95,7 @@ impl Lock {
     }
 
     fn of(memory: Memory, bell: Bell) -> Lock {
-        let line = Line { process: identity::own(), first: Arc::default() };
-        Lock { inner: Arc::new(Inner { memory, bell, here: AtomicU64::new(0), line: Brief::new(line) }) }
+        Lock { inner: Arc::new(Inner { memory, bell, line: Line::new() }) }
     }
 
     /// Returns the two descriptors that another process needs to make the same lock of.
@@ -293,8 +274,7 @@ impl Lock {
 
     #[inline]
     fn lock_at_once(&self) -> Option<LockGuard<'_>> {
-        // Relaxed: a hint; those in line have an order of their own.
-        let is_alone = self.inner.here.load(Ordering::Relaxed) == 0;
+        let is_alone = self.inner.line.is_empty();
         let own = identity::own();
         (is_alone && take_free(self.holder(), own)).then(|| LockGuard { lock: self, own })
     }
@@ -302,24 +282,12 @@ impl Lock {
     /// Without a wait: it is free though others stand in line, or it was left.
     #[cold]
     fn lock_left(&self) -> Option<LockGuard<'_>> {
-        let line = self.line();
-        // If another is first in line, it waits.
-        let mut holders = whoever_unwound(line.try_lock())?;
-        self.take(&mut holders, Time::from_instant(Instant::now()))
+        self.inner.line.try_first(|holders| self.take(holders, Time::from_instant(Instant::now())))
     }
 
     #[cold]
     fn lock_contended(&self, deadline: Time) -> Option<LockGuard<'_>> {
-        let line = self.line();
-        let _standing = Standing::begin(&self.inner.here);
-        let mut holders = first_in_line(&line, deadline)?;
-        // Relaxed: a hint.
-        if self.inner.here.fetch_and(!COURTEOUS, Ordering::Relaxed) & COURTEOUS != 0
-            && deadline == Time::NEVER
-        {
-            task::sleep(COURTESY);
-        }
-        self.take(&mut holders, deadline)
+        self.inner.line.first(deadline, |holders| self.take(holders, deadline))
     }
 
     fn take(&self, holders: &mut Holders, deadline: Time) -> Option<LockGuard<'_>> {
@@ -332,58 +300,6 @@ impl Lock {
             self.inner.memory.words()[LEFT].store(1, Ordering::Relaxed);
         }
         Some(guard)
-    }
-
-    /// The line of this process: another one than its parent's, where that has left its own in the middle.
-    fn line(&self) -> Arc<Mutex<Holders>> {
-        let own = identity::own();
-        let mut line = self.inner.line.lock();
-        if line.process != own {
-            let parents = mem::replace(&mut *line, Line { process: own, first: Arc::default() });
-            // Whoever stands there stands in the parent.
-            if Arc::strong_count(&parents.first) > 1 {
-                mem::forget(parents);
-            }
-            // Relaxed: this is the first to use the line, and those before were the parent's.
-            self.inner.here.store(0, Ordering::Relaxed);
-        }
-        Arc::clone(&line.first)
-    }
-}
-
-fn first_in_line(line: &Mutex<Holders>, deadline: Time) -> Option<MutexGuard<'_, Holders>> {
-    let locked = if deadline == Time::NEVER {
-        line.lock().map_err(TryLockError::Poisoned)
-    } else {
-        line.lock_timeout(Time::now().until(deadline))
-    };
-    whoever_unwound(locked)
-}
-
-/// What is guarded is whole, whoever has unwound.
-fn whoever_unwound<'a>(locked: TryLockResult<MutexGuard<'a, Holders>>) -> Option<MutexGuard<'a, Holders>> {
-    match locked {
-        Ok(holders) => Some(holders),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
-/// One that stands in this process's line.
-struct Standing<'a>(&'a AtomicU64);
-
-impl Standing<'_> {
-    fn begin(here: &AtomicU64) -> Standing<'_> {
-        // Relaxed: a hint, as in `lock_at_once`.
-        here.fetch_add(ONE, Ordering::Relaxed);
-        Standing(here)
-    }
-}
-
-impl Drop for Standing<'_> {
-    fn drop(&mut self) {
-        // Relaxed: as above.
-        self.0.fetch_sub(ONE, Ordering::Relaxed);
     }
 }
 
@@ -420,8 +336,7 @@ impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         let inner = &self.lock.inner;
         if identity::own() == self.own && give_back(self.lock.holder(), self.own, &inner.bell) {
-            // Relaxed: a hint.
-            inner.here.fetch_or(COURTEOUS, Ordering::Relaxed);
+            inner.line.note_told();
         }
     }
 }

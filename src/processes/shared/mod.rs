@@ -32,6 +32,7 @@
 mod array;
 mod handed;
 mod holder;
+mod line;
 mod lock;
 mod memory;
 mod value;

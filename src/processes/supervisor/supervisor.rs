@@ -38,7 +38,8 @@ macro_rules! asserted {
 ///
 /// The supervisor binds the listener once and forks workers, each of which accepts from it. So no connection is refused or lost while
 /// workers come and go: those that nobody has accepted wait in the one queue. (With SO_REUSEPORT each worker has a queue of its own, whose
-/// connections are reset when it ends.) The supervisor itself serves nothing.
+/// connections are reset when it ends.) The supervisor itself serves nothing. Whichever worker is first accepts: connections that last are
+/// not spread evenly over workers that are idle.
 ///
 /// | what comes | what happens |
 /// |---|---|
