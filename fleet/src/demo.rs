@@ -71,8 +71,9 @@ fn crawl(demo: &Demo, place: &Place, broker: &Shared, site: SocketAddr) -> Resul
     while crew.tend()? {
         sleep(LOOK);
         if crew.killed < demo.kills && Instant::now() >= next {
-            next += demo.kill;
             crew.kill(victims.next().unwrap_or_default())?;
+            // The new one is to have some time, however slow the machine is.
+            next = Instant::now() + demo.kill;
             let status = broker.status()?;
             let (killed, left) = (crew.killed, status.ready + status.later + status.leased);
             say!("kill -9, {killed} so far: {} pages are done, {left} more are known", status.done);

@@ -3,6 +3,7 @@
 mod ends;
 mod failing;
 mod leases;
+mod restart;
 
 use clients::measure::patched;
 use fleet::{Backoff, Broker, NewJob, Sqlite, Worker};

@@ -1,0 +1,63 @@
+//! A server that goes away in the middle of the work, and comes back with what it has acknowledged.
+
+use crate::{patched, records};
+use clients::folder::Folder;
+use clients::program::{Program, Stop};
+use fleet::{Broker, Completion, Count, NewJob, Redis, Worker};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+const JOBS: u32 = 200;
+
+fn start(port: u16, folder: &str) -> Program {
+    Program::start(Stop::TERMINATE, "Ready to accept connections", |_| {
+        let port = port.to_string();
+        let arguments =
+            ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir", folder];
+        let durable = ["--appendonly", "yes", "--appendfsync", "always"];
+        arguments.iter().chain(&durable).map(|argument| (*argument).to_owned()).collect()
+    })
+}
+
+#[test]
+fn a_restart_of_redis_loses_no_job_and_doubles_no_record() {
+    if std::process::Command::new("redis-server").arg("--version").output().is_err() {
+        return println!("left out: there is no redis-server here, see `.ci/run`");
+    }
+    let folder = Folder::new("fleet-restart");
+    let path = folder.file("");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    patched(move || {
+        let mut server = Some(start(port, &path));
+        let broker = Arc::new(Redis::open(&format!("redis://127.0.0.1:{port}/"), "restart").unwrap());
+        let jobs: Vec<_> = (0..JOBS).map(|number| NewJob::new((1000 + number).to_string())).collect();
+        broker.push(&jobs).unwrap();
+        let worker = Worker::new(broker.clone()).concurrency(10).lease(Duration::from_secs(1)).until_idle();
+        let counts = worker.counts();
+        let task = greenloop::spawn(move || {
+            let run = worker.run(|job| {
+                greenloop::sleep(Duration::from_millis(10));
+                Ok(Completion::new().record(&job.payload))
+            });
+            run.unwrap();
+        });
+        for third in 1..=2 {
+            while counts.get(Count::Done) < u64::from(third * JOBS / 3) {
+                greenloop::sleep(Duration::from_millis(1));
+            }
+            // It is gone before there is another one.
+            drop(server.take());
+            let errors = counts.get(Count::Errors);
+            while counts.get(Count::Errors) == errors {
+                greenloop::sleep(Duration::from_millis(1));
+            }
+            server = Some(start(port, &path));
+        }
+        task.join().unwrap();
+        let expected: Vec<_> = (0..JOBS).map(|number| (1000 + number).to_string()).collect();
+        assert_eq!(records(&*broker), expected);
+        assert!(broker.status().unwrap().is_idle());
+        drop(folder);
+    });
+}
