@@ -28,7 +28,7 @@ struct Running {
 /// By lease: `None` once it has ended, and until it is settled.
 #[derive(Default)]
 pub(super) struct Held {
-    jobs: RefCell<HashMap<Lease, Option<Running>>>,
+    jobs: RefCell<HashMap<Lease, Option<Rc<Running>>>>,
     running: Cell<usize>,
     /// Whose hard limit comes when: the same limit for all, so they come in order.
     limits: RefCell<VecDeque<(Instant, Lease)>>,
@@ -40,20 +40,17 @@ pub(super) struct Held {
 
 impl Held {
     /// Has `spawn` begin a job, which is told by which word it will know why it is killed.
-    pub(super) fn begin(
-        &self,
-        job: &Job,
-        limit: Option<Duration>,
-        spawn: impl FnOnce(Rc<Cell<Option<Sentence>>>) -> JoinHandle<()>,
-    ) {
+    pub(super) fn begin(&self, job: &Job, spawn: impl FnOnce(Rc<Cell<Option<Sentence>>>) -> JoinHandle<()>) {
         let sentence = Rc::default();
         let task = spawn(Rc::clone(&sentence));
-        self.jobs.borrow_mut().insert(job.lease(), Some(Running { task, sentence }));
+        self.jobs.borrow_mut().insert(job.lease(), Some(Rc::new(Running { task, sentence })));
         self.running.set(self.running.get() + 1);
-        if let Some(limit) = limit {
-            self.limits.borrow_mut().push_back((Instant::now() + limit, job.lease()));
-            self.limited.set();
-        }
+    }
+
+    /// Has a job that begins to run killed after `limit`.
+    pub(super) fn limit(&self, lease: Lease, limit: Duration) {
+        self.limits.borrow_mut().push_back((Instant::now() + limit, lease));
+        self.limited.set();
     }
 
     /// Holds a job that is not even begun.
@@ -93,12 +90,13 @@ impl Held {
 
     /// Kills a job, if it still runs. Does not wait for its end.
     pub(super) fn kill(&self, lease: Lease, why: Sentence) {
-        if let Some(Some(running)) = self.jobs.borrow().get(&lease) {
-            if running.sentence.get().is_none() {
-                running.sentence.set(Some(why));
-            }
-            running.task.try_kill();
+        let running = self.jobs.borrow().get(&lease).cloned().flatten();
+        let Some(running) = running else { return };
+        if running.sentence.get().is_none() {
+            running.sentence.set(Some(why));
         }
+        // One that has not begun tells its end within this call.
+        running.task.try_kill();
     }
 
     /// The jobs whose hard limit has come, and when the next one comes.
@@ -116,5 +114,42 @@ impl Held {
             limits.pop_front();
         }
         (overdue, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Held, Sentence};
+    use crate::{Broker, NewJob, Sqlite};
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    struct Ends(Rc<Held>, crate::Lease);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.end(self.1);
+        }
+    }
+
+    #[test]
+    fn a_job_that_has_not_begun_is_killed_too() {
+        let broker = Sqlite::in_memory().unwrap();
+        broker.push(&[NewJob::new("")]).unwrap();
+        let job = broker.take(1, Duration::from_secs(100)).unwrap().remove(0);
+        let held = Rc::new(Held::default());
+        let ends = Ends(held.clone(), job.lease());
+        held.begin(&job, |_| {
+            greenloop::spawn(move || {
+                let _ends = ends;
+                unreachable!("it is killed before");
+            })
+        });
+        assert_eq!((held.running(), held.len()), (1, 1));
+        held.kill(job.lease(), Sentence::Stop);
+        greenloop::yield_now();
+        assert_eq!((held.running(), held.len()), (0, 1));
+        held.release(job.lease());
+        assert_eq!(held.len(), 0);
     }
 }

@@ -116,7 +116,7 @@ impl Shift {
         }
         let (shift, handle) = (Rc::clone(self), Rc::clone(handle));
         let running = job.clone();
-        self.held.begin(&job, settings.hard, |sentence| {
+        self.held.begin(&job, |sentence| {
             let builder = Builder::new().name(format!("fleet: job {}", job.id));
             let end = End { shift, job: Some(running), sentence, outcome: Err(Failure::retry("killed")) };
             builder.spawn(move || end.of(&*handle)).expect("a green thread")
@@ -266,7 +266,11 @@ struct End {
 impl End {
     fn of(mut self, handle: &impl Fn(&Job) -> Result<Completion, Failure>) {
         let Some(job) = &self.job else { return };
-        let soft = self.shift.worker.settings.soft;
+        let settings = &self.shift.worker.settings;
+        if let Some(limit) = settings.hard {
+            self.shift.held.limit(job.lease(), limit);
+        }
+        let soft = settings.soft;
         let limited = || match soft {
             None => handle(job),
             Some(limit) => with_timeout(limit, || handle(job)).unwrap_or_else(|_| {
