@@ -156,6 +156,12 @@ impl Thread {
         }
     }
 
+    /// The same for who was only [visited](super::visit), and has not gone on.
+    pub(super) fn suspend_again(&self, current: FiberRef) {
+        self.directive.set(None);
+        self.suspend(current);
+    }
+
     /// `current` gives the control back to who has resumed it, which finds in `directive` where it is to go.
     #[inline(always)]
     fn suspend(&self, current: FiberRef) {

@@ -26,6 +26,7 @@ mod thread;
 #[cfg(feature = "monkey")]
 mod thread_name;
 mod uncaught;
+mod visit;
 
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub(crate) use local::Local;
 pub(crate) use panic_hook::in_panic_hook;
 pub(crate) use stack::SizeClass;
 pub use stack::set_default_stack_size;
-pub(crate) use thread::{Observer, Thread, existing_thread, is_ending};
+pub(crate) use thread::{Observer, Thread, Visit, existing_thread, is_ending};
 pub use uncaught::{Uncaught, UncaughtHook, set_uncaught_hook};
 pub(crate) use uncaught::{callback, catch, discard, report, report_text};
 

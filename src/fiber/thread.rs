@@ -1,6 +1,7 @@
 //! What one OS thread knows about its fibers.
 
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 #[cfg(feature = "monkey")]
 use std::collections::HashSet;
@@ -23,6 +24,17 @@ pub(crate) trait Observer: Any {
     fn passes(&self, thread: &Thread, origin: FiberRef, target: FiberRef);
 }
 
+/// What a fiber is asked for.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    /// Whether it is to take down what the names are made of, too.
+    pub(crate) wants_names: bool,
+    /// Where each of its calls will return to, the innermost first.
+    pub(crate) addresses: Vec<usize>,
+    /// The same, of which std can tell the names.
+    pub(crate) named: Option<Backtrace>,
+}
+
 /// What one OS thread knows about its fibers.
 pub(crate) struct Thread {
     // ---- the switch's ----
@@ -36,6 +48,12 @@ pub(crate) struct Thread {
     away_unwinding: Cell<usize>,
     /// A suspended fiber to which nobody can go back, for whoever goes on to end.
     left_behind: Cell<Option<FiberRef>>,
+
+    // ---- a visitor's ----
+    /// What the one that is resumed next is asked for, in place of going on.
+    pub(super) visit: Cell<Option<Box<Visit>>>,
+    /// The answer.
+    pub(super) visited: Cell<Option<Box<Visit>>>,
 
     // ---- the pool's ----
     /// All fibers ever made here, by index: main and the first, which are alone, and then [chunks](super::pool::CHUNK). They are freed with the
@@ -129,6 +147,8 @@ impl Thread {
             directive: Cell::new(None),
             away_unwinding: Cell::new(0),
             left_behind: Cell::new(None),
+            visit: Cell::new(None),
+            visited: Cell::new(None),
             fibers: RefCell::new(vec![main]),
             idle: [const { RefCell::new(Vec::new()) }; CLASSES],
             vacant: RefCell::new(Vec::new()),

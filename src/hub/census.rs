@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::state::HubState;
 use super::waiter::WaitingOn;
-use crate::fiber::{Describe, FiberRef, State};
+use crate::fiber::{Describe, FiberRef, State, Visit};
 
 /// Where a greenlet stands, for reports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -64,6 +64,11 @@ impl HubState {
     /// Who is on the fiber with this number, if anybody; `None` behind the last one.
     pub(crate) fn resident_at(&self, index: u32) -> Option<Option<Resident>> {
         self.thread.fiber(index).map(|fiber| self.resident(fiber))
+    }
+
+    /// Has who waits on the fiber with this number show its stack. For a letter: the hub runs on the thread's own stack then.
+    pub(crate) fn visit(&self, index: u32, visit: Visit) -> Option<Visit> {
+        self.thread.fiber(index).and_then(|fiber| self.thread.visit(fiber, visit))
     }
 
     /// Who of those that have not begun is at this place of their line.

@@ -315,9 +315,10 @@ impl HubState {
         }
     }
 
-    /// Somebody switched by hand into a fiber that the hub was to resume.
+    /// Somebody switched by hand into a fiber that the hub was to resume, or only visited it before that.
     #[cold]
     pub(crate) fn came_by_hand(&self, fiber: FiberRef) {
+        self.thread.answer_visits(fiber);
         if fiber.state.get() == State::Ready {
             self.ready.borrow_mut().withdraw(&fiber);
         }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 
+use super::backtrace::Backtrace;
 use crate::hub::census::{self, Resident};
 
 /// Where a green thread stood when the dump was taken.
@@ -58,12 +60,17 @@ impl fmt::Display for Standing {
 pub struct GreenThread {
     resident: Resident,
     standing: Standing,
+    backtrace: Option<Arc<Backtrace>>,
 }
 
 impl GreenThread {
     pub(super) fn new(resident: Resident) -> GreenThread {
         let standing = resident.standing.into();
-        GreenThread { resident, standing }
+        GreenThread { resident, standing, backtrace: None }
+    }
+
+    pub(super) fn set_backtrace(&mut self, backtrace: Arc<Backtrace>) {
+        self.backtrace = Some(backtrace);
     }
 
     pub(super) fn is_main(&self) -> bool {
@@ -221,6 +228,28 @@ impl GreenThread {
     /// ```
     pub fn stack_used(&self) -> Option<usize> {
         self.resident.stack.map(|(_, used)| used)
+    }
+
+    /// Returns the calls in which it waits. It is `None` if [that](super::DumpOptions::backtraces) was not asked for, if it did not wait or
+    /// was left by a switch by hand, for the main greenlet, and where less than 12 KiB of the stack are left.
+    ///
+    /// Green threads that wait in the same calls have the same one, by its address too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, inspect::DumpOptions, sleep, spawn, yield_now};
+    /// use std::time::Duration;
+    ///
+    /// let napper = spawn(|| sleep(Duration::from_secs(60)));
+    /// yield_now();
+    /// assert!(inspect::dump().green_threads().all(|thread| thread.backtrace().is_none()));
+    /// let dump = DumpOptions::new().backtraces(true).take();
+    /// assert!(dump.green_threads().nth(1).unwrap().backtrace().is_some());
+    /// # napper.kill();
+    /// ```
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        self.backtrace.as_deref()
     }
 
     /// Returns whether it runs with thread-local variables of its own, by the feature `monkey`.

@@ -1,8 +1,10 @@
 //! A dump for programs.
 
+use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::panic::Location;
+use std::ptr;
 use std::time::UNIX_EPOCH;
 
 use super::dump::{Dump, HubDump};
@@ -12,9 +14,9 @@ impl Dump {
     /// Writes it as one JSON object, in one line.
     ///
     /// It has `taken_at_ms` (since 1970), `took_us`, `silent_hubs`, `hubs` and `cycles`. A hub has `thread`, `thread_id`, `alive`, `ready`,
-    /// `unstarted`, `timers`, `descriptors`, `left_out` and `green_threads`. One of those has `id`, `name`, `spawned_at` (`file`, `line`,
-    /// `column`), `standing`, `waits_on`, `waits_for`, `stack_size`, `stack_used` and `isolated`. What is not known is `null`. A cycle is an
-    /// array of ids.
+    /// `unstarted`, `timers`, `descriptors`, `left_out`, `green_threads` and `backtraces`. One of those has `id`, `name`, `spawned_at` (`file`, `line`,
+    /// `column`), `standing`, `waits_on`, `waits_for`, `stack_size`, `stack_used`, `backtrace` and `isolated`. What is not known is `null`. A cycle is an
+    /// array of ids. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
     ///
     /// # Errors
     ///
@@ -59,18 +61,34 @@ fn write_hub(hub: &HubDump, separator_before: &str, writer: &mut impl Write) -> 
     write!(writer, r#","alive":{},"ready":{},"unstarted":{}"#, load.alive, load.ready, load.unstarted)?;
     write!(writer, r#","timers":{},"descriptors":{}"#, load.timers, load.descriptors)?;
     write!(writer, r#","left_out":{},"green_threads":["#, hub.left_out)?;
+    let (mut backtraces, mut numbers) = (Vec::new(), HashMap::new());
     for (place, thread) in hub.green_threads.iter().enumerate() {
-        write!(writer, "{}{}", separator(place), Object(thread))?;
+        let number = thread.backtrace().map(|backtrace| {
+            *numbers.entry(ptr::from_ref(backtrace)).or_insert_with(|| {
+                backtraces.push(backtrace);
+                backtraces.len() - 1
+            })
+        });
+        write!(writer, "{}{}", separator(place), Object(thread, number))?;
+    }
+    write!(writer, r#"],"backtraces":["#)?;
+    for (place, backtrace) in backtraces.into_iter().enumerate() {
+        write!(writer, "{}[", separator(place))?;
+        for (place, frame) in backtrace.frames().iter().enumerate() {
+            let (name, place_of_frame) = (Text(frame.name()), Known(frame.place().map(Text)));
+            write!(writer, r#"{}{{"name":{name},"place":{place_of_frame}}}"#, separator(place))?;
+        }
+        writer.write_all(b"]")?;
     }
     writer.write_all(b"]}")
 }
 
-/// A green thread as an object.
-struct Object<'a>(&'a GreenThread);
+/// A green thread as an object, with the number of its backtrace.
+struct Object<'a>(&'a GreenThread, Option<usize>);
 
 impl Display for Object<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let thread = self.0;
+        let Object(thread, backtrace) = *self;
         write!(formatter, r#"{{"id":{},"name":{}"#, Known(thread.id()), Text(thread.name()))?;
         write!(formatter, r#","spawned_at":{}"#, Known(thread.spawned_at().map(Place)))?;
         write!(formatter, r#","standing":{}"#, Text(&thread.standing().to_string()))?;
@@ -78,6 +96,7 @@ impl Display for Object<'_> {
         write!(formatter, r#","waits_for":{}"#, Known(thread.waits_for()))?;
         write!(formatter, r#","stack_size":{}"#, Known(thread.stack_size()))?;
         write!(formatter, r#","stack_used":{}"#, Known(thread.stack_used()))?;
+        write!(formatter, r#","backtrace":{}"#, Known(backtrace))?;
         write!(formatter, r#","isolated":{}}}"#, thread.is_isolated())
     }
 }

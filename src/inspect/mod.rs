@@ -6,6 +6,7 @@
 //! |---|---|
 //! | everybody on this OS thread, at once | [`dump`] |
 //! | everybody in the process, from anywhere | [`DumpOptions`] |
+//! | the calls in which each of them waits | [`DumpOptions::backtraces`] |
 //!
 //! A [`Dump`] is text by its `Display`, and JSON by [`Dump::write_json`]. The text puts all together that were spawned at the same place
 //! and wait on the same thing, so a million green threads that do three different things are three paragraphs.
@@ -42,6 +43,7 @@
 //! assert!(std::panic::catch_unwind(|| Event::new().wait()).is_err());
 //! ```
 
+mod backtrace;
 mod cycles;
 mod dump;
 mod green_thread;
@@ -49,6 +51,7 @@ mod json;
 mod options;
 mod report;
 
+pub use backtrace::{Backtrace, Frame};
 pub use dump::{Dump, HubDump, dump};
 pub use green_thread::{GreenThread, Standing};
 pub use options::DumpOptions;

@@ -1,13 +1,15 @@
 //! Asking hubs who is there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::backtrace::Backtrace;
 use super::dump::{Dump, HubDump, dump};
 use super::green_thread::GreenThread;
 use crate::channel;
-use crate::fiber;
+use crate::fiber::{self, Visit};
 use crate::hub::door::{Door, Letter, open_doors};
 use crate::hub::waiter::may_wait;
 use crate::hub::{hub, local_hub};
@@ -16,7 +18,9 @@ use crate::task::current;
 /// How long a hub is held at a time.
 const SLICE: Duration = Duration::from_micros(500);
 /// After how many of them the clock is looked at.
-const BETWEEN_LOOKS: usize = 32;
+const BETWEEN_LOOKS: usize = 16;
+/// Room for so many frames is made at first.
+const USUAL_DEPTH: usize = 48;
 /// Of those that have not begun, how many are told of. Their line moves on meanwhile, so they are looked at in one go.
 const MOST_UNSTARTED: usize = 2048;
 
@@ -44,6 +48,7 @@ const MOST_UNSTARTED: usize = 2048;
 #[derive(Clone, Debug)]
 pub struct DumpOptions {
     all_hubs: bool,
+    backtraces: bool,
     limit: usize,
     patience: Duration,
 }
@@ -65,7 +70,12 @@ impl DumpOptions {
     /// assert_eq!(DumpOptions::new().take().hubs().len(), 1);
     /// ```
     pub fn new() -> DumpOptions {
-        DumpOptions { all_hubs: false, limit: usize::MAX, patience: Duration::from_secs(1) }
+        DumpOptions {
+            all_hubs: false,
+            backtraces: false,
+            limit: usize::MAX,
+            patience: Duration::from_secs(1),
+        }
     }
 
     /// Asks all hubs of the process, and not only the calling thread's.
@@ -82,6 +92,34 @@ impl DumpOptions {
     /// ```
     pub fn all_hubs(&mut self, all: bool) -> &mut DumpOptions {
         self.all_hubs = all;
+        self
+    }
+
+    /// Tells in which calls each waits, too.
+    ///
+    /// Each is resumed, takes down its own frames, and waits on, without having gone on: some microseconds for each. It uses some KiB of
+    /// its stack for that, so what is resident of that may grow by a page or two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{channel, inspect::DumpOptions, spawn, yield_now};
+    ///
+    /// #[inline(never)]
+    /// fn waits_for_work(work: &channel::Receiver<u32>) -> Option<u32> {
+    ///     work.recv().ok()
+    /// }
+    ///
+    /// let (sender, receiver) = channel::unbounded();
+    /// let worker = spawn(move || waits_for_work(&receiver));
+    /// yield_now();
+    /// let dump = DumpOptions::new().backtraces(true).take();
+    /// assert!(dump.to_string().contains("waits_for_work"));
+    /// sender.send(7).unwrap();
+    /// assert_eq!(worker.join().unwrap(), Some(7)); // it has gone on as ever
+    /// ```
+    pub fn backtraces(&mut self, backtraces: bool) -> &mut DumpOptions {
+        self.backtraces = backtraces;
         self
     }
 
@@ -122,7 +160,8 @@ impl DumpOptions {
     /// a large dump makes nobody late. What changes meanwhile is told as it was when its turn came. A kill or a time limit ends the wait by
     /// unwinding. On an OS thread without a hub, who asks all hubs makes none, and blocks.
     ///
-    /// Where nothing may wait, as in a [hub callback](crate::hub#callbacks), it is the calling thread's hub alone, in one go.
+    /// Where nothing may wait, as in a [hub callback](crate::hub#callbacks), it is the calling thread's hub alone, in one go, and without
+    /// backtraces.
     ///
     /// # Examples
     ///
@@ -178,7 +217,9 @@ impl DumpOptions {
 
     fn ask(&self, doors: Vec<&'static Door>, answer: Answer) {
         for (place, door) in doors.into_iter().enumerate() {
-            let census = Census { place, limit: self.limit, next: 0, gathered: None, answer: answer.clone() };
+            let stacks = self.backtraces.then(HashMap::new);
+            let census =
+                Census { place, limit: self.limit, next: 0, stacks, gathered: None, answer: answer.clone() };
             door.send(door.epoch(), Letter::Run(Box::new(move || census.go_on(door))));
         }
     }
@@ -193,6 +234,8 @@ struct Census {
     limit: usize,
     /// The number of the next fiber to be looked at.
     next: u32,
+    /// The backtraces so far, by their addresses, if they are asked for.
+    stacks: Option<HashMap<Vec<usize>, Arc<Backtrace>>>,
     gathered: Option<HubDump>,
     answer: Answer,
 }
@@ -217,15 +260,41 @@ impl Census {
         loop {
             for _ in 0..BETWEEN_LOOKS {
                 let Some(resident) = hub.resident_at(self.next) else { return true };
+                let index = self.next;
                 self.next += 1;
-                if let Some(resident) = resident {
-                    gathered.add(GreenThread::new(resident), self.limit);
+                let Some(resident) = resident else { continue };
+                let mut thread = GreenThread::new(resident);
+                if gathered.green_threads.len() < self.limit
+                    && let Some(backtrace) = self.backtrace(index)
+                {
+                    thread.set_backtrace(backtrace);
                 }
+                gathered.add(thread, self.limit);
             }
             if began.elapsed() >= SLICE {
                 return false;
             }
         }
+    }
+}
+
+impl Census {
+    /// In which calls who is on the fiber with this number waits. What the names are made of is taken down once for all that wait in the
+    /// same calls.
+    fn backtrace(&mut self, index: u32) -> Option<Arc<Backtrace>> {
+        let stacks = self.stacks.as_mut()?;
+        let ask = |wants_names| {
+            let addresses = Vec::with_capacity(USUAL_DEPTH);
+            hub().visit(index, Visit { wants_names, addresses, named: None })
+        };
+        let addresses = ask(false)?.addresses;
+        if let Some(known) = stacks.get(&addresses) {
+            return Some(known.clone());
+        }
+        let named = ask(true)?.named?;
+        let backtrace = Arc::new(Backtrace::new(addresses.clone(), named));
+        stacks.insert(addresses, backtrace.clone());
+        Some(backtrace)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 
+use super::backtrace::Backtrace;
 use super::dump::{Dump, HubDump};
 use super::green_thread::{GreenThread, Standing};
 
@@ -50,14 +51,20 @@ fn write_hub(hub: &HubDump, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// What those of a group have in common.
-type Likeness = (Option<&'static Location<'static>>, Standing, Option<&'static str>);
+type Likeness =
+    (Option<&'static Location<'static>>, Standing, Option<&'static str>, Option<*const Backtrace>);
 
 /// The groups of those that do the same, the largest first, then in order of the first of each; but main is first.
 fn groups(threads: &[GreenThread]) -> Vec<Vec<&GreenThread>> {
     let mut places: HashMap<Likeness, usize> = HashMap::new();
     let mut groups: Vec<Vec<&GreenThread>> = Vec::new();
     for thread in threads {
-        let likeness = (thread.spawned_at(), thread.standing(), thread.wait_words());
+        let likeness = (
+            thread.spawned_at(),
+            thread.standing(),
+            thread.wait_words(),
+            thread.backtrace().map(std::ptr::from_ref),
+        );
         let place = *places.entry(likeness).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
@@ -72,7 +79,8 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
     let [first, others @ ..] = group else { return Ok(()) };
     if others.is_empty() {
         write!(formatter, "\n  {first}")?;
-        return write_stack(group, formatter);
+        write_stack(group, formatter)?;
+        return write_calls(first, formatter);
     }
     write!(formatter, "\n  {} green threads", group.len())?;
     if let Some(place) = first.spawned_at() {
@@ -92,9 +100,15 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
         thread.id().map_or(Ok(()), |id| write!(formatter, " ({id})"))?;
     }
     match group.len().saturating_sub(NAMED) {
-        0 => Ok(()),
-        more => write!(formatter, " and {more} more"),
+        0 => {}
+        more => write!(formatter, " and {more} more")?,
     }
+    write_calls(first, formatter)
+}
+
+fn write_calls(thread: &GreenThread, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let frames = thread.backtrace().map_or(&[][..], |backtrace| backtrace.frames());
+    frames.iter().try_for_each(|frame| write!(formatter, "\n      {frame}"))
 }
 
 /// The most that one of them uses of its stack.

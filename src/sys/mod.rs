@@ -57,6 +57,7 @@ pub(crate) mod thread_end;
 pub(crate) mod thread_local;
 #[cfg(feature = "monkey")]
 pub(crate) mod thread_start;
+pub(crate) mod unwind;
 pub(crate) mod uring;
 pub(crate) mod virtual_clock;
 

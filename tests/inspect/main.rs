@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// In which calls each waits.
+mod backtraces;
 /// What a dump says of each green thread, and how it puts them together.
 mod dump;
 /// Dumps of other hubs, from other OS threads, and where nothing may wait.

@@ -1,7 +1,6 @@
 //! Where a stack is, and how deep it went: canaries tell, without a system call.
 
 use std::num::NonZeroUsize;
-#[cfg(feature = "monkey")]
 use std::ops::Range;
 use std::ptr;
 
@@ -69,7 +68,6 @@ impl Extent {
     }
 
     /// All of it, up to the frame of whoever began there.
-    #[cfg(feature = "monkey")]
     pub(in crate::fiber) fn bounds(self) -> Range<usize> {
         self.low()..self.base()
     }

@@ -1,0 +1,48 @@
+//! A look at the stack of a fiber that waits: it is resumed, looks at its own frames, and suspends again without having gone on.
+//!
+//! Nothing else can see those frames, for the place to resume is corosensei's own. Who waits finds that it is not [`State::Running`], as
+//! it would be if it went on, asks whether it was visited, and comes here: so a switch costs no more for that.
+
+use std::backtrace::Backtrace;
+
+use super::fiber::{FiberRef, State};
+use super::thread::{Thread, Visit};
+use crate::sys::errno;
+use crate::sys::section::Section;
+use crate::sys::unwind::return_addresses;
+
+/// What must be free of a stack, for the unwinder's own frames.
+const ROOM: usize = 12 * 1024;
+
+impl Thread {
+    /// Has `fiber`, which waits, answer `visit`; `None` if it cannot be asked. Called by the hub on the thread's own stack.
+    pub(crate) fn visit(&self, fiber: FiberRef, visit: Visit) -> Option<Visit> {
+        let waits = fiber.state.get() == State::Parked && !fiber.is_switched_out() && fiber != self.main();
+        let has_room = fiber.stack_use().is_some_and(|(size, used)| used + ROOM <= size);
+        if !waits || !has_room || self.current() != self.main() {
+            return None;
+        }
+        self.visit.set(Some(Box::new(visit)));
+        self.current.set(fiber);
+        self.resume(fiber);
+        self.back_in_hub();
+        self.visited.take().map(|answered| *answered)
+    }
+
+    /// Answers the visits to `fiber`, the caller, which goes on after that.
+    pub(crate) fn answer_visits(&self, fiber: FiberRef) {
+        while let Some(mut visit) = self.visit.take() {
+            let _errno = errno::Kept::now();
+            let section = Section::open();
+            if let Some(extent) = fiber.extent.get() {
+                return_addresses(extent.bounds(), &mut visit.addresses);
+            }
+            if visit.wants_names {
+                visit.named = Some(Backtrace::force_capture());
+            }
+            drop(section);
+            self.visited.set(Some(visit));
+            self.suspend_again(fiber);
+        }
+    }
+}
