@@ -6,6 +6,7 @@
 //! |---|---|
 //! | everybody on this OS thread, at once | [`dump`] |
 //! | everybody in the process, from anywhere | [`DumpOptions`] |
+//! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`] |
 //! | the calls in which each of them waits | [`DumpOptions::backtraces`] |
 //!
 //! A [`Dump`] is text by its `Display`, and JSON by [`Dump::write_json`]. The text puts all together that were spawned at the same place
@@ -48,10 +49,12 @@ mod cycles;
 mod dump;
 mod green_thread;
 mod json;
+mod on_signal;
 mod options;
 mod report;
 
 pub use backtrace::{Backtrace, Frame};
 pub use dump::{Dump, HubDump, dump};
 pub use green_thread::{GreenThread, Standing};
+pub use on_signal::dump_on;
 pub use options::DumpOptions;

@@ -49,6 +49,8 @@ const MOST_UNSTARTED: usize = 2048;
 pub struct DumpOptions {
     all_hubs: bool,
     backtraces: bool,
+    /// Leaves the calling thread's hub out.
+    but_own: bool,
     limit: usize,
     patience: Duration,
 }
@@ -73,6 +75,7 @@ impl DumpOptions {
         DumpOptions {
             all_hubs: false,
             backtraces: false,
+            but_own: false,
             limit: usize::MAX,
             patience: Duration::from_secs(1),
         }
@@ -181,7 +184,7 @@ impl DumpOptions {
             dump.hubs.iter_mut().for_each(|hub| hub.cut(self.limit));
             return dump;
         }
-        let mut doors: Vec<_> = own.into_iter().collect();
+        let mut doors: Vec<_> = own.into_iter().filter(|_| !self.but_own).collect();
         if self.all_hubs {
             doors.extend(open_doors().into_iter().filter(|door| own.is_none_or(|own| !door.is(own))));
         }
@@ -194,10 +197,16 @@ impl DumpOptions {
         let hubs: Vec<_> = answers.into_iter().map(|(_, hub)| hub).collect();
         let silent = asked - hubs.len();
         let mut dump = Dump::new(began, hubs, silent);
-        if own.is_some() {
+        if own.is_some() && !self.but_own {
             dump.set_taker(current().map(|current| current.id().number()));
         }
         dump
+    }
+
+    /// Leaves the calling thread's hub out, which is the library's.
+    pub(super) fn but_own(&mut self) -> &mut DumpOptions {
+        self.but_own = true;
+        self
     }
 
     fn ask_and_park(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {

@@ -46,6 +46,7 @@ scenarios! {
         let last = "\nfatal runtime error: the green threads of a scope wait for ever, and so does the scope, aborting\n";
         assert!(child.stderr.ends_with(last), "{child:?}");
     },
+    a_dump_on_a_signal_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     workers_that_sleep_hide_no_deadlock => succeeds_and_reports_a_deadlock,
     a_worker_at_work_may_still_wake_main => succeeds_in_silence,
     an_isolated_one_hides_no_deadlock => succeeds_and_reports_a_deadlock,
@@ -254,6 +255,13 @@ fn the_hub_is_usable_after_a_deadlock() {
     }
     sender.send(5).unwrap();
     assert_eq!(consumer.join().unwrap(), Ok(5));
+}
+
+fn a_dump_on_a_signal_hides_no_deadlock() {
+    greenloop::inspect::dump_on(greenloop::signal::SIGUSR1, |_| ()).unwrap();
+    let (_sender, receiver) = unbounded::<()>();
+    let exit = deadlock(|| receiver.recv());
+    assert_eq!(exit.parked().len(), 1);
 }
 
 fn who_joins_itself_is_a_deadlock_of_main() {

@@ -1,0 +1,64 @@
+//! A dump whenever a signal comes.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+
+use super::dump::Dump;
+use super::options::DumpOptions;
+use crate::fiber::catch;
+use crate::hub::door::BYSTANDERS;
+use crate::signal::Signals;
+use crate::sys::os_thread::real;
+
+/// At most 15 bytes, which is what the kernel shows.
+const THREAD_NAME: &str = "greenloop-dump";
+
+/// Has `report` called with a dump of all hubs, with backtraces, whenever `signal` comes.
+///
+/// An OS thread of its own waits for the signal, takes the dump and calls `report`, so it comes also while a hub is kept, or all are. It is
+/// there for as long as the process is. It is no reason for a hub to wait: a [`LoopExit`](crate::LoopExit) comes as without it, so let
+/// nobody wait for what `report` sends. A signal that comes while a dump is taken has one more taken after it. What `report` raises goes
+/// to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook). The child of a fork has no such thread.
+///
+/// Returns when the signal is listened to. It blocks for that, and does not yield.
+///
+/// # Errors
+///
+/// `InvalidInput` if the signal cannot be listened to. Those of making an OS thread and its hub.
+///
+/// # Examples
+///
+/// A program that tells on standard error what it does, at `kill -USR1`:
+///
+/// ```
+/// use greenloop::{inspect, signal::SIGUSR1};
+///
+/// inspect::dump_on(SIGUSR1, |dump| eprintln!("{dump}"))?;
+/// assert!(inspect::dump_on(9, |_| ()).is_err()); // no process can handle SIGKILL
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn dump_on(signal: i32, report: impl FnMut(&Dump) + Send + 'static) -> io::Result<()> {
+    let (sender, answer) = mpsc::channel();
+    let attend = move || match Signals::new([signal]) {
+        Ok(signals) => {
+            BYSTANDERS.add();
+            let _ = sender.send(Ok(()));
+            attend(signals, report);
+            BYSTANDERS.remove();
+        }
+        Err(error) => drop(sender.send(Err(error))),
+    };
+    real(|| {
+        thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(attend)?;
+        answer.recv().unwrap_or(Err(io::ErrorKind::Other.into()))
+    })
+}
+
+fn attend(signals: Signals, mut report: impl FnMut(&Dump)) {
+    for _ in signals {
+        let mut options = DumpOptions::new();
+        let dump = options.all_hubs(true).backtraces(true).but_own().take();
+        catch("the report of a dump on a signal", || report(&dump));
+    }
+}

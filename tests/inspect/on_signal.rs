@@ -1,0 +1,57 @@
+use std::sync::mpsc;
+
+use greenloop::inspect::dump_on;
+use greenloop::signal::{SIGUSR1, SIGUSR2};
+use greenloop::{Builder, sleep};
+
+use crate::support::{settle, within};
+use crate::{LIMIT, LONG, named};
+
+fn raise(signal: i32) {
+    let own = std::process::id().to_string();
+    // Of std, so that the hub is kept meanwhile.
+    assert!(
+        std::process::Command::new("kill").args([&format!("-{signal}"), &own]).status().unwrap().success()
+    );
+}
+
+#[test]
+fn it_comes_also_while_the_hub_is_kept() {
+    within(LIMIT, || {
+        let (sender, dumps) = mpsc::channel();
+        dump_on(SIGUSR1, move |dump| sender.send(dump.clone()).unwrap()).unwrap();
+        let sleeper = Builder::new().name("seen by a signal").spawn(|| sleep(LONG)).unwrap();
+        settle();
+        raise(SIGUSR1);
+        let dump = loop {
+            match dumps.try_recv() {
+                Ok(dump) => break dump,
+                Err(_) => settle(),
+            }
+        };
+        assert!(named(&dump, "seen by a signal").backtrace().is_some());
+        raise(SIGUSR1);
+        // Blocks the OS thread, with its hub.
+        let dump = dumps.recv().unwrap();
+        assert!(dump.silent_hubs() >= 1, "{dump}");
+        sleeper.kill();
+    });
+}
+
+#[test]
+fn a_report_that_panics_is_told_of_and_the_next_one_comes() {
+    within(LIMIT, || {
+        let (sender, times) = mpsc::channel();
+        let mut count = 0;
+        let report = move |_: &_| {
+            count += 1;
+            sender.send(count).unwrap();
+            crate::support::raise("on purpose");
+        };
+        dump_on(SIGUSR2, report).unwrap();
+        for expected in 1..=2 {
+            raise(SIGUSR2);
+            assert_eq!(times.recv(), Ok(expected));
+        }
+    });
+}
