@@ -15,8 +15,8 @@ pub enum StartError {
     /// Idle threads of greenloop's pools do not count. A [`Zygote`](crate::process::Zygote) that was started before the others can start
     /// processes at any time.
     #[error(
-        "the process has other OS threads ({count}), and a child would find locked what they hold: start the child from a \
-         `process::Zygote`, which was started at the top of `main`"
+        "the process has other OS threads ({count}), and a child would find locked what they hold: fork before they are \
+         started, or have a `process::Zygote` start the child, which was made before them"
     )]
     ForeignThreads {
         /// How many there are.

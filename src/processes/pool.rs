@@ -22,7 +22,8 @@ pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
 /// by default), and fails by [name](WorkError::WorkerDied) after that; all other jobs go on.
 ///
 /// A pool belongs to the hub that made it, whose green threads look after the workers. When you drop it, jobs that were given are done,
-/// and then the workers end. They end with their parent too.
+/// and then the workers end. The end of the parent, such as that of `main`, ends them too, a worker that computes when its job is over;
+/// nobody gives them another. So [`close`](ProcessPool::close) and [`join`](ProcessPool::join) the pool before.
 ///
 /// # Examples
 ///
@@ -306,10 +307,9 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
 
     #[track_caller]
     fn assert_is_closing(&self) {
-        assert_ne!(
-            self.crew.phase(),
-            Phase::Open,
-            "the pool is neither closed nor terminated: nobody would end"
+        assert!(
+            self.crew.phase() != Phase::Open,
+            "the pool is neither closed nor terminated, so its workers do not end: call `close` before"
         );
     }
 }

@@ -30,6 +30,7 @@ tests! {
     kills_and_time_limits_of_who_waits,
     a_job_s_panic_is_its_own tells "unlucky",
     a_dropped_pool_does_what_it_was_given,
+    an_open_pool_cannot_be_joined tells "call `close` before",
     its_nursery_may_be_killed,
     it_serves_beside_foreign_threads,
     workers_are_named_daemons,
@@ -480,6 +481,14 @@ fn a_dropped_pool_does_what_it_was_given() {
     let jobs: Vec<_> = (0..20).map(|number| pool.submit(number)).collect();
     drop(pool);
     assert!(jobs.into_iter().map(|job| job.join().unwrap()).eq(0..20));
+}
+
+fn an_open_pool_cannot_be_joined() {
+    let pool = ProcessPool::new(1, |()| ()).unwrap();
+    let joined = catch_unwind(AssertUnwindSafe(|| pool.join())).unwrap_err();
+    let text = "the pool is neither closed nor terminated, so its workers do not end: call `close` before";
+    assert_eq!(joined.downcast_ref::<&str>(), Some(&text));
+    ends(&pool);
 }
 
 fn its_nursery_may_be_killed() {
