@@ -18,12 +18,13 @@
 //! values, on threads made for that.
 //!
 //! Blocks that are of no use for long are taken down: another thread ends with what the C library has kept for itself in the block,
-//! and then the first one is joined. That goes for programs with up to 32 pthread keys: memory for more values goes only with a thread.
+//! and then the first one is joined. Memory for values under pthread keys beyond the record's 32 is freed before.
 
 mod layout;
 mod pool;
 mod robust;
 mod taking_down;
+mod values;
 
 use std::ffi::c_void;
 use std::io;

@@ -8,6 +8,7 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 
+use super::values;
 use crate::sys::thread_local::{base, block_around, can_be_moved};
 use crate::sys::thread_start::Start;
 use crate::sys::{futex, memory, original, signal, thread_end};
@@ -40,6 +41,8 @@ pub(super) struct Layout {
     pub(super) processor: Option<usize>,
     /// From the record to the list of robust mutexes, if the kernel was told of one there.
     pub(super) robust: Option<usize>,
+    /// From the record to where it leads to the memory for values under pthread keys, if that was found.
+    pub(super) values: Option<usize>,
     pub(super) slot: usize,
 }
 
@@ -81,6 +84,7 @@ struct Search {
     library: usize,
     library_length: usize,
     robust: Option<usize>,
+    values: Option<usize>,
     /// Whether all that a block needs is there.
     complete: bool,
 }
@@ -114,6 +118,7 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
             library: 0,
             library_length: 0,
             robust: None,
+            values: None,
             complete: false,
         };
         let mut search = Box::new(search);
@@ -144,6 +149,7 @@ fn find_in(begin: usize, slot: usize) -> io::Result<Option<Layout>> {
         library_length: first.library_length,
         processor: offset_of_processor(),
         robust: first.robust,
+        values: first.values,
         slot,
     }))
 }
@@ -165,7 +171,7 @@ fn record(end: usize) -> Option<Range<usize>> {
 }
 
 /// The addresses of its words.
-fn words(record: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+pub(super) fn words(record: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
     record.clone().step_by(size_of::<usize>())
 }
 
@@ -192,6 +198,7 @@ extern "C-unwind" fn look_for_number(search: *mut c_void) -> *mut c_void {
         search.library = library.start.wrapping_sub(base);
         search.library_length = library.len();
         search.robust = offset_of_robust_list(&record);
+        search.values = values::find(&record);
         search.complete = true;
     }
     ptr::null_mut()

@@ -2,8 +2,8 @@
 //!
 //! To join a thread frees its record, but not what the C library frees at the thread's end, such as the cache of its allocator. In a
 //! block that was used, there are such things again. So a thread is made for each block, which takes the C library's variables over
-//! from it and ends. What it does not take over is a record's further memory for values under pthread keys, which is there for keys beyond
-//! the first 32: once a program has had so many, no block is taken down any more.
+//! from it and ends. A record's further memory for values under pthread keys, which is there for keys beyond the first 32, is freed here; if it
+//! was not found where, no block is taken down any more once a program has had so many.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::layout::{Layout, layout, start};
 use super::pool::{AT_ONCE, BLOCKS, CROWDED, Place, next_slot};
+use super::values;
 use crate::sys::clock::Time;
 use crate::sys::section::Section;
 use crate::sys::thread_end::may_keep_beyond_record;
@@ -31,7 +32,7 @@ pub(crate) fn cool() -> Option<Duration> {
 fn cool_some(now: Time) -> Option<Duration> {
     let _section = Section::open();
     let mut blocks = BLOCKS.lock();
-    if !blocks.surplus.is_crowded() || may_keep_beyond_record() {
+    if !blocks.surplus.is_crowded() || may_leak() {
         blocks.surplus.settle();
         // Relaxed: as in `Blocks::put`, which has the lock too.
         CROWDED.store(false, Ordering::Relaxed);
@@ -48,6 +49,11 @@ fn cool_some(now: Time) -> Option<Duration> {
     drop(blocks);
     take_down(&places);
     Some(left)
+}
+
+/// Whether there may be memory for values that nothing frees.
+fn may_leak() -> bool {
+    may_keep_beyond_record() && layout().is_ok_and(|layout| layout.values.is_none())
 }
 
 /// What a thread takes over.
@@ -92,6 +98,10 @@ fn take_down(places: &[Place; AT_ONCE]) {
 /// Has the C library free the record of a block, which it takes for that of a thread that has ended, and was not joined.
 fn join(layout: &Layout, place: Place) {
     let record = place.base.get() - layout.base;
+    if let Some(values) = layout.values {
+        // SAFETY: the block is nobody's.
+        unsafe { values::free(record, values) };
+    }
     // SAFETY: `layout` has found the number there, in the record that is still the block's.
     let number = unsafe { AtomicU32::from_ptr(ptr::with_exposed_provenance_mut(record + layout.number)) };
     // Relaxed: nobody else looks.
