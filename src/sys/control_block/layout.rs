@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 
-use super::values;
+use super::values::{self, words};
 use crate::sys::thread_local::{base, block_around, can_be_moved};
 use crate::sys::thread_start::Start;
 use crate::sys::{futex, memory, original, signal, thread_end};
@@ -168,11 +168,6 @@ fn record(end: usize) -> Option<Range<usize>> {
         true => (record < base && base < end).then_some(record..base),
         false => (record == base).then_some(base..end - size_of::<usize>()),
     }
-}
-
-/// The addresses of its words.
-pub(super) fn words(record: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
-    record.clone().step_by(size_of::<usize>())
 }
 
 extern "C-unwind" fn look_for_number(search: *mut c_void) -> *mut c_void {

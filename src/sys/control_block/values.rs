@@ -4,7 +4,6 @@
 use std::ops::Range;
 use std::ptr;
 
-use super::layout::words;
 use crate::sys::original;
 use crate::sys::thread_end::Key;
 
@@ -19,6 +18,11 @@ const PIECES: usize = 32;
 struct Entry {
     sequence: usize,
     value: *mut libc::c_void,
+}
+
+/// The addresses of the words of a record.
+pub(super) fn words(record: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
+    record.clone().step_by(size_of::<usize>())
 }
 
 /// From the calling thread's record to the addresses of its pieces, the first of which lies in it: found by what changes when the first
