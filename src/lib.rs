@@ -71,7 +71,7 @@
 //! | [`processes`] | [`ProcessPool`](processes::ProcessPool): a function called in several processes, which may be killed; [`Supervisor`](processes::Supervisor) of pre-fork servers; memory and a lock that processes [share](processes::shared) |
 //! | [`signal`] | signals, whose handlers are green threads; Ctrl-C in main |
 //! | [`server`] | servers of connections and of datagrams: a green thread each, a limit, a graceful stop, TLS by a wrapper |
-//! | [`testing`] | tests of code that waits: an hour passes in a millisecond |
+//! | [`testing`] | tests of code that waits: an hour passes in a millisecond, and orders are searched for bugs |
 //! | [`threadpool`] | blocking work, and work for all processors, on other OS threads |
 //! | [`workers`] | all processors: a hub on each, jobs for whoever has time, scopes, maps, state in parts, one server on all |
 //! | [`monkey`] | std's and C's blocking calls, made cooperative (cargo feature `monkey`) |

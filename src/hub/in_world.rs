@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::current::local_hub;
 use super::run::SWITCHES_PER_LOOK;
 use super::state::{BUDGET, HubState};
 use super::world::World;
@@ -11,9 +12,25 @@ use crate::sys::clock::{Time, pass_until};
 
 /// How long a hub at most sleeps in real time before it looks whether its clock still stands.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
+/// How often it looks so before full sockets count as stuck.
+const LOOKS_AT_FULL_SOCKETS: u32 = 50;
 /// How long nothing must come from outside before what waits for descriptors counts as dead. Between the two ends of one socket nothing
 /// takes so long.
 const DOUBT: Duration = Duration::from_millis(200);
+
+/// Whether the kernel may be about to take or deliver what full sockets have sent, of which so many bytes are on their way: on a busy
+/// machine it does that later, on a thread of its own. If they stay as many, the other end does not read.
+fn waits_for_the_kernel(world: &World, bytes: usize) -> bool {
+    let (former, looks) = world.on_their_way.get();
+    let looks = if bytes == former { looks } else { 0 };
+    world.on_their_way.set((bytes, looks.saturating_add(1)));
+    bytes > 0 && looks < LOOKS_AT_FULL_SOCKETS
+}
+
+/// One of `count` ways to go on, if the calling thread's hub is in a world, which decides that.
+pub(crate) fn pick(count: usize) -> Option<usize> {
+    local_hub()?.world.get().map(|world| world.pick(count))
+}
 
 impl HubState {
     /// Makes `world` decide from now on.
@@ -44,16 +61,17 @@ impl HubState {
 
     /// Nobody is ready. If nothing can come without it, time passes until the next timer is due.
     pub(super) fn let_time_pass(&self, world: &World) {
+        let mut on_their_way = 0;
         let awaited = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
         if let Some(reactor) = self.made_reactor().filter(|_| awaited) {
             // Before time passes: what the kernel would do in some of its own.
-            reactor.acknowledge();
+            on_their_way = reactor.acknowledge();
             self.poll(Some(Duration::ZERO));
         }
         if self.has_ready() || self.door().has_letters() {
             return;
         }
-        if world.clock.is_held() {
+        if world.clock.is_held() || waits_for_the_kernel(world, on_their_way) {
             return self.sleep_unless_rung(self.is_deaf(), Some(BETWEEN_LOOKS));
         }
         if self.wake_idlers() {

@@ -48,7 +48,7 @@ mod feed;
 pub(crate) mod fork;
 mod handle;
 pub(crate) mod handover;
-mod in_world;
+pub(crate) mod in_world;
 #[cfg(feature = "monkey")]
 mod isolated;
 mod killing;

@@ -32,7 +32,7 @@ use crate::sys::epoll::EpollSet;
 use crate::sys::poll::Poll;
 use crate::sys::readiness::{Interest, Readiness};
 use crate::sys::replaceable::Replaceable;
-use crate::sys::socket::acknowledge;
+use crate::sys::socket::{acknowledge, unacknowledged};
 
 pub(crate) use descriptor::Direction;
 pub(crate) use descriptor::Key;
@@ -338,12 +338,13 @@ impl Reactor {
         self.notify(woken);
     }
 
-    /// Has the kernel send what it puts off of those whom somebody waits to read: an acknowledgement, for which the other end may wait
-    /// before it sends more.
-    pub(super) fn acknowledge(&self) {
+    /// Has the kernel send what it puts off of TCP connections: an acknowledgement, for which the other end may wait before it sends more.
+    /// Returns how many bytes are on their way from those that somebody waits to write to.
+    pub(super) fn acknowledge(&self) -> usize {
         let core = self.core.borrow();
-        let read = core.descriptors.iter().filter(|(_, descriptor)| descriptor.wanted(false).is_readable());
-        read.for_each(|(_, descriptor)| acknowledge(descriptor.fd));
+        let tcp = core.descriptors.iter().filter(|(_, descriptor)| acknowledge(descriptor.fd));
+        let written = tcp.filter(|(_, descriptor)| descriptor.wanted(false).is_writable());
+        written.map(|(_, descriptor)| unacknowledged(descriptor.fd)).sum()
     }
 
     /// Whether it is amid work on its own state.

@@ -1,5 +1,6 @@
 //! What decides in a hub of a test, in place of the clock and of the order of arrival.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::sys::virtual_clock::VirtualClock;
@@ -9,6 +10,9 @@ pub(crate) trait Schedule {
     /// The place of one of those who are `ready`, of which there is at least one: of green threads the numbers, of main 0, and of all
     /// else any.
     fn choose(&self, ready: &[u64]) -> usize;
+
+    /// One of `count` ways to go on, where the library would take one at random.
+    fn pick(&self, count: usize) -> usize;
 }
 
 /// What decides in place of the clock and of the order of arrival.
@@ -16,11 +20,27 @@ pub(crate) struct World {
     pub(crate) clock: Arc<VirtualClock>,
     /// Without one all run in order of arrival.
     pub(crate) schedule: Option<Box<dyn Schedule>>,
+    /// How many bytes of full sockets were on their way when it last looked, and how often in a row.
+    pub(super) on_their_way: Cell<(usize, u32)>,
+    /// How often it was asked to pick without one.
+    picks: Cell<usize>,
 }
 
 impl World {
+    pub(crate) fn new(clock: Arc<VirtualClock>, schedule: Option<Box<dyn Schedule>>) -> World {
+        World { clock, schedule, on_their_way: Cell::new((0, 0)), picks: Cell::new(0) }
+    }
+
     #[inline]
     pub(super) fn chooses(&self) -> bool {
         self.schedule.is_some()
+    }
+
+    /// One of `count` ways to go on, where there would be one at random: without a schedule each in turn.
+    pub(super) fn pick(&self, count: usize) -> usize {
+        match &self.schedule {
+            Some(schedule) => schedule.pick(count),
+            None => self.picks.replace(self.picks.get().wrapping_add(1)) % count,
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::error::{
     ReadyTimeoutError, RecvError, SelectTimeoutError, SendError, TryReadyError, TrySelectError,
 };
 use crate::fiber::may_wait;
+use crate::hub::in_world::pick;
 use crate::hub::reactor::Watch;
 use crate::hub::waiter::{Interrupt, Waiter, WaitingOn, Wakeup, check_may_wait};
 use crate::hub::waitlist::Ticket;
@@ -886,10 +887,17 @@ impl fmt::Debug for SelectedOperation<'_> {
     }
 }
 
-/// A random number from 0 up to `end`, not included: xorshift64*, seeded by what the thread's hash maps are.
+/// A random number from 0 up to `end`, not included: xorshift64*, seeded by what the thread's hash maps are. In the world of
+/// a test what that picks.
 fn random_below(end: usize) -> usize {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0) | 1);
+    }
+    if end < 2 {
+        return 0;
+    }
+    if let Some(place) = pick(end) {
+        return place;
     }
     let number = STATE.with(|state| {
         let mut number = state.get();

@@ -368,12 +368,22 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Has a TCP connection acknowledge at once what has come, for others nothing.
-pub(crate) fn acknowledge(fd: RawFd) {
+/// Has a TCP connection acknowledge at once what has come. Whether it is one.
+pub(crate) fn acknowledge(fd: RawFd) -> bool {
     let one: libc::c_int = 1;
     let length = size_of_val(&one) as libc::socklen_t;
     // SAFETY: the value is an int, as this option has it; any number may be given as a descriptor.
-    unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, (&raw const one).cast(), length) };
+    unsafe {
+        libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, (&raw const one).cast(), length) == 0
+    }
+}
+
+/// How many bytes a TCP connection has sent, or is to send, that the other end has not acknowledged.
+pub(crate) fn unacknowledged(fd: RawFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request, SIOCOUTQ, writes an int; any number may be given as a descriptor.
+    let failed = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &mut bytes) };
+    if failed == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests of code that waits: time that is virtual, and ends of green threads that are checked.
+//! Tests of code that waits: time that is virtual, ends of green threads that are checked, and orders that are searched for bugs.
 //!
 //! [`run`] runs a test in a *world*: an OS thread with a hub whose time passes only when nobody in it can run. Then it jumps to the next
 //! deadline. So a test of an hour takes a millisecond, gives the same result each time, and may compare times exactly.
@@ -52,14 +52,28 @@
 //! If nobody can run and no timer is armed, the main greenlet is told at once, by [`LoopExit`](crate::LoopExit); if somebody waits for a
 //! descriptor, after a fifth of a second.
 //!
+//! # Orders
+//!
+//! [`explore`] runs a test many times, each time in another order of its green threads, and tells how to see a failure again: by a text in
+//! the environment variable `GREENLOOP_SCHEDULE`. With a number in `GREENLOOP_SEED`, `run` does not run who is ready in order of arrival, but
+//! in one at random, the same each time for the same number.
+//!
 //! # Limits
 //!
 //! A world is one OS thread: [`Workers`](crate::workers), the hubs of other threads and child processes live in real time. Its hub uses epoll,
 //! or poll(2), whatever `GREENLOOP_DRIVER` says. The kernel's own
 //! timers, such as the delayed acknowledgement of TCP, run in real time.
 
+mod explore;
+mod guide;
+mod random;
 mod run;
+mod schedule;
+mod script;
+mod search;
 mod world;
 
+pub use explore::{Explored, explore};
 pub use run::run;
+pub use search::Search;
 pub use world::{Hold, World};

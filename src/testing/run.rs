@@ -6,9 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 
+use super::guide::Guide;
+use super::schedule::Schedule;
 use super::world::World;
 use crate::error::Parked;
-use crate::hub::world::{Schedule, World as Decider};
+use crate::hub::world::{self, World as Decider};
 use crate::hub::{Config, Driver, HubState, configure, hub};
 use crate::sys::clock::stopped;
 use crate::sys::os_thread::real;
@@ -46,7 +48,8 @@ where
     F: FnOnce(&World) -> R + Send,
     R: Send,
 {
-    run_by(None::<fn() -> Box<dyn Schedule>>, test).unwrap_or_else(|payload| resume_unwind(payload))
+    let schedule = Guide::from_environment().map(|guide| move || Schedule::boxed(guide).0);
+    run_by(schedule, test).unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// [`run`] by a schedule, which is made there.
@@ -55,7 +58,7 @@ where
 ///
 /// The panic.
 pub(super) fn run_by<F, R>(
-    schedule: Option<impl FnOnce() -> Box<dyn Schedule> + Send>,
+    schedule: Option<impl FnOnce() -> Box<dyn world::Schedule> + Send>,
     test: F,
 ) -> Result<R, Payload>
 where
@@ -72,12 +75,12 @@ where
 }
 
 /// The life of a world, on its OS thread.
-fn live<R>(schedule: Option<Box<dyn Schedule>>, test: impl FnOnce(&World) -> R) -> Result<R, Payload> {
+fn live<R>(schedule: Option<Box<dyn world::Schedule>>, test: impl FnOnce(&World) -> R) -> Result<R, Payload> {
     let driver = if Driver::Epoll.is_available() { Driver::Epoll } else { Driver::Poll };
     configure(Config::new().driver(driver)).expect("a new OS thread has no hub");
     let hub = hub();
     let clock = Arc::new(stopped());
-    hub.set_world(Decider { clock: clock.clone(), schedule });
+    hub.set_world(Decider::new(clock.clone(), schedule));
     let world = World::new(clock);
     hub.in_its_time(|| {
         let result = catch_unwind(AssertUnwindSafe(|| test(&world)));

@@ -1,8 +1,13 @@
 //! Worlds: time that passes only when nobody can run, and ends of green threads that are checked.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 /// Virtual time of this crate's own waits.
 mod clock;
 /// What is told of a test that leaves somebody behind.
 mod ends;
+/// Orders in which a test may run.
+mod orders;
 /// Both ends of real sockets in one world.
 mod sockets;
