@@ -6,6 +6,7 @@
 //! - [From Celery, RQ and Scrapy-Redis](from_celery), for jobs of many machines.
 //! - [From other Python](from_python): threading, queue, selectors.
 //! - [From `std::thread`](from_std_thread), and the rest of std that waits.
+//! - [Testing code that waits](testing).
 #![cfg_attr(
     feature = "monkey",
     doc = "- [Unmodified blocking code](crate::monkey), of Rust and of C, in one line, and [what each client needs](blocking_crates) for that."
@@ -71,6 +72,8 @@ pub mod from_multiprocessing {}
 pub mod from_python {}
 #[doc = include_str!("from_std_thread.md")]
 pub mod from_std_thread {}
+#[doc = include_str!("testing.md")]
+pub mod testing {}
 #[cfg(feature = "monkey")]
 #[doc = include_str!("blocking_crates.md")]
 pub mod blocking_crates {}

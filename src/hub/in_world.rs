@@ -12,19 +12,19 @@ use crate::sys::clock::{Time, pass_until};
 
 /// How long a hub at most sleeps in real time before it looks whether its clock still stands.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
-/// How often it looks so before full sockets count as stuck.
-const LOOKS_AT_FULL_SOCKETS: u32 = 50;
+/// How often it looks so before bytes on their way count as stuck.
+const LOOKS_AT_BYTES: u32 = 50;
 /// How long nothing must come from outside before what waits for descriptors counts as dead. Between the two ends of one socket nothing
 /// takes so long.
 const DOUBT: Duration = Duration::from_millis(200);
 
-/// Whether the kernel may be about to take or deliver what full sockets have sent, of which so many bytes are on their way: on a busy
-/// machine it does that later, on a thread of its own. If they stay as many, the other end does not read.
+/// Whether the kernel may be about to deliver what TCP connections have sent, of which so many bytes are on their way: on a busy machine it
+/// does that later, on a thread of its own. If they stay as many, the other end does not read.
 fn waits_for_the_kernel(world: &World, bytes: usize) -> bool {
     let (former, looks) = world.on_their_way.get();
     let looks = if bytes == former { looks } else { 0 };
     world.on_their_way.set((bytes, looks.saturating_add(1)));
-    bytes > 0 && looks < LOOKS_AT_FULL_SOCKETS
+    bytes > 0 && looks < LOOKS_AT_BYTES
 }
 
 /// One of `count` ways to go on, if the calling thread's hub is in a world, which decides that.

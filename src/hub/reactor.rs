@@ -339,12 +339,11 @@ impl Reactor {
     }
 
     /// Has the kernel send what it puts off of TCP connections: an acknowledgement, for which the other end may wait before it sends more.
-    /// Returns how many bytes are on their way from those that somebody waits to write to.
+    /// Returns how many bytes are on their way.
     pub(super) fn acknowledge(&self) -> usize {
         let core = self.core.borrow();
         let tcp = core.descriptors.iter().filter(|(_, descriptor)| acknowledge(descriptor.fd));
-        let written = tcp.filter(|(_, descriptor)| descriptor.wanted(false).is_writable());
-        written.map(|(_, descriptor)| unacknowledged(descriptor.fd)).sum()
+        tcp.map(|(_, descriptor)| unacknowledged(descriptor.fd)).sum()
     }
 
     /// Whether it is amid work on its own state.

@@ -123,7 +123,8 @@ impl HubState {
         self.unlooked.set(0);
         let somebody_is_gone = self.read_letters();
         self.ring_alarms();
-        if somebody_is_gone {
+        // In a world, in which nobody of another OS thread has a part, it would come at any time.
+        if somebody_is_gone && self.world.get().is_none() {
             // Last, so that it changes nobody's place among those who were woken for a reason.
             self.have_all_look_again();
         }

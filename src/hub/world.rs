@@ -20,7 +20,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<VirtualClock>,
     /// Without one all run in order of arrival.
     pub(crate) schedule: Option<Box<dyn Schedule>>,
-    /// How many bytes of full sockets were on their way when it last looked, and how often in a row.
+    /// How many bytes were on their way when it last looked, and how often in a row.
     pub(super) on_their_way: Cell<(usize, u32)>,
     /// How often it was asked to pick without one.
     picks: Cell<usize>,

@@ -140,7 +140,7 @@ impl Explored {
     }
 
     /// Returns a hash of all that was chosen, among how many, and when. It is the same each time unless the test depends on something
-    /// else than its schedule, such as the order of a `HashMap` or another OS thread.
+    /// else than its schedule, such as the order of a `HashMap`, another OS thread, or the moment at which the kernel tells of a socket.
     ///
     /// # Examples
     ///
