@@ -33,9 +33,9 @@ enum Block {
 pub(crate) struct Hold(Arc<ControlBlock>);
 
 impl Hold {
-    /// The block's address, as pthread_self(3) tells it to who runs with it.
-    pub(crate) fn base(&self) -> usize {
-        self.0.base()
+    /// The number of the thread, as pthread_self(3) tells it to who runs with the block.
+    pub(crate) fn thread(&self) -> usize {
+        self.0.thread()
     }
 }
 

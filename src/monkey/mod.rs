@@ -89,8 +89,9 @@
 //! # Threads as green threads
 //!
 //! With [`Parts::SPAWN`], which `patch_all` leaves alone, a thread that is made on an OS thread with a hub, such as the one that has called
-//! [`patch`], is a green thread of that hub, with thread-local variables of its own: std's, C's and C++'s. On other processors than x86_64 it patches [`THREADS`](Parts::THREADS)
-//! alone. So a server that makes a thread for each connection, such as tiny_http, holds ten thousand of them on one OS thread, unmodified.
+//! [`patch`], is a green thread of that hub, with thread-local variables of its own: std's, C's and C++'s. So a server that makes a thread
+//! for each connection, such as tiny_http, holds ten thousand of them on one OS thread, unmodified. Where there is no
+//! [isolation](self#isolation), it patches [`THREADS`](Parts::THREADS) alone.
 //! This is gevent's patched `threading.Thread`.
 //!
 //! ```
@@ -427,9 +428,6 @@ pub fn patch_all() -> Coverage {
 pub fn patch(parts: Parts) -> Coverage {
     let spawns = parts.contains(Parts::SPAWN);
     let mut parts = if spawns { parts | Parts::THREADS } else { parts };
-    if cfg!(not(target_arch = "x86_64")) {
-        parts = parts - Parts::SPAWN;
-    }
     let identity = parts.contains(Parts::THREADS) && identity::enable();
     let shared = if spawns || parts.contains(Parts::THREAD_LOCALS) { why_not() } else { None };
     if shared.is_some() {

@@ -56,7 +56,7 @@ impl Parts {
     pub const ALL: Parts = Parts(255);
     /// `pthread_create`: `std::thread::spawn` makes a green thread of the calling hub in place of an OS thread. See
     /// [threads as green threads](crate::monkey#threads-as-green-threads). It patches [`THREADS`](Parts::THREADS) too,
-    /// and on other processors than x86_64 that alone.
+    /// and where there is no isolation that alone.
     pub const SPAWN: Parts = Parts(256);
 
     const NAMES: [(Parts, &'static str); 9] = [

@@ -184,7 +184,7 @@ pub(super) unsafe fn begin(start: Start, argument: *mut c_void, wishes: Wishes) 
 
 impl StandIn {
     fn number(&self) -> pthread_t {
-        self.hold.base() as pthread_t
+        self.hold.thread() as pthread_t
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -76,6 +76,12 @@ impl ControlBlock {
     pub(crate) fn base(&self) -> usize {
         self.place.base.get()
     }
+
+    /// The address of the thread's record, which is its number for pthread_self(3). Only on x86_64 is that the base.
+    pub(crate) fn thread(&self) -> usize {
+        let layout = found().expect("it was found for the first block");
+        self.base() - layout.base
+    }
 }
 
 impl Drop for ControlBlock {

@@ -4,18 +4,18 @@
 //! to where the thread's life was registered, as each such handler is. Here that is done as the macro of that name does it in C.
 
 use std::ffi::c_void;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::mem::MaybeUninit;
 
 /// The first function of a thread.
 pub(crate) type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 
 /// `__pthread_unwind_buf_t`, with room to spare.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[repr(C, align(16))]
 struct Buffer([usize; 32]);
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 unsafe extern "C" {
     fn __sigsetjmp(buffer: *mut Buffer, mask: libc::c_int) -> libc::c_int;
     fn __pthread_register_cancel(buffer: *mut Buffer);
@@ -29,14 +29,14 @@ unsafe extern "C" {
 /// `start` may be called with `argument`. What runs has thread-local variables of its own, and the C library's first frame is not
 /// among those of its stack.
 pub(crate) unsafe fn run(start: Start, argument: *mut c_void) -> Option<*mut c_void> {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     {
         let mut buffer = MaybeUninit::<Buffer>::uninit();
         let mut value = std::ptr::null_mut();
         // SAFETY: `buffer` and `value` are valid for writes, and outlive the call; the rest is the caller's contract.
         unsafe { call(start, argument, &mut value, buffer.as_mut_ptr()) }.then_some(value)
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     // SAFETY: the caller's contract.
     Some(unsafe { start(argument) })
 }
@@ -91,6 +91,56 @@ unsafe extern "C" fn call(
         "pop r12",
         "pop rbx",
         "pop rbp",
+        "ret",
+        setjmp = sym __sigsetjmp,
+        register = sym __pthread_register_cancel,
+        unregister = sym __pthread_unregister_cancel,
+    )
+}
+
+/// The same.
+///
+/// # Safety
+///
+/// The same.
+#[cfg(target_arch = "aarch64")]
+#[unsafe(naked)]
+unsafe extern "C" fn call(
+    start: Start,
+    argument: *mut c_void,
+    value: *mut *mut c_void,
+    buffer: *mut Buffer,
+) -> bool {
+    std::arch::naked_asm!(
+        "stp x29, x30, [sp, #-48]!",
+        "mov x29, sp",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "mov x19, x0",
+        "mov x20, x1",
+        "mov x21, x2",
+        "mov x22, x3",
+        "mov x0, x22",
+        "mov w1, wzr",
+        "bl {setjmp}",
+        "cbnz w0, 2f",
+        "mov x0, x22",
+        "bl {register}",
+        "mov x0, x20",
+        "blr x19",
+        "str x0, [x21]",
+        "mov w19, #1",
+        "b 3f",
+        // By pthread_exit.
+        "2:",
+        "mov w19, wzr",
+        "3:",
+        "mov x0, x22",
+        "bl {unregister}",
+        "mov w0, w19",
+        "ldp x21, x22, [sp, #32]",
+        "ldp x19, x20, [sp, #16]",
+        "ldp x29, x30, [sp], #48",
         "ret",
         setjmp = sym __sigsetjmp,
         register = sym __pthread_register_cancel,

@@ -233,13 +233,13 @@ fn an_os_thread_is_joined_without_a_limit_by_what_has_one() {
 #[test]
 fn an_os_thread_is_joined_with_a_limit_too() {
     patched(|| {
-        let thread = greenloop::threadpool::unblock(|| begin(sleeps, 30));
+        let thread = greenloop::threadpool::unblock(|| begin(sleeps, 300));
         let past = timespec { tv_sec: 1, tv_nsec: 0 };
         let mut result = value(0);
         // SAFETY: a place that is valid for writes, and a time that is valid for reads.
         assert_eq!(unsafe { pthread_timedjoin_np(thread, &mut result, &past) }, libc::ETIMEDOUT);
         let others = greenloop::spawn(|| sleep(Duration::from_millis(1)));
-        assert_eq!(join(thread), (0, 30));
+        assert_eq!(join(thread), (0, 300));
         assert!(others.is_finished(), "the OS thread was stopped");
     });
 }

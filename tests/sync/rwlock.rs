@@ -81,7 +81,7 @@ fn a_writer_that_leaves_lets_the_readers_behind_it_in() {
         a.join().unwrap();
         let late = spawn_parked({
             let lock = lock.clone();
-            move || lock.write_timeout(Duration::from_millis(5)).is_err()
+            move || lock.write_timeout(Duration::from_millis(200)).is_err()
         });
         let b = reader(&lock, &log, "b");
         assert!(late.join().unwrap());
