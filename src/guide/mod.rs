@@ -7,6 +7,7 @@
 //! - [From other Python](from_python): threading, queue, selectors.
 //! - [From `std::thread`](from_std_thread), and the rest of std that waits.
 //! - [Testing code that waits](testing).
+//! - [When something hangs](when_something_hangs): what a dump says, and what that mostly is.
 #![cfg_attr(
     feature = "monkey",
     doc = "- [Unmodified blocking code](crate::monkey), of Rust and of C, in one line, and [what each client needs](blocking_crates) for that."
@@ -77,3 +78,5 @@ pub mod testing {}
 #[cfg(feature = "monkey")]
 #[doc = include_str!("blocking_crates.md")]
 pub mod blocking_crates {}
+#[doc = include_str!("when_something_hangs.md")]
+pub mod when_something_hangs {}

@@ -9,6 +9,8 @@ mod backtraces;
 mod dump;
 /// Dumps of other hubs, from other OS threads, and where nothing may wait.
 mod elsewhere;
+/// What the guide says of dumps.
+mod guide;
 /// Dumps that a signal asks for.
 mod on_signal;
 
