@@ -9,5 +9,7 @@ mod clock;
 mod ends;
 /// Orders in which a test may run.
 mod orders;
+/// Locks, channels, queues, events and pools in many orders.
+mod primitives;
 /// Both ends of real sockets in one world.
 mod sockets;
