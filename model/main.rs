@@ -17,6 +17,8 @@ mod sys {
     pub(crate) mod shared;
     #[path = "../../src/sys/lock.rs"]
     pub(crate) mod spinning;
+    #[path = "../../src/sys/surplus.rs"]
+    pub(crate) mod surplus;
 }
 
 mod hub {

@@ -28,6 +28,8 @@ pub struct Costs {
     pub steal: Nanoseconds,
     /// From one look at all queues in vain to the next.
     pub look: Nanoseconds,
+    /// A turn of spinning.
+    pub turn: Nanoseconds,
     /// To wake another worker: a system call of who wakes it.
     pub call: Nanoseconds,
     /// From that call until the worker runs.
@@ -38,7 +40,7 @@ impl Costs {
     /// Round figures, assumed and not measured one by one, where a worker that is woken runs after `wake`. A spawn and a beginning
     /// together are about what one worker was measured to take for a job that does nothing, some 100 ns.
     pub const fn assumed(wake: Nanoseconds) -> Costs {
-        Costs { spawn: 50, begin: 40, own: 15, steal: 100, look: 200, call: 1_000, wake }
+        Costs { spawn: 50, begin: 40, own: 15, steal: 100, look: 200, turn: 25, call: 1_000, wake }
     }
 }
 
@@ -99,6 +101,8 @@ struct Worker {
     searches: bool,
     /// Until when it looks, once it does.
     until: Option<Nanoseconds>,
+    /// It has waited for others to gather jobs, and looks for them now.
+    has_paused: bool,
 }
 
 /// The state of one run.
@@ -189,6 +193,7 @@ impl Simulation {
                 spawns,
                 searches: false,
                 until: None,
+                has_paused: false,
             });
         }
         simulation.await_arrival();
@@ -258,6 +263,13 @@ impl Simulation {
 
     /// `HubState::block` of a hub that is fed, one look at a time.
     fn look(&mut self, worker: usize) {
+        let has_none = self.offers[worker].looks_empty() && self.outside.looks_empty();
+        let this = &mut self.workers[worker];
+        let turns = if has_none && !std::mem::take(&mut this.has_paused) { this.search.pause() } else { 0 };
+        if turns > 0 {
+            this.has_paused = true;
+            return self.at(self.now + self.costs.turn * u64::from(turns), Event::Look(worker));
+        }
         let victim = Cell::new(self.offers.len());
         let others = |other: usize| {
             victim.set(other);

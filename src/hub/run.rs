@@ -12,6 +12,7 @@ use super::state::{Alarm, BUDGET, HubState, Job, Queues};
 use super::world::World;
 use crate::error::Elapsed;
 use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, at_work, callback, report_text};
+use crate::sys::blocks;
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
 use crate::sys::readiness::LONGEST_WAIT;
@@ -147,7 +148,10 @@ impl HubState {
     /// Nobody is ready: waits for a timer, a descriptor or a letter.
     #[inline(never)]
     fn block(&self) {
-        let cooling = fiber::cool();
+        let mut cooling = fiber::cool();
+        if blocks::are_many() {
+            cooling = cooling.into_iter().chain(blocks::cool()).min();
+        }
         if cooling.is_some_and(|left| left.is_zero()) {
             // Whoever has become ready meanwhile goes first.
             self.poll(Some(Duration::ZERO));

@@ -17,6 +17,7 @@ const SEARCHER: usize = 1 << (usize::BITS / 2);
 /// the word, and locks each queue after that, to look. One of the two locks a queue first. If it is he who adds, the other one finds the
 /// work; if it is the other one, what he has done to the word is seen.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Idle {
     word: AtomicUsize,
     /// The last one to sleep is the first one to be woken: it is the warmest.

@@ -8,6 +8,10 @@ use super::offers::Offers;
 pub(super) const LOOKS_PER_TURN: u32 = 61;
 /// What goes from one queue to another under one lock, at most.
 const MOST: usize = 128;
+/// Fewer than this are hardly worth a theft.
+const FEW: usize = 3;
+/// The longest pause before a theft, as a power of two: a microsecond or so.
+const LONGEST_PAUSE: u32 = 5;
 
 /// Where a job was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +32,22 @@ pub(crate) struct Search<J> {
     random: u32,
     /// What it has just taken from another queue: empty in between.
     loot: VecDeque<J>,
+    /// How long to pause before the next theft, as a power of two.
+    pause: u32,
 }
 
 impl<J> Search<J> {
     /// For the worker of this number.
     pub(crate) fn new(worker: usize) -> Search<J> {
         let random = (worker as u32).wrapping_mul(0x9e37_79b9) | 1;
-        Search { looks: 0, random, loot: VecDeque::new() }
+        Search { looks: 0, random, loot: VecDeque::new(), pause: 0 }
+    }
+
+    /// How many turns to spin before a look at what others have. Who comes for each job that another one spawns keeps it from spawning more:
+    /// after thefts of few, some are left to gather.
+    #[inline]
+    pub(crate) fn pause(&self) -> u32 {
+        (1 << self.pause) - 1
     }
 
     /// The next job for the worker that has the queue `own`: from there, from `outside`, or from the `others`, of which there are `count`,
@@ -70,6 +83,11 @@ impl<J> Search<J> {
         for step in 0..count {
             let Some(other) = others((first + step) % count) else { continue };
             other.steal(2, MOST, &mut self.loot);
+            match self.loot.len() {
+                0 => continue,
+                few if few < FEW => self.pause = LONGEST_PAUSE.min(self.pause + 1),
+                _ => self.pause = self.pause.saturating_sub(1),
+            }
             if let Some(job) = self.keep(own, outside) {
                 return Some((job, Found::Elsewhere));
             }

@@ -11,6 +11,7 @@ use super::desk::Desk;
 use super::search::{Found, LOOKS_PER_TURN, Search};
 use crate::fiber;
 use crate::hub::{Config, Feed, Hub, HubState, Job, configure, hub};
+use crate::sys::atomic::spin_loop;
 use crate::sys::os_thread::real;
 use crate::sys::shared::Shared;
 use crate::task::Offer;
@@ -118,8 +119,12 @@ impl Seat {
         }
         let others =
             |worker| if worker == self.worker { None } else { Some(&self.crew.desk(worker)?.offers) };
-        let found =
-            self.search.borrow_mut().next(&desk.offers, &self.crew.outside, self.crew.number(), others);
+        let mut search = self.search.borrow_mut();
+        if desk.offers.looks_empty() && self.crew.outside.looks_empty() {
+            (0..search.pause()).for_each(|_| spin_loop());
+        }
+        let found = search.next(&desk.offers, &self.crew.outside, self.crew.number(), others);
+        drop(search);
         let Some((offer, place)) = found else { return desk.pinned.pop() };
         // It was told to end after the look at that: what it took besides may be outside now.
         if place != Found::Own && self.retires() {
