@@ -64,8 +64,12 @@ mod tests {
         };
         for _ in 0..2000 {
             let size = random() % 12 + 1;
-            let waits: Vec<(u64, u64)> =
-                (0..size).filter_map(|from| (random() % 4 > 0).then(|| (from, random() % size))).collect();
+            let mut waits = Vec::new();
+            for from in 0..size {
+                if random() % 4 > 0 {
+                    waits.push((from, random() % size));
+                }
+            }
             let next = |at| waits.iter().find(|&&(from, _)| from == at).map(|&(_, to)| to);
             let returns = |start: u64| {
                 let mut at = next(start);

@@ -4,7 +4,7 @@
 //!
 //! | you want | use |
 //! |---|---|
-//! | everybody on this OS thread, at once | [`dump`] |
+//! | everybody on this OS thread, at once | [`dump`](fn@dump) |
 //! | everybody in the process, from anywhere | [`DumpOptions`] |
 //! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`] |
 //! | the calls in which each of them waits | [`DumpOptions::backtraces`] |

@@ -16,7 +16,7 @@ use crate::sys::lock::Lock;
 /// How many runs it may take to make a schedule that fails smaller.
 const MOST_ATTEMPTS: usize = 100;
 
-/// Runs `test` in a [world](super::run) for each schedule of `search`: who runs next among those who are ready, which operation a
+/// Runs `test` in a [world](fn@super::run) for each schedule of `search`: who runs next among those who are ready, which operation a
 /// [`select!`](crate::select!) takes, and which of the events that came at once is heard first.
 ///
 /// A schedule switches only where code waits or yields, as the hub does. So what it finds can happen in production.

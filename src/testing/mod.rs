@@ -1,6 +1,6 @@
 //! Tests of code that waits: time that is virtual, ends of green threads that are checked, and orders that are searched for bugs.
 //!
-//! [`run`] runs a test in a *world*: an OS thread with a hub whose time passes only when nobody in it can run. Then it jumps to the next
+//! [`run`](fn@run) runs a test in a *world*: an OS thread with a hub whose time passes only when nobody in it can run. Then it jumps to the next
 //! deadline. So a test of an hour takes a millisecond, gives the same result each time, and may compare times exactly.
 //!
 //! ```
@@ -47,14 +47,14 @@
 //! # Ends
 //!
 //! When the test returns, each of its green threads must have ended. Those that have not are named with their places of spawn in the panic of
-//! [`run`], and killed. Time does not pass for that.
+//! [`run`](fn@run), and killed. Time does not pass for that.
 //!
 //! If nobody can run and no timer is armed, the main greenlet is told at once, by [`LoopExit`](crate::LoopExit); if somebody waits for a
 //! descriptor, after a fifth of a second.
 //!
 //! # Orders
 //!
-//! [`explore`] runs a test many times, each time in another order of its green threads, and tells how to see a failure again: by a text in
+//! [`explore`](fn@explore) runs a test many times, each time in another order of its green threads, and tells how to see a failure again: by a text in
 //! the environment variable `GREENLOOP_SCHEDULE`. With a number in `GREENLOOP_SEED`, `run` does not run who is ready in order of arrival, but
 //! in one at random, the same each time for the same number.
 //!

@@ -5,7 +5,7 @@ use super::random::Random;
 use super::schedule::Log;
 use super::script::Script;
 
-/// Which schedules [`explore`](super::explore) tries.
+/// Which schedules [`explore`](fn@super::explore) tries.
 ///
 /// # Examples
 ///

@@ -9,7 +9,7 @@ use crate::sys::clock::instant_now;
 use crate::sys::virtual_clock::{self, EPOCH, VirtualClock};
 use crate::task::{idle, sleep};
 
-/// The world in which a test runs, see [`run`](super::run).
+/// The world in which a test runs, see [`run`](fn@super::run).
 ///
 /// It is `Clone`, for green threads of the test.
 #[derive(Clone)]
