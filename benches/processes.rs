@@ -111,7 +111,7 @@ fn python(measure: &str, arguments: &Arguments) -> ExitCode {
 
 fn compare(short: bool) -> ExitCode {
     let has_python = Command::new("python3")
-        .args(["-c", "import multiprocessing.synchronize"])
+        .args(["-c", "import multiprocessing; multiprocessing.Lock()"])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());

@@ -38,12 +38,12 @@ impl HubState {
 
     /// Nothing can wake main, nor those parked `elsewhere`: raises it there, or ends its [`Hub::join`](super::Hub::join).
     #[cold]
-    pub(super) fn raise_loop_exit(&self, elsewhere: Vec<Parked>) {
+    pub(super) fn raise_loop_exit(&self, elsewhere: impl FnOnce() -> Vec<Parked>) {
         let main = self.main();
         if let Some(joiner) = self.joiner.take() {
             return joiner.wake();
         }
-        let parked = self.parked().into_iter().chain(elsewhere).collect();
+        let parked = self.parked().into_iter().chain(elsewhere()).collect();
         let exit = LoopExit { parked };
         fiber::report_text(&exit.to_string());
         main.throw(Box::new(exit));

@@ -194,6 +194,9 @@ impl HubState {
         self.unlooked.set(0);
         self.budget.set(BUDGET);
         self.thread.forget_away_unwinding();
+        if let Some(world) = self.world.get() {
+            world.clock.end();
+        }
         self.alive.set(0);
         self.lonely_sleeps.set(0);
         if let Some(reactor) = self.reactor.get() {

@@ -13,7 +13,7 @@ use crate::sys::clock::{Time, pass_until};
 /// How long a hub at most sleeps in real time before it looks whether its clock still stands.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 /// How often it looks so before bytes on their way count as stuck.
-const LOOKS_AT_BYTES: u32 = 50;
+const LOOKS_AT_BYTES: u32 = 300;
 /// How long nothing must come from outside before what waits for descriptors counts as dead. Between the two ends of one socket nothing
 /// takes so long.
 const DOUBT: Duration = Duration::from_millis(200);
@@ -41,9 +41,14 @@ impl HubState {
         debug_assert!(had_none, "a hub is in one world");
     }
 
+    /// What decides here, but in the child of a fork.
+    pub(super) fn world(&self) -> Option<&World> {
+        self.world.get().filter(|world| !world.clock.is_over())
+    }
+
     /// Runs `function` in the hub's time, with the thread-local variables that are in use now.
     pub(crate) fn in_its_time<R>(&self, function: impl FnOnce() -> R) -> R {
-        match self.world.get() {
+        match self.world() {
             Some(world) => world.clock.lend(function),
             None => function(),
         }
@@ -61,6 +66,8 @@ impl HubState {
 
     /// Nobody is ready. If nothing can come without it, time passes until the next timer is due.
     pub(super) fn let_time_pass(&self, world: &World) {
+        // First: what was done before the last hold ended is seen below.
+        let is_held = world.clock.is_held();
         let mut on_their_way = 0;
         let awaited = self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0);
         if let Some(reactor) = self.made_reactor().filter(|_| awaited) {
@@ -71,7 +78,7 @@ impl HubState {
         if self.has_ready() || self.door().has_letters() {
             return;
         }
-        if world.clock.is_held() || waits_for_the_kernel(world, on_their_way) {
+        if is_held || waits_for_the_kernel(world, on_their_way) {
             return self.sleep_unless_rung(self.is_deaf(), Some(BETWEEN_LOOKS));
         }
         if self.wake_idlers() {
@@ -84,14 +91,14 @@ impl HubState {
             self.sleep_unless_rung(self.is_deaf(), Some(DOUBT));
         }
         if !self.has_ready() && !self.door().has_letters() {
-            self.raise_loop_exit(Vec::new());
+            self.raise_loop_exit(Vec::new);
         }
     }
 
     /// Runs the one whom the schedule chooses. Whether main is to go on.
     #[cold]
     pub(super) fn run_chosen(&self) -> bool {
-        let Some(schedule) = self.world.get().and_then(|world| world.schedule.as_deref()) else {
+        let Some(schedule) = self.world().and_then(|world| world.schedule.as_deref()) else {
             return false;
         };
         let ready = self.ready.borrow().numbers(

@@ -125,7 +125,7 @@ impl HubState {
         let somebody_is_gone = self.read_letters();
         self.ring_alarms();
         // In a world, in which nobody of another OS thread has a part, it would come at any time.
-        if somebody_is_gone && self.world.get().is_none() {
+        if somebody_is_gone && self.world().is_none() {
             // Last, so that it changes nobody's place among those who were woken for a reason.
             self.have_all_look_again();
         }
@@ -134,7 +134,7 @@ impl HubState {
         {
             self.poll(Some(Duration::ZERO));
         }
-        let world = self.world.get();
+        let world = self.world();
         if !self.is_fed() && self.ready.borrow().is_empty() {
             match world {
                 Some(world) => self.let_time_pass(world),
@@ -168,7 +168,7 @@ impl HubState {
             let sleeps = self.lonely_sleeps.get();
             if sleeps > 0 && self.nobody_else() {
                 self.lonely_sleeps.set(0);
-                return self.raise_loop_exit(parked_elsewhere());
+                return self.raise_loop_exit(parked_elsewhere);
             }
             longest = Some(LONELY_SLEEP.saturating_mul(1 << sleeps.min(20)));
             self.lonely_sleeps.set(sleeps + 1);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::cycles::cycles;
 use super::green_thread::{GreenThread, Standing};
+use crate::fiber;
 use crate::hub::census::Load;
 use crate::hub::hub;
 use crate::sys::process;
@@ -21,7 +22,8 @@ pub struct HubDump {
 impl HubDump {
     /// Of the calling thread's hub, without anybody yet.
     pub(super) fn begin() -> HubDump {
-        let thread = std::thread::current();
+        // The hub's, also where a green thread has variables of its own.
+        let thread = fiber::in_common(std::thread::current);
         HubDump {
             thread: thread.name().unwrap_or("<unnamed>").to_owned(),
             thread_id: process::os_thread_id(),

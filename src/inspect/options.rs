@@ -13,6 +13,7 @@ use crate::fiber::{self, Visit};
 use crate::hub::door::{Door, Letter, open_doors};
 use crate::hub::waiter::may_wait;
 use crate::hub::{hub, local_hub};
+use crate::sys::clock::instant_now;
 use crate::task::current;
 
 /// How long a hub is held at a time.
@@ -210,17 +211,25 @@ impl DumpOptions {
     }
 
     fn ask_and_park(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {
-        let deadline = Instant::now() + self.patience;
+        // In the time that the receiver knows. Too far to be said is no end.
+        let deadline = instant_now().checked_add(self.patience);
         let (sender, receiver) = channel::unbounded();
         self.ask(doors, Arc::new(move |answer| drop(sender.send(answer))));
-        std::iter::from_fn(|| receiver.recv_deadline(deadline).ok()).collect()
+        let next = || match deadline {
+            Some(deadline) => receiver.recv_deadline(deadline).ok(),
+            None => receiver.recv().ok(),
+        };
+        std::iter::from_fn(next).collect()
     }
 
     fn ask_and_block(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now().checked_add(self.patience);
         let (sender, receiver) = mpsc::channel();
         self.ask(doors, Arc::new(move |answer| drop(sender.send(answer))));
-        let next = || receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        let next = || match deadline {
+            Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
+            None => receiver.recv().ok(),
+        };
         std::iter::from_fn(next).collect()
     }
 

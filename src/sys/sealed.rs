@@ -49,8 +49,9 @@ impl Sealed {
     /// `InvalidData` if it is another one. `OutOfMemory`.
     pub(crate) fn new(memory: BorrowedFd<'_>, length: u64) -> io::Result<Sealed> {
         // A part that has no room yet would have to be given some when it is read, and where there is none, that is a fault.
-        let is_whole = descriptor::size(memory) == length && descriptor::room(memory) >= length;
-        if length == 0 || !is_whole || !is_sealed(memory) {
+        // Seals come first, after which neither changes.
+        let is_whole = || descriptor::size(memory) == length && descriptor::room(memory) >= length;
+        if length == 0 || !is_sealed(memory) || !is_whole() {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;

@@ -17,7 +17,8 @@ const PATIENCE: u64 = 1_000_000;
 const STEP: u64 = 1_000;
 
 /// The time of one world. Only its OS thread sets and reads it; others hold it.
-// Relaxed wherever it is used, and with what follows: nothing is published with a time, nor with the number of holds.
+// Relaxed wherever it is used, and with what follows: nothing is published with a time. The end of a hold publishes what was
+// done before it.
 #[derive(Debug)]
 pub(crate) struct VirtualClock {
     /// When it began, as std tells that.
@@ -31,6 +32,8 @@ pub(crate) struct VirtualClock {
     asked: AtomicU64,
     /// How many have something under way for which real time must pass.
     holds: Arc<AtomicUsize>,
+    /// Whether it counts no more, in the child of a fork.
+    is_over: AtomicBool,
 }
 
 thread_local! {
@@ -53,6 +56,7 @@ impl VirtualClock {
             #[cfg(feature = "monkey")]
             asked: AtomicU64::new(0),
             holds: Arc::default(),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -108,13 +112,24 @@ impl VirtualClock {
     }
 
     pub(crate) fn is_held(&self) -> bool {
-        self.holds.load(Ordering::Relaxed) > 0
+        // Acquire: pairs with the end of a hold.
+        self.holds.load(Ordering::Acquire) > 0
+    }
+
+    /// From now on time is real here.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // Release: pairs with `is_held`.
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -137,5 +152,6 @@ pub(crate) fn set_std(is_std: bool) {
 pub(crate) fn ask<R>(ask: impl FnOnce(&VirtualClock) -> R) -> Option<R> {
     // SAFETY: not null means set by `lend`, which has borrowed it, and takes it back before that ends. A frame that `lend` never
     // returns to, for its stack leaks, has the thread-local variables of its own stack set, which nobody reads any more.
-    unsafe { CLOCK.get().as_ref() }.map(ask)
+    let clock = unsafe { CLOCK.get().as_ref() };
+    clock.filter(|clock| !clock.is_over()).map(ask)
 }

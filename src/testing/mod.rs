@@ -47,7 +47,7 @@
 //! # Ends
 //!
 //! When the test returns, each of its green threads must have ended. Those that have not are named with their places of spawn in the panic of
-//! [`run`](fn@run), and killed. Time does not pass for that.
+//! [`run`](fn@run), and killed. Time does not pass for that. One that yields without end keeps `run` from returning.
 //!
 //! If nobody can run and no timer is armed, the main greenlet is told at once, by [`LoopExit`](crate::LoopExit); if somebody waits for a
 //! descriptor, after a fifth of a second.

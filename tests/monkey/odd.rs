@@ -508,7 +508,7 @@ fn who_traces_a_child_is_told_of_its_stops() {
     patched(|| {
         yields(|| {
             let mut command = Command::new("sh");
-            command.args(["-c", "sleep 0.03; kill -USR1 $$; exit 3"]);
+            command.args(["-c", "sleep 0.3; kill -USR1 $$; exit 3"]);
             let trace = || match said!(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0)).0 {
                 0 => Ok(()),
                 _ => Err(io::Error::last_os_error()),
@@ -540,7 +540,7 @@ fn who_traces_a_child_is_told_of_its_stops() {
 fn who_wants_to_know_nothing_of_a_child_waits_for_it_all_the_same() {
     patched(|| {
         yields(|| {
-            let child = Command::new("sleep").arg("0.03").spawn().unwrap().id();
+            let child = Command::new("sleep").arg("1").spawn().unwrap().id();
             assert_eq!(said!(libc::waitid(libc::P_PID, child, null_mut(), libc::WEXITED)).0, 0);
         });
     });

@@ -143,7 +143,7 @@ pub(crate) fn a_new_program_gets_the_listener() {
 pub(crate) fn a_new_program_that_cannot_begin_says_why() {
     let too_long = |supervisor: Supervisor| {
         // SAFETY: this process has one OS thread.
-        unsafe { std::env::set_var("GREENLOOP_TEST_TOO_LONG", "x".repeat(200_000)) };
+        unsafe { std::env::set_var("GREENLOOP_TEST_TOO_LONG", "x".repeat(4 << 20)) };
         supervisor.on_reload(Reload::Exec)
     };
     let mut site = site(too_long, serve);

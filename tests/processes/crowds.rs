@@ -247,14 +247,17 @@ fn no_threads_are_refused() {
 fn a_value_of_several_that_does_not_come_over() {
     let gate = Value::new(0_u64).unwrap();
     let opened = gate.clone();
+    let begun = Value::new(0_u64).unwrap();
+    let counted = begun.clone();
     let pool = ProcessPool::builder(1).threads(2).retries(5).build(move |()| {
+        counted.update(|begun| begun + 1);
         until("the gate is open", || opened.get() > 0);
         OwnedFd::from(File::open("/dev/null").unwrap())
     });
     let pool = pool.unwrap();
     until("a worker", || pool.workers().len() == 1);
     let jobs = [pool.submit(()), pool.submit(())];
-    sleep(Duration::from_millis(20));
+    until("both are begun", || begun.get() == 2);
     let held = all_but(0);
     gate.set(1);
     // Its values cannot come: the worker is given up, and there is none until there are descriptors again.
@@ -296,7 +299,12 @@ fn everybody_killed_at_random_with_several_jobs() {
         for (number, job) in (0..).zip(single) {
             match job.join() {
                 Ok(value) => assert_eq!(value, number),
-                Err(WorkError::WorkerDied { .. } | WorkError::Killed | WorkError::TimedOut) => {}
+                Err(
+                    WorkError::WorkerDied { .. }
+                    | WorkError::Killed
+                    | WorkError::TimedOut
+                    | WorkError::NoWorker(_),
+                ) => {}
                 Err(error) => panic!("{error}"),
             }
             told[1] += 1;

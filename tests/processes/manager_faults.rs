@@ -189,7 +189,7 @@ fn children_do_not_keep_a_guest() {
     let child = ours.recv().unwrap();
     host.kill().unwrap();
     host.wait().unwrap();
-    let told = with_timeout(Duration::from_secs(5), || guest.read_to_end(&mut Vec::new()));
+    let told = with_timeout(SOON, || guest.read_to_end(&mut Vec::new()));
     // SAFETY: takes no pointers.
     unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
     // What it left unread is no matter of the guest's.

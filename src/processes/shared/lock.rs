@@ -282,7 +282,7 @@ impl Lock {
     /// Without a wait: it is free though others stand in line, or it was left.
     #[cold]
     fn lock_left(&self) -> Option<LockGuard<'_>> {
-        self.inner.line.try_first(|holders| self.take(holders, Time::from_instant(Instant::now())))
+        self.inner.line.try_first(|holders| self.take(holders, Time::now()))
     }
 
     #[cold]
