@@ -153,7 +153,6 @@ pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
         .lease(work.pace.lease)
         .attempts(work.pace.attempts)
         .backoff(Backoff::full_jitter(Duration::from_millis(500), Duration::from_secs(60)))
-        .soft_limit(3 * work.pace.timeout + MAX_DELAY)
         .grace(work.pace.timeout)
         .until_idle()
         .stop_at_signals()
@@ -228,8 +227,17 @@ impl Visitor {
             url.as_str().len() <= MAX_URL && url.host_str().is_some_and(|host| self.hosts.contains(host))
         });
         found.truncate(if self.room.get() { MAX_LINKS } else { 0 });
-        let next = found.into_iter().map(|url| self::job(url, page.depth.saturating_add(1), self.delay));
+        let next = found.into_iter().map(|url| {
+            let delay = self.delay_of(&url);
+            self::job(url, page.depth.saturating_add(1), delay)
+        });
         Ok(completion(&report)?.jobs(next))
+    }
+
+    /// What is to lie between two requests to the server of `url`. One that asks for more than is waited is left alone, which takes no time.
+    fn delay_of(&self, url: &Url) -> Duration {
+        let asked = self.robots.delay(&self.fetcher, url).unwrap_or_default();
+        asked.filter(|asked| *asked <= MAX_DELAY).unwrap_or_default().max(self.delay)
     }
 }
 

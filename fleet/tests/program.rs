@@ -5,10 +5,11 @@ use clients::postgresql::Server;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A command line of it, which is ended after some minutes.
+/// A command line of it, which is ended after some minutes, or with this test: it and all that it has started, which is a group of processes.
 fn fleet(arguments: &[&str]) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["120", env!("CARGO_BIN_EXE_fleet")]).args(arguments).env_remove("FLEET_BROKER");
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "timeout", "--kill-after", "10", "120"]);
+    command.arg(env!("CARGO_BIN_EXE_fleet")).args(arguments).env_remove("FLEET_BROKER");
     command
 }
 

@@ -11,6 +11,8 @@ use url::{Origin, Url};
 
 /// How many redirects of a robots.txt are followed (RFC 9309, 2.3.1.2).
 const MAX_REDIRECTS: usize = 5;
+/// After which time a robots.txt that could not be read is asked for again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// The servers met so far.
 pub struct RobotsCache<'a> {
@@ -19,10 +21,12 @@ pub struct RobotsCache<'a> {
     on_delay: &'a dyn Fn(&Url, Duration),
 }
 
-/// One server: its rules, once they have been read, and when its next request may start.
+type Rules = Result<Rc<Robots>, FetchError>;
+
+/// One server: its rules, once they have been read, and when; and when its next request may start.
 #[derive(Default)]
 struct Server {
-    rules: Mutex<Option<Result<Rc<Robots>, FetchError>>>,
+    rules: Mutex<Option<(Rules, Instant)>>,
     next: Cell<Option<Instant>>,
 }
 
@@ -36,12 +40,12 @@ impl RobotsCache<'_> {
     ///
     /// The first caller for a server reads its robots.txt; the others park until it is there.
     pub fn objection(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<String>, FetchError> {
-        let server = Rc::clone(self.servers.borrow_mut().entry(url.origin()).or_default());
+        let server = self.server(url);
         let rules = server.rules(fetcher, url)?;
         if !rules.is_url_allowed(url) {
             return Ok(Some("forbidden by robots.txt".to_owned()));
         }
-        let Some(delay) = rules.crawl_delay().filter(|delay| !delay.is_zero()) else { return Ok(None) };
+        let Some(delay) = self.delay(fetcher, url)? else { return Ok(None) };
         let now = Instant::now();
         let turn = match server.next.get() {
             // The first need not wait, however long the next must.
@@ -58,12 +62,25 @@ impl RobotsCache<'_> {
         greenloop::sleep(turn - now);
         Ok(None)
     }
+
+    /// The delay that the server of `url` asks for, which is read where it is not known.
+    pub fn delay(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<Duration>, FetchError> {
+        let rules = self.server(url).rules(fetcher, url)?;
+        Ok(rules.crawl_delay().filter(|delay| !delay.is_zero()))
+    }
+
+    fn server(&self, url: &Url) -> Rc<Server> {
+        Rc::clone(self.servers.borrow_mut().entry(url.origin()).or_default())
+    }
 }
 
 impl Server {
-    fn rules(&self, fetcher: &Fetcher, url: &Url) -> Result<Rc<Robots>, FetchError> {
+    fn rules(&self, fetcher: &Fetcher, url: &Url) -> Rules {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.get_or_insert_with(|| read_robots(fetcher, url).map(Rc::new)).clone()
+        if matches!(&*rules, Some((Err(_), read)) if read.elapsed() >= AGAIN) {
+            *rules = None;
+        }
+        rules.get_or_insert_with(|| (read_robots(fetcher, url).map(Rc::new), Instant::now())).0.clone()
     }
 }
 

@@ -16,6 +16,7 @@ use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use shift::Shift;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,7 +187,9 @@ impl Worker {
         self
     }
 
-    /// Sets how long jobs may go on once the worker is stopped. What has not ended then is killed and given back.
+    /// Sets how long jobs may go on once the worker is stopped. What has not ended then is killed and given back. If the broker is away,
+    /// or a job goes on in spite of its kill, [`run`](Worker::run) returns after a further lease, or ten seconds if that is longer: others
+    /// take over when leases end.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Worker {
         self.settings.grace = grace;
@@ -207,7 +210,7 @@ impl Worker {
         self
     }
 
-    /// Has `observer` told what happens. It should not wait.
+    /// Has `observer` told what happens. It should not wait. Its panics have no effect.
     #[must_use]
     pub fn observer(mut self, observer: impl Fn(&Happening<'_>) + 'static) -> Worker {
         self.observer = Some(Arc::new(observer));
@@ -225,7 +228,8 @@ impl Worker {
     }
 
     /// Does jobs by `handle` until it is stopped, in green threads of the calling OS thread. Its connections should be to a broker that
-    /// lasts: a call of the broker's that fails is repeated until it succeeds.
+    /// lasts: a call of the broker's that fails is repeated until it succeeds. If the green thread that runs this is killed, so are all jobs,
+    /// which others take over when their leases end.
     ///
     /// # Errors
     ///
@@ -241,24 +245,39 @@ impl Worker {
         };
         Shift::new(self).run(handle);
         if let Some(listener) = listener {
-            listener.kill();
+            listener.0.kill();
         }
         Ok(())
     }
 
-    fn listen(&self, mut signals: Signals) -> greenloop::JoinHandle<()> {
+    fn listen(&self, mut signals: Signals) -> Listener {
         let stopper = self.stopper();
-        greenloop::spawn(move || {
+        Listener(greenloop::spawn(move || {
             if signals.next().is_some() {
                 stopper.stop();
             }
-        })
+        }))
     }
 
     fn tell(&self, happening: &Happening<'_>) {
         if let Some(observer) = &self.observer {
-            observer(happening);
+            // Work goes on, whatever becomes of a log.
+            let told = catch_unwind(AssertUnwindSafe(|| observer(happening)));
+            if let Err(payload) = told
+                && shift::text(&*payload).is_none()
+            {
+                resume_unwind(payload);
+            }
         }
+    }
+}
+
+/// Waits for a signal, as long as this is there.
+struct Listener(greenloop::JoinHandle<()>);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.try_kill();
     }
 }
 

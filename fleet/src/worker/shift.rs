@@ -2,7 +2,7 @@
 //! renews their leases, and who kills those that run for too long.
 
 use super::held::{Held, Sentence};
-use super::{Count, Failure, Happening, Worker, failure::Kind};
+use super::{Count, Failure, Happening, Settings, Worker, failure::Kind};
 use crate::{BrokerError, Completion, Job, Lease, Settlement, Verdict};
 use greenloop::channel::{Receiver, Sender, unbounded};
 use greenloop::{Builder, JoinHandle, sleep, with_timeout};
@@ -20,6 +20,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 /// How often it is asked whether others still have jobs.
 const IDLE_LOOK: Duration = Duration::from_millis(50);
+/// How long it is tried at least to settle what was killed at the end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 pub(super) struct Shift {
     worker: Worker,
@@ -41,9 +43,10 @@ impl Shift {
             self.employ("renews", Shift::renew_all),
             self.employ("limits", Shift::limit_all),
         ];
+        let on_duty = OnDuty { shift: Rc::clone(&self), crew };
         self.take_all(&handle);
         self.wind_up();
-        greenloop::killall(&crew);
+        greenloop::killall(&on_duty.crew);
     }
 
     fn employ(self: &Rc<Shift>, name: &str, duty: fn(&Shift)) -> JoinHandle<()> {
@@ -208,14 +211,20 @@ impl Shift {
         }
     }
 
-    /// Lets jobs end for a while, kills the others, and waits until all is settled.
+    /// Lets jobs end for a while, kills the others, and waits until all is settled: not for ever, as the broker may be away, and a job may
+    /// go on in spite of its kill. Their leases end by themselves.
     fn wind_up(&self) {
-        let end = Instant::now() + self.worker.settings.grace;
-        self.until(Some(end), || self.held.running() == 0);
+        let Settings { grace, lease, .. } = self.worker.settings;
+        // That there is no such time is never.
+        self.until(Instant::now().checked_add(grace), || self.held.running() == 0);
+        self.kill_all();
+        self.until(Instant::now().checked_add(lease.max(LAST_WORDS)), || self.held.len() == 0);
+    }
+
+    fn kill_all(&self) {
         for lease in self.held.leases() {
             self.held.kill(lease, Sentence::Stop);
         }
-        self.until(None, || self.held.len() == 0);
     }
 
     fn until(&self, end: Option<Instant>, condition: impl Fn() -> bool) {
@@ -251,6 +260,21 @@ impl Shift {
             _ if job.attempt >= settings.attempts => Verdict::Dead { error },
             Kind::Retry => Verdict::Retry { after: settings.backoff.delay(job.attempt), error },
             Kind::RetryAfter(after) => Verdict::Retry { after, error },
+        }
+    }
+}
+
+/// Who works beside those of the jobs. All of them, and the jobs, end with this, also if it goes since the run was killed.
+struct OnDuty {
+    shift: Rc<Shift>,
+    crew: [JoinHandle<()>; 3],
+}
+
+impl Drop for OnDuty {
+    fn drop(&mut self) {
+        self.shift.kill_all();
+        for task in &self.crew {
+            task.try_kill();
         }
     }
 }
@@ -310,7 +334,7 @@ impl Drop for End {
     }
 }
 
-/// What a panic says.
-fn text(payload: &(dyn Any + Send)) -> Option<&str> {
+/// What a panic says: `None` of a kill.
+pub(super) fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str))
 }

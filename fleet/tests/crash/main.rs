@@ -25,7 +25,7 @@ const FILE: &str = "FLEET_TEST_FILE";
 /// How many jobs there are at first. Each has one that follows.
 const JOBS: u32 = 20;
 /// How soon what a killed worker had is taken over.
-const LEASE: Duration = Duration::from_millis(300);
+const LEASE: Duration = Duration::from_secs(1);
 
 /// The points of a job's life, and how often each is passed before the end.
 const POINTS: [(&str, u32); 7] = [
@@ -112,7 +112,8 @@ impl Broker for Ending {
 
 fn work(broker: Arc<dyn Broker>, end: Arc<End>) {
     let backoff = Backoff::full_jitter(Duration::ZERO, Duration::ZERO);
-    let worker = Worker::new(broker).concurrency(5).lease(LEASE).backoff(backoff).until_idle();
+    let worker =
+        Worker::new(broker).concurrency(5).lease(LEASE).attempts(1_000).backoff(backoff).until_idle();
     let run = worker.run(move |job| {
         end.pass("while it runs");
         // Some longer than it takes until leases are renewed.

@@ -173,3 +173,59 @@ fn jobs_that_follow_are_done_too() {
         assert!(broker.status().unwrap().is_idle());
     });
 }
+
+#[test]
+fn an_observer_that_panics_holds_up_nobody() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["one", "two"]);
+        let worker = worker.observer(|happening| panic!("{happening:?}"));
+        let run = worker.run(|job| match job.attempt {
+            1 => Err(Failure::retry("not yet")),
+            _ => Ok(Completion::new().record(&job.payload)),
+        });
+        run.unwrap();
+        assert_eq!(records(&*broker), ["one", "two"]);
+    });
+}
+
+#[test]
+fn whose_run_is_killed_leaves_no_job_behind() {
+    struct Ends(Rc<Event>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.set();
+        }
+    }
+    patched(|| {
+        let (_, worker) = with_jobs(&["long"]);
+        let (begun, ended) = (Rc::new(Event::new()), Rc::new(Event::new()));
+        let (begins, ends) = (begun.clone(), ended.clone());
+        let run = greenloop::spawn(move || {
+            let run = worker.run(move |_| {
+                let _ends = Ends(ends.clone());
+                begins.set();
+                greenloop::sleep(LONG);
+                Ok(Completion::new())
+            });
+            run.unwrap();
+        });
+        begun.wait();
+        run.kill();
+        ended.wait();
+    });
+}
+
+#[test]
+fn a_worker_may_have_all_the_time_there_is() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["one"]);
+        let stopper = worker.stopper();
+        let run = worker.grace(Duration::MAX).run(move |job| {
+            stopper.stop();
+            greenloop::sleep(Duration::from_millis(2));
+            Ok(Completion::new().record(&job.payload))
+        });
+        run.unwrap();
+        assert_eq!(records(&*broker), ["one"]);
+    });
+}

@@ -80,8 +80,11 @@ fn each_record_is_there_once_however_often_calls_fail() {
         let broker = Arc::new(Failing { broker: Sqlite::in_memory().unwrap(), calls: AtomicUsize::new(0) });
         let jobs: Vec<_> = (100..140).map(|number| NewJob::new(number.to_string())).collect();
         broker.push(&jobs).unwrap();
-        let worker =
-            Worker::new(broker.clone()).concurrency(3).lease(Duration::from_millis(100)).until_idle();
+        let worker = Worker::new(broker.clone())
+            .concurrency(3)
+            .lease(Duration::from_millis(100))
+            .attempts(1_000)
+            .until_idle();
         let counts = worker.counts();
         worker.run(|job| Ok(Completion::new().record(&job.payload))).unwrap();
         let expected: Vec<_> = (100..140).map(|number| number.to_string()).collect();
@@ -95,7 +98,8 @@ fn what_the_broker_refuses_holds_up_nobody() {
     patched(|| {
         let broker = Arc::new(Failing { broker: Sqlite::in_memory().unwrap(), calls: AtomicUsize::new(0) });
         broker.push(&["one", "poison", "two"].map(NewJob::new)).unwrap();
-        let worker = Worker::new(broker.clone()).lease(Duration::from_millis(100)).until_idle();
+        let worker =
+            Worker::new(broker.clone()).lease(Duration::from_millis(100)).attempts(1_000).until_idle();
         worker.run(|job| Ok(Completion::new().record(&job.payload))).unwrap();
         assert_eq!(crate::records(&*broker), ["one", "two"]);
         let told = "the broker does not take what has come of it: it is not to be written";

@@ -37,7 +37,7 @@ fn a_restart_of_redis_loses_no_job_and_doubles_no_record() {
         let counts = worker.counts();
         let task = greenloop::spawn(move || {
             let run = worker.run(|job| {
-                greenloop::sleep(Duration::from_millis(10));
+                greenloop::sleep(Duration::from_millis(50));
                 Ok(Completion::new().record(&job.payload))
             });
             run.unwrap();
