@@ -4,11 +4,12 @@ use crate::crew::Crew;
 use crate::fetch::{AGENT, FetchError, Fetcher, most_fetches};
 use crate::links::links;
 use crate::options::{Crawl, Place, Work};
-use crate::robots::RobotsCache;
+use crate::robots::{AGAIN, RobotsCache};
 use crate::tool::{complain, say};
 use crate::urls::shown;
 use fleet::{Backoff, Broker, Completion, Failure, Happening, Job, NewJob, Worker};
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -41,13 +42,13 @@ struct Page {
 
 /// What is recorded of a page.
 #[derive(Debug, Serialize)]
-struct Report<'a> {
+struct Report {
     url: String,
     depth: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    media_type: Option<&'a str>,
+    media_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,27 +85,23 @@ pub fn run(crawl: &Crawl) -> Result<(), Box<dyn Error>> {
         .push(&crawl.seeds.iter().map(|seed| job(seed.clone(), 0, crawl.pace.delay)).collect::<Vec<_>>())?;
     let hosts: HashSet<_> = crawl.seeds.iter().filter_map(Url::host_str).map(str::to_owned).collect();
     let mut crew = Crew::start(crawl.workers, &crawl.place, &crawl.pace, crawl.max_pages, &hosts)?;
-    let mut printed = before;
+    let (mut printed, mut is_away) = (before, false);
     loop {
         let is_over = signals.next_timeout(LOOK).is_some_and(|_| crew.stop()) || !crew.tend()?;
-        printed = print(&*broker, printed)?;
-        if stderr().is_terminal() {
-            let status = broker.status()?;
-            let _ = write!(
-                stderr(),
-                "\r{} done, {} fetched, {} waiting, {} failed ",
-                status.done,
-                status.leased,
-                status.ready + status.later,
-                status.dead
-            );
+        let looked = print(&*broker, &mut printed).and_then(|()| show(&*broker));
+        // Once each time that it goes away: it may come back.
+        if let Err(error) = &looked
+            && !is_away
+        {
+            complain!("{error}");
         }
+        is_away = looked.is_err();
         if is_over {
             break;
         }
     }
     crew.wait()?;
-    print(&*broker, printed)?;
+    print(&*broker, &mut printed)?;
     let status = broker.status()?;
     complain!(
         "{} pages are done, {} failed, {} are left",
@@ -124,19 +121,38 @@ fn last_record(broker: &dyn Broker) -> Result<u64, fleet::BrokerError> {
     Ok(last)
 }
 
-fn print(broker: &dyn Broker, mut after: u64) -> Result<u64, fleet::BrokerError> {
+/// Prints the records after that of this number, which becomes the last one's.
+pub fn print(broker: &dyn Broker, after: &mut u64) -> Result<(), fleet::BrokerError> {
     loop {
-        let records = broker.records(after, RECORDS)?;
+        let records = broker.records(*after, RECORDS)?;
         records.iter().for_each(|record| say!("{}", record.text));
         match records.last() {
-            Some(last) => after = last.number,
-            None => return Ok(after),
+            Some(last) => *after = last.number,
+            None => return Ok(()),
         }
     }
 }
 
+/// Shows a person how far it is.
+fn show(broker: &dyn Broker) -> Result<(), fleet::BrokerError> {
+    if stderr().is_terminal() {
+        let status = broker.status()?;
+        let _ = write!(
+            stderr(),
+            "\r{} done, {} fetched, {} waiting, {} failed ",
+            status.done,
+            status.leased,
+            status.ready + status.later,
+            status.dead
+        );
+    }
+    Ok(())
+}
+
 /// One process of a crawl.
 pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
+    // It ends with whoever began it, also if that is killed.
+    set_parent_process_death_signal(Some(Signal::TERM))?;
     let broker = work.place.open()?;
     let concurrency = most_fetches(work.pace.concurrency.into(), 2);
     let room = Rc::new(Cell::new(true));
@@ -211,10 +227,10 @@ impl Visitor {
             return Err(Failure::retry(answer.status.to_string()));
         }
         (report.status, report.bytes) = (Some(answer.status.as_u16()), Some(answer.bytes()));
-        report.media_type = Some(&answer.media_type);
+        report.media_type = Some(bounded(&answer.media_type));
         let mut found = match answer.location {
             Some(Ok(target)) if answer.status.is_redirection() => {
-                report.location = Some(shown(&target));
+                report.location = Some(bounded(&shown(&target)));
                 vec![target]
             }
             _ if answer.status.is_success() && answer.is_html() => {
@@ -241,7 +257,12 @@ impl Visitor {
     }
 }
 
-fn completion(report: &Report<'_>) -> Result<Completion, Failure> {
+/// As much of it as is kept.
+fn bounded(text: &str) -> String {
+    text.chars().take(MAX_URL).collect()
+}
+
+fn completion(report: &Report) -> Result<Completion, Failure> {
     Ok(Completion::new().record(serde_json::to_string(report)?))
 }
 
@@ -251,7 +272,10 @@ fn failure(error: FetchError) -> Failure {
         FetchError::TimedOut(_) | FetchError::ClosedEarly | FetchError::Exchange(_) => {
             Failure::retry(error.to_string())
         }
-        FetchError::Robots(why) => Failure::retry(format!("cannot read robots.txt for {AGENT}: {why}")),
+        // Before that nobody would ask for it.
+        FetchError::Robots(why) => {
+            Failure::retry_after(AGAIN, format!("cannot read robots.txt for {AGENT}: {why}"))
+        }
         error => Failure::dead(error.to_string()),
     }
 }

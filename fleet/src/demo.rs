@@ -6,6 +6,7 @@ use crate::demo_site;
 use crate::options::{Demo, Pace, Place};
 use crate::tool::say;
 use crate::{Shared, tool};
+use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;
 use std::fs;
@@ -26,6 +27,7 @@ const BEGINNING: Duration = Duration::from_secs(10);
 const RECORDS: usize = 1_000;
 
 pub fn run(demo: &Demo) -> Result<(), Box<dyn Error>> {
+    let signals = Signals::new([SIGTERM, SIGINT])?;
     let folder = Folder::new()?;
     let mut server = None;
     let address = match (&demo.redis, &demo.postgres) {
@@ -44,17 +46,26 @@ pub fn run(demo: &Demo) -> Result<(), Box<dyn Error>> {
         demo.processes,
         demo.concurrency
     );
-    let seconds = crawl(demo, &place, &broker, site)?.as_secs_f64();
-    let outcome = count(&broker, site, demo.pages);
-    say!("{} requests, {} of which failed.", visits.requests.get(), visits.faults.get());
+    // A demo of this number may have been killed.
     broker.purge()?;
-    let recorded = outcome?;
+    let outcome = crawl(demo, &place, &broker, site, &signals)
+        .and_then(|took| Ok((took.as_secs_f64(), count(&broker, site, demo.pages)?)));
+    say!("{} requests, {} of which failed.", visits.requests.get(), visits.faults.get());
+    let purged = broker.purge();
+    let (seconds, recorded) = outcome?;
+    purged?;
     say!("Every page was recorded exactly once: {recorded} in {seconds:.1} s.");
     Ok(())
 }
 
 /// Crawls until all is done, and returns how long it took.
-fn crawl(demo: &Demo, place: &Place, broker: &Shared, site: SocketAddr) -> Result<Duration, Box<dyn Error>> {
+fn crawl(
+    demo: &Demo,
+    place: &Place,
+    broker: &Shared,
+    site: SocketAddr,
+    signals: &Signals,
+) -> Result<Duration, Box<dyn Error>> {
     let pace = Pace {
         concurrency: demo.concurrency,
         delay: Duration::ZERO,
@@ -69,7 +80,9 @@ fn crawl(demo: &Demo, place: &Place, broker: &Shared, site: SocketAddr) -> Resul
     let (mut next, mut victims) = (start + demo.kill, 0..);
     // Those that find nothing to do end by themselves.
     while crew.tend()? {
-        sleep(LOOK);
+        if signals.next_timeout(LOOK).is_some() {
+            return Err("it was stopped".into());
+        }
         if crew.killed < demo.kills && Instant::now() >= next {
             crew.kill(victims.next().unwrap_or_default())?;
             // The new one is to have some time, however slow the machine is.
@@ -143,19 +156,25 @@ struct Redis {
 impl Redis {
     fn start(folder: &Folder) -> Result<Redis, Box<dyn Error>> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new("redis-server")
+        // It ends with this process, also if that is killed.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "redis-server"])
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "yes"])
             .arg("--dir")
             .arg(&folder.0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|error| {
-                format!("cannot start redis-server ({error}); on Debian: apt-get install redis-server")
-            })?;
-        let redis = Redis { child, url: format!("redis://127.0.0.1:{port}/") };
+            .map_err(|error| format!("cannot start setpriv, of util-linux: {error}"))?;
+        let mut redis = Redis { child, url: format!("redis://127.0.0.1:{port}/") };
         let start = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = redis.child.try_wait()? {
+                return Err(format!(
+                    "cannot start redis-server ({status}); on Debian: apt-get install redis-server"
+                )
+                .into());
+            }
             if start.elapsed() > BEGINNING {
                 return Err("redis-server does not begin".into());
             }

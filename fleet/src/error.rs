@@ -1,6 +1,6 @@
 //! Why a broker could not do what it was asked to.
 
-/// An error of a [`Broker`](crate::Broker)'s. No message has a password or a name of a user in it.
+/// An error of a [`Broker`](crate::Broker)'s. No message has a password in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
@@ -38,4 +38,14 @@ pub enum BrokerError {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+impl BrokerError {
+    /// What went wrong before anything was asked says nothing against what was to be asked.
+    pub(crate) fn while_connecting(self) -> BrokerError {
+        match self {
+            BrokerError::Other(said) | BrokerError::Unreadable(said) => BrokerError::Unreachable(said),
+            error => error,
+        }
+    }
 }

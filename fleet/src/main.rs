@@ -51,6 +51,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Command::Worker(worker) => crawl::work(&worker),
         Command::Demo(demo) => demo::run(&demo),
         Command::Status(place) => status(&*place.open()?),
+        Command::Records(place) => Ok(crawl::print(&*place.open()?, &mut 0)?),
         Command::Dead(place) => dead(&*place.open()?),
         Command::RequeueDead(place) => {
             say!("{} to be tried again", place.open()?.requeue_dead()?);

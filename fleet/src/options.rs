@@ -25,6 +25,8 @@ pub enum Command {
     Demo(Demo),
     /// Count the jobs of a queue
     Status(Place),
+    /// Print all records, also those of crawls that were stopped
+    Records(Place),
     /// Print the jobs that have failed for good, and why
     Dead(Place),
     /// Have all jobs that have failed for good tried again

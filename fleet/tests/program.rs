@@ -83,6 +83,7 @@ fn a_queue_is_counted_revived_and_purged() {
     };
     assert_eq!(said("status"), "ready 1\nlater 0\nleased 0\ndead 1\ndone 0\nrecords 0\n");
     assert_eq!(said("dead"), format!("{} one (1 attempts): no luck\n", job.id));
+    assert_eq!(said("records"), "");
     assert_eq!(said("requeue-dead"), "1 to be tried again\n");
     assert_eq!(said("status"), "ready 2\nlater 0\nleased 0\ndead 0\ndone 0\nrecords 0\n");
     assert_eq!(said("purge"), "");

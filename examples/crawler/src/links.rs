@@ -6,6 +6,9 @@ use html5gum::{DefaultEmitter, Token, Tokenizer};
 use std::collections::HashSet;
 use url::Url;
 
+/// What is longer is no base: each link would become as long.
+const MAX_BASE: usize = 2_000;
+
 /// Where a page links to, in order of appearance and once each: http and https, without fragments.
 ///
 /// `media_type` is what its server calls it.
@@ -23,7 +26,7 @@ pub fn links(page: &Url, media_type: &str, html: &[u8]) -> Vec<Url> {
             b"a" | b"area" => references.extend(attribute(b"href")),
             b"frame" | b"iframe" => references.extend(attribute(b"src")),
             // The first one holds, also for what stands before it.
-            b"base" => base = base.or_else(|| attribute(b"href")),
+            b"base" => base = base.or_else(|| attribute(b"href").filter(|base| base.len() <= MAX_BASE)),
             _ => {}
         }
     }

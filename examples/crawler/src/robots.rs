@@ -12,7 +12,7 @@ use url::{Origin, Url};
 /// How many redirects of a robots.txt are followed (RFC 9309, 2.3.1.2).
 const MAX_REDIRECTS: usize = 5;
 /// After which time a robots.txt that could not be read is asked for again.
-const AGAIN: Duration = Duration::from_secs(30);
+pub const AGAIN: Duration = Duration::from_secs(30);
 
 /// The servers met so far.
 pub struct RobotsCache<'a> {

@@ -60,7 +60,7 @@ impl Postgres {
         // Not what it says: there may be a password in it.
         let expected = "postgres://USER@HOST:PORT/DATABASE is expected";
         let mut config = Config::from_str(url).map_err(|_| BrokerError::Address(expected.to_owned()))?;
-        config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE);
+        config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE).keepalives_idle(PATIENCE);
         let broker = Postgres { config, schema: format!("fleet_{queue}"), client: Mutex::new(None) };
         let client = broker.connect()?;
         *broker.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
@@ -93,7 +93,7 @@ impl Postgres {
         for attempt in 1.. {
             let mut client = match place.take() {
                 Some(client) if !client.is_closed() => client,
-                _ => self.connect()?,
+                _ => self.connect().map_err(BrokerError::while_connecting)?,
             };
             match ask(&mut client) {
                 Ok(answer) => {
@@ -117,7 +117,8 @@ impl Postgres {
     }
 
     /// Ends a job in one transaction with what `effect` does to the database: both happen, or neither. Returns `false`, and does nothing, if
-    /// the lease was lost. If `effect` fails, so does this, and the job is not settled.
+    /// the lease was lost. If `effect` fails, so does this, and the job is not settled. Within a [`Worker`](crate::Worker) the job counts as
+    /// lost, since it is settled when the worker comes to that.
     ///
     /// The schema of the queue comes first in the search path, so name the schema of your tables, or set it in `effect`.
     pub fn done_with<T>(
@@ -304,8 +305,10 @@ impl From<Error> for BrokerError {
             "25006" | "53100" => BrokerError::ReadOnly(said),
             "53200" => BrokerError::OutOfMemory(said),
             code if code.starts_with("28") || code == "42501" => BrokerError::Refused(said),
-            // The connection, too many of them, the server's end, a time limit, a deadlock.
-            code if ["08", "53", "57", "40"].contains(&&code[..2]) => BrokerError::Unreachable(said),
+            // The connection, a deadlock, too many of them, a lock, the server's end or a time limit, its disk.
+            code if ["08", "40", "53", "55", "57", "58"].contains(&&code[..2]) => {
+                BrokerError::Unreachable(said)
+            }
             _ => BrokerError::Other(said),
         }
     }

@@ -57,7 +57,7 @@ impl Line {
         for is_last in [false, true] {
             let (mut connection, script) = match open.take() {
                 Some(connected) => connected,
-                None => self.connect()?,
+                None => self.connect().map_err(BrokerError::while_connecting)?,
             };
             match make(&script).query(&mut connection) {
                 Ok(answer) => {
@@ -80,7 +80,7 @@ impl From<RedisError> for BrokerError {
             | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => BrokerError::Refused(said),
             (_, Some("READONLY" | "MISCONF")) => BrokerError::ReadOnly(said),
             (_, Some("OOM")) => BrokerError::OutOfMemory(said),
-            (_, Some("LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY")) => {
+            (_, Some("LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "NOREPLICAS")) => {
                 BrokerError::Unreachable(said)
             }
             (ErrorKind::Io, _) => BrokerError::Unreachable(said),
