@@ -156,7 +156,7 @@ impl Broker for Postgres {
     }
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
-        self.rows("select * from take($1, $2)", &[&(most as i64), &milliseconds(lease)], |row| {
+        self.rows("select * from take($1, $2)", &[&count(most), &milliseconds(lease)], |row| {
             let (id, token, payload, attempt): (i64, i64, _, i32) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
             Ok(Job { id: id as u64, token: token as u64, payload, attempt: attempt as u32 })
@@ -184,7 +184,7 @@ impl Broker for Postgres {
 
     fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
         let sql = "select number, job, text from record where number > $1 order by number limit $2";
-        self.rows(sql, &[&(after as i64), &(most as i64)], |row| {
+        self.rows(sql, &[&(after as i64), &count(most)], |row| {
             let (number, job): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
             Ok(Record { number: number as u64, job: job as u64, text: row.try_get(2)? })
         })
@@ -193,7 +193,7 @@ impl Broker for Postgres {
     fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
         let sql =
             "select id, payload, attempt, coalesce(error, '') from job where state = 2 order by id limit $1";
-        self.rows(sql, &[&(most as i64)], |row| {
+        self.rows(sql, &[&count(most)], |row| {
             let (id, attempts): (i64, i32) = (row.try_get(0)?, row.try_get(2)?);
             let (payload, error) = (row.try_get(1)?, row.try_get(3)?);
             Ok(DeadJob { id: id as u64, payload, attempts: attempts as u32, error })
@@ -230,6 +230,10 @@ impl Broker for Postgres {
 
 fn settle(client: &mut impl GenericClient, settlements: &Value) -> Result<Vec<bool>, Error> {
     client.query_one("select settle($1)", &[settlements])?.try_get(0)
+}
+
+fn count(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 fn milliseconds(duration: Duration) -> f64 {

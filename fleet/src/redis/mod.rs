@@ -79,7 +79,7 @@ impl Broker for Redis {
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         let taken: Vec<(u64, u64, String, u32)> = self.run("take", |command| {
-            command.arg(most).arg(milliseconds(lease));
+            command.arg(bounded(most)).arg(milliseconds(lease));
         })?;
         let job = |(id, token, payload, attempt)| Job { id, token, payload, attempt };
         Ok(taken.into_iter().map(job).collect())
@@ -111,7 +111,7 @@ impl Broker for Redis {
         let (key, after) = (self.key("records"), format!("({after}-0"));
         let entries: Vec<(String, HashMap<String, String>)> = self.line.ask(|_| {
             let mut command = ::redis::cmd("XRANGE");
-            command.arg(&key).arg(&after).arg("+").arg("COUNT").arg(most);
+            command.arg(&key).arg(&after).arg("+").arg("COUNT").arg(bounded(most));
             command
         })?;
         entries.into_iter().map(record).collect()
@@ -119,7 +119,7 @@ impl Broker for Redis {
 
     fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
         let dead: Vec<(u64, String, u32, String)> = self.run("dead_jobs", |command| {
-            command.arg(most);
+            command.arg(bounded(most));
         })?;
         let job = |(id, payload, attempts, error)| DeadJob { id, payload, attempts, error };
         Ok(dead.into_iter().map(job).collect())
@@ -154,6 +154,11 @@ impl Broker for Redis {
         let (ready, later, leased, dead, done, records) = self.run("status", |_| {})?;
         Ok(Status { ready, later, leased, dead, done, records })
     }
+}
+
+/// How many the server is asked for at most: it counts in whole numbers.
+fn bounded(most: usize) -> usize {
+    most.min(1 << 31)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -108,7 +108,10 @@ local function add_laned(ids, most)
             if id then
                 local spacing = call('HGET', key('job:' .. id), 'spacing') or 0
                 call('ZADD', key('lanes'), whole(now + math.max(spacing, 1)), lane)
-                call('DECR', key('laned'))
+                -- Less than none, if a purge went on meanwhile.
+                if call('DECR', key('laned')) < 0 then
+                    call('SET', key('laned'), 0)
+                end
                 ids[#ids + 1] = id
             else
                 call('ZREM', key('lanes'), lane)

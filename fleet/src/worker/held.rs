@@ -49,8 +49,11 @@ impl Held {
 
     /// Has a job that begins to run killed after `limit`.
     pub(super) fn limit(&self, lease: Lease, limit: Duration) {
-        self.limits.borrow_mut().push_back((Instant::now() + limit, lease));
-        self.limited.set();
+        // That there is no such time is never.
+        if let Some(end) = Instant::now().checked_add(limit) {
+            self.limits.borrow_mut().push_back((end, lease));
+            self.limited.set();
+        }
     }
 
     /// Holds a job that is not even begun.

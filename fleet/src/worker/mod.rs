@@ -61,6 +61,9 @@ pub struct Worker {
     settings: Settings,
 }
 
+/// Who renews one has the time to wait between.
+const SHORTEST_LEASE: Duration = Duration::from_millis(1);
+
 type Observer = Arc<dyn Fn(&Happening<'_>)>;
 
 #[derive(Clone, Debug)]
@@ -145,10 +148,10 @@ impl Worker {
     }
 
     /// Sets how long a job stays with a worker that does not renew its lease, each third of this: how soon a dead worker's jobs are
-    /// taken over.
+    /// taken over. It is a millisecond at least.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Worker {
-        self.settings.lease = lease;
+        self.settings.lease = lease.max(SHORTEST_LEASE);
         self
     }
 

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How many deliveries one call takes or settles at most.
 const BATCH: usize = 500;
+/// And with how many jobs that follow, beside those of one delivery: a server has a limit to what is one request.
+const FOLLOWERS: usize = 5_000;
 /// The first pause after a call of the broker's that failed, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// The first pause after a look that has found no job.
@@ -63,7 +65,7 @@ impl Shift {
             self.held.changed.clear();
             // Those to be settled are bounded too, if the broker is slow.
             let room = settings.concurrency.saturating_sub(self.held.running());
-            let backlog = self.held.len() >= 2 * settings.concurrency + BATCH;
+            let backlog = self.held.len() >= settings.concurrency.saturating_mul(2).saturating_add(BATCH);
             if room == 0 || backlog {
                 self.wait(settings.poll);
                 continue;
@@ -75,7 +77,7 @@ impl Shift {
                     }
                     let most = if settings.until_idle { settings.poll.min(IDLE_LOOK) } else { settings.poll };
                     self.wait(look.min(most));
-                    look = (look * 2).min(settings.poll);
+                    look = look.saturating_mul(2).min(settings.poll);
                 }
                 Ok(jobs) => {
                     (look, pause) = (FIRST_LOOK, PAUSES.0);
@@ -129,23 +131,29 @@ impl Shift {
     /// Settles what has ended: as much at once as has come meanwhile.
     fn settle_all(&self) {
         while let Ok(first) = self.to_settle.recv() {
-            let mut batch = vec![first];
-            batch.extend(self.to_settle.try_iter().take(BATCH - 1));
-            let settlements: Vec<_> =
-                batch.iter().map(|(job, verdict)| Settlement::new(job.lease(), verdict.clone())).collect();
-            for ((job, verdict), held) in batch.iter().zip(self.settle(settlements)) {
+            let (mut jobs, mut settlements, mut following) = (Vec::new(), Vec::new(), 0);
+            let mut next = Some(first);
+            while let Some((job, verdict)) = next {
+                following += followers(&verdict);
+                settlements.push(Settlement::new(job.lease(), verdict));
+                jobs.push(job);
+                let is_full = jobs.len() >= BATCH || following >= FOLLOWERS;
+                next = if is_full { None } else { self.to_settle.try_recv().ok() };
+            }
+            for (job, (verdict, held)) in jobs.iter().zip(self.settle(settlements)) {
                 self.held.release(job.lease());
-                self.account(job, verdict, held);
+                self.account(job, &verdict, held);
             }
         }
     }
 
-    /// Settles a batch, as often as it takes. What the broker refuses is settled one by one, and what it refuses by itself is dead.
-    fn settle(&self, mut settlements: Vec<Settlement>) -> Vec<bool> {
+    /// Settles a batch, as often as it takes. What the broker refuses is settled one by one, and what it refuses by itself is dead. Returns
+    /// what became of each, and whether its lease was held.
+    fn settle(&self, mut settlements: Vec<Settlement>) -> Vec<(Verdict, bool)> {
         let mut pause = PAUSES.0;
         loop {
             match self.worker.broker.settle(&settlements) {
-                Ok(held) => return held,
+                Ok(held) => return settlements.into_iter().map(|one| one.verdict).zip(held).collect(),
                 Err(error) => {
                     self.complain(&error);
                     let refused = matches!(error, BrokerError::Other(_) | BrokerError::Unreadable(_));
@@ -331,6 +339,14 @@ impl Drop for End {
         // It cannot fail while the shift is there.
         let _ = self.shift.ended.send((job, verdict));
         self.shift.held.end(lease);
+    }
+}
+
+/// How many jobs follow from a job.
+fn followers(verdict: &Verdict) -> usize {
+    match verdict {
+        Verdict::Done(completion) => completion.jobs.len(),
+        _ => 0,
     }
 }
 

@@ -285,6 +285,17 @@ each_engine! {
         assert!(again.token > held.token && again.id > held.id);
     }
 
+    /// Where an engine counts in fewer bits.
+    fn all_that_there_is_may_be_asked_for([a, _b]) {
+        a.push(&["one", "two"].map(NewJob::new)).unwrap();
+        let jobs = a.take(usize::MAX, LONG).unwrap();
+        assert_eq!(payloads(&jobs), ["one", "two"]);
+        a.done(&jobs[0].lease(), Completion::new().record("done")).unwrap();
+        a.dead(&jobs[1].lease(), "dead").unwrap();
+        assert_eq!(a.records(0, usize::MAX).unwrap().len(), 1);
+        assert_eq!(a.dead_jobs(usize::MAX).unwrap().len(), 1);
+    }
+
     fn text_of_any_kind_comes_back_as_it_was([a, b]) {
         let text = "'; drop table job; --\n\u{1f415} \"{}\" \\ %s $1 :x \t";
         a.push(&[NewJob::new(text).unique(text).lane(text, Duration::ZERO)]).unwrap();

@@ -220,7 +220,8 @@ fn a_worker_may_have_all_the_time_there_is() {
     patched(|| {
         let (broker, worker) = with_jobs(&["one"]);
         let stopper = worker.stopper();
-        let run = worker.grace(Duration::MAX).run(move |job| {
+        let run = worker.grace(Duration::MAX).hard_limit(Duration::MAX).soft_limit(Duration::MAX);
+        let run = run.poll(Duration::MAX).concurrency(usize::MAX).run(move |job| {
             stopper.stop();
             greenloop::sleep(Duration::from_millis(2));
             Ok(Completion::new().record(&job.payload))
