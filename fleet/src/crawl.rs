@@ -7,7 +7,7 @@ use crate::options::{Crawl, Place, Work};
 use crate::robots::{AGAIN, RobotsCache};
 use crate::tool::{complain, say};
 use crate::urls::shown;
-use fleet::{Backoff, Broker, Completion, Failure, Happening, Job, NewJob, Worker};
+use fleet::{Backoff, Broker, BrokerError, Completion, Failure, Happening, Job, NewJob, Worker};
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ const MAX_LINKS: usize = 2_000;
 const MAX_DELAY: Duration = Duration::from_secs(60);
 /// How often the records that have come are printed, and it is looked how many pages are known.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a process that begins waits before it asks again for a broker that is away.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How many records one look gets.
 const RECORDS: usize = 1_000;
 
@@ -113,7 +115,7 @@ pub fn run(crawl: &Crawl) -> Result<(), Box<dyn Error>> {
 }
 
 /// The number of the last record there is.
-fn last_record(broker: &dyn Broker) -> Result<u64, fleet::BrokerError> {
+fn last_record(broker: &dyn Broker) -> Result<u64, BrokerError> {
     let mut last = 0;
     while let Some(record) = broker.records(last, RECORDS)?.last() {
         last = record.number;
@@ -122,7 +124,7 @@ fn last_record(broker: &dyn Broker) -> Result<u64, fleet::BrokerError> {
 }
 
 /// Prints the records after that of this number, which becomes the last one's.
-pub fn print(broker: &dyn Broker, after: &mut u64) -> Result<(), fleet::BrokerError> {
+pub fn print(broker: &dyn Broker, after: &mut u64) -> Result<(), BrokerError> {
     loop {
         let records = broker.records(*after, RECORDS)?;
         records.iter().for_each(|record| say!("{}", record.text));
@@ -134,7 +136,7 @@ pub fn print(broker: &dyn Broker, after: &mut u64) -> Result<(), fleet::BrokerEr
 }
 
 /// Shows a person how far it is.
-fn show(broker: &dyn Broker) -> Result<(), fleet::BrokerError> {
+fn show(broker: &dyn Broker) -> Result<(), BrokerError> {
     if stderr().is_terminal() {
         let status = broker.status()?;
         let _ = write!(
@@ -153,7 +155,7 @@ fn show(broker: &dyn Broker) -> Result<(), fleet::BrokerError> {
 pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
     // It ends with whoever began it, also if that is killed.
     set_parent_process_death_signal(Some(Signal::TERM))?;
-    let broker = work.place.open()?;
+    let broker = open(&work.place)?;
     let concurrency = most_fetches(work.pace.concurrency.into(), 2);
     let room = Rc::new(Cell::new(true));
     let looks = watch(Arc::clone(&broker), work.max_pages, Rc::clone(&room));
@@ -180,6 +182,17 @@ pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
     worker.run(move |job| visitor.visit(job))?;
     looks.kill();
     Ok(())
+}
+
+/// Waits for a broker that is away: who began this process has reached it.
+fn open(place: &Place) -> Result<Arc<dyn Broker>, BrokerError> {
+    loop {
+        match place.open() {
+            Err(error @ BrokerError::Unreachable(_)) => complain!("{error}"),
+            opened => return opened,
+        }
+        greenloop::sleep(PAUSE);
+    }
 }
 
 /// Looks whether there is room for more pages.

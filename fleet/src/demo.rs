@@ -51,10 +51,23 @@ pub fn run(demo: &Demo) -> Result<(), Box<dyn Error>> {
     let outcome = crawl(demo, &place, &broker, site, &signals)
         .and_then(|took| Ok((took.as_secs_f64(), count(&broker, site, demo.pages)?)));
     say!("{} requests, {} of which failed.", visits.requests.get(), visits.faults.get());
-    let purged = broker.purge();
+    let purged = broker.purge().map_err(Box::from).and_then(|()| forget(demo, &place.queue));
     let (seconds, recorded) = outcome?;
     purged?;
     say!("Every page was recorded exactly once: {recorded} in {seconds:.1} s.");
+    Ok(())
+}
+
+/// Removes what a purge leaves on a server of the user's, so that a queue of the same name goes on with its numbers.
+fn forget(demo: &Demo, queue: &str) -> Result<(), Box<dyn Error>> {
+    if let Some(url) = &demo.postgres {
+        let mut client = postgres::Client::connect(url, postgres::NoTls)?;
+        client.batch_execute(&format!("drop schema fleet_{queue} cascade"))?;
+    }
+    if let Some(url) = demo.redis.as_deref().filter(|url| !url.is_empty()) {
+        let mut connection = redis::Client::open(url)?.get_connection()?;
+        redis::cmd("DEL").arg(format!("fleet:{{{queue}}}:next")).exec(&mut connection)?;
+    }
     Ok(())
 }
 

@@ -63,6 +63,10 @@ fn the_demo_on_postgresql() {
     }
     let server = Server::start();
     demonstrates(&["--postgres", &server.url()]);
+    let mut client = postgres::Client::connect(&server.url(), postgres::NoTls).unwrap();
+    let left =
+        client.query("select nspname::text from pg_namespace where nspname like 'fleet%'", &[]).unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
