@@ -2,8 +2,12 @@
 
 use clients::folder::Folder;
 use clients::postgresql::Server;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// A command line of it, which is ended after some minutes, or with this test: it and all that it has started, which is a group of processes.
 fn fleet(arguments: &[&str]) -> Command {
@@ -72,8 +76,6 @@ fn the_demo_on_postgresql() {
 #[test]
 fn a_queue_is_counted_revived_and_purged() {
     use fleet::{Broker, NewJob, Sqlite};
-    use std::time::Duration;
-
     let folder = Folder::new("fleet-program");
     let file = folder.file("queue.db");
     let broker = Sqlite::open(&file).unwrap();
@@ -92,6 +94,64 @@ fn a_queue_is_counted_revived_and_purged() {
     assert_eq!(said("status"), "ready 2\nlater 0\nleased 0\ndead 0\ndone 0\nrecords 0\n");
     assert_eq!(said("purge"), "");
     assert_eq!(said("status"), "ready 0\nlater 0\nleased 0\ndead 0\ndone 0\nrecords 0\n");
+}
+
+/// Answers one request, and tells for what it was.
+fn respond(stream: TcpStream) -> String {
+    let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+    let request = lines.next().unwrap_or_default();
+    lines.find(String::is_empty);
+    let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    let (media_type, body) = match path.as_str() {
+        "/robots.txt" => ("text/plain", "User-agent: *\nCrawl-delay: 0.3\nDisallow: /private\n"),
+        "/" => ("text/html", "<a href=/one>1</a> <a href=/two>2</a> <a href=/private>3</a>"),
+        _ => ("text/html", "<p>No more"),
+    };
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    // Who asked may be gone.
+    let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
+    path
+}
+
+/// Serves a small site for as long as `visit` takes, and returns which paths were asked for.
+fn with_site(visit: impl FnOnce(SocketAddr)) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(move || {
+            let paths = listener.incoming().map(|stream| respond(stream.unwrap()));
+            paths.take_while(|path| path != "/end").collect()
+        });
+        let visited = catch_unwind(AssertUnwindSafe(|| visit(address)));
+        write!(TcpStream::connect(address).unwrap(), "GET /end HTTP/1.1\r\n\r\n").unwrap();
+        let paths = serving.join().unwrap();
+        visited.unwrap_or_else(|payload| resume_unwind(payload));
+        paths
+    })
+}
+
+#[test]
+fn a_crawl_keeps_the_pace_that_robots_txt_asks_for() {
+    let folder = Folder::new("fleet-crawl");
+    let file = folder.file("queue.db");
+    let asked = with_site(|site| {
+        let start = Instant::now();
+        let seed = format!("http://{site}/");
+        let output = fleet(&["crawl", &seed, "--delay", "0", "--broker", &file]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        // Two waits between three pages; the fourth is left alone.
+        assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
+        let printed = text(&output).0;
+        assert_eq!(printed.lines().count(), 4, "{printed}");
+        assert!(printed.contains("forbidden by robots.txt"), "{printed}");
+        assert_eq!(text(&fleet(&["records", "--broker", &file]).output().unwrap()).0, printed);
+    });
+    assert_eq!(asked.iter().filter(|path| *path == "/robots.txt").count(), 1, "{asked:?}");
+    assert!(!asked.contains(&"/private".to_owned()), "{asked:?}");
+    assert_eq!(asked.len(), 4, "{asked:?}");
 }
 
 #[test]
