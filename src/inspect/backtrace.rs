@@ -23,8 +23,8 @@ const PLUMBING_NAMES: &[&str] = &[
     // corosensei's first.
     "stack_init_trampoline",
 ];
-/// Parts of the paths of std's and of corosensei's sources.
-const PLUMBING_SOURCES: &[&str] = &["/rustc/", "/corosensei-"];
+/// Parts of the paths of std's sources, which lie elsewhere with the component `rust-src`, and of corosensei's.
+const PLUMBING_SOURCES: &[&str] = &["/rustc/", "/rustlib/src/rust/", "/corosensei-"];
 
 /// A call on a stack.
 #[derive(Clone, PartialEq, Eq, Debug)]
