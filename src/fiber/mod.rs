@@ -47,6 +47,7 @@ pub use stack::set_default_stack_size;
 pub(crate) use thread::{Observer, Thread, Visit, existing_thread, is_ending};
 pub use uncaught::{Uncaught, UncaughtHook, set_uncaught_hook};
 pub(crate) use uncaught::{callback, catch, discard, report, report_text};
+pub(crate) use visit::{SWITCH_NAMES, SWITCH_SOURCES};
 
 /// Holds the locks that a fork must find free.
 pub(crate) fn hold_locks() {

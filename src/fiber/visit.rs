@@ -11,6 +11,11 @@ use crate::sys::errno;
 use crate::sys::section::Section;
 use crate::sys::unwind::return_addresses;
 
+/// With what the names of the functions begin that a stack has for its switches: corosensei's, and its first.
+pub(crate) const SWITCH_NAMES: &[&str] = &["corosensei::", "corosensei[", "stack_init_trampoline"];
+/// Parts of the paths of their sources.
+pub(crate) const SWITCH_SOURCES: &[&str] = &["/corosensei-"];
+
 /// What must be free of a stack, for the unwinder's own frames.
 const ROOM: usize = 12 * 1024;
 

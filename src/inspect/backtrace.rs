@@ -5,26 +5,16 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::OnceLock;
 
+use crate::fiber::{SWITCH_NAMES, SWITCH_SOURCES};
+
 /// Where the library's own sources were when it was compiled.
 const OWN_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
 /// With what the names of its functions begin, by either way to mangle them.
 const OWN_NAMES: &[&str] = &["greenloop::", "greenloop["];
 /// The same of the functions that lie between it and its users.
-const PLUMBING_NAMES: &[&str] = &[
-    "std::",
-    "std[",
-    "core::",
-    "core[",
-    "alloc::",
-    "alloc[",
-    "__rust_",
-    "corosensei::",
-    "corosensei[",
-    // corosensei's first.
-    "stack_init_trampoline",
-];
-/// Parts of the paths of std's sources, which lie elsewhere with the component `rust-src`, and of corosensei's.
-const PLUMBING_SOURCES: &[&str] = &["/rustc/", "/rustlib/src/rust/", "/corosensei-"];
+const PLUMBING_NAMES: &[&str] = &["std::", "std[", "core::", "core[", "alloc::", "alloc[", "__rust_"];
+/// Parts of the paths of std's sources, which lie elsewhere with the component `rust-src`.
+const PLUMBING_SOURCES: &[&str] = &["/rustc/", "/rustlib/src/rust/"];
 
 /// A call on a stack.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,8 +73,10 @@ impl Frame {
 
     /// Whether it only stands between others.
     fn is_plumbing(&self) -> bool {
-        let is_of_those = |place: &String| PLUMBING_SOURCES.iter().any(|part| place.contains(part));
-        self.is_own() || self.begins_with(PLUMBING_NAMES) || self.place.as_ref().is_some_and(is_of_those)
+        let is_of_those =
+            |place: &String| PLUMBING_SOURCES.iter().chain(SWITCH_SOURCES).any(|part| place.contains(part));
+        let is_so_named = self.begins_with(PLUMBING_NAMES) || self.begins_with(SWITCH_NAMES);
+        self.is_own() || is_so_named || self.place.as_ref().is_some_and(is_of_those)
     }
 
     fn begins_with(&self, names: &[&str]) -> bool {
