@@ -8,6 +8,8 @@ mod clock;
 mod ready;
 #[path = "../../src/hub/timers.rs"]
 mod timers;
+#[path = "../../src/sys/virtual_clock.rs"]
+mod virtual_clock;
 #[path = "../../src/hub/waitlist.rs"]
 mod waitlist;
 
