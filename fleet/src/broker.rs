@@ -29,6 +29,12 @@ pub trait Broker: Send + Sync {
     /// The result of a job, as long as it is kept.
     fn result(&self, job: u64) -> Result<Option<String>, BrokerError>;
 
+    /// Keeps a text for all processes under a name, for a time; one that was there is replaced. Whoever reads it must be able to do without.
+    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError>;
+
+    /// What is kept under a name.
+    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError>;
+
     /// Up to `most` records with numbers above `after`, in order.
     fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError>;
 
@@ -38,7 +44,7 @@ pub trait Broker: Send + Sync {
     /// Has all jobs that have failed for good tried again, as if they never had been, and returns how many.
     fn requeue_dead(&self) -> Result<u64, BrokerError>;
 
-    /// Removes everything: jobs, results, records, keys, lanes.
+    /// Removes everything: jobs, results, records, keys, lanes, what is kept.
     fn purge(&self) -> Result<(), BrokerError>;
 
     /// Counts the jobs.

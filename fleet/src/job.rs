@@ -34,6 +34,8 @@ pub struct Lane {
     pub name: String,
     /// From the time at which a job of the lane is taken to that of the next.
     pub spacing: Duration,
+    /// Whether the spacing begins only when the job is settled, or its lease has ended, so that one at a time is done.
+    pub exclusive: bool,
 }
 
 /// A job to be [pushed](crate::Broker::push).
@@ -61,7 +63,7 @@ impl NewJob {
     ///
     /// let spacing = Duration::from_secs(1);
     /// let job = NewJob::new("/about").unique("/about").lane("example.org", spacing).priority(Priority::Low);
-    /// assert_eq!(job.lane, Some(Lane { name: "example.org".to_owned(), spacing }));
+    /// assert_eq!(job.lane, Some(Lane { name: "example.org".to_owned(), spacing, exclusive: false }));
     /// ```
     pub fn new(payload: impl Into<String>) -> NewJob {
         NewJob { payload: payload.into(), ..NewJob::default() }
@@ -77,7 +79,16 @@ impl NewJob {
     /// Puts it into a lane.
     #[must_use]
     pub fn lane(mut self, name: impl Into<String>, spacing: Duration) -> NewJob {
-        self.lane = Some(Lane { name: name.into(), spacing });
+        self.lane = Some(Lane { name: name.into(), spacing, exclusive: false });
+        self
+    }
+
+    /// Puts it into a lane of which one job at a time is done: the next one is taken no sooner than `pause` after this one is settled, or
+    /// after the end of its lease if its worker died. So what a job does is never closer to what the next one does than that, however late
+    /// its worker comes to it.
+    #[must_use]
+    pub fn exclusive_lane(mut self, name: impl Into<String>, pause: Duration) -> NewJob {
+        self.lane = Some(Lane { name: name.into(), spacing: pause, exclusive: true });
         self
     }
 

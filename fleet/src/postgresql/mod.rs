@@ -182,6 +182,16 @@ impl Broker for Postgres {
         Ok(self.rows(sql, &[&(job as i64)], |row| row.try_get(0))?.pop())
     }
 
+    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
+        let sql = "select keep($1, $2, $3)";
+        self.ask(|client| client.execute(sql, &[&name, &text, &milliseconds(kept)]).map(drop))
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
+        let sql = "select text from kept where name = $1 and until > clock_timestamp()";
+        Ok(self.rows(sql, &[&name], |row| row.try_get(0))?.pop())
+    }
+
     fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
         let sql = "select number, job, text from record where number > $1 order by number limit $2";
         self.rows(sql, &[&(after as i64), &count(most)], |row| {
@@ -208,7 +218,8 @@ impl Broker for Postgres {
     fn purge(&self) -> Result<(), BrokerError> {
         // Ids and tokens go on, so that a lease of before is never taken for one of after.
         self.ask(|client| {
-            client.batch_execute("truncate job, lane, seen, record, result; alter sequence done restart")
+            client
+                .batch_execute("truncate job, lane, seen, record, result, kept; alter sequence done restart")
         })
     }
 
@@ -249,6 +260,7 @@ fn job(job: &NewJob) -> Value {
         "delay": milliseconds(job.delay),
         "lane": lane.map(|lane| &lane.name),
         "spacing": lane.map_or(0, |lane| milliseconds(lane.spacing) as i64),
+        "exclusive": lane.is_some_and(|lane| lane.exclusive),
     });
     if let Some(key) = &job.unique {
         value["seen"] = hexadecimal(&fingerprint(key)).into();

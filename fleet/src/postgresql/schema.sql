@@ -13,8 +13,14 @@ create table if not exists job (
     due timestamptz not null,
     token bigint not null default 0,
     attempt integer not null default 0,
-    error text
+    error text,
+    exclusive boolean not null default false
 );
+do $$ begin
+    if not exists (select from pg_attribute where attrelid = 'job'::regclass and attname = 'exclusive') then
+        alter table job add column exclusive boolean not null default false;
+    end if;
+end $$;
 create index if not exists job_by_turn on job (priority, due, id) where state = 0 and lane is null;
 create index if not exists job_by_lane on job (lane, priority, id) where state = 0 and lane is not null;
 create index if not exists job_by_lease on job (due) where state = 1;
@@ -25,6 +31,7 @@ create table if not exists seen (fingerprint bytea primary key);
 create table if not exists record (number bigserial primary key, job bigint not null, text text not null);
 create table if not exists result (job bigint primary key, text text not null, until timestamptz not null);
 create index if not exists result_by_end on result (until);
+create table if not exists kept (name text primary key, text text not null, until timestamptz not null);
 
 create or replace function after(milliseconds double precision) returns timestamptz language sql as $$
     select clock_timestamp() + make_interval(secs => milliseconds / 1000)
@@ -37,7 +44,21 @@ create or replace function open_lanes(names text[]) returns void language sql as
     on conflict (name) do update set next = lane.next
 $$;
 
-create or replace function push(jobs jsonb) returns bigint language plpgsql as $$
+-- The next one of each lane is to wait for this and its spacing.
+create or replace function close_lanes(names text[], spacings bigint[], wait double precision) returns void language sql as $$
+    insert into lane select name, after(wait + max(spacing))
+    from unnest(names, spacings) as each (name, spacing) group by name order by name
+    on conflict (name) do update set next = excluded.next
+$$;
+
+create or replace function keep(called text, said text, milliseconds double precision) returns void language sql as $$
+    delete from kept where until <= clock_timestamp();
+    insert into kept values (called, said, after(milliseconds))
+    on conflict (name) do update set text = excluded.text, until = excluded.until
+$$;
+
+-- Returns the lane of each job that is new, which is to be opened.
+create or replace function add(jobs jsonb) returns text[] language plpgsql as $$
 declare
     lanes text[];
 begin
@@ -52,14 +73,21 @@ begin
         where key is null or key in (select fingerprint from new)
         order by coalesce(one ->> 'seen', turn::text), turn
     ), added as (
-        insert into job (payload, lane, spacing, priority, due)
-        select one ->> 'payload', one ->> 'lane', (one ->> 'spacing')::bigint, (one ->> 'priority')::smallint,
-            after((one ->> 'delay')::double precision)
+        insert into job (payload, lane, spacing, exclusive, priority, due)
+        select one ->> 'payload', one ->> 'lane', (one ->> 'spacing')::bigint, (one ->> 'exclusive')::boolean,
+            (one ->> 'priority')::smallint, after((one ->> 'delay')::double precision)
         from chosen order by turn returning lane
     )
     select array_agg(lane) from added into lanes;
+    return coalesce(lanes, '{}');
+end $$;
+
+create or replace function push(jobs jsonb) returns bigint language plpgsql as $$
+declare
+    lanes constant text[] := add(jobs);
+begin
     perform open_lanes(lanes);
-    return coalesce(cardinality(lanes), 0);
+    return cardinality(lanes);
 end $$;
 
 create or replace function take(most bigint, lease double precision)
@@ -86,11 +114,12 @@ begin
     for one in
         select name from lane where next <= now order by next limit most - cardinality(ids) for update skip locked
     loop
-        select id, spacing into first from job where state = 0 and lane = one.name and due <= now
+        select id, spacing, exclusive into first from job where state = 0 and lane = one.name and due <= now
         order by priority, id limit 1;
         if found then
             ids := ids || first.id;
-            update lane set next = now + make_interval(secs => greatest(first.spacing, 1) / 1000.0) where name = one.name;
+            update lane set next = after(greatest(first.spacing, 1) + case when first.exclusive then lease else 0 end)
+            where name = one.name;
         else
             select min(due) into soon from job where state = 0 and lane = one.name;
             if soon is null then
@@ -112,23 +141,34 @@ begin
     end loop;
 end $$;
 
-create or replace function renew(ids bigint[], tokens bigint[], lease double precision) returns bigint[] language sql as $$
-    with held as (
+create or replace function renew(ids bigint[], tokens bigint[], lease double precision) returns bigint[] language plpgsql as $$
+declare
+    held bigint[];
+    lanes text[];
+    spacings bigint[];
+begin
+    with renewed as (
         update job set due = after(lease) from unnest(ids, tokens) as mine (id, token)
-        where job.id = mine.id and job.token = mine.token and state = 1 returning job.id
+        where job.id = mine.id and job.token = mine.token and state = 1
+        returning job.id, job.lane, job.spacing, job.exclusive
     )
-    select coalesce(array_agg(lost), '{}') from unnest(ids) as lost where lost not in (select id from held)
-$$;
+    select array_agg(id), array_agg(lane) filter (where exclusive), array_agg(spacing) filter (where exclusive)
+    from renewed into held, lanes, spacings;
+    perform close_lanes(lanes, spacings, lease);
+    return array(select lost from unnest(ids) as lost where lost <> all (coalesce(held, '{}')));
+end $$;
 
 create or replace function settle(settlements jsonb) returns boolean[] language plpgsql as $$
 declare
     one jsonb;
     mine bigint;
     current bigint;
-    place text;
+    place record;
     held boolean[] := '{}';
     jobs jsonb := '[]';
     lanes text[] := '{}';
+    closed text[] := '{}';
+    spacings bigint[] := '{}';
     finished jsonb[] := '{}';
 begin
     for one in select * from jsonb_array_elements(settlements) loop
@@ -136,30 +176,39 @@ begin
         current := (one ->> 'token')::bigint;
         case one ->> 'verdict'
         when 'done' then
-            delete from job where id = mine and token = current and state = 1;
+            delete from job where id = mine and token = current and state = 1
+            returning lane, spacing, exclusive into place;
             if found then
                 finished := finished || one;
                 jobs := jobs || (one -> 'jobs');
             end if;
         when 'dead' then
-            update job set state = 2, error = one ->> 'error' where id = mine and token = current and state = 1;
+            update job set state = 2, error = one ->> 'error' where id = mine and token = current and state = 1
+            returning lane, spacing, exclusive into place;
         when 'retry' then
             update job set state = 0, error = one ->> 'error', due = after((one ->> 'after')::double precision)
-            where id = mine and token = current and state = 1 returning lane into place;
+            where id = mine and token = current and state = 1
+            returning lane, spacing, exclusive into place;
             if found then
-                lanes := lanes || place;
+                lanes := lanes || place.lane;
             end if;
         else
             update job set state = 0, due = clock_timestamp(), attempt = attempt - 1
-            where id = mine and token = current and state = 1 returning lane into place;
+            where id = mine and token = current and state = 1
+            returning lane, spacing, exclusive into place;
             if found then
-                lanes := lanes || place;
+                lanes := lanes || place.lane;
             end if;
         end case;
         held := held || found;
+        if found and place.exclusive then
+            closed := closed || place.lane;
+            spacings := spacings || place.spacing;
+        end if;
     end loop;
-    perform push(jobs);
-    perform open_lanes(lanes);
+    -- All at once, and so in order.
+    perform open_lanes(add(jobs) || lanes || closed);
+    perform close_lanes(closed, spacings, 0);
     foreach one in array finished loop
         perform nextval('done');
         if one ? 'result' then

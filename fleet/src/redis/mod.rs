@@ -107,6 +107,17 @@ impl Broker for Redis {
         self.line.ask(|_| Cmd::get(&key))
     }
 
+    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
+        let key = self.key(format_args!("kept:{name}"));
+        // Redis refuses a time of nothing.
+        self.line.ask(|_| Cmd::pset_ex(&key, text, milliseconds(kept).max(1)))
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
+        let key = self.key(format_args!("kept:{name}"));
+        self.line.ask(|_| Cmd::get(&key))
+    }
+
     fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
         let (key, after) = (self.key("records"), format!("({after}-0"));
         let entries: Vec<(String, HashMap<String, String>)> = self.line.ask(|_| {
@@ -173,7 +184,9 @@ fn add_jobs(command: &mut Cmd, jobs: &[NewJob]) {
         command.arg(seen.as_ref().map_or(&[][..], |seen| &seen[..])).arg(&job.payload);
         command.arg(job.priority.number()).arg(milliseconds(job.delay));
         match &job.lane {
-            Some(lane) => command.arg(1).arg(&lane.name).arg(milliseconds(lane.spacing)),
+            Some(lane) => {
+                command.arg(1 + u8::from(lane.exclusive)).arg(&lane.name).arg(milliseconds(lane.spacing))
+            }
             None => command.arg(0).arg("").arg(0),
         };
     }

@@ -3,7 +3,7 @@
 -- runs meanwhile, and Redis refuses it as a whole where it is read-only or has no memory.
 --
 -- next       number: ids and tokens are counted together
--- job:ID     hash: payload, priority, lane, spacing, attempt, token, error
+-- job:ID     hash: payload, priority, lane, spacing, exclusive, attempt, token, error
 -- ready:P    list of ids, by priority: may be taken
 -- lane:NAME  sorted set of ids by priority and id: waits for the lane's turn
 -- lanes      sorted set of names by the time of their next turn; one without jobs stays until that
@@ -14,6 +14,7 @@
 -- seen       set of fingerprints of unique keys
 -- records    stream; the id is NUMBER-0
 -- result:ID  text, which ends by itself
+-- kept:NAME  text, which ends by itself
 -- done       number
 local call, prefix = redis.call, KEYS[1]
 local time = call('TIME')
@@ -57,7 +58,8 @@ local function make_ready_at(id, delay)
     end
 end
 
--- Of the arguments: a fingerprint or nothing, the payload, the priority, the delay, whether it has a lane, its name, its spacing.
+-- Of the arguments: a fingerprint or nothing, the payload, the priority, the delay, whether it has a lane (1) of its own (2), the name of
+-- that, and its spacing.
 local function push()
     local seen, payload, priority, delay = argument(), argument(), argument(), argument()
     local has_lane, lane, spacing = argument(), argument(), argument()
@@ -66,8 +68,11 @@ local function push()
     end
     local id = call('INCR', key('next'))
     call('HSET', key('job:' .. id), 'payload', payload, 'priority', priority, 'attempt', 0)
-    if has_lane == '1' then
+    if has_lane ~= '0' then
         call('HSET', key('job:' .. id), 'lane', lane, 'spacing', spacing)
+    end
+    if has_lane == '2' then
+        call('HSET', key('job:' .. id), 'exclusive', 1)
     end
     make_ready_at(id, delay)
     return 1
@@ -97,7 +102,7 @@ local function add_ready(ids, priority, most)
     end
 end
 
-local function add_laned(ids, most)
+local function add_laned(ids, most, lease)
     while #ids < most do
         local lanes = call('ZRANGEBYSCORE', key('lanes'), '-inf', now, 'LIMIT', 0, most - #ids)
         if #lanes == 0 then
@@ -106,8 +111,9 @@ local function add_laned(ids, most)
         for _, lane in ipairs(lanes) do
             local id = call('ZPOPMIN', key('lane:' .. lane))[1]
             if id then
-                local spacing = call('HGET', key('job:' .. id), 'spacing') or 0
-                call('ZADD', key('lanes'), whole(now + math.max(spacing, 1)), lane)
+                local job = call('HMGET', key('job:' .. id), 'spacing', 'exclusive')
+                local wait = math.max(job[1] or 0, 1) + (job[2] and lease or 0)
+                call('ZADD', key('lanes'), whole(now + wait), lane)
                 -- Less than none, if a purge went on meanwhile.
                 if call('DECR', key('laned')) < 0 then
                     call('SET', key('laned'), 0)
@@ -126,7 +132,7 @@ local function take()
     promote('later')
     local ids, jobs = {}, {}
     add_ready(ids, 0, most)
-    add_laned(ids, most)
+    add_laned(ids, most, lease)
     add_ready(ids, 1, most)
     add_ready(ids, 2, most)
     for _, id in ipairs(ids) do
@@ -142,16 +148,29 @@ local function take()
     return jobs
 end
 
+-- Whether it is, and then whether its lane is its own.
 local function is_held(id, token)
-    return call('ZSCORE', key('leases'), id) and call('HGET', key('job:' .. id), 'token') == token
+    if not call('ZSCORE', key('leases'), id) then
+        return false
+    end
+    local job = call('HMGET', key('job:' .. id), 'token', 'exclusive')
+    return job[1] == token, job[2]
+end
+
+-- The next one of its lane is to wait for this and its spacing.
+local function close_lane(id, wait)
+    local job = call('HMGET', key('job:' .. id), 'lane', 'spacing')
+    call('ZADD', key('lanes'), whole(now + wait + job[2]), job[1])
 end
 
 local function renew()
     local lease, lost = argument(), {}
     for number = 1, argument() do
         local id, token = argument(), argument()
-        if is_held(id, token) then
+        local held, exclusive = is_held(id, token)
+        if held then
             call('ZADD', key('leases'), whole(now + lease), id)
+            if exclusive then close_lane(id, lease) end
         else
             lost[#lost + 1] = number - 1
         end
@@ -184,10 +203,11 @@ end
 
 local function settle_one()
     local id, token, verdict = argument(), argument(), argument()
-    local held = is_held(id, token)
+    local held, exclusive = is_held(id, token)
     local job = key('job:' .. id)
     if held then
         call('ZREM', key('leases'), id)
+        if exclusive then close_lane(id, 0) end
     end
     if verdict == 'done' then
         if held then complete(id) else skip_completion() end

@@ -4,14 +4,14 @@ use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Priority, Record, Settlement, Status,
     Verdict, fingerprint,
 };
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 /// Of the schema.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How long a call waits for other processes to be done with the file.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,6 +93,9 @@ fn prepare(connection: &mut Connection) -> Result<(), BrokerError> {
     if version > VERSION {
         return Err(BrokerError::Unreadable("the file is of a later version of this program".to_owned()));
     }
+    if version == 1 {
+        transaction.execute_batch("alter table job add column exclusive integer not null default 0")?;
+    }
     transaction.execute_batch(include_str!("schema.sql"))?;
     Ok(transaction.commit()?)
 }
@@ -115,7 +118,7 @@ impl Broker for Sqlite {
                 .prepare_cached("update job set state = 0, due = ?1 where state = 1 and due <= ?1")?
                 .execute([now])?;
             let mut ids = of_priority(transaction, now, Priority::High, most)?;
-            ids.extend(of_lanes(transaction, now, most - ids.len())?);
+            ids.extend(of_lanes(transaction, now, most - ids.len(), lease)?);
             for priority in [Priority::Normal, Priority::Low] {
                 ids.extend(of_priority(transaction, now, priority, most - ids.len())?);
             }
@@ -141,12 +144,11 @@ impl Broker for Sqlite {
     fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {
         self.transaction(|transaction| {
             let due = now(transaction)? + milliseconds(lease);
-            let mut renew = transaction
-                .prepare_cached("update job set due = ?3 where id = ?1 and token = ?2 and state = 1")?;
             let mut lost = Vec::new();
             for lease in leases {
-                if renew.execute(params![lease.id as i64, lease.token as i64, due])? == 0 {
-                    lost.push(*lease);
+                match held(transaction, *lease, "update job set due = ?3", &[&due])? {
+                    Some(place) => place.close(transaction, due)?,
+                    None => lost.push(*lease),
                 }
             }
             Ok(lost)
@@ -164,6 +166,23 @@ impl Broker for Sqlite {
         self.transaction(|transaction| {
             let sql = format!("select text from result where job = ? and until > {NOW}");
             Ok(transaction.prepare_cached(&sql)?.query_row([job as i64], |row| row.get(0)).optional()?)
+        })
+    }
+
+    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
+        self.transaction(|transaction| {
+            let now = now(transaction)?;
+            transaction.prepare_cached("delete from kept where until <= ?")?.execute([now])?;
+            let mut keep = transaction.prepare_cached("insert or replace into kept values (?, ?, ?)")?;
+            keep.execute(params![name, text, now + milliseconds(kept)])?;
+            Ok(())
+        })
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
+        self.transaction(|transaction| {
+            let sql = format!("select text from kept where name = ? and until > {NOW}");
+            Ok(transaction.prepare_cached(&sql)?.query_row([name], |row| row.get(0)).optional()?)
         })
     }
 
@@ -208,7 +227,7 @@ impl Broker for Sqlite {
     fn purge(&self) -> Result<(), BrokerError> {
         self.transaction(|transaction| {
             Ok(transaction.execute_batch(
-                "delete from job; delete from lane; delete from seen; delete from record; delete from result; \
+                "delete from job; delete from lane; delete from seen; delete from record; delete from result; delete from kept; \
                  update counter set value = 0 where name = 'done'",
             )?)
         })
@@ -244,8 +263,9 @@ fn milliseconds(duration: Duration) -> i64 {
 
 fn push(transaction: &Transaction<'_>, now: i64, jobs: &[NewJob]) -> Result<usize, BrokerError> {
     let mut see = transaction.prepare_cached("insert or ignore into seen values (?)")?;
-    let mut add = transaction
-        .prepare_cached("insert into job (payload, lane, spacing, priority, due) values (?, ?, ?, ?, ?)")?;
+    let mut add = transaction.prepare_cached(
+        "insert into job (payload, lane, spacing, exclusive, priority, due) values (?, ?, ?, ?, ?, ?)",
+    )?;
     let mut open = transaction.prepare_cached("insert or ignore into lane values (?, ?)")?;
     let mut added = 0;
     for job in jobs {
@@ -257,7 +277,8 @@ fn push(transaction: &Transaction<'_>, now: i64, jobs: &[NewJob]) -> Result<usiz
         let lane = job.lane.as_ref();
         let (name, spacing) = (lane.map(|lane| &lane.name), lane.map_or(Duration::ZERO, |lane| lane.spacing));
         let due = now + milliseconds(job.delay);
-        add.execute(params![job.payload, name, milliseconds(spacing), job.priority.number(), due])?;
+        let (spacing, exclusive) = (milliseconds(spacing), lane.is_some_and(|lane| lane.exclusive));
+        add.execute(params![job.payload, name, spacing, exclusive, job.priority.number(), due])?;
         if let Some(name) = name {
             open.execute(params![name, now])?;
         }
@@ -281,11 +302,16 @@ fn of_priority(
 }
 
 /// The first job of each lane whose turn has come.
-fn of_lanes(transaction: &Transaction<'_>, now: i64, most: usize) -> Result<Vec<i64>, BrokerError> {
+fn of_lanes(
+    transaction: &Transaction<'_>,
+    now: i64,
+    most: usize,
+    lease: Duration,
+) -> Result<Vec<i64>, BrokerError> {
     let mut due =
         transaction.prepare_cached("select name from lane where next <= ? order by next limit ?")?;
     let mut first = transaction.prepare_cached(
-        "select id, spacing from job where state = 0 and lane = ? and due <= ? order by priority, id limit 1",
+        "select id, spacing, exclusive from job where state = 0 and lane = ? and due <= ? order by priority, id limit 1",
     )?;
     let mut next = transaction.prepare_cached("select min(due) from job where state = 0 and lane = ?")?;
     let mut turn = transaction.prepare_cached("update lane set next = ? where name = ?")?;
@@ -299,13 +325,15 @@ fn of_lanes(transaction: &Transaction<'_>, now: i64, most: usize) -> Result<Vec<
             break;
         }
         for name in names {
-            let found =
-                first.query_row(params![name, now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            if let Some((id, spacing)) = found {
+            let found = first
+                .query_row(params![name, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .optional()?;
+            if let Some((id, spacing, exclusive)) = found {
                 ids.push(id);
-                let spacing: i64 = spacing;
+                let (spacing, exclusive): (i64, bool) = (spacing, exclusive);
+                let held = if exclusive { milliseconds(lease) } else { 0 };
                 // With none it is one of a lane at each look.
-                turn.execute(params![now + spacing.max(1), name])?;
+                turn.execute(params![now + held + spacing.max(1), name])?;
             } else if let Some(due) = next.query_row([&name], |row| row.get::<_, Option<i64>>(0))? {
                 turn.execute(params![due, name])?;
             } else {
@@ -316,40 +344,68 @@ fn of_lanes(transaction: &Transaction<'_>, now: i64, most: usize) -> Result<Vec<
     Ok(ids)
 }
 
+/// The lane of a job that was held, and what is to be waited for there.
+struct Place {
+    lane: Option<String>,
+    spacing: i64,
+    exclusive: bool,
+}
+
+impl Place {
+    /// Has the next one of a lane of which one at a time is done wait for this and the spacing.
+    fn close(&self, transaction: &Transaction<'_>, until: i64) -> Result<(), BrokerError> {
+        if self.exclusive {
+            let mut close = transaction.prepare_cached("insert or replace into lane values (?, ?)")?;
+            close.execute(params![self.lane, until + self.spacing])?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, transaction: &Transaction<'_>, now: i64) -> Result<(), BrokerError> {
+        if let Some(lane) = &self.lane {
+            let mut open = transaction.prepare_cached("insert or ignore into lane values (?, ?)")?;
+            open.execute(params![lane, now])?;
+        }
+        Ok(())
+    }
+}
+
+/// Does what `sql` says to a job whose lease is held, and tells where it is.
+fn held(
+    transaction: &Transaction<'_>,
+    lease: Lease,
+    sql: &str,
+    values: &[&dyn ToSql],
+) -> Result<Option<Place>, BrokerError> {
+    let sql = format!("{sql} where id = ?1 and token = ?2 and state = 1 returning lane, spacing, exclusive");
+    let (id, token) = (lease.id as i64, lease.token as i64);
+    let values = [&[&id as &dyn ToSql, &token], values].concat();
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let place = statement.query_row(&values[..], |row| {
+        Ok(Place { lane: row.get(0)?, spacing: row.get(1)?, exclusive: row.get(2)? })
+    });
+    Ok(place.optional()?)
+}
+
 fn settle(transaction: &Transaction<'_>, now: i64, settlement: &Settlement) -> Result<bool, BrokerError> {
-    let (id, token) = (settlement.lease.id as i64, settlement.lease.token as i64);
-    let held = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-        let sql = format!("{sql} where id = ?1 and token = ?2 and state = 1 returning lane");
-        let mut statement = transaction.prepare_cached(&sql)?;
-        let lane = statement.query_row(values, |row| row.get::<_, Option<String>>(0)).optional()?;
-        Ok::<_, BrokerError>(lane)
-    };
-    let back = match &settlement.verdict {
-        Verdict::Done(completion) => {
-            if held("delete from job", params![id, token])?.is_none() {
-                return Ok(false);
-            }
-            complete(transaction, now, id, completion)?;
-            return Ok(true);
-        }
-        Verdict::Dead { error } => {
-            let lane = held("update job set state = 2, error = ?3", params![id, token, error])?;
-            return Ok(lane.is_some());
-        }
+    let held = |sql: &str, values: &[&dyn ToSql]| held(transaction, settlement.lease, sql, values);
+    let place = match &settlement.verdict {
+        Verdict::Done(_) => held("delete from job", &[])?,
+        Verdict::Dead { error } => held("update job set state = 2, error = ?3", &[error])?,
         Verdict::Retry { after, error } => {
             let due = now + milliseconds(*after);
-            held("update job set state = 0, due = ?3, error = ?4", params![id, token, due, error])?
+            held("update job set state = 0, due = ?3, error = ?4", &[&due, error])?
         }
-        Verdict::GivenBack => {
-            held("update job set state = 0, due = ?3, attempt = attempt - 1", params![id, token, now])?
-        }
+        Verdict::GivenBack => held("update job set state = 0, due = ?3, attempt = attempt - 1", &[&now])?,
     };
-    if let Some(Some(lane)) = &back {
-        transaction
-            .prepare_cached("insert or ignore into lane values (?, ?)")?
-            .execute(params![lane, now])?;
+    let Some(place) = place else { return Ok(false) };
+    place.close(transaction, now)?;
+    match &settlement.verdict {
+        Verdict::Done(completion) => complete(transaction, now, settlement.lease.id as i64, completion)?,
+        Verdict::Retry { .. } | Verdict::GivenBack => place.open(transaction, now)?,
+        Verdict::Dead { .. } => {}
     }
-    Ok(back.is_some())
+    Ok(true)
 }
 
 fn complete(

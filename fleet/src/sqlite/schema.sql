@@ -10,7 +10,8 @@ create table if not exists job (
     due integer not null,
     token integer not null default 0,
     attempt integer not null default 0,
-    error text
+    error text,
+    exclusive integer not null default 0
 ) strict;
 create index if not exists job_by_turn on job (priority, due, id) where state = 0 and lane is null;
 create index if not exists job_by_lane on job (lane, priority, id) where state = 0 and lane is not null;
@@ -22,6 +23,7 @@ create table if not exists seen (fingerprint blob primary key) strict, without r
 create table if not exists record (number integer primary key autoincrement, job integer not null, text text not null) strict;
 create table if not exists result (job integer primary key, text text not null, until integer not null) strict;
 create index if not exists result_by_end on result (until);
+create table if not exists kept (name text primary key, text text not null, until integer not null) strict, without rowid;
 create table if not exists counter (name text primary key, value integer not null) strict, without rowid;
 insert or ignore into counter values ('token', 0), ('done', 0);
-pragma user_version = 1;
+pragma user_version = 2;

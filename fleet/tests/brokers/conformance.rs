@@ -244,6 +244,53 @@ each_engine! {
         assert_eq!(eventually(&*b, LONG).attempt, 3);
     }
 
+    fn of_an_exclusive_lane_one_job_at_a_time_is_done([a, b]) {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let job = |name| NewJob::new(name).exclusive_lane("host", PAUSE);
+        a.push(&["one", "two", "three", "four"].map(job)).unwrap();
+        // Held for longer than its pause.
+        let one = one(&*a, LONG);
+        sleep(PAUSE + SHORT);
+        assert!(b.take(9, LONG).unwrap().is_empty());
+        let ended = Instant::now();
+        a.done(&one.lease(), Completion::new()).unwrap();
+        let two = eventually(&*b, SHORT);
+        assert!(ended.elapsed() >= PAUSE - Duration::from_millis(2), "{:?}", ended.elapsed());
+        // It is held while its lease is renewed, and no longer than the pause after that.
+        assert_eq!(b.renew(&[two.lease()], 2 * SHORT).unwrap(), []);
+        let renewed = Instant::now();
+        let again = eventually(&*a, LONG);
+        assert!(renewed.elapsed() >= 2 * SHORT + PAUSE - Duration::from_millis(2), "{:?}", renewed.elapsed());
+        assert_eq!((again.id, again.attempt), (two.id, 2));
+        let mut held = again;
+        let verdicts = [
+            Verdict::Dead { error: String::new() },
+            Verdict::Retry { after: LONG, error: String::new() },
+            Verdict::GivenBack,
+        ];
+        for verdict in verdicts {
+            let ended = Instant::now();
+            assert!(a.settle_one(&held.lease(), verdict).unwrap());
+            held = eventually(&*b, LONG);
+            assert!(ended.elapsed() >= PAUSE - Duration::from_millis(2), "{:?}", ended.elapsed());
+        }
+    }
+
+    fn what_is_kept_is_there_for_all_for_a_time([a, b]) {
+        assert_eq!(a.kept("robots").unwrap(), None);
+        a.keep("robots", "first", LONG).unwrap();
+        a.keep("robots", "text", LONG).unwrap();
+        a.keep("short", "text", SHORT).unwrap();
+        assert_eq!(b.kept("robots").unwrap().as_deref(), Some("text"));
+        let start = Instant::now();
+        while b.kept("short").unwrap().is_some() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it stays");
+            sleep(Duration::from_millis(5));
+        }
+        b.purge().unwrap();
+        assert_eq!(a.kept("robots").unwrap(), None);
+    }
+
     fn a_lease_in_a_lane_that_was_closed_meanwhile_is_taken_over([a, b]) {
         a.push(&[NewJob::new("job").lane("lane", Duration::ZERO)]).unwrap();
         let late = one(&*a, 2 * SHORT);

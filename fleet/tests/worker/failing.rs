@@ -52,6 +52,14 @@ impl Broker for Failing {
         self.broker.result(job)
     }
 
+    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
+        self.broker.keep(name, text, kept)
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
+        self.broker.kept(name)
+    }
+
     fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
         self.broker.records(after, most)
     }
