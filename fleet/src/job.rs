@@ -113,7 +113,7 @@ impl NewJob {
 pub struct Job {
     /// Its number, by which its result is found.
     pub id: u64,
-    /// This delivery's number. No two deliveries have the same one, and later ones have higher ones.
+    /// This delivery's number. No two deliveries have the same one, and later ones of a job have higher ones.
     pub token: u64,
     /// What is to be done.
     pub payload: String,

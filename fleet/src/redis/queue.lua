@@ -3,13 +3,15 @@
 -- runs meanwhile, and Redis refuses it as a whole where it is read-only or has no memory.
 --
 -- next       number: ids and tokens are counted together
--- job:ID     hash: payload, priority, lane, spacing, exclusive, attempt, token, error
--- ready:P    list of ids, by priority: may be taken
+-- jobs:C     stream of jobs that may be taken or are, by class: the priority, or 3 if their lane's turn has come. Its group `fleet` has
+--            those that are taken, each with when its lease ends. An entry is one delivery, and its id is TOKEN-0, so who has lost a lease
+--            acknowledges nothing
+-- waiting    hash of ids to jobs, of those in lanes and later
 -- lane:NAME  sorted set of ids by priority and id: waits for the lane's turn
 -- lanes      sorted set of names by the time of their next turn; one without jobs stays until that
 -- later      sorted set of ids by the time from which they may be taken
--- leases     sorted set of ids by the end of the lease
--- dead       sorted set of ids
+-- sweep:C    the entry at which the next look at leases begins, if there are too many for one look
+-- dead       stream of jobs with their errors
 -- laned      number: ids in lanes
 -- seen       set of fingerprints of unique keys
 -- records    stream; the id is NUMBER-0
@@ -20,8 +22,21 @@ local call, prefix = redis.call, KEYS[1]
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+local GROUP = 'fleet'
+local CLASSES, LANES = 4, 3
+-- What a delivery's idle time is when its lease ends, as the group counts it: 30 years. A lease of a second is given as one less.
+local SPAN = 30 * 365 * 86400 * 1000
+-- How many leases one look asks for, and how many deliveries Redis looks at for that.
+local ENDED, LOOKED_AT = 200, 2000
+-- How many ids one command is given.
+local IDS = 1000
+
 local function key(name)
     return prefix .. name
+end
+
+local function stream(class)
+    return key('jobs:' .. class)
 end
 
 local at = 1
@@ -35,26 +50,77 @@ local function whole(number)
     return string.format('%.0f', number)
 end
 
-local function make_ready(id)
-    local job = call('HMGET', key('job:' .. id), 'priority', 'lane')
-    local priority, lane = job[1], job[2]
-    if not priority then
-        return
+-- It begins with the time, in hundredths of a millisecond, so that a queue that was lost with its server does not count again what somebody
+-- may still hold. Nobody counts 100,000 a second for long.
+local has_next = false
+local function next_number()
+    if not has_next then
+        call('SET', key('next'), whole(time[1] * 100000 + math.floor(time[2] / 10)), 'NX')
+        has_next = true
     end
-    if lane then
-        call('ZADD', key('lane:' .. lane), whole(priority * 2 ^ 50 + id), id)
-        call('ZADD', key('lanes'), 'NX', now, lane)
-        call('INCR', key('laned'))
-    else
-        call('RPUSH', key('ready:' .. priority), id)
+    return call('INCR', key('next'))
+end
+
+-- Has a class have a stream, with its group.
+local has_stream = {}
+local function ensure(class)
+    if not has_stream[class] then
+        if call('EXISTS', stream(class)) == 0 then
+            call('XGROUP', 'CREATE', stream(class), GROUP, '0', 'MKSTREAM')
+        end
+        has_stream[class] = true
     end
 end
 
-local function make_ready_at(id, delay)
-    if tonumber(delay) > 0 then
-        call('ZADD', key('later'), whole(now + delay), id)
+-- `number` is of `next`, and not used before in this stream.
+local function enqueue(job, class, number)
+    ensure(class)
+    local entry = whole(number * CLASSES + class) .. '-0'
+    if job.lane then
+        call('XADD', stream(class), entry, 'id', job.id, 'payload', job.payload, 'attempt', job.attempt,
+            'priority', job.priority, 'lane', job.lane, 'spacing', job.spacing, 'exclusive', job.exclusive)
     else
-        make_ready(id)
+        call('XADD', stream(class), entry, 'id', job.id, 'payload', job.payload, 'attempt', job.attempt)
+    end
+end
+
+-- The job that an entry has: its name, and a list of fields and values.
+local function job_of(entry, class)
+    local job, fields = { priority = class }, entry[2]
+    for place = 1, #fields, 2 do
+        job[fields[place]] = fields[place + 1]
+    end
+    return job
+end
+
+local function keep_waiting(job)
+    call('HSET', key('waiting'), job.id, cmsgpack.pack(job))
+end
+
+local function stop_waiting(id)
+    local packed = call('HGET', key('waiting'), id)
+    call('HDEL', key('waiting'), id)
+    return packed and cmsgpack.unpack(packed)
+end
+
+-- `number` is as in `enqueue`, if there is one.
+local function make_ready(job, number)
+    if job.lane then
+        keep_waiting(job)
+        call('ZADD', key('lane:' .. job.lane), whole(job.priority * 2 ^ 50 + job.id), job.id)
+        call('ZADD', key('lanes'), 'NX', now, job.lane)
+        call('INCR', key('laned'))
+    else
+        enqueue(job, job.priority, number or next_number())
+    end
+end
+
+local function make_ready_at(job, delay, number)
+    if tonumber(delay) > 0 then
+        keep_waiting(job)
+        call('ZADD', key('later'), whole(now + delay), job.id)
+    else
+        make_ready(job, number)
     end
 end
 
@@ -66,15 +132,12 @@ local function push()
     if seen ~= '' and call('SADD', key('seen'), seen) == 0 then
         return 0
     end
-    local id = call('INCR', key('next'))
-    call('HSET', key('job:' .. id), 'payload', payload, 'priority', priority, 'attempt', 0)
+    local number = next_number()
+    local job = { id = whole(number), payload = payload, priority = priority, attempt = '0' }
     if has_lane ~= '0' then
-        call('HSET', key('job:' .. id), 'lane', lane, 'spacing', spacing)
+        job.lane, job.spacing, job.exclusive = lane, spacing, has_lane - 1
     end
-    if has_lane == '2' then
-        call('HSET', key('job:' .. id), 'exclusive', 1)
-    end
-    make_ready_at(id, delay)
+    make_ready_at(job, delay, number)
     return 1
 end
 
@@ -86,39 +149,110 @@ local function push_all()
     return added
 end
 
--- What was to be ready by now is.
-local function promote(from)
-    for _, id in ipairs(call('ZRANGEBYSCORE', key(from), '-inf', now, 'LIMIT', 0, 1000)) do
-        call('ZREM', key(from), id)
-        make_ready(id)
-    end
-end
-
-local function add_ready(ids, priority, most)
-    if #ids < most then
-        for _, id in ipairs(call('LPOP', key('ready:' .. priority), most - #ids) or {}) do
-            ids[#ids + 1] = id
+-- What was to wait until now is ready.
+local function promote()
+    for _, id in ipairs(call('ZRANGEBYSCORE', key('later'), '-inf', now, 'LIMIT', 0, 1000)) do
+        call('ZREM', key('later'), id)
+        local job = stop_waiting(id)
+        if job then
+            make_ready(job)
         end
     end
 end
 
-local function add_laned(ids, most, lease)
-    while #ids < most do
-        local lanes = call('ZRANGEBYSCORE', key('lanes'), '-inf', now, 'LIMIT', 0, most - #ids)
+-- Those whose leases have ended are ready again, by other entries.
+local function take_over(class)
+    local pending = call('XPENDING', stream(class), GROUP)[1]
+    if pending == 0 then
+        return
+    end
+    local from, place = '0-0', key('sweep:' .. class)
+    if pending > LOOKED_AT then
+        from = call('GET', place) or from
+    end
+    local answer = call('XAUTOCLAIM', stream(class), GROUP, GROUP, whole(SPAN), from, 'COUNT', ENDED)
+    if pending > LOOKED_AT then
+        call('SET', place, answer[1])
+    end
+    for _, entry in ipairs(answer[2]) do
+        call('XACK', stream(class), GROUP, entry[1])
+        call('XDEL', stream(class), entry[1])
+        local job = job_of(entry, class)
+        job.attempt = whole(job.attempt + 1)
+        make_ready(job)
+    end
+end
+
+-- Has the next one of a lane of which one at a time is done wait for this and the spacing.
+local function close_lane(job, wait)
+    if tonumber(job.exclusive or 0) == 1 then
+        call('ZADD', key('lanes'), whole(now + wait + job.spacing), job.lane)
+    end
+end
+
+-- Has deliveries end `lease` from now, and returns which of them there are.
+local function lend(class, entries, lease)
+    local lent, of_lanes = {}, class == LANES
+    for first = 1, #entries, IDS do
+        local command = { 'XCLAIM', stream(class), GROUP, GROUP, 0 }
+        for place = first, math.min(first + IDS - 1, #entries) do
+            command[#command + 1] = entries[place]
+        end
+        command[#command + 1] = 'IDLE'
+        command[#command + 1] = whole(math.max(SPAN - lease, 0))
+        -- Whole ones where there are lanes to be closed, which is not to count as another delivery.
+        command[#command + 1] = of_lanes and 'RETRYCOUNT' or 'JUSTID'
+        command[#command + 1] = of_lanes and 1 or nil
+        for _, entry in ipairs(call(unpack(command))) do
+            lent[of_lanes and entry[1] or entry] = true
+            if of_lanes then
+                close_lane(job_of(entry, class), lease)
+            end
+        end
+    end
+    return lent
+end
+
+-- Takes jobs of a class, for as long as `lease`.
+local function deliver(class, jobs, most, lease)
+    if #jobs >= most then
+        return
+    end
+    local answer = call('XREADGROUP', 'GROUP', GROUP, GROUP, 'COUNT', most - #jobs, 'STREAMS', stream(class), '>')
+    if not answer then
+        return
+    end
+    local entries = {}
+    for number, entry in ipairs(answer[1][2]) do
+        entries[number] = entry[1]
+        local job, token = job_of(entry, class), string.match(entry[1], '^%d+')
+        jobs[#jobs + 1] = { tonumber(job.id), tonumber(token), job.payload, job.attempt + 1 }
+    end
+    lend(class, entries, lease)
+end
+
+-- Has the lanes whose turn has come have a job each that may be taken.
+local function turn_lanes(most)
+    local turned = 0
+    while turned < most do
+        local lanes = call('ZRANGEBYSCORE', key('lanes'), '-inf', now, 'LIMIT', 0, most - turned)
         if #lanes == 0 then
             return
         end
         for _, lane in ipairs(lanes) do
             local id = call('ZPOPMIN', key('lane:' .. lane))[1]
             if id then
-                local job = call('HMGET', key('job:' .. id), 'spacing', 'exclusive')
-                local wait = math.max(job[1] or 0, 1) + (job[2] and lease or 0)
-                call('ZADD', key('lanes'), whole(now + wait), lane)
-                -- Less than none, if a purge went on meanwhile.
+                -- Less than none, and no job, if a purge went on meanwhile.
                 if call('DECR', key('laned')) < 0 then
                     call('SET', key('laned'), 0)
                 end
-                ids[#ids + 1] = id
+                local job = stop_waiting(id)
+                if job then
+                    -- Those of which one at a time is done wait for longer once it is lent.
+                    call('ZADD', key('lanes'), whole(now + math.max(job.spacing, 1)), lane)
+                    enqueue(job, LANES, next_number())
+                    turned = turned + 1
+                end
             else
                 call('ZREM', key('lanes'), lane)
             end
@@ -127,51 +261,38 @@ local function add_laned(ids, most, lease)
 end
 
 local function take()
-    local most, lease = tonumber(argument()), argument()
-    promote('leases')
-    promote('later')
-    local ids, jobs = {}, {}
-    add_ready(ids, 0, most)
-    add_laned(ids, most, lease)
-    add_ready(ids, 1, most)
-    add_ready(ids, 2, most)
-    for _, id in ipairs(ids) do
-        local job = key('job:' .. id)
-        local payload = call('HGET', job, 'payload')
-        if payload then
-            local token = call('INCR', key('next'))
-            call('HSET', job, 'token', token)
-            call('ZADD', key('leases'), whole(now + lease), id)
-            jobs[#jobs + 1] = { tonumber(id), token, payload, call('HINCRBY', job, 'attempt', 1) }
-        end
+    local most, lease, jobs = tonumber(argument()), argument(), {}
+    for class = 0, LANES do
+        ensure(class)
+        take_over(class)
     end
+    promote()
+    deliver(0, jobs, most, lease)
+    turn_lanes(most - #jobs)
+    deliver(LANES, jobs, most, lease)
+    deliver(1, jobs, most, lease)
+    deliver(2, jobs, most, lease)
     return jobs
 end
 
--- Whether it is, and then whether its lane is its own.
-local function is_held(id, token)
-    if not call('ZSCORE', key('leases'), id) then
-        return false
-    end
-    local job = call('HMGET', key('job:' .. id), 'token', 'exclusive')
-    return job[1] == token, job[2]
-end
-
--- The next one of its lane is to wait for this and its spacing.
-local function close_lane(id, wait)
-    local job = call('HMGET', key('job:' .. id), 'lane', 'spacing')
-    call('ZADD', key('lanes'), whole(now + wait + job[2]), job[1])
-end
-
 local function renew()
-    local lease, lost = argument(), {}
+    local lease, entries, places = argument(), {}, {}
     for number = 1, argument() do
-        local id, token = argument(), argument()
-        local held, exclusive = is_held(id, token)
-        if held then
-            call('ZADD', key('leases'), whole(now + lease), id)
-            if exclusive then close_lane(id, lease) end
-        else
+        local _, token = argument(), argument()
+        local class = token % CLASSES
+        entries[class] = entries[class] or {}
+        table.insert(entries[class], token .. '-0')
+        places[number] = token .. '-0'
+    end
+    local held, lost = {}, {}
+    for class, ones in pairs(entries) do
+        ensure(class)
+        for entry in pairs(lend(class, ones, lease)) do
+            held[entry] = true
+        end
+    end
+    for number, entry in ipairs(places) do
+        if not held[entry] then
             lost[#lost + 1] = number - 1
         end
     end
@@ -185,14 +306,12 @@ local function skip_completion()
     at = at + 7 * jobs
 end
 
+local done = 0
 local function complete(id)
-    call('DEL', key('job:' .. id))
-    call('INCR', key('done'))
+    done = done + 1
     local has_record, record = argument(), argument()
     if has_record == '1' then
-        local last = call('XREVRANGE', key('records'), '+', '-', 'COUNT', 1)[1]
-        local number = last and string.match(last[1], '^%d+') + 1 or 1
-        call('XADD', key('records'), whole(number) .. '-0', 'job', id, 'text', record)
+        call('XADD', key('records'), whole(next_number()) .. '-0', 'job', id, 'text', record)
     end
     local has_result, result, kept = argument(), argument(), argument()
     if has_result == '1' then
@@ -203,24 +322,33 @@ end
 
 local function settle_one()
     local id, token, verdict = argument(), argument(), argument()
-    local held, exclusive = is_held(id, token)
-    local job = key('job:' .. id)
+    local class, entry = token % CLASSES, token .. '-0'
+    local held, job = call('XACK', stream(class), GROUP, entry) == 1, nil
     if held then
-        call('ZREM', key('leases'), id)
-        if exclusive then close_lane(id, 0) end
+        if verdict ~= 'done' or class == LANES then
+            local found = call('XRANGE', stream(class), entry, entry)[1]
+            job = found and job_of(found, class)
+            if job then
+                close_lane(job, 0)
+            end
+        end
+        call('XDEL', stream(class), entry)
     end
     if verdict == 'done' then
         if held then complete(id) else skip_completion() end
     elseif verdict == 'back' then
-        if held then
-            call('HINCRBY', job, 'attempt', -1)
-            make_ready(id)
+        if job then
+            make_ready(job)
         end
     else
         local after, problem = argument(), argument()
-        if held then
-            call('HSET', job, 'error', problem)
-            if verdict == 'dead' then call('ZADD', key('dead'), id, id) else make_ready_at(id, after) end
+        if job then
+            job.attempt = whole(job.attempt + 1)
+            if verdict == 'dead' then
+                call('XADD', key('dead'), whole(next_number()) .. '-0', 'job', cmsgpack.pack(job), 'error', problem)
+            else
+                make_ready_at(job, after)
+            end
         end
     end
     return held and 1 or 0
@@ -231,38 +359,46 @@ local function settle()
     for number = 1, argument() do
         held[number] = settle_one()
     end
+    if done > 0 then
+        call('INCRBY', key('done'), done)
+    end
     return held
 end
 
 local function dead_jobs()
     local jobs = {}
-    for number, id in ipairs(call('ZRANGE', key('dead'), 0, argument() - 1)) do
-        local job = call('HMGET', key('job:' .. id), 'payload', 'attempt', 'error')
-        jobs[number] = { tonumber(id), job[1] or '', tonumber(job[2] or 0), job[3] or '' }
+    for number, entry in ipairs(call('XRANGE', key('dead'), '-', '+', 'COUNT', argument())) do
+        local job = cmsgpack.unpack(entry[2][2])
+        jobs[number] = { tonumber(job.id), job.payload, tonumber(job.attempt), entry[2][4] }
     end
     return jobs
 end
 
 local function requeue_dead()
-    local ids = call('ZRANGE', key('dead'), 0, -1)
+    local entries = call('XRANGE', key('dead'), '-', '+')
     call('DEL', key('dead'))
-    for _, id in ipairs(ids) do
-        call('HSET', key('job:' .. id), 'attempt', 0, 'error', '')
-        make_ready(id)
+    for _, entry in ipairs(entries) do
+        local job = cmsgpack.unpack(entry[2][2])
+        job.attempt = '0'
+        make_ready(job)
     end
-    return #ids
+    return #entries
 end
 
 local function status()
-    local ready = tonumber(call('GET', key('laned')) or 0)
-    for priority = 0, 2 do
-        ready = ready + call('LLEN', key('ready:' .. priority))
+    local ready, leased = tonumber(call('GET', key('laned')) or 0), 0
+    for class = 0, LANES do
+        if call('EXISTS', stream(class)) == 1 then
+            local pending = call('XPENDING', stream(class), GROUP)[1]
+            leased = leased + pending
+            ready = ready + call('XLEN', stream(class)) - pending
+        end
     end
     return {
         ready,
         call('ZCARD', key('later')),
-        call('ZCARD', key('leases')),
-        call('ZCARD', key('dead')),
+        leased,
+        call('XLEN', key('dead')),
         tonumber(call('GET', key('done')) or 0),
         call('XLEN', key('records')),
     }

@@ -4,3 +4,4 @@ mod conformance;
 mod effects;
 mod engines;
 mod refusals;
+mod streams;

@@ -1,26 +1,29 @@
 //! A worker that is killed, with SIGKILL, at each point of a job's life, and another one that goes on: each job is recorded once.
 //!
-//! The worker is this program again, in a process of its own, over a file of SQLite. Which calls of the broker's are the last ones is told
-//! by the variable, so that nothing of the kind is in the crate.
+//! The worker is this program again, in a process of its own, over each engine. Which calls of the broker's are the last ones is told by
+//! the variable, so that nothing of the kind is in the crate.
 
 use clients::folder::Folder;
 use clients::measure::patched;
+use clients::postgresql::Server;
+use clients::program::{Program, Stop};
 use fleet::{
-    Backoff, Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Sqlite,
-    Status, Worker,
+    Backoff, Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Worker,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use std::collections::BTreeSet;
 use std::env::{current_exe, var};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Where, and in which file: set in the process that is to be killed.
+/// Where, and of which broker and queue: set in the process that is to be killed.
 const POINT: &str = "FLEET_TEST_POINT";
-const FILE: &str = "FLEET_TEST_FILE";
+const ADDRESS: &str = "FLEET_TEST_ADDRESS";
+const QUEUE: &str = "FLEET_TEST_QUEUE";
 
 /// How many jobs there are at first. Each has one that follows.
 const JOBS: u32 = 20;
@@ -54,7 +57,7 @@ impl End {
 
 /// A broker that ends its process before or after a call.
 struct Ending {
-    broker: Sqlite,
+    broker: Arc<dyn Broker>,
     end: Arc<End>,
 }
 
@@ -138,31 +141,62 @@ fn work(broker: Arc<dyn Broker>, end: Arc<End>) {
 /// What the process that is to be killed does.
 #[test]
 fn worker_that_is_killed() {
-    let (Ok(point), Ok(file)) = (var(POINT), var(FILE)) else { return };
+    let (Ok(point), Ok(address), Ok(queue)) = (var(POINT), var(ADDRESS), var(QUEUE)) else { return };
     let times = POINTS.iter().find(|(name, _)| *name == point).unwrap().1;
     patched(move || {
         let end = Arc::new(End { point, left: AtomicU32::new(times) });
-        work(Arc::new(Ending { broker: Sqlite::open(file).unwrap(), end: end.clone() }), end);
+        work(Arc::new(Ending { broker: fleet::open(&address, &queue).unwrap(), end: end.clone() }), end);
     });
 }
 
 #[test]
-fn each_job_is_recorded_once_wherever_its_worker_was_killed() {
+fn each_job_is_recorded_once_wherever_its_worker_was_killed_on_sqlite() {
+    let folder = Folder::new("fleet-crash");
+    at_each_point(|queue| folder.file(queue));
+}
+
+#[test]
+fn each_job_is_recorded_once_wherever_its_worker_was_killed_on_redis() {
+    if Command::new("redis-server").arg("--version").output().is_err() {
+        return println!("left out: there is no redis-server here, see `.ci/run`");
+    }
+    let server = Program::start(Stop::TERMINATE, "Ready to accept connections", |port| {
+        let port = port.to_string();
+        let arguments = ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--save", ""];
+        arguments.map(str::to_owned).to_vec()
+    });
+    at_each_point(|_| format!("redis://127.0.0.1:{}/", server.port));
+}
+
+#[test]
+fn each_job_is_recorded_once_wherever_its_worker_was_killed_on_postgresql() {
+    if !Path::new("/usr/lib/postgresql").exists() {
+        return println!("left out: there is no PostgreSQL here, see `.ci/run`");
+    }
+    let server = Server::start();
+    at_each_point(|_| server.url());
+}
+
+/// With a queue of its own for each, whose broker is at the address that it is given.
+fn at_each_point(address: impl Fn(&str) -> String + Sync) {
     std::thread::scope(|scope| {
-        for (point, _) in POINTS {
-            scope.spawn(move || is_recorded_once(point));
+        for (place, (point, _)) in POINTS.into_iter().enumerate() {
+            let address = &address;
+            scope.spawn(move || {
+                let queue = format!("point_{place}");
+                is_recorded_once(point, &address(&queue), &queue);
+            });
         }
     });
 }
 
-fn is_recorded_once(point: &str) {
-    let folder = Folder::new("fleet-crash");
-    let file = folder.file("queue.db");
-    let broker = Arc::new(Sqlite::open(&file).unwrap());
+fn is_recorded_once(point: &str, address: &str, queue: &str) {
+    let broker = fleet::open(address, queue).unwrap();
     let jobs: Vec<_> = (0..JOBS).map(|number| NewJob::new(number.to_string())).collect();
     broker.push(&jobs).unwrap();
     let mut killed = Command::new(current_exe().unwrap());
-    killed.args(["worker_that_is_killed", "--exact"]).env(POINT, point).env(FILE, &file);
+    killed.args(["worker_that_is_killed", "--exact"]);
+    killed.env(POINT, point).env(ADDRESS, address).env(QUEUE, queue);
     let output = killed.output().unwrap();
     assert_eq!(output.status.signal(), Some(Signal::KILL.as_raw()), "{point}: {output:?}");
     let left = broker.clone();
