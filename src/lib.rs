@@ -56,7 +56,7 @@
 //! |---|---|
 //! | the root | green threads: [`spawn`], [`JoinHandle`] (`join`, `kill`, `link`), [`joinall`], [`wait`], [`scope`], [`sleep`], [`sleep_with_slack`], [`Interval`], [`with_timeout`], [`greenlet_local!`], [`block_on`] |
 //! | [`greenlet`] | explicit coroutines, by the rules of Python's greenlet: [`Greenlet`](greenlet::Greenlet) with `switch` and `throw`, [`Generator`](greenlet::Generator), [`settrace`](greenlet::settrace) |
-//! | [`inspect`] | who is there, what each waits on, who waits for one another: as text and as JSON |
+//! | [`inspect`] | who is there, what each waits on, who waits for one another, how much each hub does: as text and as JSON |
 //! | [`hub`] | settings of the run loop, its end, deadlock reports, the hook for panics that no one can receive |
 //! | [`sync`] | [`Mutex`](sync::Mutex), [`RwLock`](sync::RwLock), [`Condvar`](sync::Condvar), [`Barrier`](sync::Barrier), [`Once`](sync::Once) and others of std's; [`Semaphore`](sync::Semaphore), [`WaitGroup`](sync::WaitGroup) |
 //! | [`event`] | [`Event`](event::Event), [`AsyncResult`](event::AsyncResult) |

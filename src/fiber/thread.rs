@@ -201,6 +201,13 @@ impl Thread {
         self.fibers.borrow().clone()
     }
 
+    /// How many stacks there are but the thread's own, and how many of them wait for who is to run on them.
+    pub(crate) fn stacks(&self) -> (usize, usize) {
+        let fibers = self.fibers.borrow().len() - 1;
+        let idle = self.idle.iter().map(|idle| idle.borrow().len()).sum();
+        (fibers - self.vacant.borrow().len(), idle)
+    }
+
     /// Runs `leave`, by which `fiber` leaves its stack while it unwinds: meanwhile it is known that the others do not.
     pub(crate) fn away_while_unwinding<R>(&self, fiber: FiberRef, leave: impl FnOnce() -> R) -> R {
         fiber.unwinding.set(true);

@@ -197,6 +197,7 @@ impl HubState {
         if let Some(world) = self.world.get() {
             world.clock.end();
         }
+        self.forget_tally();
         self.alive.set(0);
         self.lonely_sleeps.set(0);
         if let Some(reactor) = self.reactor.get() {

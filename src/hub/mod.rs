@@ -63,6 +63,7 @@ pub(crate) mod residence;
 mod run;
 pub(crate) mod signals;
 mod state;
+pub(crate) mod tally;
 pub(crate) mod time_limit;
 pub(crate) mod timers;
 mod wait;

@@ -24,7 +24,7 @@ pub(super) const BUDGET: u32 = 64;
 /// Killed ones that may stand among the fresh ones in any case.
 const DEAD_FRESH: usize = 1024;
 /// Green threads are numbered from blocks, so that a spawn needs no atomic operation for it.
-const NUMBERS_AT_A_TIME: u64 = 1 << 20;
+pub(super) const NUMBERS_AT_A_TIME: u64 = 1 << 20;
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 /// A green thread that has not begun.
@@ -183,6 +183,12 @@ pub(crate) struct HubState {
     pub(super) generation: Cell<u64>,
     /// The number of the next green thread that is spawned here.
     pub(super) next_number: Cell<u64>,
+    /// How many blocks of numbers were begun.
+    pub(super) number_blocks: Cell<u64>,
+    /// Green threads that came to belong here, or to another hub, without a number of this one, or with one; those of before a fork.
+    pub(super) strangers: Cell<i64>,
+    /// The generation of the first wait.
+    pub(super) first_generation: Cell<u64>,
     /// Green threads spawned here that have not ended.
     pub(super) alive: Cell<usize>,
     /// Switches since the loop last looked at timers, letters and descriptors.
@@ -233,6 +239,9 @@ impl HubState {
             unlooked: Cell::new(0),
             budget: Cell::new(BUDGET),
             next_number: Cell::new(0),
+            number_blocks: Cell::new(0),
+            strangers: Cell::new(0),
+            first_generation: Cell::new(generation),
             alive: Cell::new(0),
             joiner: Cell::new(None),
             hear: Cell::new(None),
@@ -375,20 +384,35 @@ impl HubState {
 
     /// A green thread belongs here from now on.
     #[inline]
-    pub(crate) fn count_settled(&self) {
+    fn count_settled(&self) {
         self.alive.set(self.alive.get() + 1);
     }
 
     /// A number that no other green thread of the process has.
     #[inline]
-    pub(crate) fn take_number(&self) -> u64 {
+    fn take_number(&self) -> u64 {
         let mut number = self.next_number.get();
         if number.is_multiple_of(NUMBERS_AT_A_TIME) {
             // Relaxed: only uniqueness counts.
             number = NUMBERS.fetch_add(NUMBERS_AT_A_TIME, Ordering::Relaxed) + 1;
+            self.number_blocks.set(self.number_blocks.get() + 1);
         }
         self.next_number.set(number + 1);
         number
+    }
+
+    /// The same of one that has its number from elsewhere.
+    #[inline]
+    pub(crate) fn count_stranger(&self) {
+        self.strangers.set(self.strangers.get() + 1);
+        self.count_settled();
+    }
+
+    /// The number of a green thread that belongs to no hub yet.
+    #[inline]
+    pub(crate) fn take_number_of_stranger(&self) -> u64 {
+        self.strangers.set(self.strangers.get() - 1);
+        self.take_number()
     }
 
     /// A green thread has ended here.

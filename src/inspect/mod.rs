@@ -8,6 +8,7 @@
 //! | everybody in the process, from anywhere | [`DumpOptions`] |
 //! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`] |
 //! | the calls in which each of them waits | [`DumpOptions::backtraces`] |
+//! | how much each hub has done, for programs and for Prometheus | [`metrics`](fn@metrics), [`serve_metrics`] |
 //!
 //! A [`Dump`] is text by its `Display`, and JSON by [`Dump::write_json`]. The text puts all together that were spawned at the same place
 //! and wait on the same thing, so a million green threads that do three different things are three paragraphs.
@@ -44,17 +45,25 @@
 //! assert!(std::panic::catch_unwind(|| Event::new().wait()).is_err());
 //! ```
 
+mod asking;
 mod backtrace;
 mod cycles;
 mod dump;
 mod green_thread;
+mod http;
 mod json;
+mod listening;
+mod metrics;
 mod on_signal;
 mod options;
+mod prometheus;
 mod report;
 
 pub use backtrace::{Backtrace, Frame};
 pub use dump::{Dump, HubDump, dump};
 pub use green_thread::{GreenThread, Standing};
+pub use http::{serve_metrics, serve_metrics_openly};
+pub use listening::Listening;
+pub use metrics::{HubMetrics, Metrics, metrics};
 pub use on_signal::dump_on;
 pub use options::DumpOptions;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use super::{SystemCall, original, uninterrupted};
 
@@ -31,6 +32,33 @@ pub(crate) fn resident_bytes(id: u32) -> Option<u64> {
 pub(crate) fn os_thread_id() -> u32 {
     // SAFETY: the call has no argument and cannot fail.
     unsafe { libc::gettid() }.cast_unsigned()
+}
+
+/// How long an OS thread of this process has been on a processor; `None` if there is none.
+pub(crate) fn processor_time_of(thread: u32) -> Option<Duration> {
+    // As the kernel makes the number of such a clock (`CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK`).
+    let clock = (!thread.cast_signed() << 3) | 6;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid to be written to; a clock that is none is refused.
+    unsafe { libc::clock_gettime(clock, &mut time) }.check().ok()?;
+    Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// How often an OS thread has given up its processor.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct SleepCount {
+    pub(crate) voluntary: u64,
+    pub(crate) involuntary: u64,
+}
+
+/// How often an OS thread of this process has slept; `None` if there is none, or /proc does not tell.
+pub(crate) fn sleeps_of(thread: u32) -> Option<SleepCount> {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread}/status")).ok()?;
+    let number = |name| status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok();
+    Some(SleepCount {
+        voluntary: number("voluntary_ctxt_switches:")?,
+        involuntary: number("nonvoluntary_ctxt_switches:")?,
+    })
 }
 
 /// Whether the calling OS thread is the one that runs `main`: when it ends, the process does.

@@ -108,7 +108,14 @@ impl Record {
     /// Of one that may begin on any hub, and is handed no locals down.
     #[inline]
     pub(super) fn open(place: &'static Location<'static>) -> Record {
-        Record::of(hub().take_number(), DoorCell::open(), 0, None, place, SizeClass::default_now())
+        Record::of(
+            hub().take_number_of_stranger(),
+            DoorCell::open(),
+            0,
+            None,
+            place,
+            SizeClass::default_now(),
+        )
     }
 
     #[inline]
@@ -229,7 +236,7 @@ impl Record {
         self.epoch.store(hub.epoch(), Ordering::Relaxed);
         let settles = self.door.settle(hub.door());
         if settles {
-            hub.count_settled();
+            hub.count_stranger();
         }
         settles
     }

@@ -11,6 +11,10 @@ mod dump;
 mod elsewhere;
 /// What the guide says of dumps.
 mod guide;
+/// Metrics and dumps over HTTP.
+mod http;
+/// How much hubs have done.
+mod metrics;
 /// Dumps that a signal asks for.
 mod on_signal;
 

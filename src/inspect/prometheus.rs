@@ -1,0 +1,87 @@
+//! Metrics as Prometheus reads them.
+
+use std::fmt::{self, Display};
+
+use super::metrics::{HubMetrics, Metrics};
+
+/// The type that Prometheus keeps a family for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// What has one number for each hub: a name after `greenloop_`, what it is, and the number.
+type Family = (&'static str, Kind, &'static str, fn(&HubMetrics) -> f64);
+
+const FAMILIES: &[Family] = &[
+    ("green_threads_spawned_total", Kind::Counter, "Green threads that were to run here.", |hub| {
+        hub.spawned as f64
+    }),
+    ("green_threads_ended_total", Kind::Counter, "Those of them that have ended.", |hub| hub.ended as f64),
+    ("green_threads_alive", Kind::Gauge, "Those of them that have not.", |hub| hub.alive as f64),
+    ("waits_total", Kind::Counter, "Waits that were begun.", |hub| hub.waits as f64),
+    ("ready", Kind::Gauge, "Greenlets that are to go on in their turn.", |hub| hub.ready as f64),
+    ("unstarted", Kind::Gauge, "Green threads that have not begun.", |hub| hub.unstarted as f64),
+    ("timers", Kind::Gauge, "Timers that are set.", |hub| hub.timers as f64),
+    ("descriptor_waits", Kind::Gauge, "Waits for descriptors.", |hub| hub.descriptors as f64),
+    ("stacks", Kind::Gauge, "Stacks of greenlets.", |hub| hub.stacks as f64),
+    ("idle_stacks", Kind::Gauge, "Stacks on which nobody runs.", |hub| hub.idle_stacks as f64),
+    ("processor_seconds_total", Kind::Counter, "Time that the hub's OS thread was on a processor.", |hub| {
+        hub.processor_time.as_secs_f64()
+    }),
+    ("sleeps_total", Kind::Counter, "Sleeps of the hub's OS thread.", |hub| hub.sleeps as f64),
+    ("preemptions_total", Kind::Counter, "Times that the kernel took the processor from it.", |hub| {
+        hub.preemptions as f64
+    }),
+];
+
+impl Display for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for &(name, kind, help, number) in FAMILIES {
+            begin(name, kind, help, formatter)?;
+            for hub in self.hubs() {
+                let (id, thread) = (hub.thread_id, Label(&hub.thread));
+                writeln!(formatter, "greenloop_{name}{{hub=\"{id}\",thread={thread}}} {}", number(hub))?;
+            }
+        }
+        begin("silent_hubs", Kind::Gauge, "Hubs that a green thread keeps from answering.", formatter)?;
+        writeln!(formatter, "greenloop_silent_hubs {}", self.silent_hubs())
+    }
+}
+
+fn begin(name: &str, kind: Kind, help: &str, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    write!(formatter, "# HELP greenloop_{name} {help}\n# TYPE greenloop_{name} {kind}\n")
+}
+
+/// The value of a label, in quotes.
+struct Label<'a>(&'a str);
+
+impl Display for Label<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"")?;
+        for character in self.0.chars() {
+            match character {
+                '"' => formatter.write_str("\\\"")?,
+                '\\' => formatter.write_str("\\\\")?,
+                '\n' => formatter.write_str("\\n")?,
+                other => write!(formatter, "{other}")?,
+            }
+        }
+        formatter.write_str("\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_as_the_format_says() {
+        assert_eq!(Label("a \"b\" \\ c\nö\t").to_string(), "\"a \\\"b\\\" \\\\ c\\nö\t\"");
+    }
+}
