@@ -19,7 +19,7 @@ use super::state::{BUDGET, HubState};
 use crate::fiber::{self, FiberRef};
 use crate::sys::lock::Lock;
 use crate::sys::signal::Mask;
-use crate::sys::{heirloom, mode, process};
+use crate::sys::{heirloom, process};
 
 /// What a process ends with whose main thread has panicked.
 const PANICKED: i32 = 101;
@@ -56,6 +56,7 @@ pub enum Fork {
 ///   process ends, with status 0, or 101 if it panicked. A deadlock is raised in it.
 /// - The time limits of the greenlet that forked are gone, and so are the handlers of [`signal`](crate::signal).
 /// - Handles of the parent's green threads never become ready, and locks that those held stay locked.
+/// - Servers that the parent has started count as stopped.
 /// - Pools and look-ups of names work, with threads of their own.
 ///
 /// # The parent
@@ -121,7 +122,6 @@ extern "C" fn before() {
 #[inline(never)]
 fn hold_locks() {
     fiber::hold_locks();
-    mode::hold_lock();
     heirloom::hold_lock();
     door::hold_locks(local_hub().map(|hub| hub.door()));
     *MASK.lock() = Some(Mask::block_all());
@@ -139,8 +139,6 @@ fn release_locks() {
     unsafe { door::release_locks(local_hub().map(|hub| hub.door())) };
     // SAFETY: as above.
     unsafe { heirloom::release_lock() };
-    // SAFETY: as above.
-    unsafe { mode::release_lock() };
     // SAFETY: as above.
     unsafe { fiber::release_locks() };
 }

@@ -7,7 +7,8 @@ use crate::sys::mode::Nonblocking;
 
 /// That a listener's file is O_NONBLOCK: for `accept` the kernel has no MSG_DONTWAIT.
 ///
-/// Clones have one file, so they share this, and the last of them leaves it as it was found. Dropped before the descriptor.
+/// Clones have one file, so they share this, and the last of them leaves it as it was found, unless other processes have it from here.
+/// Dropped before the descriptor.
 #[derive(Debug)]
 pub(super) struct Listening {
     /// `None` once that is over.
@@ -37,7 +38,7 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         if let Some(last) = self.shared.take().and_then(Arc::into_inner) {
-            last.end(self.fd);
+            last.end_if_alone(self.fd);
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::io::socket::Accept;
 /// It stops listening when it is dropped. It may be shared by reference, by [clones](TcpListener::try_clone), and with other
 /// processes: each connection goes to one of those that wait, and the others go on waiting.
 ///
-/// Its descriptor is O_NONBLOCK while a `TcpListener` holds it, and gets its
-/// earlier mode back when the last one is converted into something else.
+/// Its descriptor is O_NONBLOCK while a `TcpListener` holds it, and gets its earlier mode back when the last one is converted into
+/// something else, or dropped. If the process has forked meanwhile, a drop leaves it O_NONBLOCK for the other process.
 ///
 /// # Examples
 ///

@@ -49,6 +49,9 @@ pub(super) fn uncaught<A>(error: ServerError<A>) {
 /// It is a handle: clones stand for the same server. It belongs to one OS thread. When the last handle is dropped, the server goes
 /// on.
 ///
+/// In the child of a fork a server that the parent has started counts as stopped: nothing accepts there, and nobody waits for handlers. One
+/// that has not been started yet may be started there.
+///
 /// # Examples
 ///
 /// See the [module](crate::server).
@@ -124,17 +127,25 @@ impl<A: Clone + 'static> Server<A> {
     /// ```
     #[doc(alias = "start_accepting")]
     pub fn start(&self) -> io::Result<()> {
+        if !self.is_here() {
+            return Err(ServerClosed.into());
+        }
         let arrivals = self.shared.open_arrivals()?;
         if self.is_accepting() {
             return Ok(());
         }
         self.listen_to_stoppers()?;
         arrivals.open()?;
+        self.shared.stopping.settle();
         let shared = self.shared.clone();
         let accepting = task::spawn(move || shared.accept(&*arrivals));
         self.shared.accepting.replace(Some(accepting));
         self.shared.started.set(true);
         Ok(())
+    }
+
+    fn is_here(&self) -> bool {
+        self.shared.stopping.is_here()
     }
 
     /// Has what the [`Stopper`]s say done from now on, if there are any, and that was not begun before.
@@ -178,7 +189,7 @@ impl<A: Clone + 'static> Server<A> {
     pub fn stopper(&self) -> Stopper {
         let stopper = self.shared.stopping.stopper();
         // Also while it pauses, or gives its handlers time: they are to be stopped then.
-        if self.shared.started.get() && !self.shared.stopping.over().is_set() {
+        if self.shared.started.get() && self.is_here() && !self.shared.stopping.over().is_set() {
             // Nothing was asked yet, so it succeeds.
             let _ = self.listen_to_stoppers();
         }
@@ -201,6 +212,9 @@ impl<A: Clone + 'static> Server<A> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stop_accepting(&self) {
+        if !self.is_here() {
+            return;
+        }
         let accepting = self.shared.accepting.take();
         if let Some(task) = accepting {
             task.kill();
@@ -220,7 +234,7 @@ impl<A: Clone + 'static> Server<A> {
     /// ```
     #[doc(alias = "started")]
     pub fn is_accepting(&self) -> bool {
-        self.shared.accepting.borrow().is_some()
+        self.is_here() && self.shared.accepting.borrow().is_some()
     }
 
     /// Returns the number of handlers that run.
@@ -233,7 +247,7 @@ impl<A: Clone + 'static> Server<A> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn handlers(&self) -> usize {
-        self.shared.handlers.len()
+        if self.is_here() { self.shared.handlers.len() } else { 0 }
     }
 
     /// Returns the address at which the server listens. If it was bound to port 0, the address has the port that was chosen.
@@ -282,6 +296,11 @@ impl<A: Clone + 'static> Server<A> {
     /// ```
     #[doc(alias = "stop_timeout")]
     pub fn stop(&self, grace: Duration) {
+        if !self.is_here() {
+            // This process's copy of the listening socket.
+            drop(self.shared.arrivals.take());
+            return;
+        }
         let _ending = Closing::begin(&self.shared);
         self.stop_accepting();
         if !self.shared.handlers.join_timeout(grace) {
@@ -424,8 +443,9 @@ impl<A> Clone for Server<A> {
 
 impl<A> fmt::Debug for Server<A> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let accepting = self.shared.accepting.borrow().is_some();
-        let handlers = self.shared.handlers.len();
+        let is_here = self.shared.stopping.is_here();
+        let accepting = is_here && self.shared.accepting.borrow().is_some();
+        let handlers = if is_here { self.shared.handlers.len() } else { 0 };
         formatter.debug_struct("Server").field("accepting", &accepting).field("handlers", &handlers).finish()
     }
 }

@@ -4,15 +4,19 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::channel::{Receiver, Sender, unbounded};
 use crate::error::TryRecvError;
 use crate::event::Event;
+use crate::hub::fork;
 
 /// Stops a server from any OS thread, and tells its handlers that it stops. Clones stand for the same server. Made by
 /// [`StreamServer::stopper`](crate::server::StreamServer::stopper), [`DatagramServer::stopper`](crate::server::DatagramServer::stopper)
 /// and [`Server::stopper`](crate::server::Server::stopper).
+///
+/// In the child of a fork a server that the parent has started counts as over.
 ///
 /// # Examples
 ///
@@ -58,7 +62,32 @@ use crate::event::Event;
 pub struct Stopper {
     graces: Sender<Duration>,
     stopping: Receiver<Infallible>,
+    /// In place of that where the server is another process's.
+    gone: Receiver<Infallible>,
     over: Arc<Event>,
+    home: Arc<Home>,
+}
+
+/// The process in which the server was started.
+#[derive(Default)]
+struct Home(
+    /// One more than its generation; 0 before the start.
+    AtomicU32,
+);
+
+impl Home {
+    fn begin(&self) {
+        // Relaxed: where it makes a difference, in the child of a fork, there is but one OS thread.
+        self.0.store(fork::generation() + 1, Ordering::Relaxed);
+    }
+
+    /// Whether it is this process, or may be yet. In any other nothing of the server is touched: an OS thread of the parent may have held
+    /// its locks at the fork.
+    fn is_here(&self) -> bool {
+        // Relaxed: as above.
+        let home = self.0.load(Ordering::Relaxed);
+        home == 0 || home == fork::generation() + 1
+    }
 }
 
 impl Stopper {
@@ -79,8 +108,10 @@ impl Stopper {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stop(&self, grace: Duration) {
-        // An error says that the server is gone.
-        let _ = self.graces.send(grace);
+        if self.home.is_here() {
+            // An error says that the server is gone.
+            let _ = self.graces.send(grace);
+        }
     }
 
     /// Waits until the server is over: it was stopped and its handlers have ended, or it has failed, or is gone.
@@ -104,7 +135,9 @@ impl Stopper {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait(&self) {
-        self.over.wait();
+        if self.home.is_here() {
+            self.over.wait();
+        }
     }
 
     /// Like [`wait`](Stopper::wait), but waits at most `limit`. Returns `true` if the server is over.
@@ -124,7 +157,7 @@ impl Stopper {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn wait_timeout(&self, limit: Duration) -> bool {
-        self.over.wait_timeout(limit)
+        !self.home.is_here() || self.over.wait_timeout(limit)
     }
 
     /// Returns `true` once the server has begun to stop: it accepts no more, and its handlers should end.
@@ -140,7 +173,7 @@ impl Stopper {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn is_stopping(&self) -> bool {
-        self.stopping.try_recv() == Err(TryRecvError::Disconnected)
+        self.stopping().try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// Returns a channel without values. It is disconnected when [`is_stopping`](Stopper::is_stopping) becomes true.
@@ -157,7 +190,7 @@ impl Stopper {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stopping(&self) -> &Receiver<Infallible> {
-        &self.stopping
+        if self.home.is_here() { &self.stopping } else { &self.gone }
     }
 }
 
@@ -181,7 +214,9 @@ impl Stopping {
     pub(super) fn new() -> Stopping {
         let (graces, asked) = unbounded();
         let (tell, stopping) = unbounded();
-        let stopper = Stopper { graces, stopping, over: Arc::new(Event::new()) };
+        let (_, gone) = unbounded();
+        let (over, home) = (Arc::new(Event::new()), Arc::default());
+        let stopper = Stopper { graces, stopping, gone, over, home };
         Stopping { stopper, graces: asked, stopping: Cell::new(Some(tell)), asked_for: Cell::new(false) }
     }
 
@@ -192,6 +227,16 @@ impl Stopping {
 
     pub(super) fn is_asked_for(&self) -> bool {
         self.asked_for.get()
+    }
+
+    /// Notes that the server is started here.
+    pub(super) fn settle(&self) {
+        self.stopper.home.begin();
+    }
+
+    /// Whether the server is not another process's, in the child of whose fork this is.
+    pub(super) fn is_here(&self) -> bool {
+        self.stopper.home.is_here()
     }
 
     /// Tells handlers that the server begins to stop.
@@ -206,7 +251,12 @@ impl Stopping {
 
 impl Drop for Stopping {
     fn drop(&mut self) {
-        self.begin();
-        self.stopper.over.set();
+        if self.is_here() {
+            self.begin();
+            self.stopper.over.set();
+        } else {
+            // To drop it is to tell.
+            std::mem::forget(self.stopping.take());
+        }
     }
 }

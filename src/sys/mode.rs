@@ -8,9 +8,10 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::RawFd;
 use std::ptr;
+use std::sync::Once;
 
 use super::lock::{Lock, LockGuard};
-use super::{SystemCall, original};
+use super::{SystemCall, original, process};
 
 /// What tells a file from others: sockets and pipes have one open file each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +24,8 @@ struct Entry {
     file: FileId,
     /// How many rely on the flag.
     users: u32,
+    /// Whether there has been a fork since. Then others may rely on it who are not in this table: each process has its own.
+    is_shared: bool,
 }
 
 /// The files that were not O_NONBLOCK before the library made them so. Nothing is allocated nor freed under the lock.
@@ -54,7 +57,7 @@ impl Nonblocking {
             return Ok(Nonblocking { file: None });
         }
         set_flags(fd, flags | libc::O_NONBLOCK)?;
-        files.push(Entry { file, users: 1 });
+        files.push(Entry { file, users: 1, is_shared: false });
         Ok(Nonblocking { file: Some(file) })
     }
 
@@ -71,7 +74,7 @@ impl Nonblocking {
         set_flags(fd, flags | libc::O_NONBLOCK)?;
         match files.iter_mut().find(|entry| entry.file == file) {
             Some(entry) => entry.users += 1,
-            None => files.push(Entry { file, users: 1 }),
+            None => files.push(Entry { file, users: 1, is_shared: false }),
         }
         Ok(())
     }
@@ -87,6 +90,15 @@ impl Nonblocking {
                 let _ = set_flags(fd, flags & !libc::O_NONBLOCK);
             }
         });
+    }
+
+    /// The same, unless the process has forked since: the other one may rely on the flag.
+    pub(crate) fn end_if_alone(self, fd: RawFd) {
+        if self.is_shared() { self.leave_so() } else { self.end(fd) }
+    }
+
+    fn is_shared(&self) -> bool {
+        FILES.lock().iter().any(|entry| Some(entry.file) == self.file && entry.is_shared)
     }
 
     /// The file stays O_NONBLOCK, as its owner wishes from now on.
@@ -126,6 +138,8 @@ fn with_room() -> LockGuard<'static, Vec<Entry>> {
         }
         let room = 2 * files.capacity() + 8;
         drop(files);
+        // No file is in there before.
+        look_after_forks();
         let mut larger = Vec::with_capacity(room);
         let mut files = FILES.lock();
         if files.capacity() < larger.capacity() {
@@ -137,18 +151,22 @@ fn with_room() -> LockGuard<'static, Vec<Entry>> {
     }
 }
 
-/// Holds the lock, which a fork must find free.
-pub(crate) fn hold_lock() {
-    FILES.hold();
+/// From now on, forks of the process find the lock free, and what is in the table is noted as shared.
+#[cold]
+fn look_after_forks() {
+    static ONCE: Once = Once::new();
+    // SAFETY: the functions lock and unlock, and write to entries that are there.
+    ONCE.call_once(|| unsafe { process::at_fork(before_fork, after_fork, after_fork) });
 }
 
-/// Ends [`hold_lock`].
-///
-/// # Safety
-///
-/// This thread, or in the child of a fork the one that it is a copy of, has called that.
-pub(crate) unsafe fn release_lock() {
-    // SAFETY: the caller's promise.
+extern "C" fn before_fork() {
+    let mut files = FILES.lock();
+    files.iter_mut().for_each(|entry| entry.is_shared = true);
+    mem::forget(files);
+}
+
+extern "C" fn after_fork() {
+    // SAFETY: held by `before_fork`, which this thread, or the one that it is a copy of, has run.
     unsafe { FILES.release() };
 }
 

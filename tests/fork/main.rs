@@ -9,6 +9,8 @@ mod support;
 mod heir;
 /// What the child does not run, and what does not wake.
 mod nothing;
+/// Servers of the parent.
+mod servers;
 /// What works in the child, and beside it in the parent.
 mod works;
 

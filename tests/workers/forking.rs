@@ -49,9 +49,14 @@ fn what_workers_of_the_parent_keep_or_serve_makes_nobody_wait() {
             let is_killed = counts.on(&1, |count| *count).is_err_and(|error| error.is_killed());
             let all = counts.on_all(|count| *count);
             let idle = servers.handlers();
+            servers.stoppers().for_each(|stopper| stopper.stop(LIMIT));
             servers.stop(LIMIT);
             servers.wait();
-            is_killed && all.len() == 2 && all.iter().all(Result::is_err) && idle == [0, 0]
+            let is_over = servers.stoppers().all(|stopper| {
+                stopper.wait();
+                stopper.is_stopping() && stopper.stopping().recv().is_err()
+            });
+            is_over && is_killed && all.len() == 2 && all.iter().all(Result::is_err) && idle == [0, 0]
         };
         assert!(in_child(child));
         assert_eq!(counts.on(&1, |count| *count).unwrap(), 0);
