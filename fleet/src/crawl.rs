@@ -11,13 +11,14 @@ use fleet::{Backoff, Broker, BrokerError, Completion, Failure, Happening, Job, N
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::error::Error;
 use std::io::{IsTerminal, Write, stderr};
+use std::os::unix::process::parent_id;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// How much of a page is read.
@@ -69,7 +70,8 @@ pub fn job(url: Url, depth: u32, delay: Duration) -> NewJob {
     // A page is numbers and text, which JSON has.
     let payload = serde_json::to_string(&Page { url, depth }).unwrap_or_default();
     let job = NewJob::new(payload).unique(unique);
-    if delay.is_zero() { job } else { job.lane(lane, delay) }
+    // Of a host one page at a time. Engines count whole milliseconds.
+    if delay.is_zero() { job } else { job.exclusive_lane(lane, delay + Duration::from_millis(1)) }
 }
 
 /// A payload to print.
@@ -155,6 +157,9 @@ fn show(broker: &dyn Broker) -> Result<(), BrokerError> {
 pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
     // It ends with whoever began it, also if that is killed.
     set_parent_process_death_signal(Some(Signal::TERM))?;
+    if parent_id() != work.parent {
+        return Err("who began it has ended".into());
+    }
     let broker = open(&work.place)?;
     let concurrency = most_fetches(work.pace.concurrency.into(), 2);
     let room = Rc::new(Cell::new(true));
@@ -166,6 +171,7 @@ pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
         delay: work.pace.delay,
         room,
     };
+    let complaints = Complaints::default();
     let worker = Worker::new(broker)
         .concurrency(concurrency)
         .lease(work.pace.lease)
@@ -174,9 +180,9 @@ pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
         .grace(work.pace.timeout)
         .until_idle()
         .stop_at_signals()
-        .observer(|happening| match happening {
+        .observer(move |happening| match happening {
             Happening::Dead { job, error } => complain!("{}: {error}", shown_payload(&job.payload)),
-            Happening::Error(error) => complain!("{error}"),
+            Happening::Error(error) => complaints.tell(error),
             _ => {}
         });
     worker.run(move |job| visitor.visit(job))?;
@@ -184,11 +190,27 @@ pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is wrong with the broker, once in a while: it is asked often, and many of them say the same.
+#[derive(Default)]
+struct Complaints(RefCell<Option<(String, Instant)>>);
+
+impl Complaints {
+    fn tell(&self, error: &BrokerError) {
+        let said = error.to_string();
+        let mut last = self.0.borrow_mut();
+        if !last.as_ref().is_some_and(|(last, when)| *last == said && when.elapsed() < AGAIN) {
+            complain!("{said}");
+            *last = Some((said, Instant::now()));
+        }
+    }
+}
+
 /// Waits for a broker that is away: who began this process has reached it.
 fn open(place: &Place) -> Result<Arc<dyn Broker>, BrokerError> {
+    let complaints = Complaints::default();
     loop {
         match place.open() {
-            Err(error @ BrokerError::Unreachable(_)) => complain!("{error}"),
+            Err(error @ BrokerError::Unreachable(_)) => complaints.tell(&error),
             opened => return opened,
         }
         greenloop::sleep(PAUSE);
@@ -310,6 +332,7 @@ pub fn arguments(
     add("lease", seconds(pace.lease));
     add("attempts", pace.attempts.to_string());
     add("max-pages", max_pages.to_string());
+    add("parent", std::process::id().to_string());
     hosts.iter().for_each(|host| add("host", host.clone()));
     arguments
 }

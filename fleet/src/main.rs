@@ -21,8 +21,12 @@ mod fetch;
 #[path = "../../examples/crawler/src/links.rs"]
 mod links;
 mod options;
+mod prove;
+mod proxy;
+mod redis_server;
 #[path = "../../examples/crawler/src/robots.rs"]
 mod robots;
+mod scratch;
 #[allow(dead_code, reason = "shared with the example `crawler`")]
 #[path = "../../examples/crawler/src/server.rs"]
 mod server;
@@ -50,6 +54,7 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Command::Crawl(crawl) => crawl::run(&crawl),
         Command::Worker(worker) => crawl::work(&worker),
         Command::Demo(demo) => demo::run(&demo),
+        Command::Prove(prove) => prove::run(&prove),
         Command::Status(place) => status(&*place.open()?),
         Command::Records(place) => Ok(crawl::print(&*place.open()?, &mut 0)?),
         Command::Dead(place) => dead(&*place.open()?),

@@ -23,6 +23,8 @@ pub enum Command {
     Crawl(Crawl),
     /// Serve a site, crawl it by processes of which one is killed each second, and count what was recorded
     Demo(Demo),
+    /// Crawl a site twice: in peace, and while processes are killed, Redis is restarted, and the network is cut. Needs redis-server
+    Prove(Prove),
     /// Count the jobs of a queue
     Status(Place),
     /// Print all records, also those of crawls that were stopped
@@ -105,6 +107,9 @@ pub struct Work {
     pub pace: Pace,
     #[arg(long)]
     pub max_pages: u64,
+    /// The process that began it.
+    #[arg(long)]
+    pub parent: u32,
     /// To which hosts the crawl may go.
     #[arg(long)]
     pub host: Vec<String>,
@@ -133,6 +138,34 @@ pub struct Demo {
     /// Most processes to kill
     #[arg(long, value_name = "N", default_value_t = u32::MAX, hide_default_value = true)]
     pub kills: u32,
+}
+
+#[derive(Args, Debug)]
+pub struct Prove {
+    /// How many pages the site has
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pages: u32,
+    /// On how many hosts
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..65_000))]
+    pub hosts: u16,
+    /// Seconds from one fetch from a host to the next
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_seconds)]
+    pub delay: Duration,
+    /// How many processes fetch
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub processes: u16,
+    /// Most fetches at the same time in each process
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: u16,
+    /// Seconds after which the next process is killed
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
+    pub kill: Duration,
+    /// Seconds after which the pages of a process that was killed are fetched by others
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    pub lease: Duration,
+    /// For how many seconds the network is cut
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    pub cut: Duration,
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A command line of it, which is ended after some minutes, or with this test: it and all that it has started, which is a group of processes.
@@ -50,14 +50,73 @@ fn the_demo_on_sqlite() {
     demonstrates(&[]);
 }
 
-#[test]
-fn the_demo_on_redis() {
+fn has_redis() -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("redis-server").exists()));
     if !found {
-        return println!("left out: there is no redis-server here, see `.ci/run`");
+        println!("left out: there is no redis-server here, see `.ci/run`");
     }
-    demonstrates(&["--redis"]);
+    found
+}
+
+#[test]
+fn the_demo_on_redis() {
+    if has_redis() {
+        demonstrates(&["--redis"]);
+    }
+}
+
+/// Processes are killed, Redis is restarted twice, and the network is cut: each page is recorded once, and no host is asked too soon.
+#[test]
+fn the_proof_in_small() {
+    if !has_redis() {
+        return;
+    }
+    let small =
+        ["--pages", "150", "--hosts", "30", "--delay", "0.05", "--concurrency", "20", "--processes", "3"];
+    let fast = ["--kill", "0.4", "--lease", "1", "--cut", "0.3"];
+    let output = fleet(&[&["prove"], &small[..], &fast].concat()).output().unwrap();
+    let (said, complained) = text(&output);
+    assert!(output.status.success(), "{said}{complained}");
+    assert_eq!(said.matches("Every page was recorded exactly once: 150 in ").count(), 2, "{said}");
+    for happening in ["Redis is stopped", "The network is cut", "Redis is killed"] {
+        assert!(said.contains(happening), "{said}");
+    }
+    assert!(said.lines().last().unwrap().starts_with("It took "), "{said}");
+}
+
+/// What a demo leaves whose process is killed is removed by the next one, and its server ends with it.
+#[test]
+fn a_demo_that_is_killed_leaves_nothing_for_long() {
+    if !has_redis() {
+        return;
+    }
+    let folder = Folder::new("fleet-killed");
+    let temporary =
+        |command: &mut Command| command.env("TMPDIR", &folder.path).stdout(Stdio::piped()).spawn().unwrap();
+    let demo = |pages| ["demo", "--redis", "--pages", pages, "--processes", "1"];
+    let mut killed = temporary(Command::new(env!("CARGO_BIN_EXE_fleet")).args(demo("100000")));
+    // It is about to begin.
+    BufReader::new(killed.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let left = folder.path.join(format!("fleet-demo-{}", killed.id()));
+    // Where it is is all that tells: it has written its arguments over.
+    let servers = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        processes
+            .filter(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|at| at == left))
+            .count()
+    };
+    assert_eq!((left.exists(), servers()), (true, 1));
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let start = Instant::now();
+    while servers() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(20), "the server lives on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let next = temporary(fleet(&demo("20")).stderr(Stdio::null())).wait_with_output().unwrap();
+    assert!(next.status.success());
+    assert_eq!(std::fs::read_dir(&folder.path).unwrap().count(), 0);
 }
 
 #[test]
