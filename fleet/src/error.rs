@@ -7,6 +7,9 @@ pub enum BrokerError {
     /// Nobody answers, or the connection was lost. The next call connects again.
     #[error("the broker is not to be reached: {0}")]
     Unreachable(String),
+    /// Its certificate does not hold, or is not one of its name.
+    #[error("the broker is not trusted: {0}")]
+    Untrusted(String),
     /// It does not let this user in.
     #[error("the broker does not let this user in: {0}")]
     Refused(String),
@@ -41,6 +44,15 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Of a connection that failed with these words.
+    pub(crate) fn unreachable(said: String) -> BrokerError {
+        // As rustls says it, within what each client makes of that.
+        match said.contains("invalid peer certificate") {
+            true => BrokerError::Untrusted(said),
+            false => BrokerError::Unreachable(said),
+        }
+    }
+
     /// What went wrong before anything was asked says nothing against what was to be asked.
     pub(crate) fn while_connecting(self) -> BrokerError {
         match self {

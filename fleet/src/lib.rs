@@ -30,6 +30,7 @@ mod job;
 mod postgresql;
 mod redis;
 mod sqlite;
+mod tls;
 mod worker;
 
 pub use address::open;

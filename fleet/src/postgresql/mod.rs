@@ -1,9 +1,11 @@
 //! The broker for those who have a database anyway, and effects that are to happen once: PostgreSQL.
 
+use crate::tls::{self, Trusted};
 use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict,
     fingerprint,
 };
+use postgres::config::SslMode;
 use postgres::error::SqlState;
 use postgres::{Client, Config, Error, GenericClient, NoTls, Row, Transaction};
 use serde_json::{Value, json};
@@ -12,9 +14,12 @@ use std::fmt::Write;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The oldest server that will do, as it counts.
 const OLDEST: (&str, i32) = ("12", 120_000);
+/// Tables and functions, and which version of them this is: a change of them is another one.
+const SCHEMA: (&str, u32) = (include_str!("schema.sql"), 2);
 /// How long a server may take to let somebody in, and to do one thing.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often what met somebody else is tried again.
@@ -39,6 +44,8 @@ const ATTEMPTS: u32 = 5;
 /// ```
 pub struct Postgres {
     config: Config,
+    /// Where the connection is to be encrypted.
+    tls: Option<MakeRustlsConnect>,
     schema: String,
     client: Mutex<Option<Client>>,
 }
@@ -46,6 +53,9 @@ pub struct Postgres {
 impl Postgres {
     /// Connects to the database at `url`, for the queue `queue`, whose tables are made if there are none. A connection that is lost later
     /// is made anew.
+    ///
+    /// With `sslmode=require`, `verify-ca` or `verify-full` it is encrypted, and in each case the server's certificate and name are
+    /// verified, by the system's certificates or those of `sslrootcert=FILE`. Without, it is not.
     ///
     /// # Errors
     ///
@@ -57,18 +67,32 @@ impl Postgres {
             let names = "the name of a queue has letters, digits and _, 40 at most";
             return Err(BrokerError::Address(names.to_owned()));
         }
+        let (url, trusted) = Trusted::of(url)?;
+        let (rest, mode) = tls::without(&url, "sslmode");
+        let is_encrypted = matches!(mode.as_deref(), Some("require" | "verify-ca" | "verify-full"));
         // Not what it says: there may be a password in it.
         let expected = "postgres://USER@HOST:PORT/DATABASE is expected";
-        let mut config = Config::from_str(url).map_err(|_| BrokerError::Address(expected.to_owned()))?;
+        let mut config = Config::from_str(if is_encrypted { &rest } else { &url })
+            .map_err(|_| BrokerError::Address(expected.to_owned()))?;
+        let tls = match is_encrypted || config.get_ssl_mode() == SslMode::Require {
+            true => Some(MakeRustlsConnect::new(trusted.config()?)),
+            false => None,
+        };
+        if tls.is_some() {
+            config.ssl_mode(SslMode::Require);
+        }
         config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE).keepalives_idle(PATIENCE);
-        let broker = Postgres { config, schema: format!("fleet_{queue}"), client: Mutex::new(None) };
+        let broker = Postgres { config, tls, schema: format!("fleet_{queue}"), client: Mutex::new(None) };
         let client = broker.connect()?;
         *broker.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
         Ok(broker)
     }
 
     fn connect(&self) -> Result<Client, BrokerError> {
-        let mut client = self.config.connect(NoTls)?;
+        let mut client = match &self.tls {
+            Some(tls) => self.config.connect(tls.clone())?,
+            None => self.config.connect(NoTls)?,
+        };
         let version: String = client.query_one("show server_version_num", &[])?.get(0);
         if version.parse().is_ok_and(|version: i32| version < OLDEST.1) {
             return Err(BrokerError::TooOld { found: version, needed: OLDEST.0 });
@@ -78,12 +102,20 @@ impl Postgres {
             "set search_path to \"{schema}\"; set statement_timeout to {}; set client_min_messages to warning",
             PATIENCE.as_millis()
         ))?;
-        let mut transaction = client.transaction()?;
-        // Two that make the same table at once are an error.
-        transaction.execute("select pg_advisory_xact_lock(hashtext($1))", &[schema])?;
-        transaction.batch_execute(&format!("create schema if not exists \"{schema}\""))?;
-        transaction.batch_execute(include_str!("schema.sql"))?;
-        transaction.commit()?;
+        if version_of(&mut client, schema)? < SCHEMA.1 {
+            let mut transaction = client.transaction()?;
+            // Two that make the same table at once are an error.
+            transaction.execute("select pg_advisory_xact_lock(hashtext($1))", &[schema])?;
+            if version_of(&mut transaction, schema)? < SCHEMA.1 {
+                transaction.batch_execute(&format!("create schema if not exists \"{schema}\""))?;
+                transaction.batch_execute(SCHEMA.0)?;
+                let version = SCHEMA.1;
+                transaction.batch_execute(&format!("comment on schema \"{schema}\" is 'fleet {version}'"))?;
+            }
+            transaction.commit()?;
+        }
+        // Whether this user may write there, and the database takes it. It waits for nobody who works.
+        client.batch_execute(&format!("select from \"{schema}\".job where false for update"))?;
         Ok(client)
     }
 
@@ -239,6 +271,17 @@ impl Broker for Postgres {
     }
 }
 
+/// The version of a queue's tables and functions, 0 if there are none. To make again what is there would wait for all who work.
+fn version_of(client: &mut impl GenericClient, schema: &str) -> Result<u32, BrokerError> {
+    let sql = "select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = $1";
+    let said: Option<String> = client.query_opt(sql, &[&schema])?.and_then(|row| row.get(0));
+    let version = said.and_then(|said| said.strip_prefix("fleet ")?.parse().ok()).unwrap_or(0);
+    match version > SCHEMA.1 {
+        true => Err(BrokerError::Unreadable("the queue is of a later version of this program".to_owned())),
+        false => Ok(version),
+    }
+}
+
 fn settle(client: &mut impl GenericClient, settlements: &Value) -> Result<Vec<bool>, Error> {
     client.query_one("select settle($1)", &[settlements])?.try_get(0)
 }
@@ -314,7 +357,7 @@ impl From<Error> for BrokerError {
         let Some(database) = error.as_db_error() else {
             // What it says of the connection is behind it.
             let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-            return BrokerError::Unreachable(format!("{error}{}", source.unwrap_or_default()));
+            return BrokerError::unreachable(format!("{error}{}", source.unwrap_or_default()));
         };
         let said = database.message().to_owned();
         match database.code().code() {
@@ -327,5 +370,17 @@ impl From<Error> for BrokerError {
             }
             _ => BrokerError::Other(said),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SCHEMA, hexadecimal};
+
+    /// Who finds a number of before in a database makes what this number stands for.
+    #[test]
+    fn another_schema_has_another_number() {
+        let fingerprint = hexadecimal(&crate::fingerprint(SCHEMA.0));
+        assert_eq!((SCHEMA.1, fingerprint.as_str()), (2, "89553f8b2471ca978c97604c248b8e37"));
     }
 }

@@ -1,7 +1,11 @@
 //! A connection to a server that will do, made anew when it is lost.
 
 use crate::BrokerError;
-use ::redis::{Client, Cmd, Connection, ErrorKind, FromRedisValue, InfoDict, RedisError};
+use crate::tls::{Trusted, provide};
+use ::redis::{
+    Client, Cmd, Connection, ConnectionAddr, ErrorKind, FromRedisValue, InfoDict, IntoConnectionInfo,
+    RedisError, TlsCertificates,
+};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,26 +13,75 @@ use std::time::Duration;
 const OLDEST: (&str, u32) = ("7.0", 7);
 /// How long a server may take to let somebody in, and to answer. A script takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the servers of a cluster may say that another one has a queue.
+const REDIRECTIONS: u32 = 5;
 
 pub(super) struct Line {
+    /// As the address says.
     client: Client,
+    /// A key of the queue, whose others are where this is.
+    key: String,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
     /// And the name by which the server knows the script.
-    open: Mutex<Option<(Connection, String)>>,
+    connection: Option<(Connection, String)>,
+    /// Which server of a cluster has the queue, or had it last.
+    owner: Option<Client>,
 }
 
 impl Line {
-    /// Connects.
-    pub(super) fn open(url: &str) -> Result<Line, BrokerError> {
+    /// Connects, for a queue that has this key.
+    pub(super) fn open(url: &str, key: String) -> Result<Line, BrokerError> {
+        let (url, trusted) = Trusted::of(url)?;
         // Not what it says: there may be a password in it.
-        let client = Client::open(url)
-            .map_err(|_| BrokerError::Address("redis://HOST:PORT/DATABASE is expected".to_owned()))?;
-        let line = Line { client, open: Mutex::new(None) };
-        *line.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(line.connect()?);
+        let expected = || BrokerError::Address("redis://HOST:PORT/DATABASE is expected".to_owned());
+        if url.contains('#') {
+            return Err(expected());
+        }
+        if url.starts_with("rediss:") {
+            provide();
+        }
+        let place = url.into_connection_info().map_err(|_| expected())?;
+        let client = match trusted.pem() {
+            Some(pem) => {
+                let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) };
+                Client::build_with_tls(place, certificates)
+            }
+            None => Client::open(place),
+        };
+        let line = Line { client: client.map_err(|_| expected())?, key, open: Mutex::default() };
+        let mut open = line.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.connection = Some(line.connect(&mut open.owner)?);
+        drop(open);
         Ok(line)
     }
 
-    fn connect(&self) -> Result<(Connection, String), BrokerError> {
-        let mut connection = self.client.get_connection_with_timeout(PATIENCE)?;
+    /// Connects to the server that has the queue, which is looked for where it was, and then where the address says.
+    fn connect(&self, owner: &mut Option<Client>) -> Result<(Connection, String), BrokerError> {
+        if let Some(client) = owner.take()
+            && let Ok(Found::Here(connection, script)) = self.connect_to(&client)
+        {
+            *owner = Some(client);
+            return Ok((connection, script));
+        }
+        let mut client = self.client.clone();
+        for _ in 0..=REDIRECTIONS {
+            match self.connect_to(&client)? {
+                Found::Here(connection, script) => {
+                    *owner = Some(client);
+                    return Ok((connection, script));
+                }
+                Found::At(place) => client = elsewhere(&client, &place)?,
+            }
+        }
+        Err(BrokerError::Unreachable("the servers of the cluster do not agree where the queue is".to_owned()))
+    }
+
+    fn connect_to(&self, client: &Client) -> Result<Found, BrokerError> {
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
         connection.set_read_timeout(Some(PATIENCE))?;
         connection.set_write_timeout(Some(PATIENCE))?;
         let about: InfoDict = ::redis::cmd("INFO").query(&mut connection)?;
@@ -44,32 +97,71 @@ impl Line {
         {
             return Err(BrokerError::Evicts(policy));
         }
+        if let Err(error) = Cmd::exists(&self.key).exec(&mut connection) {
+            return match error.redirect_node() {
+                Some((place, _)) => Ok(Found::At(place.to_owned())),
+                None => Err(error.into()),
+            };
+        }
+        if about.get("role").is_some_and(|role: String| role == "slave") {
+            return Err(BrokerError::ReadOnly("it is the replica of another one".to_owned()));
+        }
         let script =
             ::redis::cmd("SCRIPT").arg("LOAD").arg(include_str!("queue.lua")).query(&mut connection)?;
-        Ok((connection, script))
+        Ok(Found::Here(connection, script))
     }
 
     /// Sends a command, which `make` gets the script's name for. A connection on which something went wrong is not used again, since the
     /// answer to the last question may still be on its way.
     pub(super) fn ask<T: FromRedisValue>(&self, make: impl Fn(&str) -> Cmd) -> Result<T, BrokerError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // A second time if the server was restarted, or told to forget its scripts.
+        // A second time if the server was restarted, was told to forget its scripts, or has given the queue to another one.
         for is_last in [false, true] {
-            let (mut connection, script) = match open.take() {
+            let (mut connection, script) = match open.connection.take() {
                 Some(connected) => connected,
-                None => self.connect().map_err(BrokerError::while_connecting)?,
+                None => self.connect(&mut open.owner).map_err(BrokerError::while_connecting)?,
             };
             match make(&script).query(&mut connection) {
                 Ok(answer) => {
-                    *open = Some((connection, script));
+                    open.connection = Some((connection, script));
                     return Ok(answer);
                 }
-                Err(error) if !is_last && error.code() == Some("NOSCRIPT") => {}
+                Err(error) if !is_last && matches!(error.code(), Some("NOSCRIPT" | "MOVED")) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(BrokerError::Other("the server forgets its scripts".to_owned()))
     }
+}
+
+/// What is found at a server.
+enum Found {
+    /// The queue.
+    Here(Connection, String),
+    /// Where another one of its cluster is, which has it.
+    At(String),
+}
+
+/// The same at another server, as a redirection says.
+fn elsewhere(client: &Client, place: &str) -> Result<Client, BrokerError> {
+    let info = client.get_connection_info();
+    let (host, port) = place
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+        .ok_or_else(|| BrokerError::Unreachable(format!("it says that the queue is at {place}")))?;
+    // One that does not know its own name means that by which it was found.
+    let named = |known: &str| if host.is_empty() { known.to_owned() } else { host.to_owned() };
+    let addr = match info.addr() {
+        ConnectionAddr::TcpTls { host, tls_params, .. } => ConnectionAddr::TcpTls {
+            host: named(host),
+            port,
+            insecure: false,
+            tls_params: tls_params.clone(),
+        },
+        ConnectionAddr::Tcp(host, _) => ConnectionAddr::Tcp(named(host), port),
+        _ => return Err(BrokerError::Unreachable(format!("the queue is at {place}"))),
+    };
+    Ok(Client::open(info.clone().set_addr(addr))?)
 }
 
 impl From<RedisError> for BrokerError {
@@ -80,10 +172,14 @@ impl From<RedisError> for BrokerError {
             | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM" | "DENIED")) => BrokerError::Refused(said),
             (_, Some("READONLY" | "MISCONF")) => BrokerError::ReadOnly(said),
             (_, Some("OOM")) => BrokerError::OutOfMemory(said),
-            (_, Some("LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "NOREPLICAS")) => {
-                BrokerError::Unreachable(said)
-            }
-            (ErrorKind::Io, _) => BrokerError::Unreachable(said),
+            (
+                _,
+                Some(
+                    "LOADING" | "MASTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY"
+                    | "NOREPLICAS",
+                ),
+            ) => BrokerError::Unreachable(said),
+            (ErrorKind::Io, _) => BrokerError::unreachable(said),
             (ErrorKind::UnexpectedReturnType | ErrorKind::Parse, _) => BrokerError::Unreadable(said),
             _ if error.is_io_error() || error.is_connection_dropped() || error.is_timeout() => {
                 BrokerError::Unreachable(said)

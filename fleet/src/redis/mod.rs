@@ -21,7 +21,10 @@ const PURGED: usize = 1000;
 /// is found by XAUTOCLAIM, and settling is XACK. An entry is one delivery, and its id the token, so who has lost a lease acknowledges
 /// nothing. Each call is one script, so it is done as a whole or not at all. What it is worth after a power cut is the server's affair: with
 /// `appendonly yes` and `appendfsync always` nothing that was acknowledged is lost, with `everysec` at most a second of it, and by
-/// default minutes. All keys of a queue have the name in braces, so that a cluster has them in one place.
+/// default minutes.
+///
+/// All keys of a queue have its name in braces, so that a cluster has them on one server. Name any of the cluster's: it tells which one,
+/// also when that changes. The queues of a cluster are spread over its servers by their names.
 ///
 /// ```no_run
 /// use fleet::{Broker, NewJob, Redis};
@@ -37,7 +40,8 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Connects to the server at `url`, for the queue `queue`. A connection that is lost later is made anew.
+    /// Connects to the server at `url`, for the queue `queue`. A connection that is lost later is made anew. One to `rediss://…` is
+    /// encrypted, and the server's certificate and name are verified, by the system's certificates or those of `?sslrootcert=FILE`.
     ///
     /// # Errors
     ///
@@ -50,7 +54,8 @@ impl Redis {
                 "the name of a queue has letters, digits, -, _ and .".to_owned(),
             ));
         }
-        Ok(Redis { line: Line::open(url)?, prefix: format!("fleet:{{{queue}}}:") })
+        let prefix = format!("fleet:{{{queue}}}:");
+        Ok(Redis { line: Line::open(url, format!("{prefix}next"))?, prefix })
     }
 
     fn run<T: FromRedisValue>(&self, what: &str, add: impl Fn(&mut Cmd)) -> Result<T, BrokerError> {

@@ -4,13 +4,24 @@ use clients::folder::Folder;
 use clients::measure::patched;
 use clients::postgresql::Server;
 use clients::program::{Program, Stop};
-use fleet::{Broker, Postgres, Redis, Sqlite};
+use fleet::{Broker, BrokerError, Postgres, Redis, Sqlite};
 use std::env::{split_paths, var_os};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{JoinHandle, spawn};
+
+/// What no error may tell.
+pub(crate) const PASSWORD: &str = "open-sesame";
+
+/// The kind of an error, and that it tells no secret.
+pub(crate) fn told<T>(result: Result<T, BrokerError>) -> String {
+    let error = result.err().expect("an error");
+    let said = format!("{error} {error:?}");
+    assert!(!said.contains(PASSWORD), "{said}");
+    format!("{error:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()
+}
 
 /// Brokers of one queue, as processes of their own have them.
 pub(crate) type Brokers = [Arc<dyn Broker>; 2];

@@ -1,22 +1,13 @@
 //! Servers and files that will not do. No error says a password.
 
-use crate::engines::{has_program, postgresql, redis_server};
+use crate::engines::{PASSWORD, has_program, postgresql, redis_server, told};
 use clients::folder::Folder;
 use clients::measure::patched;
-use fleet::{Broker, BrokerError, NewJob, Postgres, Redis, Sqlite};
+use fleet::{Broker, NewJob, Postgres, Redis, Sqlite};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::time::Duration;
-
-const PASSWORD: &str = "open-sesame";
-
-/// The kind of an error, and that it tells no secret.
-fn told<T>(result: Result<T, BrokerError>) -> String {
-    let error = result.err().expect("an error");
-    let said = format!("{error} {error:?}");
-    assert!(!said.contains(PASSWORD), "{said}");
-    format!("{error:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()
-}
 
 #[test]
 fn addresses_that_lead_nowhere() {
@@ -84,6 +75,51 @@ fn servers_of_redis_that_will_not_do() {
     });
 }
 
+/// What each is started with, and what becomes of a queue there.
+#[test]
+fn servers_of_redis_that_are_set_up_otherwise() {
+    if !has_program("redis-server") {
+        return println!("left out: there is no redis-server here, see `.ci/run`");
+    }
+    let with = |settings: &[&str]| {
+        let server = redis_server(settings);
+        patched(move || {
+            let broker = Redis::open(&format!("redis://127.0.0.1:{}/", server.port), "queue");
+            told(broker.and_then(|broker| broker.push(&[NewJob::new("job")])))
+        })
+    };
+    assert_eq!(with(&["--replicaof", "127.0.0.1", "1"]), "ReadOnly");
+    assert_eq!(with(&["--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "no"]), "Unreachable");
+    assert_eq!(with(&["--maxmemory", "1"]), "OutOfMemory");
+    assert_eq!(with(&["--maxmemory", "100mb", "--maxmemory-policy", "volatile-ttl"]), "Evicts");
+    assert_eq!(with(&["--rename-command", "EVALSHA", ""]), "Other");
+}
+
+/// What Debian has is new enough, so it is one that only says that it is old.
+#[test]
+fn a_server_of_redis_that_is_too_old() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        // Each word has a line of its own, and none of the others is a command.
+        for word in BufReader::new(&stream).lines().map_while(Result::ok) {
+            let about = "# Server\r\nredis_version:6.2.14\r\n";
+            let said = match word.as_str() {
+                "INFO" => format!("${}\r\n{about}\r\n", about.len()),
+                "CLIENT" => "+OK\r\n".to_owned(),
+                _ => continue,
+            };
+            (&stream).write_all(said.as_bytes()).unwrap();
+        }
+    });
+    patched(move || {
+        let error = Redis::open(&format!("redis://{address}/"), "queue").unwrap_err();
+        assert_eq!(error.to_string(), "the broker is too old: it is of version 6.2.14, and 7.0 is needed");
+    });
+    server.join().unwrap();
+}
+
 #[test]
 fn databases_that_will_not_do() {
     let Some(server) = postgresql() else { return };
@@ -99,5 +135,28 @@ fn databases_that_will_not_do() {
         let read_only = format!("{url}?options=-c%20default_transaction_read_only%3Don");
         assert_eq!(told(Postgres::open(&read_only, "refusals")), "ReadOnly");
         assert!(broker.status().unwrap().is_idle());
+        client.batch_execute("comment on schema fleet_refusals is 'fleet 1000'").unwrap();
+        assert_eq!(told(Postgres::open(&url, "refusals")), "Unreadable");
+    });
+}
+
+/// What is there is not made again, which would wait for all who write.
+#[test]
+fn who_connects_to_postgresql_waits_for_nobody_who_works() {
+    let Some(server) = postgresql() else { return };
+    let url = server.url.clone();
+    patched(move || {
+        let broker = Postgres::open(&url, "busy").unwrap();
+        broker.push(&[NewJob::new("job")]).unwrap();
+        let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+        let mut transaction = client.transaction().unwrap();
+        // What a call of another worker has while it goes on.
+        transaction
+            .batch_execute("lock table fleet_busy.job, fleet_busy.lane in row exclusive mode")
+            .unwrap();
+        transaction.batch_execute("select from pg_advisory_xact_lock(hashtext('fleet_busy'))").unwrap();
+        let opened = greenloop::with_timeout(Duration::from_secs(5), || Postgres::open(&url, "busy"));
+        assert_eq!(opened.expect("it waits").unwrap().status().unwrap().ready, 1);
+        transaction.rollback().unwrap();
     });
 }
