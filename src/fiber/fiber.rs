@@ -121,6 +121,9 @@ pub(super) struct Extras {
     /// Calls that have failed because they would have waited while what runs here unwound.
     #[cfg(feature = "monkey")]
     refused_amid_unwinding: u32,
+    /// What a room above does when what runs here has ended.
+    #[cfg(feature = "monkey")]
+    at_end: Option<fn()>,
 }
 
 /// A stack with a place to resume, and what goes with it while something runs there. The thread's own stack is one too.
@@ -401,6 +404,30 @@ impl Fiber {
     pub(super) fn forget_refusals_amid_unwinding(&self) {
         if let Some(extras) = self.extras.borrow_mut().as_mut() {
             extras.refused_amid_unwinding = 0;
+        }
+    }
+
+    /// Has `function`, which does not unwind, run when what runs here has ended, with the OS thread's variables.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn set_at_end(&self, function: fn()) {
+        self.with_extras(|extras| extras.at_end = Some(function));
+    }
+
+    /// What runs here has ended.
+    #[cfg(feature = "monkey")]
+    #[inline]
+    pub(crate) fn run_at_end(&self) {
+        if self.extras.borrow().is_some() {
+            self.run_what_is_set_at_end();
+        }
+    }
+
+    #[cfg(feature = "monkey")]
+    #[cold]
+    fn run_what_is_set_at_end(&self) {
+        let function = self.extras.borrow_mut().as_mut().and_then(|extras| extras.at_end.take());
+        if let Some(function) = function {
+            function();
         }
     }
 

@@ -293,6 +293,8 @@ impl<T: 'static, F: FnOnce(T) -> T + 'static> Body for TypedBody<T, F> {
         };
         // Before the result is on its way: what a destructor sends would take its place.
         guarded(CALLBACK, || fiber.free_locals());
+        #[cfg(feature = "monkey")]
+        fiber.run_at_end();
         // Only now a handle of its own: while it runs, the handles that count are those of others.
         let greenlet = AnyGreenlet::of_fiber(fiber, thread);
         greenlet.record.set_dead();

@@ -1,24 +1,60 @@
 //! Whose a mutex of C's is that is held, and a read-write lock that is held for writing.
 //!
-//! The C library numbers threads, and all green threads of a hub that are not isolated have one number. So that a recursive mutex, or
-//! one that checks for errors, tells them apart, who holds one of those is kept here.
+//! The C library numbers threads, and all green threads of a hub that are not isolated have one number. So do those that are, for mutexes
+//! that concern priorities: only the kernel knows what those mean, and it knows OS threads. So that a mutex that tells its holder from
+//! others, or when that has ended, does so for green threads, who holds one of those is kept here.
 
 use std::cell::RefCell;
 
-use libc::{pthread_mutex_t, pthread_rwlock_t};
+use libc::{c_int, pthread_mutex_t, pthread_rwlock_t};
 
 use super::call::Call;
+use super::futex::wake;
 use crate::fiber::isolation::{is_isolated, is_number_of_isolated};
+use crate::fiber::{FiberRef, existing_thread, in_common};
 use crate::sys::mutex::{MutexView, own_number};
-use crate::sys::rwlock;
+use crate::sys::{robust, rwlock};
 
 /// A green thread, or the main greenlet, as long as it runs.
 type Green = (usize, u64);
 
+struct Held {
+    lock: usize,
+    holder: Green,
+    /// Whether it is a mutex that is given up when its holder has ended.
+    is_robust: bool,
+}
+
 thread_local! {
-    /// Mutexes that know their holders, read-write locks that are held for writing, and those who hold them: green threads of this OS
-    /// thread that are not isolated.
-    static HOLDERS: RefCell<Vec<(usize, Green)>> = const { RefCell::new(Vec::new()) };
+    /// Mutexes that know their holders, read-write locks that are held for writing, and those who hold them by the number of this OS
+    /// thread.
+    static HOLDERS: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `function` with the table, unless somebody is about that: an allocator whose own lock is such a one may come here amid it.
+fn with_holders<R>(function: impl FnOnce(&mut Vec<Held>) -> R) -> Option<R> {
+    in_common(|| {
+        HOLDERS.try_with(|holders| holders.try_borrow_mut().ok().map(|mut holders| function(&mut holders)))
+    })
+    .ok()
+    .flatten()
+}
+
+/// Whether many have one number when they hold `mutex`.
+#[inline]
+fn is_held_by_thread(view: MutexView<'_>) -> bool {
+    view.concerns_priorities() || !is_isolated()
+}
+
+/// Runs a function of the C library's on `mutex`, by the number that its holder has.
+///
+/// # Safety
+///
+/// `mutex` must be initialised; `function` neither yields nor unwinds.
+#[inline]
+pub(super) unsafe fn as_holder<R>(mutex: *mut pthread_mutex_t, function: impl FnOnce() -> R) -> R {
+    // SAFETY: the caller's contract.
+    if unsafe { MutexView::new(mutex) }.concerns_priorities() { in_common(function) } else { function() }
 }
 
 /// Who is to wait for whom.
@@ -31,9 +67,17 @@ pub(super) enum Holder {
     Other,
 }
 
-fn of(call: Call) -> Green {
-    let fiber = call.hub.thread.current();
+fn of(fiber: FiberRef) -> Green {
     (fiber.as_ptr().addr(), fiber.runs.get())
+}
+
+fn of_caller(call: Call) -> Green {
+    of(call.hub.thread.current())
+}
+
+/// The number by which the caller holds `mutex` if it does.
+fn number_for(view: MutexView<'_>) -> i32 {
+    if view.concerns_priorities() { in_common(own_number) } else { own_number() }
 }
 
 /// Who holds `mutex`, as a call from a greenlet's code sees it.
@@ -53,8 +97,8 @@ pub(super) unsafe fn holder(call: Call, mutex: *mut pthread_mutex_t) -> Holder {
 
 #[cold]
 fn holder_of_number(call: Call, mutex: *mut pthread_mutex_t, view: MutexView<'_>, owner: i32) -> Holder {
-    let is_neighbour = if owner == own_number() {
-        !view.knows_its_holder() || !is_isolated() && is_held_by_other(call, mutex)
+    let is_neighbour = if owner == number_for(view) {
+        !view.knows_its_holder() || is_held_by_thread(view) && is_held_by_other(call, mutex)
     } else {
         is_number_of_isolated(owner)
     };
@@ -69,49 +113,70 @@ fn holder_of_number(call: Call, mutex: *mut pthread_mutex_t, view: MutexView<'_>
 pub(super) unsafe fn is_own(mutex: *mut pthread_mutex_t) -> bool {
     // SAFETY: the caller's contract.
     let view = unsafe { MutexView::new(mutex) };
-    view.knows_its_holder() && view.owner() == own_number()
+    view.knows_its_holder() && view.owner() == number_for(view)
 }
 
 /// Whether another green thread is known to hold it.
 fn is_held_by_other(call: Call, mutex: *mut pthread_mutex_t) -> bool {
-    known_holder(mutex.addr()).is_some_and(|holder| holder != of(call))
+    known_holder(mutex.addr()).is_some_and(|holder| holder != of_caller(call))
 }
 
 fn known_holder(lock: usize) -> Option<Green> {
-    let find = |holders: &RefCell<Vec<(usize, Green)>>| {
-        let holders = holders.try_borrow().ok()?;
-        holders.iter().rev().find(|(held, _)| *held == lock).map(|(_, holder)| *holder)
-    };
-    HOLDERS.try_with(find).ok().flatten()
+    let find =
+        |holders: &mut Vec<Held>| holders.iter().rev().find(|held| held.lock == lock).map(|held| held.holder);
+    with_holders(find).flatten()
 }
 
-fn note(call: Call, lock: usize) {
+fn note(call: Call, lock: usize, is_robust: bool) {
     forget(lock);
-    // An allocator whose own lock is such a one may come here amid this: then nobody is kept.
-    let _ = HOLDERS.try_with(|holders| {
-        if let Ok(mut holders) = holders.try_borrow_mut() {
-            holders.push((lock, of(call)));
-        }
-    });
+    with_holders(|holders| holders.push(Held { lock, holder: of_caller(call), is_robust }));
 }
 
-/// The caller has taken `mutex` just now.
+/// What is to be said of a call that has taken `mutex`, or not, as `result` tells. `call` is `None` for that of an OS thread.
 ///
 /// # Safety
 ///
 /// `mutex` must be initialised.
 #[inline]
-pub(super) unsafe fn note_taken(call: Call, mutex: *mut pthread_mutex_t) {
+pub(super) unsafe fn taken(call: Option<Call>, mutex: *mut pthread_mutex_t, mut result: c_int) -> c_int {
     // SAFETY: the caller's contract.
-    if unsafe { MutexView::new(mutex) }.knows_its_holder() && !is_isolated() {
-        note(call, mutex.addr());
+    let view = unsafe { MutexView::new(mutex) };
+    if result == 0 && view.is_robust() && robust::is_abandoned(mutex.addr()) {
+        view.make_inconsistent();
+        result = libc::EOWNERDEAD;
     }
+    if let Some(call) = call
+        && matches!(result, 0 | libc::EOWNERDEAD)
+        && (view.knows_its_holder() || view.is_robust())
+        && is_held_by_thread(view)
+    {
+        note(call, mutex.addr(), view.is_robust());
+        if view.is_robust() {
+            call.hub.thread.current().set_at_end(give_up);
+        }
+    }
+    result
+}
+
+/// The current green thread has ended: gives up the robust mutexes that it holds by the number of its OS thread.
+fn give_up() {
+    let Some(thread) = existing_thread() else { return };
+    let ended = of(thread.current());
+    let is_given_up = |held: &Held| held.is_robust && held.holder == ended;
+    let is_due = |mutex| {
+        with_holders(|holders| holders.iter().any(|held| held.lock == mutex && is_given_up(held)))
+            == Some(true)
+    };
+    robust::abandon_some(is_due, |mutex| {
+        wake(mutex, 1);
+    });
+    with_holders(|holders| holders.retain(|held| !is_given_up(held)));
 }
 
 /// The caller has taken `lock` for writing just now.
 pub(super) fn note_writer(call: Call, lock: *mut pthread_rwlock_t) {
     if !is_isolated() {
-        note(call, lock.addr());
+        note(call, lock.addr(), false);
     }
 }
 
@@ -123,7 +188,9 @@ pub(super) fn note_writer(call: Call, lock: *mut pthread_rwlock_t) {
 pub(super) unsafe fn is_writer(call: Call, lock: *mut pthread_rwlock_t) -> bool {
     // SAFETY: the caller's contract.
     let writer = unsafe { rwlock::writer(lock) };
-    writer != 0 && writer == own_number() && (is_isolated() || known_holder(lock.addr()) == Some(of(call)))
+    writer != 0
+        && writer == own_number()
+        && (is_isolated() || known_holder(lock.addr()) == Some(of_caller(call)))
 }
 
 /// The caller is about to give back `lock`.
@@ -158,9 +225,9 @@ pub(super) enum Giving {
 pub(super) unsafe fn giving(call: Call, mutex: *mut pthread_mutex_t) -> Giving {
     // SAFETY: the caller's contract.
     let view = unsafe { MutexView::new(mutex) };
-    if !view.knows_its_holder() || is_isolated() {
+    if !(view.knows_its_holder() || view.is_robust()) || !is_held_by_thread(view) {
         Giving::Plain
-    } else if view.owner() == own_number() && is_held_by_other(call, mutex) {
+    } else if view.owner() == number_for(view) && is_held_by_other(call, mutex) {
         Giving::Refused
     } else if view.is_held_again() {
         Giving::Plain
@@ -171,10 +238,8 @@ pub(super) unsafe fn giving(call: Call, mutex: *mut pthread_mutex_t) -> Giving {
 
 /// Nobody holds the lock at this address any more, which may be freed by now.
 pub(super) fn forget(lock: usize) {
-    let _ = HOLDERS.try_with(|holders| {
-        if let Ok(mut holders) = holders.try_borrow_mut()
-            && let Some(place) = holders.iter().rposition(|(held, _)| *held == lock)
-        {
+    with_holders(|holders| {
+        if let Some(place) = holders.iter().rposition(|held| held.lock == lock) {
             holders.swap_remove(place);
         }
     });

@@ -129,7 +129,7 @@
 //! | `pthread_kill` | ESRCH, but for 0, and a signal to itself, which its OS thread gets |
 //! | processors, scheduling class, clock of the thread | an error, ESRCH or EINVAL |
 //! | `pthread_sigmask`, `gettid`, `prctl` | those of its OS thread, which others share |
-//! | mutexes | its own; robust ones tell of its end; PTHREAD_PRIO_INHERIT does not work, see [below](#what-is-not-covered) |
+//! | mutexes | its own; robust ones tell of its end |
 //! | no stack is left when it is to begin | it never runs, as the hook for what nobody can receive is told |
 //! | who joins one whose hub has ended | is told: std's `join` panics, `pthread_join` gives `PTHREAD_CANCELED` |
 //!
@@ -180,6 +180,8 @@
 //!   pipe while a `splice` is tried that need not wait. Other processes that share them see that. OS threads of this process wait in
 //!   `accept` as ever.
 //! - `sendfile` to a socket reads and sends, by way of memory.
+//! - A robust mutex tells its next holder by EOWNERDEAD that a green thread has ended which has held it, isolated or not. The holder of one
+//!   with PTHREAD_PRIO_INHERIT or PTHREAD_PRIO_PROTECT is to the kernel the OS thread, whose priority it is that changes.
 //! - A lock of C's that an OS thread or a green thread of another hub holds stops the OS thread, as it does without greenloop: it may be
 //!   an allocator's, and who is inside one must not be switched out.
 //! - A wait for a part of a file that another process has locked (`lockf`, F_SETLKW) takes an OS thread. So the kernel knows of it, and
@@ -240,10 +242,9 @@
 //!
 //! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, `system`,
 //!   C11's threads and locks, its own resolver). A program that links the C library statically does not compile.
-//! - Mutexes with PTHREAD_PRIO_INHERIT in isolated green threads: the kernel knows no thread of their number. As long as one holds such a
-//!   mutex, an OS thread that asks for it waits for ever, and the holder cannot give it back then.
-//! - Robust mutexes of processes, held by an isolated green thread as its process ends: nobody is told. When the green thread ends, its next
-//!   holder is told by EOWNERDEAD, as at the end of an OS thread.
+//! - Robust mutexes of processes, held by an isolated green thread as its process ends: nobody is told, unless they have
+//!   PTHREAD_PRIO_INHERIT. If they have, and another process waits for one as the green thread ends that holds it, that gets it without
+//!   EOWNERDEAD, which whoever takes it next in this process gets.
 //! - A green thread that is not isolated, and asks for a `pthread_rwlock_t` which it has got by `pthread_rwlock_trywrlock`, waits for ever,
 //!   where a thread would be told EDEADLK.
 //! - A waiting writer keeps no reader out, whatever the kind of the `pthread_rwlock_t` (PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP). A

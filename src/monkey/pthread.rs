@@ -11,7 +11,7 @@ use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 use super::call::Call;
 use super::contended::deadline;
 use super::futex::{Waited, wait_at, wake};
-use super::holders::{Giving, Holder, forget, giving, holder, note_taken};
+use super::holders::{Giving, Holder, as_holder, forget, giving, holder, taken};
 use super::parts::{Parts, patched};
 use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
@@ -27,20 +27,20 @@ const AMONG_PROCESSES: Duration = Duration::from_millis(20);
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
-    let Some(call) = Call::enter(Parts::THREADS) else {
+    let call = Call::enter(Parts::THREADS);
+    if let Some(call) = call
         // SAFETY: the caller's contract is that of the C library's function.
-        return unsafe { original::pthread_mutex_lock(mutex) };
-    };
-    // SAFETY: as above.
-    if unsafe { holder(call, mutex) } == Holder::Neighbour {
+        && unsafe { holder(call, mutex) } == Holder::Neighbour
+    {
         // SAFETY: as above.
         unsafe { wait_for_neighbour(call, mutex) };
     }
     // SAFETY: as above.
-    let result = unsafe { original::pthread_mutex_lock(mutex) };
+    let lock = || unsafe { original::pthread_mutex_lock(mutex) };
     // SAFETY: as above.
-    unsafe { note_if_taken(call, mutex, result) };
-    result
+    let result = unsafe { as_holder(mutex, lock) };
+    // SAFETY: as above.
+    unsafe { taken(call, mutex, result) }
 }
 
 /// Waits until no other green thread of this hub holds the mutex. An OS thread that does is not waited for here, for it runs: an
@@ -65,15 +65,11 @@ unsafe fn wait_for_neighbour(call: Call, mutex: *mut pthread_mutex_t) {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int {
-    let Some(call) = Call::enter(Parts::THREADS) else {
-        // SAFETY: the caller's contract is that of the C library's function.
-        return unsafe { original::pthread_mutex_trylock(mutex) };
-    };
-    // SAFETY: as above.
+    let call = Call::enter(Parts::THREADS);
+    // SAFETY: the caller's contract is that of the C library's function.
     let result = unsafe { try_lock(call, mutex) };
     // SAFETY: as above.
-    unsafe { note_if_taken(call, mutex, result) };
-    result
+    unsafe { taken(call, mutex, result) }
 }
 
 /// `pthread_mutex_trylock`, without a note of who has it then. It may run under the locks of the table, where a call by that name would
@@ -82,25 +78,18 @@ unsafe extern "C" fn pthread_mutex_trylock(mutex: *mut pthread_mutex_t) -> c_int
 /// # Safety
 ///
 /// As for that.
-pub(super) unsafe fn try_lock(call: Call, mutex: *mut pthread_mutex_t) -> c_int {
-    // SAFETY: the caller's contract.
-    match unsafe { holder(call, mutex) } {
-        Holder::Neighbour => libc::EBUSY,
-        // SAFETY: as above.
-        Holder::Other => unsafe { original::pthread_mutex_trylock(mutex) },
-    }
-}
-
-/// Notes that the caller has `mutex`, if `result` says so.
-///
-/// # Safety
-///
-/// `mutex` must be initialised.
-pub(super) unsafe fn note_if_taken(call: Call, mutex: *mut pthread_mutex_t, result: c_int) {
-    if matches!(result, 0 | libc::EOWNERDEAD) {
+pub(super) unsafe fn try_lock(call: Option<Call>, mutex: *mut pthread_mutex_t) -> c_int {
+    let is_neighbour_s = |call| {
         // SAFETY: the caller's contract.
-        unsafe { note_taken(call, mutex) };
+        unsafe { holder(call, mutex) == Holder::Neighbour }
+    };
+    if call.is_some_and(is_neighbour_s) {
+        return libc::EBUSY;
     }
+    // SAFETY: as above.
+    let try_lock = || unsafe { original::pthread_mutex_trylock(mutex) };
+    // SAFETY: as above.
+    unsafe { as_holder(mutex, try_lock) }
 }
 
 #[unsafe(no_mangle)]
@@ -111,7 +100,9 @@ unsafe extern "C" fn pthread_mutex_unlock(mutex: *mut pthread_mutex_t) -> c_int 
         return libc::EPERM;
     }
     // SAFETY: as above.
-    let result = unsafe { original::pthread_mutex_unlock(mutex) };
+    let unlock = || unsafe { original::pthread_mutex_unlock(mutex) };
+    // SAFETY: as above.
+    let result = unsafe { as_holder(mutex, unlock) };
     if giving == Giving::Last && result == 0 {
         forget(mutex.addr());
     }
@@ -158,11 +149,25 @@ unsafe fn wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, dead
     }
 }
 
+/// Waits for a condition by the C library's function.
+///
+/// # Safety
+///
+/// `mutex` must be initialised; `wait` neither yields nor unwinds.
+unsafe fn stop(mutex: *mut pthread_mutex_t, wait: impl FnOnce() -> c_int) -> c_int {
+    // SAFETY: the caller's contract.
+    let result = unsafe { as_holder(mutex, wait) };
+    // SAFETY: as above.
+    unsafe { taken(None, mutex, result) }
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> c_int {
     if Call::enter(Parts::THREADS).is_none() {
         // SAFETY: the caller's contract is that of the C library's function.
-        return unsafe { original::pthread_cond_wait(condition, mutex) };
+        let wait = || unsafe { original::pthread_cond_wait(condition, mutex) };
+        // SAFETY: as above.
+        return unsafe { stop(mutex, wait) };
     }
     // SAFETY: as above.
     unsafe { wait(condition, mutex, None) }
@@ -184,7 +189,9 @@ unsafe extern "C" fn pthread_cond_timedwait(
         }
     }
     // SAFETY: as above.
-    unsafe { original::pthread_cond_timedwait(condition, mutex, until) }
+    let wait = || unsafe { original::pthread_cond_timedwait(condition, mutex, until) };
+    // SAFETY: as above.
+    unsafe { stop(mutex, wait) }
 }
 
 #[unsafe(no_mangle)]
@@ -202,7 +209,9 @@ unsafe extern "C" fn pthread_cond_clockwait(
         }
     }
     // SAFETY: as above.
-    unsafe { original::pthread_cond_clockwait(condition, mutex, clock, until) }
+    let wait = || unsafe { original::pthread_cond_clockwait(condition, mutex, clock, until) };
+    // SAFETY: as above.
+    unsafe { stop(mutex, wait) }
 }
 
 #[unsafe(no_mangle)]

@@ -4,9 +4,9 @@ use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 
 use super::call::Call;
 use super::contended::{deadline, until_taken};
-use super::holders::{Holder, holder, is_own};
+use super::holders::{Holder, as_holder, holder, is_own, taken};
 use super::parts::Parts;
-use super::pthread::{note_if_taken, try_lock};
+use super::pthread::try_lock;
 use crate::sys::original;
 
 /// Takes `mutex` until an absolute time, with `plain` for the C library's function, which refuses, and says of one that its own
@@ -21,14 +21,17 @@ unsafe fn take_until(
     until: *const timespec,
     plain: impl FnOnce() -> c_int,
 ) -> c_int {
-    let Some(call) = Call::enter(Parts::THREADS) else { return plain() };
+    let call = Call::enter(Parts::THREADS);
     // SAFETY: the caller's contract.
-    let holder = unsafe { holder(call, mutex) };
+    let holder = call.map_or(Holder::Other, |call| unsafe { holder(call, mutex) });
+    // SAFETY: as above.
+    let plain = || unsafe { as_holder(mutex, plain) };
     // SAFETY: as above.
     let result = match (holder, unsafe { deadline(clock, until) }) {
         // The C library would take it for the caller's.
         (Holder::Neighbour, Err(())) => libc::EINVAL,
         (Holder::Other, Err(())) => plain(),
+        _ if call.is_none() => plain(),
         // SAFETY: as above.
         (Holder::Other, Ok(_)) if unsafe { is_own(mutex) } => plain(),
         (_, Ok(deadline)) => {
@@ -38,8 +41,7 @@ unsafe fn take_until(
         }
     };
     // SAFETY: as above.
-    unsafe { note_if_taken(call, mutex, result) };
-    result
+    unsafe { taken(call, mutex, result) }
 }
 
 #[unsafe(no_mangle)]

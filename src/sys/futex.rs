@@ -28,6 +28,13 @@ pub(crate) fn wake_one_among_processes(word: &AtomicU32) {
     call_among_processes(word, libc::FUTEX_WAKE, 1, None);
 }
 
+/// Has the kernel give a word that inherits priority, which the calling OS thread has, to the first who waits for it.
+#[cfg(feature = "monkey")]
+pub(crate) fn unlock_inheriting(word: &AtomicU32, among_processes: bool) {
+    let privately = if among_processes { 0 } else { libc::FUTEX_PRIVATE_FLAG };
+    call_among_processes(word, libc::FUTEX_UNLOCK_PI | privately, 0, None);
+}
+
 /// Stops the calling OS thread until the kernel has cleared `word`, as it does with a thread's number when that has ended.
 #[cfg(feature = "monkey")]
 pub(crate) fn wait_until_cleared(word: &AtomicU32) {

@@ -43,6 +43,8 @@ pub(crate) mod readiness;
 pub(crate) mod replaceable;
 pub(crate) mod reuse_port;
 #[cfg(feature = "monkey")]
+pub(crate) mod robust;
+#[cfg(feature = "monkey")]
 pub(crate) mod rwlock;
 pub(crate) mod sealed;
 pub(crate) mod section;

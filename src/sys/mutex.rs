@@ -23,6 +23,15 @@ struct Layout {
 
 /// The bits of the kind that tell what happens if the holder takes it once more.
 const TYPE: libc::c_int = 0b11;
+/// The next holder is told that one has ended.
+const ROBUST: libc::c_int = 16;
+/// PTHREAD_PRIO_INHERIT and PTHREAD_PRIO_PROTECT.
+const INHERITS: libc::c_int = 32;
+const PROTECTS: libc::c_int = 64;
+const SHARED: libc::c_int = 128;
+
+/// In the place of the owner: the last one has ended, and nobody has put right what it left.
+const INCONSISTENT: i32 = i32::MAX;
 
 /// A mutex of C's, not locked nor changed here.
 #[derive(Clone, Copy)]
@@ -41,7 +50,11 @@ impl MutexView<'_> {
     #[inline]
     pub(crate) fn owner(self) -> i32 {
         // Relaxed: what the calling OS thread has written itself it reads; what others write is out of date at once.
-        self.0.owner.load(Ordering::Relaxed)
+        match self.bits() & (ROBUST | INHERITS) {
+            0 => self.0.owner.load(Ordering::Relaxed),
+            // In their words, for the kernel. In the other place they say that one has ended. Relaxed: as above.
+            _ => (self.0.lock.load(Ordering::Relaxed) & libc::FUTEX_TID_MASK).cast_signed(),
+        }
     }
 
     /// Whether it tells its holder from others when that takes it once more: a recursive or an error-checking one.
@@ -56,8 +69,21 @@ impl MutexView<'_> {
         self.kind() == libc::PTHREAD_MUTEX_RECURSIVE && self.0.count.load(Ordering::Relaxed) > 1
     }
 
-    /// Does what the kernel does with a robust one that an OS thread of this number has held, which has ended.
-    pub(crate) fn abandon(self, number: u32, inherits_priority: bool) {
+    /// Whether its next holder is told that one has ended.
+    #[inline]
+    pub(crate) fn is_robust(self) -> bool {
+        self.bits() & ROBUST != 0
+    }
+
+    /// Whether holding it means something for a priority: its holder is an OS thread to the kernel then.
+    #[inline]
+    pub(crate) fn concerns_priorities(self) -> bool {
+        self.bits() & (INHERITS | PROTECTS) != 0
+    }
+
+    /// Does what the kernel does with a robust one that an OS thread of this number has held, which has ended. One that inherits
+    /// priority, and for which others wait, is the kernel's to give: `hand_over` is to give it, where that is possible.
+    pub(crate) fn abandon(self, number: u32, hand_over: impl FnOnce()) {
         // Relaxed: what the calling thread has written; else it is another's.
         let mut word = self.0.lock.load(Ordering::Relaxed);
         loop {
@@ -66,6 +92,9 @@ impl MutexView<'_> {
             }
             // The kernel does not, but the number will be another's. Relaxed: the exchange publishes it.
             self.0.owner.store(0, Ordering::Relaxed);
+            if word & libc::FUTEX_WAITERS != 0 && self.bits() & INHERITS != 0 {
+                return hand_over();
+            }
             let left = word & libc::FUTEX_WAITERS | libc::FUTEX_OWNER_DIED;
             // Release: publishes what its holder has written. Relaxed: nothing is seen.
             match self.0.lock.compare_exchange(word, left, Ordering::Release, Ordering::Relaxed) {
@@ -73,15 +102,30 @@ impl MutexView<'_> {
                 Err(changed) => word = changed,
             }
         }
-        // Of one that inherits priority the kernel has who waits.
-        if word & libc::FUTEX_WAITERS != 0 && !inherits_priority {
+        if word & libc::FUTEX_WAITERS != 0 {
             futex::wake_one_among_processes(&self.0.lock);
         }
     }
 
+    /// Has the kernel give one that inherits priority to the first who waits for it. The calling OS thread must hold it.
+    pub(crate) fn hand_over(self) {
+        futex::unlock_inheriting(&self.0.lock, self.bits() & SHARED != 0);
+    }
+
+    /// Makes a robust one, which the caller has just taken, say that its last holder has ended.
+    pub(crate) fn make_inconsistent(self) {
+        // Relaxed: the caller holds it, and whoever gets it next does so by its word.
+        self.0.owner.store(INCONSISTENT, Ordering::Relaxed);
+    }
+
     fn kind(self) -> libc::c_int {
+        self.bits() & TYPE
+    }
+
+    #[inline]
+    fn bits(self) -> libc::c_int {
         // Relaxed: it is set once, before anybody uses the mutex.
-        self.0.kind.load(Ordering::Relaxed) & TYPE
+        self.0.kind.load(Ordering::Relaxed)
     }
 }
 
@@ -101,14 +145,24 @@ pub(crate) fn own_number() -> i32 {
 mod tests {
     use super::*;
 
-    /// Makes a mutex of this kind, and runs `run` with it.
-    fn of_kind(kind: libc::c_int, run: impl FnOnce(*mut libc::pthread_mutex_t)) {
+    /// Makes a mutex of this kind, robust or not, with this protocol, and runs `run` with it.
+    fn of_kind(
+        kind: libc::c_int,
+        robust: bool,
+        protocol: libc::c_int,
+        run: impl FnOnce(*mut libc::pthread_mutex_t),
+    ) {
         let mut attributes = MaybeUninit::uninit();
         let mut mutex = MaybeUninit::uninit();
         // SAFETY: valid for writes.
         assert_eq!(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) }, 0);
         // SAFETY: initialised.
         assert_eq!(unsafe { libc::pthread_mutexattr_settype(attributes.as_mut_ptr(), kind) }, 0);
+        let robust = libc::c_int::from(robust);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), robust) }, 0);
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::pthread_mutexattr_setprotocol(attributes.as_mut_ptr(), protocol) }, 0);
         // SAFETY: the mutex is valid for writes, the attributes are initialised.
         assert_eq!(unsafe { libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr()) }, 0);
         run(mutex.as_mut_ptr());
@@ -126,11 +180,19 @@ mod tests {
             (libc::PTHREAD_MUTEX_ERRORCHECK, true),
             (3, false), // PTHREAD_MUTEX_ADAPTIVE_NP
         ];
-        for (kind, knows) in kinds {
-            of_kind(kind, |mutex| {
+        let protocols = [libc::PTHREAD_PRIO_NONE, libc::PTHREAD_PRIO_INHERIT];
+        let others = [false, true].map(|robust| protocols.map(|protocol| (robust, protocol)));
+        for ((kind, knows), (robust, protocol)) in
+            kinds.into_iter().flat_map(|kind| others.into_iter().flatten().map(move |other| (kind, other)))
+        {
+            of_kind(kind, robust, protocol, |mutex| {
                 // SAFETY: initialised, and it stays.
                 let view = unsafe { MutexView::new(mutex) };
                 assert_eq!((view.owner(), view.knows_its_holder()), (0, knows));
+                assert_eq!(
+                    (view.is_robust(), view.concerns_priorities()),
+                    (robust, protocol != protocols[0])
+                );
                 for times in 1..=1 + u32::from(kind == libc::PTHREAD_MUTEX_RECURSIVE) {
                     // SAFETY: initialised; taken again only if it is recursive.
                     assert_eq!(unsafe { original::pthread_mutex_lock(mutex) }, 0);
@@ -142,5 +204,10 @@ mod tests {
                 }
             });
         }
+        of_kind(libc::PTHREAD_MUTEX_NORMAL, false, libc::PTHREAD_PRIO_PROTECT, |mutex| {
+            // SAFETY: initialised, and it stays.
+            let view = unsafe { MutexView::new(mutex) };
+            assert_eq!((view.owner(), view.is_robust(), view.concerns_priorities()), (0, false, true));
+        });
     }
 }

@@ -214,6 +214,8 @@ where
             None => body(),
             Some(variables) => isolation::run_with(variables, body),
         };
+        #[cfg(feature = "monkey")]
+        fiber.run_at_end();
         self.record.fiber.set(None);
         // SAFETY: nothing is described.
         unsafe { fiber.describe(None) };

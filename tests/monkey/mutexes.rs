@@ -146,8 +146,7 @@ fn mutexes_of_every_kind_are_held_by_one_at_a_time() {
     // SAFETY: the library stays loaded.
     unsafe { make_all(0) };
     for isolated in [false, true] {
-        // One with PTHREAD_PRIO_INHERIT is the kernel's, to which isolated ones are no threads.
-        for number in 0..if isolated { 5 } else { 6 } {
+        for number in 0..6 {
             patched(move || {
                 let most = yields(move || {
                     // SAFETY: as above.
@@ -231,11 +230,14 @@ unsafe extern "C" {
 
 /// A robust mutex, in memory of its own: by its address, as C's libraries hand it about.
 fn robust(protocol: c_int) -> usize {
+    with_attributes(libc::PTHREAD_MUTEX_ROBUST, protocol)
+}
+
+fn with_attributes(robust: c_int, protocol: c_int) -> usize {
     let mut attributes = MaybeUninit::uninit();
     let mutex = Box::into_raw(Box::new(libc::PTHREAD_MUTEX_INITIALIZER));
     // SAFETY: attributes are initialised before they are used, and the mutex is nobody's yet, here and below.
     assert_eq!(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) }, 0);
-    let robust = libc::PTHREAD_MUTEX_ROBUST;
     // SAFETY: as above.
     assert_eq!(unsafe { libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), robust) }, 0);
     // SAFETY: as above.
@@ -254,57 +256,159 @@ fn lock(mutex: usize) -> c_int {
     unsafe { libc::pthread_mutex_lock(at(mutex)) }
 }
 
+fn unlock(mutex: usize) -> c_int {
+    // SAFETY: as above.
+    unsafe { libc::pthread_mutex_unlock(at(mutex)) }
+}
+
+fn free(mutex: usize) {
+    // SAFETY: made by `with_attributes`, and nobody uses it any more.
+    drop(unsafe { Box::from_raw(at(mutex)) });
+}
+
 /// Takes over from a holder that has ended, and frees the mutex.
 fn take_over(mutex: usize) {
     assert_eq!(lock(mutex), libc::EOWNERDEAD);
     // SAFETY: it is held by the caller, whose it is alone.
     assert_eq!(unsafe { pthread_mutex_consistent(at(mutex)) }, 0);
-    // SAFETY: as above.
-    assert_eq!(unsafe { libc::pthread_mutex_unlock(at(mutex)) }, 0);
-    assert_eq!(lock(mutex), 0);
-    // SAFETY: as above.
-    assert_eq!(unsafe { libc::pthread_mutex_unlock(at(mutex)) }, 0);
-    // SAFETY: made by `robust`, and nobody uses it any more.
-    drop(unsafe { Box::from_raw(at(mutex)) });
+    assert_eq!(unlock(mutex), 0);
+    assert_eq!((lock(mutex), unlock(mutex)), (0, 0));
+    free(mutex);
 }
 
-/// Several in one's list, and one after another with the same variables: what is left of one must not be the next one's.
+const PROTOCOLS: [c_int; 2] = [libc::PTHREAD_PRIO_NONE, libc::PTHREAD_PRIO_INHERIT];
+
+/// Several in one's list, some of them given back, and one after another with the same variables: what is left of one must not be the
+/// next one's. The main greenlet holds one in the same list as those that are not isolated.
 #[test]
 fn a_robust_mutex_tells_that_its_green_thread_has_ended() {
     patched(|| {
-        for protocol in [libc::PTHREAD_PRIO_NONE, libc::PTHREAD_PRIO_INHERIT] {
-            for _ in 0..3 {
-                let mutexes = [(); 3].map(|()| robust(protocol));
-                let holder = move || assert_eq!(mutexes.map(lock), [0; 3]);
-                Builder::new().isolated(true).spawn(holder).unwrap().join().unwrap();
-                // By another one, by the main greenlet, and by an OS thread. The kernel gives one that inherits priority to its own
-                // threads alone.
-                let [first, second, third] = mutexes;
-                let isolated = protocol == libc::PTHREAD_PRIO_NONE;
-                let next = Builder::new().isolated(isolated).spawn(move || take_over(first)).unwrap();
+        let main_s = robust(libc::PTHREAD_PRIO_INHERIT);
+        assert_eq!(lock(main_s), 0);
+        for protocol in PROTOCOLS {
+            for isolated in [false, true, false, true] {
+                let mutexes = [(); 5].map(|()| robust(protocol));
+                let holder = move || {
+                    assert_eq!(mutexes.map(lock), [0; 5]);
+                    assert_eq!([mutexes[1], mutexes[3]].map(unlock), [0; 2]);
+                };
+                Builder::new().isolated(isolated).spawn(holder).unwrap().join().unwrap();
+                // By another one, by the main greenlet, and by an OS thread.
+                let [first, fourth, second, fifth, third] = mutexes;
+                let next = Builder::new().isolated(!isolated).spawn(move || take_over(first)).unwrap();
                 next.join().unwrap();
                 take_over(second);
                 thread::spawn(move || take_over(third)).join().unwrap();
+                for given_back in [fourth, fifth] {
+                    assert_eq!(lock(given_back), 0);
+                    assert_eq!(unlock(given_back), 0);
+                    free(given_back);
+                }
             }
         }
+        assert_eq!(unlock(main_s), 0);
+        free(main_s);
     });
 }
 
 #[test]
 fn who_waits_for_a_robust_mutex_is_woken_when_its_green_thread_ends() {
     patched(|| {
-        let mutex = robust(libc::PTHREAD_PRIO_NONE);
-        let holder = move || {
-            assert_eq!(lock(mutex), 0);
-            let waiter = thread::spawn(move || take_over(mutex));
-            // SAFETY: its word, at the beginning.
-            let word = unsafe { AtomicU32::from_ptr(at(mutex).cast()) };
-            while word.load(SeqCst) & libc::FUTEX_WAITERS == 0 {
-                sleep(Duration::from_millis(1));
-            }
-            waiter
+        for (isolated, protocol) in
+            [false, true].into_iter().flat_map(|is| PROTOCOLS.map(|protocol| (is, protocol)))
+        {
+            let mutex = robust(protocol);
+            let holder = move || {
+                assert_eq!(lock(mutex), 0);
+                let neighbour = Builder::new().isolated(isolated).spawn(move || lock(mutex)).unwrap();
+                greenloop::yield_now();
+                let waiter = thread::spawn(move || lock(mutex));
+                // SAFETY: its word, at the beginning.
+                let word = unsafe { AtomicU32::from_ptr(at(mutex).cast()) };
+                while word.load(SeqCst) & libc::FUTEX_WAITERS == 0 {
+                    sleep(Duration::from_millis(1));
+                }
+                (neighbour, waiter)
+            };
+            let (neighbour, waiter) =
+                Builder::new().isolated(isolated).spawn(holder).unwrap().join().unwrap();
+            // Each ends with it, too: one after the other.
+            let told = [waiter.join().unwrap(), neighbour.join().unwrap()];
+            assert_eq!(told, [libc::EOWNERDEAD; 2], "isolated: {isolated}, protocol: {protocol}");
+            take_over(mutex);
+        }
+    });
+}
+
+/// Another one than its holder, who has been told that the last one has ended, and has not put things right.
+#[test]
+fn a_robust_mutex_that_is_inconsistent_is_waited_for() {
+    patched(|| {
+        for isolated in [false, true] {
+            let mutex = robust(libc::PTHREAD_PRIO_NONE);
+            thread::spawn(move || assert_eq!(lock(mutex), 0)).join().unwrap();
+            let holder = Builder::new().isolated(isolated).spawn(move || {
+                assert_eq!(lock(mutex), libc::EOWNERDEAD);
+                sleep(Duration::from_millis(2));
+                // SAFETY: held by the caller.
+                assert_eq!(unsafe { pthread_mutex_consistent(at(mutex)) }, 0);
+                assert_eq!(unlock(mutex), 0);
+            });
+            greenloop::yield_now();
+            let next = Builder::new().isolated(isolated).spawn(move || (lock(mutex), unlock(mutex))).unwrap();
+            assert_eq!(next.join().unwrap(), (0, 0));
+            holder.unwrap().join().unwrap();
+            free(mutex);
+        }
+    });
+}
+
+/// It has the kernel change the priority of its holder, and remembers that by OS thread: it does not ask twice.
+#[test]
+fn a_mutex_with_a_ceiling_says_the_same_as_on_an_os_thread() {
+    patched(|| {
+        let ask = || {
+            let mutex = with_attributes(libc::PTHREAD_MUTEX_STALLED, libc::PTHREAD_PRIO_PROTECT);
+            let taken = lock(mutex);
+            let given = if taken == 0 { unlock(mutex) } else { 0 };
+            free(mutex);
+            (taken, given)
         };
-        let waiter = Builder::new().isolated(true).spawn(holder).unwrap().join().unwrap();
-        waiter.join().unwrap();
+        let expected = thread::spawn(move || [ask(), ask()]).join().unwrap();
+        let asked = [true, false]
+            .map(|isolated| Builder::new().isolated(isolated).spawn(ask).unwrap().join().unwrap());
+        assert_eq!(asked, expected);
+    });
+}
+
+/// The kernel knows who holds such a mutex, and hands it over.
+#[test]
+fn a_mutex_that_inherits_priority_goes_from_hub_to_hub_and_to_os_threads() {
+    const ROUNDS: usize = 20;
+    patched(|| {
+        for isolated in [false, true] {
+            let mutex = robust(libc::PTHREAD_PRIO_INHERIT);
+            let inside: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(0)));
+            let hold = move |wait: fn(Duration)| {
+                for _ in 0..ROUNDS {
+                    assert_eq!(lock(mutex), 0);
+                    assert_eq!(inside.fetch_add(1, SeqCst), 0);
+                    wait(Duration::from_micros(50));
+                    assert_eq!(inside.fetch_sub(1, SeqCst), 1);
+                    assert_eq!(unlock(mutex), 0);
+                }
+            };
+            let on_hub = move || {
+                let hold = move || hold(sleep);
+                let tasks = [(); 3].map(|()| Builder::new().isolated(isolated).spawn(hold).unwrap());
+                tasks.into_iter().for_each(|task| task.join().unwrap());
+            };
+            let plain = [(); 2].map(|()| thread::spawn(move || hold(thread::sleep)));
+            let other = thread::spawn(on_hub);
+            on_hub();
+            other.join().unwrap();
+            plain.into_iter().for_each(|thread| thread.join().unwrap());
+            free(mutex);
+        }
     });
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU32;
 use super::values::{self, words};
 use crate::sys::thread_local::{base, block_around, can_be_moved};
 use crate::sys::thread_start::Start;
-use crate::sys::{futex, memory, original, signal, thread_end};
+use crate::sys::{futex, memory, original, robust, signal, thread_end};
 
 /// A slot's bytes beside its first page: a power of two, but for the page, so that blocks do not compete for the same cache sets.
 const LEAST_SLOT: usize = 32 * 1024;
@@ -61,17 +61,6 @@ pub(super) fn layout() -> Result<Layout, &'static str> {
 /// [`layout`], if it was asked for and there can be blocks. Async-signal-safe.
 pub(super) fn found() -> Option<Layout> {
     LAYOUT.get()?.ok()
-}
-
-/// The kernel's `robust_list_head`: the mutexes of a thread that are to be given up at its end.
-#[repr(C)]
-pub(super) struct RobustList {
-    /// The first entry; this head if there is none. Each begins with the address of the next one.
-    pub(super) first: usize,
-    /// From an entry to its mutex's word.
-    pub(super) offset: isize,
-    /// An entry that is just being linked, or taken out; else zero.
-    pub(super) pending: usize,
 }
 
 /// What a thread finds out about its own block.
@@ -226,14 +215,8 @@ extern "C-unwind" fn look_for_detached(search: *mut c_void) -> *mut c_void {
 
 /// Where the calling thread's record has the list of its robust mutexes.
 fn offset_of_robust_list(record: &Range<usize>) -> Option<usize> {
-    let (mut head, mut length) = (0_usize, 0_usize);
-    let own: libc::c_long = 0;
-    let places = [&raw mut head, &raw mut length].map(|place| place.expose_provenance() as libc::c_long);
-    // SAFETY: both places are valid for writes, and 0 is for the calling thread; the others are not looked at.
-    let result =
-        unsafe { original::syscall(libc::SYS_get_robust_list, own, places[0], places[1], own, own, own) };
-    let is_there = result == 0 && length == size_of::<RobustList>() && record.contains(&head);
-    is_there.then(|| head - record.start)
+    let head = robust::head()?.addr();
+    record.contains(&head).then(|| head - record.start)
 }
 
 /// Where a record has what rseq(2) is told: the C library has a variable that says so, since 2.35.
