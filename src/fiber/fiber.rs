@@ -217,6 +217,9 @@ const _: () = assert!(
 );
 
 impl Fiber {
+    /// Where the description lies, for a debugger.
+    pub(super) const DESCRIPTION: usize = mem::offset_of!(Fiber, description);
+
     pub(super) fn new(index: u32) -> Fiber {
         Fiber {
             swap: UnsafeCell::new(None),

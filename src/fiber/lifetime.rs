@@ -13,7 +13,7 @@ use super::local::Local;
 use super::pool::CHUNK;
 use super::stack::cool_all_stacks;
 use super::thread::{NO_DESTRUCTOR, Thread, begin_end, existing_thread, is_ending, set_thread};
-use super::{overflow, uncaught};
+use super::{debugger, overflow, uncaught};
 use crate::sys::{process, signal};
 
 thread_local! {
@@ -72,6 +72,8 @@ fn make_thread() -> Option<Local<Thread>> {
     let thread = leak(Thread::new(main));
     // SAFETY: freed by `end_thread`, which takes it back before.
     unsafe { set_thread(Some(thread)) };
+    thread.note_fibers();
+    debugger::add(&thread);
     thread.end_first();
     Some(thread)
 }
@@ -131,6 +133,7 @@ fn end_thread() {
     unsafe { set_thread(None) };
     let left = (observer, thread.departed.take());
     uncaught::catch("what is left at the end of an OS thread", || drop(left));
+    debugger::remove(&thread);
     let fibers = thread.fibers.take();
     let current = thread.current();
     let parked = fibers.iter().filter(|fiber| **fiber != current && fiber.has_stack()).count();

@@ -6,6 +6,7 @@
 mod arrival;
 mod chain;
 mod clearing;
+mod debugger;
 #[expect(clippy::module_inception, reason = "named for the type in it")]
 mod fiber;
 mod guard;
@@ -98,6 +99,9 @@ pub(crate) fn after_fork() {
 
 /// In the child of a fork, forgets what only the parent has.
 pub(crate) fn forget_parents() {
+    let own = existing_thread();
+    own.inspect(|own| own.take_os_thread());
+    debugger::forget_others(own.as_deref());
     #[cfg(feature = "monkey")]
     control_block::forget_all();
 }

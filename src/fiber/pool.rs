@@ -70,6 +70,8 @@ impl Thread {
         });
         fibers.extend(added);
         self.vacant.borrow_mut().extend(fibers[first as usize..].iter().rev());
+        drop(fibers);
+        self.note_fibers();
     }
 
     #[inline]

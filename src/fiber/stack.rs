@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use corosensei::stack::StackPointer;
 
-pub(super) use extent::Extent;
+pub(super) use extent::{Extent, SHIFTS};
 use pool::{Guards, Pool};
 pub(super) use size::CLASSES;
 pub(crate) use size::SizeClass;

@@ -14,6 +14,7 @@ use super::stack::CLASSES;
 use crate::sys::destructors::List;
 #[cfg(feature = "monkey")]
 use crate::sys::first_contents::FirstContents;
+use crate::sys::process;
 
 /// No word that a list of destructors ever begins with: it is the address of an aligned record, or null.
 pub(super) const NO_DESTRUCTOR: usize = 1;
@@ -63,6 +64,13 @@ pub(crate) struct Thread {
     pub(super) idle: [RefCell<Vec<FiberRef>>; CLASSES],
     /// Without a stack.
     pub(super) vacant: RefCell<Vec<FiberRef>>,
+
+    // ---- a debugger's ----
+    /// The number of the OS thread.
+    pub(super) os_thread: Cell<u32>,
+    /// Where all fibers stand, and how many they are.
+    pub(super) fiber_list: Cell<*const FiberRef>,
+    pub(super) fiber_count: Cell<usize>,
 
     // ---- the observer's ----
     /// Whether there is one.
@@ -152,6 +160,9 @@ impl Thread {
             fibers: RefCell::new(vec![main]),
             idle: [const { RefCell::new(Vec::new()) }; CLASSES],
             vacant: RefCell::new(Vec::new()),
+            os_thread: Cell::new(process::os_thread_id()),
+            fiber_list: Cell::new(ptr::null()),
+            fiber_count: Cell::new(0),
             observed: Cell::new(false),
             observer: RefCell::new(None),
             departed: RefCell::new(None),
@@ -199,6 +210,19 @@ impl Thread {
     /// All fibers, for reports.
     pub(crate) fn all(&self) -> Vec<FiberRef> {
         self.fibers.borrow().clone()
+    }
+
+    /// Where a debugger finds the fibers, which may have moved.
+    pub(super) fn note_fibers(&self) {
+        let fibers = self.fibers.borrow();
+        self.fiber_count.set(0);
+        self.fiber_list.set(fibers.as_ptr());
+        self.fiber_count.set(fibers.len());
+    }
+
+    /// In the child of a fork, its number is another one.
+    pub(super) fn take_os_thread(&self) {
+        self.os_thread.set(process::os_thread_id());
     }
 
     /// How many stacks there are but the thread's own, and how many of them wait for who is to run on them.

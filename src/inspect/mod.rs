@@ -13,6 +13,23 @@
 //! A [`Dump`] is text by its `Display`, and JSON by [`Dump::write_json`]. The text puts all together that were spawned at the same place
 //! and wait on the same thing, so a million green threads that do three different things are three paragraphs.
 //!
+//! # From outside
+//!
+//! gdb shows the green threads of a process that it has stopped, and of a core file that the kernel has left, with commands that a program
+//! with debugging information brings along. For any other, `source debugger/gdb.py` from the library's package makes them known.
+//!
+//! ```text
+//! $ gdb -iex 'add-auto-load-safe-path target/debug/program' target/debug/program core
+//! (gdb) greenloop ps
+//! OS thread 30423: 3 greenlets
+//!            running                                      'main'
+//!   1        parked       Receiver::recv               src/main.rs:37:56  'the receiver'
+//!   2        parked       a sleep                      src/main.rs:38:55  'the sleeper'
+//! (gdb) greenloop bt 1
+//! ```
+//!
+//! `greenloop bt NUMBER` and `greenloop bt all` tell in which calls they wait, on x86_64. The commands read memory, and call nothing.
+//!
 //! # Examples
 //!
 //! What does everybody wait for?

@@ -27,6 +27,7 @@
 mod body;
 mod builder;
 mod current;
+mod debugger;
 mod ending;
 mod followers;
 mod future;

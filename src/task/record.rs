@@ -43,6 +43,17 @@ use super::local;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub(super) u64);
 
+impl Record {
+    /// Of which size records are, and where in one lie its number, its place, and its rarities; where in those the name lies.
+    pub(super) const LAYOUT: [usize; 5] = [
+        size_of::<Record>(),
+        mem::offset_of!(Record, id),
+        mem::offset_of!(Record, place),
+        mem::offset_of!(Record, rarities),
+        mem::offset_of!(Rarities, name),
+    ];
+}
+
 impl TaskId {
     /// As reports have it.
     pub(crate) fn number(self) -> u64 {

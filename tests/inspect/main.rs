@@ -5,6 +5,8 @@ mod support;
 
 /// In which calls each waits.
 mod backtraces;
+/// gdb's commands.
+mod debugger;
 /// What a dump says of each green thread, and how it puts them together.
 mod dump;
 /// Dumps of other hubs, from other OS threads, and where nothing may wait.

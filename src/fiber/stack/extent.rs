@@ -11,7 +11,7 @@ use crate::sys::memory;
 pub(super) const WARM_PAGES: usize = 4;
 
 /// More than any shift, and a divisor of any base.
-const SHIFTS: usize = 32;
+pub(in crate::fiber) const SHIFTS: usize = 32;
 
 /// The bounds of a stack, in one word: a fiber keeps it in the cache line that each switch needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

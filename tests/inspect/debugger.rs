@@ -1,0 +1,110 @@
+//! gdb's commands for green threads, run by gdb.
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{fs, process};
+
+use greenloop::channel::unbounded;
+use greenloop::{Builder, sleep, yield_now};
+
+use crate::LONG;
+
+/// Says that the test below is the process that gdb looks at.
+const DEBUGGEE: &str = "GREENLOOP_TEST_DEBUGGEE";
+
+#[inline(never)]
+fn waits_for_a_value() {
+    let (_sender, receiver) = unbounded::<u32>();
+    assert!(receiver.recv().is_err());
+}
+
+#[inline(never)]
+fn waits_below(depth: usize) -> usize {
+    if depth == 0 {
+        sleep(LONG);
+        return 0;
+    }
+    std::hint::black_box(waits_below(depth - 1)) + 1
+}
+
+/// No test but where it is asked for: waits in two ways, and aborts.
+#[test]
+fn debuggee() {
+    if env::var_os(DEBUGGEE).is_none() {
+        return;
+    }
+    let _receiver = Builder::new().name("the receiver").spawn(waits_for_a_value).unwrap();
+    let _sleeper = Builder::new().name("the sleeper").spawn(|| waits_below(5)).unwrap();
+    yield_now();
+    let _unnamed = greenloop::spawn(|| sleep(LONG));
+    yield_now();
+    process::abort();
+}
+
+fn gdb(program: &Path, arguments: &[&str], commands: &[&str]) -> String {
+    let mut command = Command::new("gdb");
+    command.args(["-batch", "-nx", "-iex", "set debuginfod enabled off"]);
+    command.args(["-iex", "set auto-load safe-path /", "-iex", "set print thread-events off"]);
+    // Where there is no debugging information, the program has no script in it.
+    if !cfg!(debug_assertions) {
+        command.args(["-x", concat!(env!("CARGO_MANIFEST_DIR"), "/debugger/gdb.py")]);
+    }
+    command.args(commands.iter().flat_map(|command| ["-ex", command]));
+    command.arg("--args").arg(program).args(arguments);
+    command.env(DEBUGGEE, "1").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// What `greenloop ps` and `bt` say.
+fn assert_told(text: &str) {
+    let line = |name: &str| {
+        text.lines()
+            .find(|line| line.ends_with(&format!("'{name}'")))
+            .unwrap_or_else(|| panic!("{name}: {text}"))
+    };
+    let receiver = line("the receiver");
+    assert!(receiver.contains("parked") && receiver.contains("Receiver::recv"), "{receiver}");
+    assert!(receiver.contains("tests/inspect/debugger.rs:"), "{receiver}");
+    assert!(line("the sleeper").contains("a sleep"), "{text}");
+    assert!(line("main").contains("running") || line("main").contains("parked"), "{text}");
+    assert!(line("<unnamed>").contains("a sleep"), "{text}");
+    assert_eq!(text.matches("debugger::waits_below").count(), 6, "{text}");
+    assert_eq!(text.matches("debugger::waits_for_a_value").count(), 1, "{text}");
+    assert!(text.contains("there is no green thread 77"), "{text}");
+}
+
+#[test]
+fn it_shows_green_threads_of_a_process_and_of_a_core_file() {
+    if cfg!(any(address_sanitizer, thread_sanitizer)) || !cfg!(target_arch = "x86_64") {
+        println!("left out: not for sanitizers, nor for other processors than x86_64");
+        return;
+    }
+    if Command::new("gdb").arg("--version").output().is_err() {
+        println!("left out: there is no gdb");
+        return;
+    }
+    let program = env::current_exe().unwrap();
+    let test = ["--exact", "debugger::debuggee", "--test-threads", "1"];
+    let shows = ["greenloop ps", "greenloop bt all", "greenloop bt 77"];
+    assert_told(&gdb(&program, &test, &[&["run"][..], &shows[..]].concat()));
+
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("core-{}", process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let mut dying = Command::new("sh");
+    dying.args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""]).arg(&program).args(test);
+    let status = dying.current_dir(&folder).env(DEBUGGEE, "1").output().unwrap().status;
+    assert_eq!(status.signal(), Some(6), "{status}");
+    // Where the kernel leaves it, and whether at all, is the machine's affair.
+    match fs::read_dir(&folder).unwrap().next() {
+        Some(core) => {
+            let load = format!("core-file {}", core.unwrap().path().display());
+            assert_told(&gdb(&program, &[], &[&[&*load][..], &shows[..]].concat()));
+        }
+        None => println!("left out: the kernel leaves no core file in the working folder"),
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
