@@ -22,6 +22,7 @@ mod supervised;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ use rustix::process::WaitOptions;
 
 /// How long a test may take.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Most wait most of the time.
+const AT_ONCE: usize = 3;
 /// Before the name of the test that a process is to run.
 const ONE: &str = "--one";
 
@@ -98,27 +101,31 @@ fn main() -> ExitCode {
     let chosen = |test: &&Test| support::is_chosen(&arguments, test.0);
     // Who is left of a test comes here.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).expect("this process");
-    let mut failed = 0;
-    let mut passed = 0;
-    for (name, _) in tests().filter(chosen) {
-        match run(name) {
-            Ok(()) => passed += 1,
-            Err(why) => {
-                failed += 1;
-                println!("test {name} FAILED: {why}");
-            }
+    // What is aborted on purpose leaves no core file.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, none).expect("a lower limit");
+    let chosen: Vec<_> = tests().filter(chosen).collect();
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((name, _)) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = run(name) {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        println!("test {name} FAILED: {why}");
+                    }
+                }
+            });
         }
-    }
-    println!("{passed} passed, {failed} failed");
+    });
+    let failed = failed.into_inner();
+    println!("{} passed, {failed} failed", chosen.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs one in a process of its own.
 fn run(name: &str) -> Result<(), String> {
     let mut command = Command::new(std::env::current_exe().expect("the path of this program"));
-    // What is aborted on purpose leaves no core file.
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(rustix::process::Resource::Core, none).expect("a lower limit");
     command.args([ONE, name]).stdin(Stdio::null()).process_group(0);
     let mut child = command.spawn().expect("this program");
     let group = rustix::process::Pid::from_child(&child);

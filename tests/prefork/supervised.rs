@@ -148,7 +148,10 @@ pub(crate) fn a_hub_that_does_not_run_is_seen() {
     assert_eq!(site.until("ended signal: 9"), worker);
     site.stops();
     let mut site = self::site(
-        |supervisor| supervisor.workers(1).stuck_after(Duration::from_millis(400)),
+        |supervisor| {
+            // The one that is blocked does not hear that it is to end.
+            supervisor.workers(1).stuck_after(Duration::from_millis(400)).grace(Duration::from_millis(500))
+        },
         |worker| {
             worker.ready();
             if worker.generation() == 1 {
