@@ -98,9 +98,10 @@ impl HubState {
     /// Runs the one whom the schedule chooses. Whether main is to go on.
     #[cold]
     pub(super) fn run_chosen(&self) -> bool {
-        let Some(schedule) = self.world().and_then(|world| world.schedule.as_deref()) else {
-            return false;
-        };
+        let Some(schedule) = self.schedule() else { return false };
+        if let Some(faults) = self.faults() {
+            self.before_choice(faults);
+        }
         let ready = self.ready.borrow().numbers(
             |fiber| fiber.description().and_then(|described| described.id()).unwrap_or(0),
             |job| job.number(),
@@ -111,10 +112,14 @@ impl HubState {
         let place = schedule.choose(&ready);
         // Nobody runs unchosen.
         self.unlooked.set(SWITCHES_PER_LOOK);
+        self.budget.set(self.whole_budget());
+        if let Some(faults) = self.faults() {
+            faults.budget.set(BUDGET);
+            faults.hosts.set_running(ready[place]);
+        }
         let woken = self.ready.borrow_mut().take_woken_at(place);
         if let Some(fiber) = woken {
             fiber.state.set(State::Running);
-            self.budget.set(BUDGET);
             #[cfg(feature = "monkey")]
             if fiber.is_isolated() {
                 return self.run_isolated(fiber, &mut 0);

@@ -33,6 +33,7 @@
 //! wait fails. A lock, a channel or a join that would have to wait leaves the hook, and raises an error that says so in place of
 //! the panic. Use `try_lock` in the hook, or a queue without a limit.
 
+pub(crate) mod amid_faults;
 pub(crate) mod birth;
 pub(crate) mod census;
 mod collecting;
@@ -44,6 +45,7 @@ mod doorbell;
 mod driver;
 mod ear;
 pub(crate) mod ended;
+pub(crate) mod faults;
 mod feed;
 pub(crate) mod fork;
 mod handle;

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use super::current::{HubRef, local_hub};
+use super::faults::Faults;
 use super::reactor::Reactor;
 use super::run;
 use super::state::HubState;
@@ -90,11 +91,18 @@ impl HubState {
         let left = self.budget.get();
         if left > 1 {
             self.budget.set(left - 1);
-        } else {
+        } else if !self.spend_amid_faults() {
             self.unlooked.set(run::SWITCHES_PER_LOOK);
             self.yield_in_call();
         }
         check_in_call(self.thread.current())
+    }
+
+    /// What may go wrong with the operation for which the current greenlet has just [spent](HubState::spend_budget_in_call) some of its
+    /// budget.
+    #[inline]
+    pub(crate) fn faults_of_call(&self) -> Option<&Faults> {
+        if self.budget.get() > 1 { None } else { self.faults() }
     }
 
     /// Why the next call of the current greenlet that could wait must fail; `None` if it need not. Who unwinds may do what needs no

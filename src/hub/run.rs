@@ -95,6 +95,7 @@ impl HubState {
     fn begin_fresh(&self) -> bool {
         loop {
             let Some(job) = self.ready.borrow_mut().pop_fresh() else { return false };
+            self.budget.set(BUDGET);
             if self.begin(job) {
                 return true;
             }
@@ -104,7 +105,6 @@ impl HubState {
     /// Whether main is to go on.
     #[inline(always)]
     pub(super) fn begin(&self, job: Shared<dyn Job>) -> bool {
-        self.budget.set(BUDGET);
         self.unlooked.set(self.unlooked.get() + SWITCHES_PER_STACK);
         match self.thread.take_fiber(job.stack(), run_jobs) {
             Ok(fiber) => {

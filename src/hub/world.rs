@@ -1,8 +1,9 @@
 //! What decides in a hub of a test, in place of the clock and of the order of arrival.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
+use super::faults::Faults;
 use crate::sys::virtual_clock::VirtualClock;
 
 /// Says who runs next.
@@ -13,13 +14,18 @@ pub(crate) trait Schedule {
 
     /// One of `count` ways to go on, where the library would take one at random.
     fn pick(&self, count: usize) -> usize;
+
+    /// Which of some things goes wrong, each of which has a chance: its place and one more, or 0.
+    fn fault(&self, chances: &[f64]) -> usize;
 }
 
 /// What decides in place of the clock and of the order of arrival.
 pub(crate) struct World {
     pub(crate) clock: Arc<VirtualClock>,
     /// Without one all run in order of arrival.
-    pub(crate) schedule: Option<Box<dyn Schedule>>,
+    pub(super) schedule: OnceCell<Box<dyn Schedule>>,
+    /// What may go wrong, if something may; there is a schedule then.
+    pub(super) faults: OnceCell<Box<Faults>>,
     /// How many bytes were on their way when it last looked, and how often in a row.
     pub(super) on_their_way: Cell<(usize, u32)>,
     /// How often it was asked to pick without one.
@@ -28,17 +34,23 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(clock: Arc<VirtualClock>, schedule: Option<Box<dyn Schedule>>) -> World {
-        World { clock, schedule, on_their_way: Cell::new((0, 0)), picks: Cell::new(0) }
+        World {
+            clock,
+            schedule: schedule.map_or_else(OnceCell::new, OnceCell::from),
+            faults: OnceCell::new(),
+            on_their_way: Cell::new((0, 0)),
+            picks: Cell::new(0),
+        }
     }
 
     #[inline]
     pub(super) fn chooses(&self) -> bool {
-        self.schedule.is_some()
+        self.schedule.get().is_some()
     }
 
     /// One of `count` ways to go on, where there would be one at random: without a schedule each in turn.
     pub(super) fn pick(&self, count: usize) -> usize {
-        match &self.schedule {
+        match self.schedule.get() {
             Some(schedule) => schedule.pick(count),
             None => self.picks.replace(self.picks.get().wrapping_add(1)) % count,
         }

@@ -3,7 +3,6 @@
 use super::current::{HubRef, local_hub};
 use super::lifetime::hub;
 use super::run::SWITCHES_PER_LOOK;
-use super::state::BUDGET;
 use super::waiter::{self, Waiter, WaitingOn, Wakeup};
 use crate::fiber::{FiberRef, Local, State, Thread, assert_may_wait, in_callback};
 
@@ -67,22 +66,26 @@ pub(super) fn raise_interrupt(hub: HubRef) {
 }
 
 /// Counts an operation that did not have to wait; when the green thread has done many at a stretch, it yields, so that
-/// always-ready descriptors and queues starve nobody.
+/// always-ready descriptors and queues starve nobody. Whether it is in a world in which operations fail.
 #[inline]
-pub(crate) fn spend_budget() {
-    if let Some(hub) = local_hub() {
-        let left = hub.budget.get();
-        if left > 1 {
-            hub.budget.set(left - 1);
-        } else if in_callback() {
-            // What may not wait may not yield either, however much it does.
-            hub.budget.set(BUDGET);
-        } else {
-            // Nobody knows how long so many took: timers and descriptors get a look before the next so many.
-            hub.unlooked.set(SWITCHES_PER_LOOK);
-            yield_now();
-        }
+pub(crate) fn spend_budget() -> bool {
+    let Some(hub) = local_hub() else { return false };
+    let left = hub.budget.get();
+    if left > 1 {
+        hub.budget.set(left - 1);
+        return false;
     }
+    if in_callback() {
+        // What may not wait may not yield either, however much it does.
+        hub.budget.set(hub.whole_budget());
+        return false;
+    }
+    if !hub.spend_amid_faults() {
+        // Nobody knows how long so many took: timers and descriptors get a look before the next so many.
+        hub.unlooked.set(SWITCHES_PER_LOOK);
+        yield_now();
+    }
+    hub.faults().is_some()
 }
 
 /// Waits until the hub has nothing ready.

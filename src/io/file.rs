@@ -152,7 +152,10 @@ impl<T: AsFd + Send + Sync + 'static> AnyFile<T> {
         }
         let length = buffer.len().min(LARGEST_HERE);
         // Before the call: this may yield, and be raised out of.
-        spend_budget();
+        if spend_budget() {
+            // Disks may fail here: that is seen where the disk is read.
+            return None;
+        }
         let mut read = || descriptor::read_from_memory(self.as_fd(), &mut buffer[..length], offset);
         let read = if offset.is_some() { read() } else { self.at_free_position(|_| read())? };
         read.ok().filter(|&count| count > 0)

@@ -18,6 +18,7 @@
 //!
 //! For any other descriptor there are [`wait_readable`], [`wait_writable`] and [`wait_fd`].
 
+pub(crate) mod faults;
 mod file;
 mod home;
 pub(crate) mod operation;

@@ -30,6 +30,17 @@ pub(crate) trait Operation {
     /// and for a peek. The end of the stream is taken care of.
     fn drained(&self, output: &Self::Output) -> bool;
 
+    /// Whether it moves bytes of a stream, and so may be [shortened](Operation::shorten): for a world in which connections fail.
+    const MOVES_BYTES: bool = false;
+
+    /// Has it move so many bytes at most, and at least one.
+    fn shorten(&mut self, _most: usize) {}
+
+    /// How many bytes it has moved: a peek none.
+    fn moved(&self, _: &Self::Output) -> usize {
+        0
+    }
+
     /// The same for the kernel to do as a whole when an attempt would block, instead of a wait and another attempt. `None` if it is
     /// not to be done so.
     #[inline]
@@ -41,6 +52,21 @@ pub(crate) trait Operation {
     /// see [`drained`](Operation::drained).
     fn complete(&mut self, _: Done, _: Entry<'_>) -> io::Result<(Self::Output, bool)> {
         unreachable!("it has no completion face")
+    }
+}
+
+/// One that its caller keeps.
+impl<O: Operation> Operation for &mut O {
+    type Output = O::Output;
+    const DIRECTION: Direction = O::DIRECTION;
+    const MOVES_BYTES: bool = O::MOVES_BYTES;
+
+    fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<O::Output> {
+        (**self).attempt(fd)
+    }
+
+    fn drained(&self, output: &O::Output) -> bool {
+        (**self).drained(output)
     }
 }
 

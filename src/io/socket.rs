@@ -2,6 +2,7 @@
 //! the readiness that is left.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::{Direction, Operation};
@@ -43,6 +44,18 @@ impl Operation for Receive<'_> {
         socket::receive(fd, self.buffer, self.taking)
     }
 
+    const MOVES_BYTES: bool = true;
+
+    fn shorten(&mut self, most: usize) {
+        let buffer = mem::take(&mut self.buffer);
+        let length = buffer.len().min(most);
+        self.buffer = &mut buffer[..length];
+    }
+
+    fn moved(&self, &count: &usize) -> usize {
+        if self.taking == Taking::Consume { count } else { 0 }
+    }
+
     #[inline]
     fn drained(&self, &count: &usize) -> bool {
         self.short.exhausts(count, self.buffer.len())
@@ -67,6 +80,8 @@ impl Operation for Receive<'_> {
 pub(crate) struct ReceiveVectored<'a, 'b> {
     pub(crate) buffers: &'a mut [IoSliceMut<'b>],
     pub(crate) short: Short,
+    /// How many bytes, if not all that the buffers take.
+    pub(crate) most: Option<usize>,
 }
 
 impl Operation for ReceiveVectored<'_, '_> {
@@ -74,11 +89,29 @@ impl Operation for ReceiveVectored<'_, '_> {
     const DIRECTION: Direction = Direction::Read;
 
     fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        socket::receive_vectored(fd, self.buffers)
+        let Some(most) = self.most else { return socket::receive_vectored(fd, self.buffers) };
+        match self.buffers.iter_mut().find(|buffer| !buffer.is_empty()) {
+            Some(buffer) => {
+                let length = buffer.len().min(most);
+                socket::receive(fd, &mut buffer[..length], Taking::Consume)
+            }
+            None => Ok(0),
+        }
+    }
+
+    const MOVES_BYTES: bool = true;
+
+    fn shorten(&mut self, most: usize) {
+        self.most = Some(self.most.map_or(most, |other| other.min(most)));
+    }
+
+    fn moved(&self, &count: &usize) -> usize {
+        count
     }
 
     fn drained(&self, &count: &usize) -> bool {
-        self.short.exhausts(count, self.buffers.iter().map(|buffer| buffer.len()).sum())
+        self.most.is_none()
+            && self.short.exhausts(count, self.buffers.iter().map(|buffer| buffer.len()).sum())
     }
 }
 
@@ -96,6 +129,16 @@ impl Operation for Send<'_> {
     #[inline]
     fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         socket::send(fd, self.buffer)
+    }
+
+    const MOVES_BYTES: bool = true;
+
+    fn shorten(&mut self, most: usize) {
+        self.buffer = &self.buffer[..self.buffer.len().min(most)];
+    }
+
+    fn moved(&self, &count: &usize) -> usize {
+        count
     }
 
     #[inline]
@@ -119,6 +162,8 @@ impl Operation for Send<'_> {
 pub(crate) struct SendVectored<'a, 'b> {
     pub(crate) buffers: &'a [IoSlice<'b>],
     pub(crate) short: Short,
+    /// As for [`ReceiveVectored`].
+    pub(crate) most: Option<usize>,
 }
 
 impl Operation for SendVectored<'_, '_> {
@@ -126,11 +171,24 @@ impl Operation for SendVectored<'_, '_> {
     const DIRECTION: Direction = Direction::Write;
 
     fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        socket::send_vectored(fd, self.buffers)
+        let Some(most) = self.most else { return socket::send_vectored(fd, self.buffers) };
+        let first = self.buffers.iter().find(|buffer| !buffer.is_empty());
+        first.map_or(Ok(0), |buffer| socket::send(fd, &buffer[..buffer.len().min(most)]))
+    }
+
+    const MOVES_BYTES: bool = true;
+
+    fn shorten(&mut self, most: usize) {
+        self.most = Some(self.most.map_or(most, |other| other.min(most)));
+    }
+
+    fn moved(&self, &count: &usize) -> usize {
+        count
     }
 
     fn drained(&self, &count: &usize) -> bool {
-        self.short.exhausts(count, self.buffers.iter().map(|buffer| buffer.len()).sum())
+        self.most.is_none()
+            && self.short.exhausts(count, self.buffers.iter().map(|buffer| buffer.len()).sum())
     }
 }
 

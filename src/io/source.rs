@@ -50,6 +50,8 @@ enum Limit {
     Timeout,
     /// At a point in time, with an error of kind `TimedOut`.
     Deadline(Option<Time>),
+    /// [`Timeout`](Limit::Timeout) of an operation that has begun.
+    TimeoutAt(Option<Time>),
 }
 
 impl<T: AsFd> Source<T> {
@@ -175,15 +177,32 @@ impl<T: AsFd> Source<T> {
         self.settings.get_or_init(Arc::default)
     }
 
+    fn deadline(&self, limit: Limit, direction: Direction) -> Option<Time> {
+        match limit {
+            Limit::Timeout => self.timeout(direction).map(Time::after),
+            Limit::Deadline(deadline) | Limit::TimeoutAt(deadline) => deadline,
+        }
+    }
+
     #[inline]
-    fn run_within<O: Operation>(&self, mut operation: O, limit: Limit) -> io::Result<O::Output> {
-        let direction = O::DIRECTION;
+    fn run_within<O: Operation>(&self, operation: O, limit: Limit) -> io::Result<O::Output> {
         let may_wait = !self.nonblocking();
         // Before the call, not after: this may yield, and then a kill or a time limit is raised, and what was read would be
         // lost. Who asked not to wait must not be made to: it may hold a lock that others on this thread want.
-        if may_wait {
-            spend_budget();
+        if may_wait && spend_budget() {
+            return self.run_amid_faults(operation, limit);
         }
+        self.run_unhindered(operation, limit, may_wait)
+    }
+
+    #[inline(always)]
+    fn run_unhindered<O: Operation>(
+        &self,
+        mut operation: O,
+        limit: Limit,
+        may_wait: bool,
+    ) -> io::Result<O::Output> {
+        let direction = O::DIRECTION;
         let hub = local_hub();
         let known = hub.as_ref().and_then(|hub| self.registrations.find(hub.made_reactor()?));
         if let Some((reactor, key)) = known
@@ -221,10 +240,7 @@ impl<T: AsFd> Source<T> {
     ) -> io::Result<O::Output> {
         check_may_wait()?;
         let fd = self.inner.as_fd();
-        let deadline = match limit {
-            Limit::Timeout => self.timeout(O::DIRECTION).map(Time::after),
-            Limit::Deadline(deadline) => deadline,
-        };
+        let deadline = self.deadline(limit, O::DIRECTION);
         let waiter = Waiter::new(waiting_on(O::DIRECTION, fd.as_raw_fd()));
         let hub = hub();
         let (reactor, key) = match known {
@@ -302,7 +318,7 @@ fn waiting_on(direction: Direction, fd: RawFd) -> WaitingOn {
 impl Limit {
     fn error(self) -> io::Error {
         match self {
-            Limit::Timeout => descriptor::would_block(),
+            Limit::Timeout | Limit::TimeoutAt(_) => descriptor::would_block(),
             Limit::Deadline(_) => io::ErrorKind::TimedOut.into(),
         }
     }
@@ -404,5 +420,6 @@ impl Known {
     }
 }
 
+mod faults;
 #[cfg(test)]
 mod tests;

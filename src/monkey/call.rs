@@ -191,12 +191,15 @@ impl Call {
         // What was tried in vain is nobody's affair, nor is what failed when some has come or gone.
         let _errno = Kept::now();
         match self.hub.spend_budget_in_call() {
-            Ok(()) => self.until_ready(fd, interest, attempt),
+            Ok(()) => match self.hub.faults_of_call() {
+                None => self.until_ready(fd, interest, attempt),
+                Some(faults) => self.until_ready_amid_faults(faults, fd, interest, attempt),
+            },
             Err(hindrance) => self.amid_interruption(fd, hindrance, attempt),
         }
     }
 
-    fn until_ready(
+    pub(super) fn until_ready(
         self,
         fd: RawFd,
         interest: Interest,

@@ -16,7 +16,15 @@ use crate::sys::original;
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, address_length: socklen_t) -> c_int {
-    let call = match Call::enter(Parts::SOCKET) {
+    let entered = Call::enter(Parts::SOCKET);
+    if let Some(call) = entered
+        && let Some(faults) = call.hub.faults()
+        // SAFETY: the caller's contract is that of the C library's function.
+        && let Err(errno) = unsafe { call.before_connect(faults, fd, address, address_length) }
+    {
+        return failed(errno);
+    }
+    let call = match entered {
         Some(call) if !is_nonblocking(fd) || call.is_interrupted() => call,
         // SAFETY: the caller's contract is that of the C library's function.
         _ => return unsafe { original::connect(fd, address, address_length) },

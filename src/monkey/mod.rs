@@ -338,6 +338,7 @@ compile_error!(
 //
 // The others are what those have in common: the call, what it says when it is interrupted, its descriptors' memory, OS threads to do it
 // on; the parts, the coverage.
+mod amid_faults;
 mod call;
 mod clocks;
 mod close;

@@ -12,7 +12,7 @@ use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::sys::clock::Time;
 use crate::sys::interruptible::Interruptible;
 use crate::task::{Notice, Waitable};
-use crate::threadpool::{Job, ThreadPool};
+use crate::threadpool::{Job, ThreadPool, check_disk};
 
 /// As many as wait for disks at a time, and as many for names.
 const SIZE: usize = 64;
@@ -26,6 +26,9 @@ static APART: ThreadPool = ThreadPool::new(usize::MAX);
 /// Runs a call that uses memory of the caller's on another OS thread; its errno comes along. Nothing interrupts the wait,
 /// for the memory must stay: the kernel ends it in a moment.
 pub(super) fn off_hub(run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ssize_t {
+    if let Err(error) = check_disk() {
+        return failed(errno_of(&error)) as ssize_t;
+    }
     on(&DISKS, run)
 }
 

@@ -89,7 +89,12 @@ unsafe fn write_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
 /// As for `readv`.
 unsafe fn read_slices(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
     // SAFETY: the caller's contract.
-    let come = call.until_done(fd, Interest::READABLE, || unsafe { read_now(fd, slices) });
+    let come = call.until_done(fd, Interest::READABLE, || match call.first_of(slices) {
+        // SAFETY: the caller's contract.
+        None => unsafe { read_now(fd, slices) },
+        // SAFETY: a part of a slice of the caller's.
+        Some(first) => unsafe { read_now(fd, &[first]) },
+    });
     // SAFETY: as above.
     answer(come, || unsafe { wait_in_kernel(fd, slices, Interest::READABLE) })
 }
@@ -162,7 +167,7 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> 
         // SAFETY: as above.
         Some(call) if !is_exempt(fd) && length == 0 => unsafe { write_nothing(call, fd, buffer) },
         Some(call) if !is_exempt(fd) => {
-            let slice = iovec { iov_base: buffer.cast_mut(), iov_len: length };
+            let slice = iovec { iov_base: buffer.cast_mut(), iov_len: call.few(fd, length) };
             // SAFETY: one slice, which is the caller's buffer, and nothing writes to it.
             unsafe { write_slices(call, fd, &[slice]) }
         }

@@ -81,7 +81,7 @@ unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags:
     };
     receive(call, fd, length, flags, |come, flags| {
         // SAFETY: the caller gave `length` bytes, of which `come` are filled.
-        unsafe { original::recv(fd, buffer.wrapping_byte_add(come), length - come, flags) }
+        unsafe { original::recv(fd, buffer.wrapping_byte_add(come), call.at_most(length - come), flags) }
     })
 }
 
@@ -104,7 +104,7 @@ unsafe extern "C" fn recvfrom(
             original::recvfrom(
                 fd,
                 buffer.wrapping_byte_add(come),
-                length - come,
+                call.at_most(length - come),
                 flags,
                 address,
                 address_length,
@@ -194,6 +194,7 @@ unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, length: size_t, flag
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::send(fd, buffer, length, flags) };
     };
+    let length = call.few(fd, length);
     let sent = call.until_all_gone(fd, length, |sent| {
         // SAFETY: the caller gave `length` bytes, of which `sent` are gone.
         unsafe {
@@ -216,9 +217,9 @@ unsafe extern "C" fn sendto(
         // SAFETY: the caller's contract is that of the C library's function.
         return unsafe { original::sendto(fd, buffer, length, flags, address, address_length) };
     };
-    let flags = flags | libc::MSG_DONTWAIT;
+    let (flags, length) = (flags | libc::MSG_DONTWAIT, call.few(fd, length));
     let sent = call.until_all_gone(fd, length, |sent| {
-        // SAFETY: the caller gave `length` bytes, of which `sent` are gone, and an address or null.
+        // SAFETY: the caller gave at least `length` bytes, of which `sent` are gone, and an address or null.
         unsafe {
             original::sendto(
                 fd,

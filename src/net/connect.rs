@@ -10,12 +10,16 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::resolve::ToSocketAddrs;
-use crate::hub::local_hub;
+use crate::hub::amid_faults::own_address;
+use crate::hub::faults::Gate;
 use crate::hub::reactor::Reactor;
 use crate::hub::waiter::may_wait;
+use crate::hub::{hub, local_hub};
 use crate::io::Source;
+use crate::io::faults::{Hindrance, PATIENCE, hindrance, is_cut, wait_behind};
 use crate::io::socket::Connect;
 use crate::sys::clock::Time;
+use crate::sys::descriptor;
 use crate::sys::socket::{self, Address};
 use crate::task::{JoinHandle, iwait, spawn, with_timeout};
 
@@ -98,20 +102,42 @@ fn pays_as_a_whole(address: SocketAddr) -> bool {
 struct Attempt {
     source: Source<TcpStream>,
     /// What is left to do.
-    rest: Option<Connect>,
+    rest: Option<Rest>,
+}
+
+/// What is left to do of an attempt.
+enum Rest {
+    /// It waits for the kernel.
+    Connect(Connect),
+    /// It has not begun: in the world of a test, something is in its way.
+    Held(SocketAddr, Gate),
 }
 
 impl Attempt {
     /// Begins to connect, and does not wait. To an address of this machine it is done at once. What is to go to the kernel as a whole
     /// is not begun: it would do what is left.
     fn begin(address: SocketAddr, as_a_whole: bool) -> io::Result<Attempt> {
+        let held = match hindrance(address) {
+            None => None,
+            Some(Hindrance::Refused) => return Err(descriptor::refused()),
+            Some(Hindrance::Held(gate)) => Some(Rest::Held(address, gate)),
+        };
+        let own = own_address().filter(|own| own.is_ipv4() == address.is_ipv4());
         let address = Address::from(address);
         let inner = TcpStream::from(socket::stream(&address)?);
+        if let Some(own) = own {
+            socket::connect_from(inner.as_fd(), own)?;
+        }
+        if held.is_some() {
+            return Ok(Attempt { source: Source::new(inner), rest: held });
+        }
         let rest = match as_a_whole {
-            true => Some(Connect::whole(address)),
+            true => Some(Rest::Connect(Connect::whole(address))),
             false => match socket::connect(inner.as_fd(), &address) {
                 Ok(()) => None,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Connect::begun(address)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Some(Rest::Connect(Connect::begun(address)))
+                }
                 Err(error) => return Err(error),
             },
         };
@@ -119,8 +145,11 @@ impl Attempt {
     }
 
     /// Waits until it is connected.
-    fn finish(self, deadline: Time) -> io::Result<Source<TcpStream>> {
-        if let Some(connect) = self.rest {
+    fn finish(mut self, deadline: Time) -> io::Result<Source<TcpStream>> {
+        if let Some(Rest::Held(address, gate)) = self.rest {
+            self.rest = Some(Rest::Connect(self.begin_late(address, gate, deadline)?));
+        }
+        if let Some(Rest::Connect(connect)) = self.rest {
             let deadline = (deadline != Time::NEVER).then_some(deadline);
             self.source.run_until(connect, deadline).map_err(|error| match error.kind() {
                 // Not the kernel's own ETIMEDOUT.
@@ -131,6 +160,37 @@ impl Attempt {
         // It blocks for whoever gets the descriptor; only the connecting could not be asked not to wait.
         self.source.get_ref().set_nonblocking(false)?;
         Ok(self.source)
+    }
+}
+
+impl Attempt {
+    /// Begins when nothing is in its way any more. The kernel tells its end.
+    #[cold]
+    fn begin_late(&self, address: SocketAddr, mut gate: Gate, deadline: Time) -> io::Result<Connect> {
+        if !may_wait() {
+            return Err(timed_out());
+        }
+        let own = Time::after(PATIENCE);
+        let hub = hub();
+        loop {
+            if !wait_behind(gate, Some(deadline.min(own))) {
+                return Err(if own < deadline { descriptor::unreachable() } else { timed_out() });
+            }
+            match gate {
+                Gate::Cut if hub.faults().is_some_and(|faults| is_cut(faults, address)) => {}
+                Gate::Cut => {
+                    gate = Gate::Until(Time::after(
+                        hub.faults().map_or(Duration::ZERO, |faults| hub.latency(faults)),
+                    ))
+                }
+                _ => break,
+            }
+        }
+        let address = Address::from(address);
+        match socket::connect(self.source.get_ref().as_fd(), &address) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(Connect::begun(address)),
+        }
     }
 }
 

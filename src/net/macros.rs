@@ -64,7 +64,7 @@ macro_rules! stream {
             }
 
             fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.source.run(ReceiveVectored { buffers, short: $short })
+                self.source.run(ReceiveVectored { buffers, short: $short, most: None })
             }
         }
 
@@ -86,7 +86,7 @@ macro_rules! stream {
             }
 
             fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.source.run(SendVectored { buffers, short: $short })
+                self.source.run(SendVectored { buffers, short: $short, most: None })
             }
 
             fn flush(&mut self) -> io::Result<()> {

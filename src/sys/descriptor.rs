@@ -192,6 +192,26 @@ pub(crate) fn would_block() -> io::Error {
     io::Error::from_raw_os_error(libc::EAGAIN)
 }
 
+/// The error of a call on a connection that the other end, or somebody between, has ended.
+pub(crate) fn reset() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNRESET)
+}
+
+/// The error of a connection to where nobody listens.
+pub(crate) fn refused() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNREFUSED)
+}
+
+/// The error of a connection to somebody who does not answer.
+pub(crate) fn unreachable() -> io::Error {
+    io::Error::from_raw_os_error(libc::ETIMEDOUT)
+}
+
+/// The error of a disk that fails.
+pub(crate) fn disk_error() -> io::Error {
+    io::Error::from_raw_os_error(libc::EIO)
+}
+
 /// The error of a call on a descriptor that is not open.
 #[cold]
 pub(crate) fn bad_descriptor() -> io::Error {

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -240,6 +240,17 @@ impl Address {
         (place(mem::offset_of!(Address, form)).cast(), place(mem::offset_of!(Address, length)).cast())
     }
 
+    /// The one in these bytes, as C hands them over; what does not fit is cut off.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Address {
+        let mut address = Address::room();
+        let length = bytes.len().min(address.length as usize);
+        // SAFETY: as many bytes are valid for reads there, and for writes here; any bytes are a valid form.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut address.form).cast::<u8>(), length) };
+        address.length = length as libc::socklen_t;
+        address
+    }
+
     pub(super) fn length(&self) -> libc::socklen_t {
         self.length
     }
@@ -384,6 +395,51 @@ pub(crate) fn unacknowledged(fd: RawFd) -> usize {
     // SAFETY: the request, SIOCOUTQ, writes an int; any number may be given as a descriptor.
     let failed = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &mut bytes) };
     if failed == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+/// Whether it is a socket whose bytes come as a stream.
+pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> bool {
+    let mut kind: libc::c_int = 0;
+    let mut length = size_of_val(&kind) as libc::socklen_t;
+    let place = (&raw mut kind).cast();
+    // SAFETY: `kind` is valid for writes of `length` bytes.
+    let failed =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TYPE, place, &mut length) };
+    failed == 0 && kind == libc::SOCK_STREAM
+}
+
+/// The addresses of a connection of IP: this end's and the other one's.
+pub(crate) fn ends(fd: BorrowedFd<'_>) -> Option<(SocketAddr, SocketAddr)> {
+    let name =
+        |ask: unsafe extern "C" fn(RawFd, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int| {
+            let mut address = Address::room();
+            // SAFETY: `address.form` is valid for writes of `address.length` bytes.
+            let failed = unsafe { ask(fd.as_raw_fd(), (&raw mut address.form).cast(), &mut address.length) };
+            if failed == 0 { address.to_ip().ok() } else { None }
+        };
+    Some((name(libc::getsockname)?, name(libc::getpeername)?))
+}
+
+/// Where a connection to an address of this machine comes from, if nobody says so.
+pub(crate) fn loopback(to: SocketAddr) -> IpAddr {
+    if to.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+}
+
+/// Has a new socket of IP connect from there, by any port.
+pub(crate) fn connect_from(fd: BorrowedFd<'_>, address: IpAddr) -> io::Result<()> {
+    bind(fd, &SocketAddr::new(address, 0).into())
+}
+
+/// Ends a connection in both directions, as the other end hears of: by a reset where it is TCP. Nothing more can be done with it.
+pub(crate) fn reset(fd: BorrowedFd<'_>) {
+    let mut none = Address::UNNAMED;
+    none.form.unix.sun_family = libc::AF_UNSPEC as libc::sa_family_t;
+    // SAFETY: `none.form` is valid for reads of `none.length` bytes.
+    let failed = unsafe { original::connect(fd.as_raw_fd(), none.as_pointer(), none.length) };
+    if failed != 0 {
+        // SAFETY: takes no pointers.
+        unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) };
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub(super) enum Guide {
     Priorities(Box<Priorities>),
     /// What was chosen before, and after that the order of arrival.
     Script(Script),
+    /// The order of arrival, and at random what is no order.
+    Arrival(Random),
 }
 
 /// Priorities at random, which change at a few random steps: with a bug that takes so many ordered steps as changes and one more, the
@@ -78,6 +80,7 @@ impl Guide {
     pub(super) fn choose(&mut self, turn: usize, ready: &[u64]) -> usize {
         match self {
             Guide::Priorities(priorities) => priorities.choose(ready),
+            Guide::Arrival(_) => 0,
             _ => self.pick(turn, ready.len()),
         }
     }
@@ -85,13 +88,28 @@ impl Guide {
     /// One of `count`.
     pub(super) fn pick(&mut self, turn: usize, count: usize) -> usize {
         match self {
-            Guide::Random(random) => random.below(count),
+            Guide::Random(random) | Guide::Arrival(random) => random.below(count),
             Guide::Priorities(priorities) => priorities.random.below(count),
             // That of another test, or of one that has changed, may have more to choose from.
             Guide::Script(Script(places)) => {
                 places.get(turn).map_or(0, |&place| (place as usize).min(count - 1))
             }
         }
+    }
+
+    /// One of some faults, each of which has a chance, and one more; or 0.
+    pub(super) fn fault(&mut self, turn: usize, chances: &[f64]) -> usize {
+        let random = match self {
+            Guide::Random(random) | Guide::Arrival(random) => random,
+            Guide::Priorities(priorities) => &mut priorities.random,
+            Guide::Script(_) => return self.pick(turn, chances.len() + 1),
+        };
+        let mut left = random.part();
+        let fault = chances.iter().position(|chance| {
+            left -= chance;
+            left < 0.0
+        });
+        fault.map_or(0, |place| place + 1)
     }
 }
 

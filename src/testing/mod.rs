@@ -58,6 +58,11 @@
 //! the environment variable `GREENLOOP_SCHEDULE`. With a number in `GREENLOOP_SEED`, `run` does not run who is ready in order of arrival, but
 //! in one at random, the same each time for the same number.
 //!
+//! # Faults
+//!
+//! [`World::faults`] has connections be refused, reset, short, late or cut, disks fail, and green threads be killed; a [`Host`] crashes. Which
+//! of it happens when is part of a schedule, as the order is.
+//!
 //! # Limits
 //!
 //! A world is one OS thread: [`Workers`](crate::workers), the hubs of other threads and child processes live in real time. Its hub uses epoll,
@@ -65,7 +70,9 @@
 //! timers, such as the delayed acknowledgement of TCP, run in real time.
 
 mod explore;
+mod faults;
 mod guide;
+mod host;
 mod random;
 mod run;
 mod schedule;
@@ -74,6 +81,8 @@ mod search;
 mod world;
 
 pub use explore::{Explored, explore};
+pub use faults::{Cut, Faults};
+pub use host::Host;
 pub use run::run;
 pub use search::Search;
 pub use world::{Hold, World};

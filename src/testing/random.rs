@@ -17,6 +17,11 @@ impl Random {
         number ^ (number >> 31)
     }
 
+    /// From 0 up to 1, not included.
+    pub(super) fn part(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
     /// From 0 up to `end`, not included.
     pub(super) fn below(&mut self, end: usize) -> usize {
         // The high half of the product, so that no modulo favours anybody.

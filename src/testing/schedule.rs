@@ -63,4 +63,8 @@ impl world::Schedule for Schedule {
     fn pick(&self, count: usize) -> usize {
         self.note(count, |guide, turn| guide.pick(turn, count))
     }
+
+    fn fault(&self, chances: &[f64]) -> usize {
+        self.note(chances.len() + 1, |guide, turn| guide.fault(turn, chances))
+    }
 }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::faults::Faults;
+use super::host::Host;
 use crate::sys::clock::instant_now;
 use crate::sys::virtual_clock::{self, EPOCH, VirtualClock};
 use crate::task::{idle, sleep};
@@ -156,6 +159,41 @@ impl World {
     #[must_use = "time goes on when it is dropped"]
     pub fn hold(&self) -> Hold {
         Hold { _hold: self.clock.hold() }
+    }
+
+    /// Returns what is to go wrong here, to be set: at first nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::testing;
+    /// use std::time::Duration;
+    ///
+    /// testing::run(|world| {
+    ///     world.faults().refuse(0.01).reset(0.001).latency(Duration::ZERO..=Duration::from_millis(50));
+    ///     // …
+    /// #   let listener = greenloop::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    /// #   assert!(greenloop::net::TcpStream::connect(listener.local_addr().unwrap()).is_ok());
+    /// });
+    /// ```
+    pub fn faults(&self) -> Faults {
+        Faults::here()
+    }
+
+    /// Makes a host with this address, one of loopback.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::testing;
+    ///
+    /// testing::run(|world| {
+    ///     let host = world.host([127, 0, 0, 7].into());
+    ///     assert_eq!(host.spawn(|| 5).join().unwrap(), 5);
+    /// });
+    /// ```
+    pub fn host(&self, address: IpAddr) -> Host {
+        Host::new(address)
     }
 }
 

@@ -49,7 +49,10 @@ use std::time::Duration;
 
 use self::crew::{Assignment, Crew};
 pub use self::job::Job;
+use crate::hub::amid_faults::{draw, has_crashed};
+use crate::hub::faults::Fault;
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup, check_may_wait, may_wait};
+use crate::sys::descriptor;
 pub use crate::task::Imap;
 
 /// How many jobs of [`unblock`] run at a time. They mostly wait, for a disk or for a library's own connection, so there
@@ -114,10 +117,20 @@ where
     F: FnOnce() -> io::Result<T> + Send + 'static,
     T: Send + 'static,
 {
+    check_disk()?;
     if stops() {
         return f();
     }
     CALLS.try_unblock(f)?
+}
+
+/// In a world in which disks fail, whether this call finds that. On a host that has crashed nothing is written.
+///
+/// # Errors
+///
+/// EIO.
+pub(crate) fn check_disk() -> io::Result<()> {
+    if has_crashed() || draw(&[Fault::Disk]).is_some() { Err(descriptor::disk_error()) } else { Ok(()) }
 }
 
 /// [`offload`] for a call that may never end: it keeps a thread of its own, also when nobody waits for it any more.

@@ -34,6 +34,7 @@ mod surplus;
 mod time;
 /// In the world of a test.
 mod worlds;
+mod worlds_faults;
 
 use std::io::Read;
 use std::process::Stdio;

@@ -7,6 +7,8 @@ mod support;
 mod clock;
 /// What is told of a test that leaves somebody behind.
 mod ends;
+/// What is to go wrong.
+mod faults;
 /// Orders in which a test may run.
 mod orders;
 /// Locks, channels, queues, events and pools in many orders.

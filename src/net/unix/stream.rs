@@ -8,9 +8,11 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::io::faults::is_refused;
 use crate::io::socket::{Receive, ReceiveVectored, Send, SendVectored, Short};
 use crate::io::{Direction, Pauses, Source};
 use crate::sys::clock::Time;
+use crate::sys::descriptor;
 use crate::sys::socket::{self, Address, Taking};
 
 /// A connection of a Unix socket: [`std::os::unix::net::UnixStream`], whose reads and writes let other green threads run
@@ -89,6 +91,9 @@ impl UnixStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn connect_addr(socket_addr: &SocketAddr) -> io::Result<UnixStream> {
+        if is_refused() {
+            return Err(descriptor::refused());
+        }
         let address = Address::from(socket_addr);
         let inner = std::os::unix::net::UnixStream::from(socket::stream(&address)?);
         let mut pauses = Pauses::until(Time::NEVER);

@@ -1,0 +1,273 @@
+//! What goes wrong in a hub of a test, though nothing outside is wrong: with which chances, who is cut off from whom, which bytes are
+//! still on their way, and which green threads a host has. Whether it does is the schedule's affair.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::wake::Wake;
+use crate::sys::clock::Time;
+
+/// What may go wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// Nobody listens.
+    Refusal,
+    /// A connection ends.
+    Reset,
+    /// Fewer bytes are moved than could be.
+    Short,
+    /// A signal interrupts a call.
+    #[cfg(feature = "monkey")]
+    Interruption,
+    /// A disk fails.
+    Disk,
+    /// A green thread is killed.
+    Kill,
+}
+
+const KINDS: usize = Fault::Kill as usize + 1;
+
+/// One direction of a connection: where its bytes come from, and where they go to.
+pub(crate) type Way = (SocketAddr, SocketAddr);
+
+/// What a receiver finds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gate {
+    /// It may take so many bytes.
+    Open(usize),
+    /// The next byte comes at that time.
+    Until(Time),
+    /// Nothing comes before a cut ends.
+    Cut,
+}
+
+/// All of it.
+#[derive(Default)]
+pub(crate) struct Faults {
+    chances: [Cell<f64>; KINDS],
+    latency: Cell<Option<(Duration, Duration)>>,
+    cuts: RefCell<Vec<(IpAddr, IpAddr)>>,
+    /// Who waits for the end of a cut.
+    cut_off: RefCell<Vec<Wake>>,
+    /// Of each direction how many bytes have been sent that were not received, and when they arrive.
+    on_their_way: RefCell<HashMap<Way, VecDeque<(usize, Time)>>>,
+    /// How many bytes the call under way may move.
+    #[cfg(feature = "monkey")]
+    most: Cell<Option<usize>>,
+    /// Operations that who runs may still do without waiting: the hub's own count is used up, so that each operation comes by here.
+    pub(super) budget: Cell<u32>,
+    pub(super) hosts: Hosts,
+}
+
+impl Faults {
+    pub(crate) fn set_chance(&self, fault: Fault, chance: f64) {
+        self.chances[fault as usize].set(chance);
+    }
+
+    pub(super) fn chance(&self, fault: Fault) -> f64 {
+        self.chances[fault as usize].get()
+    }
+
+    pub(crate) fn set_latency(&self, latency: Option<(Duration, Duration)>) {
+        self.latency.set(latency);
+    }
+
+    pub(crate) fn latency(&self) -> Option<(Duration, Duration)> {
+        self.latency.get()
+    }
+
+    /// Nothing passes between the two until [`mend`](Faults::mend).
+    pub(crate) fn cut(&self, one: IpAddr, other: IpAddr) {
+        self.cuts.borrow_mut().push((one, other));
+    }
+
+    pub(crate) fn mend(&self, one: IpAddr, other: IpAddr) {
+        let mut cuts = self.cuts.borrow_mut();
+        if let Some(place) = cuts.iter().position(|&cut| cut == (one, other)) {
+            cuts.swap_remove(place);
+        }
+        drop(cuts);
+        self.cut_off.take().into_iter().for_each(Wake::wake);
+    }
+
+    pub(crate) fn is_cut(&self, one: IpAddr, other: IpAddr) -> bool {
+        self.cuts.borrow().iter().any(|&cut| cut == (one, other) || cut == (other, one))
+    }
+
+    /// Wakes `wake` when a cut ends.
+    pub(crate) fn tell_of_end(&self, wake: Wake) {
+        self.cut_off.borrow_mut().push(wake);
+    }
+
+    /// Whether it counts what is sent, and holds it back.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.latency.get().is_some()
+            || !self.cuts.borrow().is_empty()
+            || !self.on_their_way.borrow().is_empty()
+    }
+
+    pub(crate) fn sent(&self, way: Way, count: usize, arrival: Time) {
+        let mut all = self.on_their_way.borrow_mut();
+        let line = all.entry(way).or_default();
+        // A stream keeps its order.
+        let arrival = line.back().map_or(arrival, |&(_, last)| arrival.max(last));
+        line.push_back((count, arrival));
+    }
+
+    pub(crate) fn received(&self, way: Way, mut count: usize) {
+        let mut all = self.on_their_way.borrow_mut();
+        let Some(line) = all.get_mut(&way) else { return };
+        while let Some(first) = line.front_mut() {
+            let part = first.0.min(count);
+            first.0 -= part;
+            count -= part;
+            if first.0 > 0 {
+                return;
+            }
+            line.pop_front();
+        }
+        all.remove(&way);
+    }
+
+    /// What who receives there finds now.
+    pub(crate) fn gate(&self, way: Way, now: Time) -> Gate {
+        if self.is_cut(way.0.ip(), way.1.ip()) {
+            return Gate::Cut;
+        }
+        let all = self.on_their_way.borrow();
+        let Some(line) = all.get(&way) else { return Gate::Open(usize::MAX) };
+        match line.front() {
+            Some(&(_, arrival)) if arrival > now => Gate::Until(arrival),
+            _ => {
+                let arrived = line.iter().take_while(|part| part.1 <= now);
+                let is_all = line.back().is_none_or(|last| last.1 <= now);
+                Gate::Open(if is_all { usize::MAX } else { arrived.map(|part| part.0).sum() })
+            }
+        }
+    }
+
+    /// Lets the call under way move at most so many bytes.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn set_most(&self, most: Option<usize>) {
+        self.most.set(most);
+    }
+
+    #[cfg(feature = "monkey")]
+    pub(crate) fn most(&self) -> usize {
+        self.most.get().unwrap_or(usize::MAX)
+    }
+}
+
+/// Which green threads are on which host.
+#[derive(Default)]
+pub(super) struct Hosts {
+    /// Of each host its address.
+    addresses: RefCell<Vec<IpAddr>>,
+    /// Of each green thread that was spawned on one, which.
+    of: RefCell<HashMap<u64, usize>>,
+    crashed: RefCell<HashSet<u64>>,
+    /// Who runs, or ran last.
+    runs: Cell<u64>,
+    /// Up to which number green threads have been looked at.
+    seen: Cell<u64>,
+}
+
+impl Hosts {
+    pub(super) fn add(&self, address: IpAddr) -> usize {
+        let mut addresses = self.addresses.borrow_mut();
+        addresses.push(address);
+        addresses.len() - 1
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        self.addresses.borrow().is_empty()
+    }
+
+    /// Where the green thread `id` runs.
+    pub(super) fn address_of(&self, id: u64) -> Option<IpAddr> {
+        let host = *self.of.borrow().get(&id)?;
+        Some(self.addresses.borrow()[host])
+    }
+
+    pub(super) fn put(&self, id: u64, host: usize) {
+        self.of.borrow_mut().insert(id, host);
+    }
+
+    pub(super) fn has_crashed(&self, id: u64) -> bool {
+        self.crashed.borrow().contains(&id)
+    }
+
+    /// Those who were spawned since the last look, in ranges of numbers, are where their maker is, who ran meanwhile.
+    pub(super) fn see(&self, numbers: [std::ops::Range<u64>; 2]) {
+        let mut of = self.of.borrow_mut();
+        let Some(&host) = of.get(&self.runs.get()) else { return };
+        for id in numbers.into_iter().flatten() {
+            of.entry(id).or_insert(host);
+        }
+    }
+
+    /// Up to which number those were looked at; from now on up to `next`.
+    pub(super) fn seen(&self, next: u64) -> u64 {
+        self.seen.replace(next)
+    }
+
+    pub(super) fn set_running(&self, id: u64) {
+        self.runs.set(id);
+    }
+
+    /// All of them have crashed: their numbers.
+    pub(super) fn crash(&self, host: usize) -> HashSet<u64> {
+        let gone: HashSet<u64> =
+            self.of.borrow().iter().filter(|&(_, &on)| on == host).map(|(&id, _)| id).collect();
+        self.of.borrow_mut().retain(|_, on| *on != host);
+        self.crashed.borrow_mut().extend(&gone);
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanoseconds: u64) -> Time {
+        Time::from_nanoseconds(nanoseconds)
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_each_at_its_time() {
+        let faults = Faults::default();
+        let way = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 2], 2)));
+        assert_eq!(faults.gate(way, at(0)), Gate::Open(usize::MAX));
+        faults.sent(way, 10, at(5));
+        faults.sent(way, 20, at(3));
+        faults.sent(way, 30, at(9));
+        assert_eq!(faults.gate(way, at(4)), Gate::Until(at(5)));
+        assert_eq!(faults.gate(way, at(5)), Gate::Open(30));
+        faults.received(way, 25);
+        assert_eq!(faults.gate(way, at(5)), Gate::Open(5));
+        faults.received(way, 5);
+        assert_eq!(faults.gate(way, at(5)), Gate::Until(at(9)));
+        assert_eq!(faults.gate(way, at(9)), Gate::Open(usize::MAX));
+        faults.cut(way.1.ip(), way.0.ip());
+        assert_eq!(faults.gate(way, at(9)), Gate::Cut);
+        faults.mend(way.1.ip(), way.0.ip());
+        faults.received(way, 31);
+        assert!(!faults.holds_back());
+    }
+
+    #[test]
+    fn who_is_spawned_on_a_host_is_there_too() {
+        let hosts = Hosts::default();
+        let host = hosts.add(IpAddr::from([127, 0, 0, 2]));
+        hosts.put(3, host);
+        hosts.see([4..6, 0..0]);
+        assert_eq!(hosts.address_of(4), None);
+        hosts.set_running(3);
+        hosts.see([6..8, 20..22]);
+        assert_eq!(hosts.address_of(21), Some(IpAddr::from([127, 0, 0, 2])));
+        assert_eq!(hosts.crash(host), HashSet::from([3, 6, 7, 20, 21]));
+        assert!(hosts.has_crashed(7) && !hosts.has_crashed(4) && hosts.address_of(7).is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! What becomes of a connection in a world in which things go wrong.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+
+pub(crate) use crate::hub::amid_faults::own_address;
+use crate::hub::amid_faults::{draw, has_crashed};
+use crate::hub::faults::{Fault, Faults, Gate, Way};
+use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
+use crate::hub::{HubRef, hub, local_hub};
+use crate::sys::clock::Time;
+use crate::sys::{descriptor, socket};
+
+pub(crate) use super::operation::Direction;
+
+/// The words of who waits for what is cut off, or on its way.
+pub(crate) const HELD_BACK: &str = "bytes that are on their way";
+
+/// How many bytes a transfer that is short moves at most.
+pub(crate) const FEW: usize = 3;
+
+/// How long a connection to somebody who is cut off is tried: as long as Linux does.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(127);
+
+/// The way of a connection's bytes in this direction, where bytes are counted.
+pub(crate) fn way(faults: &Faults, fd: BorrowedFd<'_>, direction: Direction) -> Option<Way> {
+    let (own, other) = faults.holds_back().then(|| socket::ends(fd)).flatten()?;
+    Some(match direction {
+        Direction::Read => (other, own),
+        Direction::Write => (own, other),
+    })
+}
+
+/// A transfer is about to begin: which of these goes wrong with it. A reset is done.
+///
+/// # Errors
+///
+/// What the call says for a reset, and for a host that has crashed.
+pub(crate) fn befall(fd: BorrowedFd<'_>, among: &[Fault]) -> io::Result<Option<Fault>> {
+    if has_crashed() {
+        return Err(descriptor::reset());
+    }
+    match draw(among) {
+        Some(Fault::Reset) => {
+            socket::reset(fd);
+            Err(descriptor::reset())
+        }
+        fault => Ok(fault),
+    }
+}
+
+/// So many bytes have been moved.
+pub(crate) fn moved(hub: HubRef, fd: BorrowedFd<'_>, direction: Direction, count: usize) {
+    let Some(faults) = hub.faults().filter(|_| count > 0) else { return };
+    let Some(way) = way(faults, fd, direction) else { return };
+    match direction {
+        Direction::Read => faults.received(way, count),
+        Direction::Write if faults.latency().is_some() => faults.sent(way, count, hub.arrival(faults)),
+        Direction::Write => {}
+    }
+}
+
+/// What stands between who connects, and whom he connects to.
+pub(crate) enum Hindrance {
+    /// He is not there.
+    Refused,
+    /// Nothing arrives before the cut ends, or this time.
+    Held(Gate),
+}
+
+/// About to connect to `address`.
+pub(crate) fn hindrance(address: SocketAddr) -> Option<Hindrance> {
+    let hub = local_hub()?;
+    let faults = hub.faults()?;
+    if has_crashed() || draw(&[Fault::Refusal]).is_some() {
+        return Some(Hindrance::Refused);
+    }
+    if is_cut(faults, address) {
+        return Some(Hindrance::Held(Gate::Cut));
+    }
+    let latency = hub.latency(faults);
+    (!latency.is_zero()).then(|| Hindrance::Held(Gate::Until(Time::after(latency))))
+}
+
+/// Whether the calling green thread's host, or the first address of loopback, is cut off from `address`.
+pub(crate) fn is_cut(faults: &Faults, address: SocketAddr) -> bool {
+    let own = own_address().unwrap_or_else(|| socket::loopback(address));
+    faults.is_cut(own, address.ip())
+}
+
+/// Whether a Unix socket's connection is refused.
+pub(crate) fn is_refused() -> bool {
+    has_crashed() || draw(&[Fault::Refusal]).is_some()
+}
+
+/// Waits behind a gate that is not open, at most until the deadline; `false` if that has passed.
+///
+/// A kill or an enclosing time limit ends the wait by unwinding.
+pub(crate) fn wait_behind(gate: Gate, deadline: Option<Time>) -> bool {
+    let waiter = Waiter::new(WaitingOn::Other(HELD_BACK));
+    let until = match gate {
+        Gate::Open(_) => return true,
+        Gate::Until(time) => Some(deadline.map_or(time, |deadline| deadline.min(time))),
+        Gate::Cut => {
+            let hub = hub();
+            if let Some(faults) = hub.faults() {
+                faults.tell_of_end(waiter.wake());
+            }
+            deadline
+        }
+    };
+    if let Wakeup::Interrupted(interrupt) = waiter.park(until) {
+        drop(waiter);
+        interrupt.raise();
+    }
+    deadline.is_none_or(|deadline| Time::now() < deadline)
+}

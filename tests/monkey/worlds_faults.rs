@@ -1,0 +1,136 @@
+//! Unmodified code in a world in which things go wrong.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use greenloop::testing::{self, World};
+use greenloop::{spawn, with_timeout};
+
+use crate::patched;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+fn in_world(test: impl FnOnce(&World) + Send + 'static) {
+    patched(|| testing::run(test));
+}
+
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (one, listener.accept().unwrap().0)
+}
+
+#[test]
+fn stds_connections_are_refused_reset_and_short() {
+    in_world(|world| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let (mut one, mut other) = connection();
+        world.faults().refuse(1.0);
+        assert_eq!(TcpStream::connect(to).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        let late = TcpStream::connect_timeout(&to, SECOND).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::ConnectionRefused);
+        world.faults().refuse(0.0).short(1.0);
+        assert_eq!(one.write(b"hello").unwrap(), 3);
+        one.write_all(b"lo").unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(other.read(&mut buffer).unwrap(), 3);
+        assert_eq!(other.read(&mut buffer).unwrap(), 2);
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        assert_eq!(near.write(b"hello").unwrap(), 3);
+        assert_eq!(far.read(&mut buffer).unwrap(), 3);
+        world.faults().short(0.0).reset(1.0);
+        assert_eq!(one.read(&mut buffer).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        world.faults().reset(0.0);
+        assert_eq!(other.read(&mut buffer).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn signals_interrupt_what_waits_and_nothing_else() {
+    in_world(|world| {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        world.faults().interrupt(1.0);
+        assert_eq!(one.read(&mut [0]).unwrap_err().kind(), ErrorKind::Interrupted);
+        assert_eq!(one.write(b"x").unwrap_err().kind(), ErrorKind::Interrupted);
+        one.set_nonblocking(true).unwrap();
+        assert_eq!(one.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        one.set_nonblocking(false).unwrap();
+        world.faults().interrupt(0.5);
+        // std begins what has been interrupted again where it promises that.
+        let writer = spawn(move || one.write_all(&[7; 100]).unwrap());
+        other.read_exact(&mut [0; 100]).unwrap();
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn latency_and_cuts_reach_stds_sockets() {
+    in_world(|world| {
+        let (mut one, mut other) = connection();
+        world.faults().latency(SECOND..=SECOND);
+        one.write_all(b"hello").unwrap();
+        greenloop::sleep(MILLISECOND);
+        one.write_all(b"again").unwrap();
+        let mut buffer = [0; 64];
+        other.set_read_timeout(Some(SECOND / 10)).unwrap();
+        assert_eq!(other.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(world.elapsed(), 101 * MILLISECOND);
+        other.set_read_timeout(None).unwrap();
+        assert_eq!(other.read(&mut buffer).unwrap(), 5);
+        assert_eq!(world.elapsed(), SECOND);
+        assert_eq!(other.read(&mut buffer).unwrap(), 5);
+        assert_eq!(world.elapsed(), SECOND + MILLISECOND);
+        world.faults().latency(Duration::ZERO..=Duration::ZERO);
+        let home = IpAddr::from([127, 0, 0, 1]);
+        let cut = world.faults().cut(home, home);
+        one.write_all(b"held").unwrap();
+        other.set_read_timeout(Some(SECOND)).unwrap();
+        assert_eq!(other.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        other.set_read_timeout(None).unwrap();
+        let reader = spawn(move || other.read(&mut [0; 64]).unwrap());
+        assert!(with_timeout(SECOND, || reader.wait()).is_err());
+        drop(cut);
+        assert_eq!(reader.join().unwrap(), 4);
+        assert_eq!(world.elapsed(), 3 * SECOND + MILLISECOND);
+    });
+}
+
+#[test]
+fn disks_fail_for_std_too() {
+    in_world(|world| {
+        let path = std::env::temp_dir().join(format!("greenloop-disk-std-{}", std::process::id()));
+        fs::write(&path, "kept").unwrap();
+        let mut file = fs::File::open(&path).unwrap();
+        world.faults().disk_error(1.0);
+        assert_eq!(file.read(&mut [0; 8]).unwrap_err().raw_os_error(), Some(libc::EIO));
+        assert_eq!(file.sync_all().unwrap_err().raw_os_error(), Some(libc::EIO));
+        world.faults().disk_error(0.0);
+        assert_eq!(file.read(&mut [0; 8]).unwrap(), 4);
+        fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_host_of_std_connects_from_its_address_and_crashes() {
+    in_world(|world| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let host = world.host([127, 0, 0, 9].into());
+        let client = host.spawn(move || {
+            let mut stream = TcpStream::connect(to).unwrap();
+            let _ = stream.read(&mut [0]);
+            assert!(stream.write(b"bye").is_err());
+        });
+        let (mut stream, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), host.address());
+        world.settle();
+        host.crash();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap_or(0), 0);
+        drop(client);
+    });
+}
