@@ -2,6 +2,7 @@
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 
 use super::family::Identity;
@@ -37,8 +38,14 @@ pub(crate) fn last_place() -> String {
 }
 
 /// Runs `run`, and tells what came of it on `line`. Returns the exit status.
-pub(super) fn live<T: Wire>(line: &Line, identity: Identity, is_own: bool, run: impl FnOnce() -> T) -> i32 {
-    identity.assume(is_own);
+pub(super) fn live<T: Wire>(
+    line: &Line,
+    identity: Identity,
+    is_own: bool,
+    lifeline: Option<OwnedFd>,
+    run: impl FnOnce() -> T,
+) -> i32 {
+    identity.assume(is_own, lifeline);
     note_places();
     // The frames of who started it are not here to see what it leaves half done.
     let told = catch_unwind(AssertUnwindSafe(|| tell_value(line, run())));

@@ -41,6 +41,8 @@ pub(super) struct Born {
     /// Readable once it has ended. `None` where the kernel has no such descriptors.
     pidfd: Option<Heirloom>,
     line: Line,
+    /// The child is killed when nobody has this any more. Closed with the rest of what is known of it.
+    _lifeline: Option<Heirloom>,
     /// Who waits for it, if that is another process.
     mother: Option<Weak<Heirloom>>,
     state: Lock<State>,
@@ -91,8 +93,15 @@ pub(super) enum Outcome {
 
 impl Born {
     /// A child of this process.
-    pub(super) fn of_own(id: u32, line: Line, name: String, is_daemon: bool, is_hidden: bool) -> Arc<Born> {
-        let born = Born::new(id, process::open_pidfd(id).ok(), line, name, is_daemon, None);
+    pub(super) fn of_own(
+        id: u32,
+        line: Line,
+        name: String,
+        is_daemon: bool,
+        is_hidden: bool,
+        lifeline: Option<Heirloom>,
+    ) -> Arc<Born> {
+        let born = Born::new(id, process::open_pidfd(id).ok(), line, name, is_daemon, None, lifeline);
         Arc::new(Born { is_hidden, ..born })
     }
 
@@ -104,8 +113,9 @@ impl Born {
         name: String,
         is_daemon: bool,
         mother: Weak<Heirloom>,
+        lifeline: Option<Heirloom>,
     ) -> Arc<Born> {
-        Arc::new(Born::new(id, pidfd, line, name, is_daemon, Some(mother)))
+        Arc::new(Born::new(id, pidfd, line, name, is_daemon, Some(mother), lifeline))
     }
 
     fn new(
@@ -115,11 +125,23 @@ impl Born {
         name: String,
         is_daemon: bool,
         mother: Option<Weak<Heirloom>>,
+        lifeline: Option<Heirloom>,
     ) -> Born {
         let creator = std::process::id();
         let pidfd = pidfd.map(Heirloom::new);
         let state = Lock::new(State::default());
-        Born { id, name, is_daemon, is_hidden: false, creator, pidfd, line, mother, state }
+        Born {
+            id,
+            name,
+            is_daemon,
+            is_hidden: false,
+            creator,
+            pidfd,
+            line,
+            _lifeline: lifeline,
+            mother,
+            state,
+        }
     }
 
     pub(super) fn is_ours(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::body;
 use super::born::{self, Born};
-use super::family::Identity;
+use super::family::{self, Identity};
 use super::handle::Process;
 use super::handover;
 use super::line::Line;
@@ -94,7 +94,8 @@ impl ProcessBuilder {
 
     /// Sets whether it ends when the calling process ends, however that comes. By default it is as the calling process is.
     ///
-    /// It is killed by the kernel, or, if it came from a zygote or from another OS thread than the main one, as soon as its hub runs.
+    /// The kernel kills it, whatever it does at that moment. If the calling process has forked by other ways than these, and the child came
+    /// from a zygote or from another OS thread than the main one, it ends with the last of those forks, or as soon as its hub runs.
     ///
     /// # Examples
     ///
@@ -156,15 +157,16 @@ impl ProcessBuilder {
         let identity = self.identity();
         let (name, is_daemon) = (identity.name.clone(), identity.is_daemon);
         let (ours, theirs) = Line::pair()?;
+        let (mut lifeline, kept) = family::lifeline(is_daemon, true)?.unzip();
         // What stands in the buffer would be written twice.
         let _ = io::stdout().flush();
         let mut run = Some(run);
         let live = || match run.take() {
-            Some(run) => body::live(&theirs, identity, true, run),
+            Some(run) => body::live(&theirs, identity, true, lifeline.take(), run),
             None => unreachable!("it is taken once"),
         };
         let id = fork_alone(|| body::inherit(&theirs), live)?;
-        let born = Born::of_own(id, ours, name, is_daemon, is_hidden);
+        let born = Born::of_own(id, ours, name, is_daemon, is_hidden, kept);
         born::enlist(&born);
         let mut handing = Handing { born: &born, names: Vec::new() };
         handing.names = handover::ends_of(run);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::wire::{Incoming, Outgoing, Wire};
 use crate::io::{Interest, wait_fd};
 use crate::sys::heirloom::Heirloom;
 use crate::sys::lock::Lock;
-use crate::sys::{poll, process};
+use crate::sys::{descriptor, poll, process};
 use crate::task;
 
 const FIRST: &str = "main";
@@ -34,6 +34,8 @@ struct Known {
     name: Arc<str>,
     is_daemon: bool,
     parent: Parent,
+    /// Kept open, since the kernel looks at it.
+    _lifeline: Option<Arc<Heirloom>>,
 }
 
 fn known() -> Option<Known> {
@@ -225,31 +227,47 @@ impl Identity {
     }
 
     /// In the child: this is who it is from now on. `is_own` says whether the parent forked it itself.
-    pub(super) fn assume(self, is_own: bool) {
+    pub(super) fn assume(self, is_own: bool, lifeline: Option<OwnedFd>) {
         let Identity { name, is_daemon, parent, parent_name } = self;
         let pidfd = process::open_pidfd(parent).ok();
         // A number may have been given to another since.
         let pidfd = pidfd.filter(|_| !is_own || std::os::unix::process::parent_id() == parent);
         let parent =
             Parent { id: parent, name: parent_name.into(), pidfd: pidfd.map(Heirloom::new).map(Arc::new) };
+        let lifeline = lifeline.map(Heirloom::new).map(Arc::new);
         if is_daemon {
-            end_with(&parent, is_own);
+            end_with(&parent, lifeline.as_deref());
         }
-        let known = Known { id: std::process::id(), name: name.into(), is_daemon, parent };
+        let known =
+            Known { id: std::process::id(), name: name.into(), is_daemon, parent, _lifeline: lifeline };
         // What was there is the parent's own.
         std::mem::forget(SELF.lock().replace(known));
     }
 }
 
+/// A pipe, of which the child gets the reader, and the parent keeps the writer, if the child is to end with it and the kernel would not know
+/// its parent: the kernel's own way is tied to the OS thread that forked, and only the main thread does not end before its process.
+pub(super) fn lifeline(is_daemon: bool, is_own: bool) -> io::Result<Option<(OwnedFd, Heirloom)>> {
+    if !is_daemon || is_own && process::on_main_thread() {
+        return Ok(None);
+    }
+    let (reader, writer) = descriptor::pipe()?;
+    Ok(Some((reader, Heirloom::new(writer))))
+}
+
 /// Ends this process when its parent ends.
-fn end_with(parent: &Parent, is_own: bool) {
-    // The kernel's way is tied to the OS thread that forked: the main thread does not end before its process.
-    if is_own && process::on_main_thread() && process::die_with_parent().is_ok() {
-        if std::os::unix::process::parent_id() != parent.id {
-            process::end_now(KILLED);
-        }
+fn end_with(parent: &Parent, lifeline: Option<&Heirloom>) {
+    let (is_asked, has_ended) = match lifeline {
+        Some(lifeline) => (process::die_at_hang_up(lifeline.as_fd()).is_ok(), is_hung_up(lifeline)),
+        None => (process::die_with_parent().is_ok(), std::os::unix::process::parent_id() != parent.id),
+    };
+    if has_ended {
+        process::end_now(KILLED);
+    }
+    if is_asked && lifeline.is_none() {
         return;
     }
+    // Other forks of the parent may have the pipe, too.
     let parent = parent.clone();
     drop(task::spawn(move || {
         if let Some(pidfd) = &parent.pidfd {
@@ -257,6 +275,10 @@ fn end_with(parent: &Parent, is_own: bool) {
         }
         process::end_now(KILLED)
     }));
+}
+
+fn is_hung_up(lifeline: &Heirloom) -> bool {
+    poll::check(lifeline.as_fd(), Interest::READABLE).is_ok_and(|ready| !ready.is_none())
 }
 
 /// What a daemon ends with that has seen its parent's end: as a shell tells of SIGKILL.

@@ -9,7 +9,7 @@ use super::body;
 use super::born::Born;
 use super::builder::ProcessBuilder;
 use super::channel::channel;
-use super::family::Identity;
+use super::family::{self, Identity};
 use super::handle::Process;
 use super::line::{Kind, Limit, Line};
 use super::receiver::Receiver;
@@ -23,14 +23,15 @@ use crate::sys::heirloom::Heirloom;
 use crate::sys::process;
 use crate::task;
 
-/// Who it is, its argument, and the other end of its line.
-type Request = (Identity, Vec<u8>, Vec<OwnedFd>, OwnedFd);
+/// Who it is, its argument, the other end of its line, and what hangs up at the end of who asks.
+type Request = (Identity, Vec<u8>, Vec<OwnedFd>, OwnedFd, Option<OwnedFd>);
 
 /// A child of a nursery that is about to live.
 #[derive(Debug)]
 pub(crate) struct Birth {
     line: Arc<Line>,
     identity: Identity,
+    lifeline: Option<OwnedFd>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
@@ -38,8 +39,8 @@ pub(crate) struct Birth {
 impl Birth {
     /// Runs `run` as its life: returns the exit status.
     pub(crate) fn live<T: Wire>(self, run: impl FnOnce(Vec<u8>, Vec<OwnedFd>) -> T) -> i32 {
-        let Birth { line, identity, bytes, descriptors } = self;
-        body::live(&line, identity, false, || run(bytes, descriptors))
+        let Birth { line, identity, lifeline, bytes, descriptors } = self;
+        body::live(&line, identity, false, lifeline, || run(bytes, descriptors))
     }
 }
 
@@ -103,10 +104,11 @@ impl Nursery {
         let (ours, theirs) = Line::pair()?;
         let identity = builder.identity();
         let (name, is_daemon) = (identity.name.clone(), identity.is_daemon);
-        let request = (identity, bytes, descriptors, theirs.as_fd().try_clone_to_owned()?);
+        let (lifeline, kept) = family::lifeline(is_daemon, false)?.unzip();
+        let request = (identity, bytes, descriptors, theirs.as_fd().try_clone_to_owned()?, lifeline);
         let mut message = Outgoing::new();
         request.put(&mut message);
-        // Past the bound for messages of the program's, since it has one descriptor more than the argument.
+        // Past the bound for messages of the program's, since it has two descriptors more than the argument.
         self.requests.line().send(Kind::One, &message, Limit::Until(None))?;
         drop(message);
         // Kept free for the descriptor in the answer, which tells of a child that is there by then.
@@ -117,7 +119,7 @@ impl Nursery {
         match ours.receive(Limit::Until(None))?.and_then(Report::read) {
             Some(Report::Started(id, pidfd)) => {
                 let end = Arc::downgrade(&self.end);
-                Ok(Born::of_another(id, pidfd, ours, name, is_daemon, end))
+                Ok(Born::of_another(id, pidfd, ours, name, is_daemon, end, kept))
             }
             Some(Report::Failed(number)) => Err(io::Error::from_raw_os_error(number)),
             Some(_) => Err(io::Error::other("the process was killed before it began")),
@@ -142,10 +144,10 @@ impl Nursery {
 fn run(requests: &Receiver<Request>, serve: &impl Fn(Birth) -> i32) {
     for request in requests {
         // What is no request has nobody to answer to: its line is closed with it.
-        let Ok((identity, bytes, descriptors, line)) = request else { continue };
+        let Ok((identity, bytes, descriptors, line, lifeline)) = request else { continue };
         let line = Arc::new(Line::from(line));
         let told = line.clone();
-        let mut birth = Some(Birth { line, identity, bytes, descriptors });
+        let mut birth = Some(Birth { line, identity, lifeline, bytes, descriptors });
         let live = || match birth.take() {
             Some(birth) => serve(birth),
             None => unreachable!("it is taken once"),

@@ -133,6 +133,26 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel kill this process when the last writer of a pipe is closed (F_SETSIG, O_ASYNC). The pipe's open file is its alone, and kept.
+pub(crate) fn die_at_hang_up(pipe: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointers.
+    let own = unsafe { libc::getpid() };
+    for (operation, number) in [
+        (F_SETSIG, libc::SIGKILL),
+        (libc::F_SETOWN, own),
+        // Last: from here on it is told.
+        (libc::F_SETFL, libc::O_NONBLOCK | libc::O_ASYNC),
+    ] {
+        let number = std::ptr::without_provenance_mut::<libc::c_void>(number as usize);
+        // SAFETY: takes no pointers, but a number in the place of one.
+        unsafe { original::fcntl(pipe.as_raw_fd(), operation, number) }.check()?;
+    }
+    Ok(())
+}
+
+/// Which signal tells of a file; the crate `libc` does not have it everywhere.
+const F_SETSIG: libc::c_int = 10;
+
 /// pidfd_send_signal(2): a signal for a process that cannot be another by now.
 pub(crate) fn send_signal_to(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> io::Result<()> {
     let nothing = std::ptr::null::<libc::siginfo_t>();

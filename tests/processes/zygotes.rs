@@ -6,6 +6,7 @@ use greenloop::error::{ProcessError, StartError};
 use greenloop::process::{
     Incoming, Process, Sender, Wire, Zygote, active_children, channel, current, parent,
 };
+use greenloop::processes::ProcessPool;
 use greenloop::processes::shared::{Array, Lock, Memory, Value};
 use greenloop::{sleep, spawn};
 
@@ -23,6 +24,7 @@ tests! {
     arguments_that_are_shared_memory,
     who_is_whose,
     a_daemon_of_a_zygote_ends_with_its_program,
+    a_daemon_that_computes_ends_with_its_program,
     a_start_given_up_leaves_nothing,
     killed_at_random,
 }
@@ -180,6 +182,33 @@ fn a_daemon_of_a_zygote_ends_with_its_program() {
     program.kill().unwrap();
     program.wait().unwrap();
     assert!(heard.recv_timeout(LIMIT).is_err_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof));
+}
+
+/// Of a zygote, and of a pool: the kernel knows another parent.
+fn a_daemon_that_computes_ends_with_its_program() {
+    let computes = |told: Sender<u32>| {
+        told.send(&1).unwrap();
+        while std::hint::black_box(true) {}
+    };
+    let of_zygote = move |told| {
+        let zygote = Zygote::start().unwrap();
+        drop(Process::builder().daemon(true).start_in(&zygote, computes, told).unwrap());
+        sleep(LONG);
+    };
+    let of_pool = move |told| {
+        let pool = ProcessPool::new(1, computes).unwrap();
+        pool.apply(told).unwrap();
+    };
+    let programs: [&dyn Fn(Sender<u32>); 2] = [&of_zygote, &of_pool];
+    for run in programs {
+        let (told, heard) = channel::<u32>().unwrap();
+        let program = Process::start(move || run(told)).unwrap();
+        assert_eq!(heard.recv().unwrap(), 1);
+        program.kill().unwrap();
+        program.wait().unwrap();
+        let told = heard.recv_timeout(LIMIT);
+        assert!(told.is_err_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof));
+    }
 }
 
 fn a_start_given_up_leaves_nothing() {
