@@ -42,4 +42,4 @@ pub use job::{
 pub use postgresql::Postgres;
 pub use redis::Redis;
 pub use sqlite::Sqlite;
-pub use worker::{Backoff, Count, Counts, Failure, Happening, IntoBroker, Stopper, Worker};
+pub use worker::{Backoff, Blocked, Count, Counts, Failure, Happening, IntoBroker, Stopper, Worker};

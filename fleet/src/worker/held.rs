@@ -1,11 +1,13 @@
 //! What a worker holds: jobs that run, and jobs whose end is to be settled.
 
+use super::watch::Watched;
 use crate::{Job, Lease};
 use greenloop::JoinHandle;
 use greenloop::event::Event;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why a job is killed.
@@ -32,6 +34,7 @@ pub(super) struct Held {
     running: Cell<usize>,
     /// Whose hard limit comes when: the same limit for all, so they come in order.
     limits: RefCell<VecDeque<(Instant, Lease)>>,
+    pub(super) watched: Arc<Watched>,
     /// Set when there is more room, or a limit to wait for.
     pub(super) changed: Event,
     /// Set when a job with a limit begins.
@@ -51,6 +54,7 @@ impl Held {
     pub(super) fn limit(&self, lease: Lease, limit: Duration) {
         // That there is no such time is never.
         if let Some(end) = Instant::now().checked_add(limit) {
+            self.watched.begin(lease, end);
             self.limits.borrow_mut().push_back((end, lease));
             self.limited.set();
         }
@@ -63,6 +67,7 @@ impl Held {
 
     /// It has ended, and is to be settled.
     pub(super) fn end(&self, lease: Lease) {
+        self.watched.end(lease);
         if let Some(place) = self.jobs.borrow_mut().get_mut(&lease)
             && place.take().is_some()
         {

@@ -2,20 +2,25 @@
 
 mod backoff;
 mod counts;
+mod endpoint;
 mod failure;
 mod held;
 mod shift;
+mod watch;
 
 pub use backoff::Backoff;
 pub use counts::{Count, Counts};
 pub use failure::Failure;
+pub use watch::Blocked;
 
 use crate::{Broker, BrokerError, Completion, Job};
 use greenloop::event::Event;
+use greenloop::processes;
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use shift::Shift;
 use std::fmt;
 use std::io;
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,12 +57,15 @@ use std::time::Duration;
 /// After the soft limit a job's next wait unwinds, as by [`with_timeout`](greenloop::with_timeout), and the job is tried again. Its
 /// destructors may wait. After the hard limit it is [killed](greenloop::JoinHandle::kill). Neither ends a job that computes, or is inside a
 /// call from C that does: then nothing else of this process runs either, no lease is renewed, and other processes take its jobs over.
+/// [`on_blocked`](Worker::on_blocked) is told, and a supervisor replaces the process: see [`serve`](Worker::serve).
 #[derive(Clone)]
 pub struct Worker {
     broker: Arc<dyn Broker>,
     stopper: Stopper,
     counts: Arc<Counts>,
     observer: Option<Observer>,
+    blocked: Option<watch::Hook>,
+    endpoint: Option<Arc<TcpListener>>,
     settings: Settings,
 }
 
@@ -137,7 +145,15 @@ impl Worker {
             signals: false,
         };
         let broker = broker.into_broker();
-        Worker { broker, stopper: Stopper::default(), counts: Arc::default(), observer: None, settings }
+        Worker {
+            broker,
+            stopper: Stopper::default(),
+            counts: Arc::default(),
+            observer: None,
+            blocked: None,
+            endpoint: None,
+            settings,
+        }
     }
 
     /// Sets how many jobs are done at once.
@@ -220,6 +236,47 @@ impl Worker {
         self
     }
 
+    /// Has `hook` told, on an OS thread of its own, when a job has kept the worker's for longer than the [hard
+    /// limit](Worker::hard_limit), which it tells once each time. Without a hard limit it is told nothing.
+    #[must_use]
+    pub fn on_blocked(mut self, hook: impl Fn(&Blocked) + Send + Sync + 'static) -> Worker {
+        self.blocked = Some(Arc::new(hook));
+        self
+    }
+
+    /// Has Prometheus get `/metrics` of who connects to `listener`, as long as the worker runs: its [counts](Worker::counts), how many jobs
+    /// the queue has, and [what the hubs do](greenloop::inspect::metrics). An OS thread of its own answers, so it does also while a job
+    /// keeps the worker's.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the listener is not bound to a loopback address: everybody could read it.
+    /// [`metrics_openly`](Worker::metrics_openly) says that it is meant.
+    ///
+    /// ```
+    /// use fleet::{Sqlite, Worker};
+    /// use std::net::TcpListener;
+    ///
+    /// let worker = Worker::new(Sqlite::in_memory()?);
+    /// assert!(worker.clone().metrics(TcpListener::bind("0.0.0.0:0")?).is_err());
+    /// worker.metrics(TcpListener::bind("127.0.0.1:0")?)?.until_idle().run(|_| unreachable!("there is no job"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn metrics(self, listener: TcpListener) -> io::Result<Worker> {
+        if !listener.local_addr()?.ip().to_canonical().is_loopback() {
+            let reason = "everybody could read it: `metrics_openly` says that it is meant";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        Ok(self.metrics_openly(listener))
+    }
+
+    /// As [`metrics`](Worker::metrics), to everybody who can connect, wherever `listener` is bound to.
+    #[must_use]
+    pub fn metrics_openly(mut self, listener: TcpListener) -> Worker {
+        self.endpoint = Some(Arc::new(listener));
+        self
+    }
+
     /// What stops this worker.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
@@ -236,7 +293,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// That of a signal that cannot be listened to.
+    /// That of a signal that cannot be listened to, or of an OS thread that cannot be made.
     ///
     /// # Panics
     ///
@@ -246,11 +303,53 @@ impl Worker {
             true => Some(self.listen(Signals::new([SIGTERM, SIGINT])?)),
             false => None,
         };
-        Shift::new(self).run(handle);
+        let run = Shift::new(self, None).run(handle);
         if let Some(listener) = listener {
             listener.0.kill();
         }
-        Ok(())
+        run
+    }
+
+    /// Does jobs as one of the processes of a [`Supervisor`](greenloop::processes::Supervisor): says that it is ready, returns once it is
+    /// told to stop and what it has is settled, and counts jobs that are done as requests. A process that a job keeps for longer than
+    /// [`stuck_after`](greenloop::processes::Supervisor::stuck_after) is killed and replaced, and its jobs are taken over.
+    ///
+    /// Open the broker in there, as each process has its own connections. [`grace`](Worker::grace) should be shorter than the supervisor's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Worker::run).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Worker::run).
+    ///
+    /// ```no_run
+    /// use fleet::{Completion, Worker};
+    /// use greenloop::processes::Supervisor;
+    /// use std::{io, time::Duration};
+    ///
+    /// greenloop::monkey::patch_all();
+    /// let supervisor = Supervisor::new().workers(4).stuck_after(Duration::from_secs(70));
+    /// supervisor.on_event(|event| eprintln!("{event:?}")).run(|process| {
+    ///     let broker = fleet::open("redis://127.0.0.1/", "thumbnails").map_err(io::Error::other)?;
+    ///     let worker = Worker::new(broker).hard_limit(Duration::from_secs(60)).on_blocked(|blocked| eprintln!("{blocked}"));
+    ///     worker.serve(&process, |job| Ok(Completion::new().record(&job.payload)))
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve(
+        &self,
+        process: &processes::Worker,
+        handle: impl Fn(&Job) -> Result<Completion, Failure> + 'static,
+    ) -> io::Result<()> {
+        let (stopper, told) = (self.stopper(), process.clone());
+        let _listener = Listener(greenloop::spawn(move || {
+            told.wait_stopping();
+            stopper.stop();
+        }));
+        process.ready();
+        Shift::new(self, Some(process.clone())).run(handle)
     }
 
     fn listen(&self, mut signals: Signals) -> Listener {
@@ -275,7 +374,7 @@ impl Worker {
     }
 }
 
-/// Waits for a signal, as long as this is there.
+/// Waits for who tells it to stop, as long as this is there.
 struct Listener(greenloop::JoinHandle<()>);
 
 impl Drop for Listener {

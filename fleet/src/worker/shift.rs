@@ -1,13 +1,16 @@
 //! One run of a worker. Four green threads beside those of the jobs: who takes them (the caller), who settles them, many at once, who
 //! renews their leases, and who kills those that run for too long.
 
+use super::endpoint::Endpoint;
 use super::held::{Held, Sentence};
+use super::watch::Watch;
 use super::{Count, Failure, Happening, Settings, Worker, failure::Kind};
 use crate::{BrokerError, Completion, Job, Lease, Settlement, Verdict};
 use greenloop::channel::{Receiver, Sender, unbounded};
-use greenloop::{Builder, JoinHandle, sleep, with_timeout};
+use greenloop::{Builder, JoinHandle, processes, sleep, with_timeout};
 use std::any::Any;
 use std::cell::Cell;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -30,25 +33,46 @@ pub(super) struct Shift {
     held: Rc<Held>,
     ended: Sender<(Job, Verdict)>,
     to_settle: Receiver<(Job, Verdict)>,
+    /// That it is, if it is one of a supervisor's.
+    process: Option<processes::Worker>,
 }
 
 impl Shift {
-    pub(super) fn new(worker: &Worker) -> Rc<Shift> {
+    pub(super) fn new(worker: &Worker, process: Option<processes::Worker>) -> Rc<Shift> {
         let (ended, to_settle) = unbounded();
-        Rc::new(Shift { worker: worker.clone(), held: Rc::default(), ended, to_settle })
+        Rc::new(Shift { worker: worker.clone(), held: Rc::default(), ended, to_settle, process })
     }
 
-    pub(super) fn run(self: Rc<Shift>, handle: impl Fn(&Job) -> Result<Completion, Failure> + 'static) {
+    pub(super) fn run(
+        self: Rc<Shift>,
+        handle: impl Fn(&Job) -> Result<Completion, Failure> + 'static,
+    ) -> io::Result<()> {
         let handle = Rc::new(handle);
+        // They go after all others.
+        let (_watch, _endpoint) = (self.watch()?, self.tell_prometheus()?);
         let crew = [
             self.employ("settles", Shift::settle_all),
             self.employ("renews", Shift::renew_all),
             self.employ("limits", Shift::limit_all),
+            self.employ("answers", |shift| shift.held.watched.answer_all()),
         ];
         let on_duty = OnDuty { shift: Rc::clone(&self), crew };
         self.take_all(&handle);
         self.wind_up();
         greenloop::killall(&on_duty.crew);
+        Ok(())
+    }
+
+    fn watch(&self) -> io::Result<Option<Watch>> {
+        let Worker { blocked, settings, .. } = &self.worker;
+        let (Some(hook), Some(limit)) = (blocked, settings.hard) else { return Ok(None) };
+        Watch::begin(self.held.watched.clone(), limit, hook.clone()).map(Some)
+    }
+
+    fn tell_prometheus(&self) -> io::Result<Option<Endpoint>> {
+        let Worker { endpoint, counts, broker, .. } = &self.worker;
+        let begin = |listener| Endpoint::begin(listener, counts.clone(), broker.clone());
+        endpoint.as_deref().map(begin).transpose()
     }
 
     fn employ(self: &Rc<Shift>, name: &str, duty: fn(&Shift)) -> JoinHandle<()> {
@@ -176,7 +200,12 @@ impl Shift {
         let counts = &self.worker.counts;
         match verdict {
             _ if !held => self.lost(job.id),
-            Verdict::Done(_) => counts.add(Count::Done, 1),
+            Verdict::Done(_) => {
+                counts.add(Count::Done, 1);
+                if let Some(process) = &self.process {
+                    process.request_served();
+                }
+            }
             Verdict::GivenBack => counts.add(Count::GivenBack, 1),
             Verdict::Retry { after, error } => {
                 counts.add(Count::Retried, 1);
@@ -275,7 +304,7 @@ impl Shift {
 /// Who works beside those of the jobs. All of them, and the jobs, end with this, also if it goes since the run was killed.
 struct OnDuty {
     shift: Rc<Shift>,
-    crew: [JoinHandle<()>; 3],
+    crew: [JoinHandle<()>; 4],
 }
 
 impl Drop for OnDuty {

@@ -257,8 +257,8 @@ each_engine! {
         let two = eventually(&*b, SHORT);
         assert!(ended.elapsed() >= PAUSE - Duration::from_millis(2), "{:?}", ended.elapsed());
         // It is held while its lease is renewed, and no longer than the pause after that.
-        assert_eq!(b.renew(&[two.lease()], 2 * SHORT).unwrap(), []);
         let renewed = Instant::now();
+        assert_eq!(b.renew(&[two.lease()], 2 * SHORT).unwrap(), []);
         let again = eventually(&*a, LONG);
         assert!(renewed.elapsed() >= 2 * SHORT + PAUSE - Duration::from_millis(2), "{:?}", renewed.elapsed());
         assert_eq!((again.id, again.attempt), (two.id, 2));

@@ -4,6 +4,7 @@ mod ends;
 mod failing;
 mod leases;
 mod restart;
+mod watch;
 
 use clients::measure::patched;
 use fleet::{Backoff, Broker, NewJob, Sqlite, Worker};

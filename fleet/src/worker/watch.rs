@@ -1,0 +1,150 @@
+//! Whether the jobs of a worker let it run: an OS thread beside it looks.
+
+use crate::Lease;
+use greenloop::event::Event;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long after a job's hard limit it should be gone.
+const SLACK: Duration = Duration::from_millis(100);
+/// How long the worker may take to answer, on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is looked, at most and at least.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How many jobs are named.
+const NAMED: usize = 10;
+
+/// A worker that does not run: one of its jobs has kept the OS thread for longer than the hard limit, by computing, or in a call from C that
+/// does not return. [`Worker::on_blocked`](crate::Worker::on_blocked) is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Blocked {
+    /// The worker's process.
+    pub process: u32,
+    /// For how long it has not run, at least.
+    pub lasted: Duration,
+    /// How many jobs run there.
+    pub running: usize,
+    /// Ten of them at most, the one that was begun last first. The one that keeps the OS thread is among those that run, and most often it
+    /// is the first.
+    pub jobs: Vec<u64>,
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Blocked { process, lasted, running, jobs } = self;
+        write!(
+            formatter,
+            "worker {process} has not run for {lasted:.1?}: one of its {running} jobs keeps it, of which"
+        )?;
+        write!(formatter, " the last begun are")?;
+        jobs.iter().enumerate().try_for_each(|(place, job)| {
+            let separator = if place == 0 { "" } else { "," };
+            write!(formatter, "{separator} {job}")
+        })
+    }
+}
+
+pub(super) type Hook = Arc<dyn Fn(&Blocked) + Send + Sync>;
+
+/// What a worker and who looks at it have in common.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// When the hard limit of each job that runs comes.
+    limits: Mutex<HashMap<Lease, Instant>>,
+    /// Set when the worker is to answer.
+    asked: Event,
+    /// The number of the last question, and that of the last one that was answered.
+    question: AtomicU64,
+    answer: AtomicU64,
+    is_over: Mutex<bool>,
+    over: Condvar,
+}
+
+impl Watched {
+    pub(super) fn begin(&self, lease: Lease, limit: Instant) {
+        lock(&self.limits).insert(lease, limit);
+    }
+
+    pub(super) fn end(&self, lease: Lease) {
+        lock(&self.limits).remove(&lease);
+    }
+
+    /// Answers, as long as the worker runs.
+    pub(super) fn answer_all(&self) {
+        loop {
+            self.asked.wait();
+            self.asked.clear();
+            self.answer.store(self.question.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    }
+
+    /// Waits, and returns whether the watch is over.
+    fn wait(&self, most: Duration) -> bool {
+        let is_over = self.over.wait_timeout_while(lock(&self.is_over), most, |is_over| !*is_over);
+        *is_over.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Whether the worker does not answer, and has not run since the limit of a job was passed.
+    fn look(&self) -> Option<Blocked> {
+        let first = lock(&self.limits).values().min().copied()?;
+        if first + SLACK > Instant::now() {
+            return None;
+        }
+        let question = self.question.fetch_add(1, Ordering::SeqCst) + 1;
+        self.asked.set();
+        if self.wait(PATIENCE) || self.answer.load(Ordering::SeqCst) >= question {
+            return None;
+        }
+        let mut limits: Vec<_> = lock(&self.limits).iter().map(|(lease, limit)| (*limit, lease.id)).collect();
+        limits.sort_unstable_by(|one, other| other.cmp(one));
+        let jobs = limits.iter().map(|(_, job)| *job).take(NAMED).collect();
+        Some(Blocked { process: std::process::id(), lasted: first.elapsed(), running: limits.len(), jobs })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The OS thread, which ends with this.
+pub(super) struct Watch {
+    watched: Arc<Watched>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    pub(super) fn begin(watched: Arc<Watched>, limit: Duration, hook: Hook) -> io::Result<Watch> {
+        let pause = (limit / 4).clamp(LOOKS.0, LOOKS.1);
+        let seen = Arc::clone(&watched);
+        let look = move || {
+            let mut is_told = false;
+            while !seen.wait(pause) {
+                let blocked = seen.look();
+                // Once each time.
+                if let Some(blocked) = blocked.as_ref().filter(|_| !is_told) {
+                    hook(blocked);
+                }
+                is_told = blocked.is_some();
+            }
+        };
+        let thread = Builder::new().name("fleet-watch".to_owned()).spawn(look)?;
+        Ok(Watch { watched, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        *lock(&self.watched.is_over) = true;
+        self.watched.over.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // What a hook panics with was told by the panic itself.
+            let _ = thread.join();
+        }
+    }
+}
