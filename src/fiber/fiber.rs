@@ -3,7 +3,6 @@
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::mem;
-#[cfg(feature = "monkey")]
 use std::ops::Range;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -468,7 +467,6 @@ impl Fiber {
     }
 
     /// Where its stack is; `None` for the main fiber.
-    #[cfg(feature = "monkey")]
     pub(crate) fn stack_bounds(&self) -> Option<Range<usize>> {
         self.extent.get().map(Extent::bounds)
     }

@@ -1,7 +1,6 @@
 //! What one OS thread knows about its fibers.
 
 use std::any::Any;
-use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 #[cfg(feature = "monkey")]
 use std::collections::HashSet;
@@ -28,12 +27,8 @@ pub(crate) trait Observer: Any {
 /// What a fiber is asked for.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    /// Whether it is to take down what the names are made of, too.
-    pub(crate) wants_names: bool,
     /// Where each of its calls will return to, the innermost first.
     pub(crate) addresses: Vec<usize>,
-    /// The same, of which std can tell the names.
-    pub(crate) named: Option<Backtrace>,
 }
 
 /// What one OS thread knows about its fibers.

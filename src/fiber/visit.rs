@@ -3,8 +3,6 @@
 //! Nothing else can see those frames, for the place to resume is corosensei's own. Who waits finds that it is not [`State::Running`], as
 //! it would be if it went on, asks whether it was visited, and comes here: so a switch costs no more for that.
 
-use std::backtrace::Backtrace;
-
 use super::fiber::{FiberRef, State};
 use super::thread::{Thread, Visit};
 use crate::sys::errno;
@@ -41,9 +39,6 @@ impl Thread {
             let section = Section::open();
             if let Some(extent) = fiber.extent.get() {
                 return_addresses(extent.bounds(), &mut visit.addresses);
-            }
-            if visit.wants_names {
-                visit.named = Some(Backtrace::force_capture());
             }
             drop(section);
             self.visited.set(Some(visit));

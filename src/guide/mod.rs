@@ -44,10 +44,10 @@ pub mod from_celery {}
     "forkpty_gevent", "CalledProcessError", "SubprocessError", "getsignal", "set_wakeup_fd", "min_delay",
     "max_delay", "max_accept", "BlockingSwitchOutError", "ConcurrentObjectUseError", "Waiter", "destroy", "loop",
     "start_periodic_monitoring_thread", "patch_builtins", "patch_module", "patch_queue", "patch_signal",
-    "patch_ssl", "patch_sys", "exit_thread", "GreenletTree", "assert_switches",
-    "wrap_errors", "subscribers", "EventLoopBlocked", "IEventLoopBlocked", "IPeriodicMonitorThread",
-    "IPeriodicMonitorThreadStartedEvent", "PeriodicMonitorThreadStartedEvent", "MemoryUsageThresholdExceeded",
-    "MemoryUsageUnderThreshold", "IMemoryUsageThresholdExceeded", "IMemoryUsageUnderThreshold", "DoNotPatch",
+    "patch_ssl", "patch_sys", "exit_thread", "GreenletTree",
+    "wrap_errors", "subscribers", "IPeriodicMonitorThread",
+    "IPeriodicMonitorThreadStartedEvent", "PeriodicMonitorThreadStartedEvent",
+    "DoNotPatch",
     "GeventWillPatchEvent", "GeventDidPatchModuleEvent", "BackdoorServer", "WSGIServer", "WSGIHandler"
 ))]
 #[doc = include_str!("from_gevent.md")]

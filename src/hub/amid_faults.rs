@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::current::local_hub;
 use super::faults::{Fault, Faults};
-use super::run::SWITCHES_PER_LOOK;
-use super::state::{Alarm, BUDGET, HubState, NUMBERS_AT_A_TIME};
+use super::state::{Alarm, BUDGET, HubState, NUMBERS_AT_A_TIME, SWITCHES_PER_LOOK};
 use super::world::Schedule;
 use crate::error::GreenletExit;
 use crate::fiber::{FiberRef, Pending, State};

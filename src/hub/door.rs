@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::beat::Watch;
 use super::doorbell::Doorbell;
 use super::ear::Ear;
 use super::wait::Wait;
@@ -149,6 +150,8 @@ pub(crate) struct Door {
     knocks: AtomicU32,
     /// Odd while the hub sleeps, or is about to, and nothing but a letter could wake it; counts how often.
     lonely: AtomicU32,
+    /// For who watches the hub.
+    pub(crate) watch: Watch,
     /// What it has to do with signals.
     pub(super) ear: Ear,
     /// The next door whose hub has ever listened to signals.
@@ -183,6 +186,7 @@ impl Door {
             deaf: AtomicBool::new(false),
             knocks: AtomicU32::new(0),
             lonely: AtomicU32::new(0),
+            watch: Watch::new(),
             ear: Ear::new(),
             next_listening: OnceLock::new(),
         }))
@@ -278,6 +282,11 @@ impl Door {
     fn lonely_sleep(&self) -> Option<u32> {
         let lonely = self.lonely.load(Ordering::SeqCst);
         (!lonely.is_multiple_of(2) && self.doorbell.is_asleep()).then_some(lonely)
+    }
+
+    /// Whether the hub sleeps, and nobody has rung.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.doorbell.is_asleep()
     }
 
     /// Whether there are letters.

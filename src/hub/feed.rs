@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::run::SWITCHES_PER_LOOK;
-use super::state::{Feed, HubState, Job};
+use super::state::{Feed, HubState, Job, SWITCHES_PER_LOOK};
 use crate::fiber::FiberRef;
 use crate::sys::atomic::spin_loop;
 use crate::sys::clock::Time;

@@ -16,6 +16,7 @@ use super::current::local_hub;
 use super::door;
 use super::ready::Ready;
 use super::state::{BUDGET, HubState};
+use super::watch;
 use crate::fiber::{self, FiberRef};
 use crate::sys::lock::Lock;
 use crate::sys::signal::Mask;
@@ -184,6 +185,8 @@ impl HubState {
         mem::forget(self.idlers.take());
         let _parents = self.thread.take_left_behind();
         self.joiner.set(None);
+        self.door().watch.end();
+        watch::forget();
         self.door.set(self.door().begin_anew());
         self.epoch.set(self.door().epoch());
         self.hear.set(None);

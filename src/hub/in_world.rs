@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::current::local_hub;
-use super::run::SWITCHES_PER_LOOK;
-use super::state::{BUDGET, HubState};
+use super::state::{BUDGET, HubState, SWITCHES_PER_LOOK};
 use super::world::World;
 use crate::error::Parked;
 use crate::fiber::State;
@@ -35,6 +34,7 @@ pub(crate) fn pick(count: usize) -> Option<usize> {
 impl HubState {
     /// Makes `world` decide from now on.
     pub(crate) fn set_world(&self, world: World) {
+        self.end_watch();
         // From the first pass on.
         self.unlooked.set(SWITCHES_PER_LOOK);
         let had_none = self.world.set(world).is_ok();

@@ -5,8 +5,7 @@
     reason = "what runs between two of them may not use thread-local variables, which no type can say"
 )]
 
-use super::run::SWITCHES_PER_LOOK;
-use super::state::HubState;
+use super::state::{HubState, SWITCHES_PER_LOOK};
 use crate::fiber::FiberRef;
 
 impl HubState {

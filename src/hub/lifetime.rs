@@ -4,6 +4,7 @@
 
 use std::ptr::NonNull;
 
+use super::birth_of_first::born;
 use super::configuration;
 use super::current::{HubRef, local_hub, set_hub};
 use super::door::tell_departure;
@@ -50,6 +51,8 @@ fn make_hub() -> HubRef {
     // SAFETY: as above; `end_hub` takes it back before.
     unsafe { set_hub(Some(hub)) };
     blocks::keep();
+    hub.start_watch();
+    born();
     hub
 }
 
@@ -92,6 +95,7 @@ impl HubState {
     /// The hub is gone, as far as other threads can see.
     fn shut_door(&self) {
         self.door().ear.close();
+        self.door().watch.end();
         let leaves_some_in_line = self.is_anybody_in_line();
         self.door().close(self.generation.get());
         if leaves_some_in_line {

@@ -34,7 +34,9 @@
 //! the panic. Use `try_lock` in the hook, or a queue without a limit.
 
 pub(crate) mod amid_faults;
+pub(crate) mod beat;
 pub(crate) mod birth;
+pub(crate) mod birth_of_first;
 pub(crate) mod census;
 mod collecting;
 mod configuration;
@@ -73,6 +75,7 @@ pub(crate) mod waiter;
 pub(crate) mod waitlist;
 pub(crate) mod waitset;
 mod wake;
+pub(crate) mod watch;
 pub(crate) mod world;
 mod yielding;
 

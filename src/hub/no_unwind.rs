@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::current::{HubRef, local_hub};
 use super::faults::Faults;
 use super::reactor::Reactor;
-use super::run;
 use super::state::HubState;
 use super::time_limit::ArmedTimeout;
 use super::waiter::{Waiter, WaitingOn, Wakeup, is_unwinding};
@@ -92,7 +91,7 @@ impl HubState {
         if left > 1 {
             self.budget.set(left - 1);
         } else if !self.spend_amid_faults() {
-            self.unlooked.set(run::SWITCHES_PER_LOOK);
+            self.demand_look();
             self.yield_in_call();
         }
         check_in_call(self.thread.current())

@@ -104,6 +104,12 @@ impl<W: PartialEq, F> Ready<W, F> {
         self.fresh.pop_front()
     }
 
+    /// The next fresh one, after which no other one of this pass may begin unless this is called again.
+    pub(super) fn pop_only_fresh(&mut self) -> Option<F> {
+        self.fresh_left = 0;
+        self.fresh.pop_front()
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.woken.is_empty() && self.fresh.is_empty()

@@ -8,7 +8,7 @@ use super::deadlock::parked_elsewhere;
 use super::door::Letter;
 use super::ended;
 use super::reactor::{Heard, Reactor};
-use super::state::{Alarm, BUDGET, HubState, Job, Queues};
+use super::state::{Alarm, BUDGET, HubState, Job, Queues, SWITCHES_PER_LOOK, WATCHED};
 use super::world::World;
 use crate::error::Elapsed;
 use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, at_work, callback, report_text};
@@ -18,8 +18,6 @@ use crate::sys::descriptor;
 use crate::sys::readiness::LONGEST_WAIT;
 use crate::sys::shared::Shared;
 
-/// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
-pub(super) const SWITCHES_PER_LOOK: usize = 128;
 /// What one that begins counts as beside a switch, on a stack where another one has just ended.
 const SWITCHES_PER_BEGINNING: usize = 2;
 /// The same on a stack that may have to be faulted in: that takes some microseconds, and timers must not be late for a burst of
@@ -44,7 +42,9 @@ impl HubState {
             let (fresh, woken) = if is_due { (0, 0) } else { self.ready.borrow_mut().begin_pass() };
             if fresh + woken == 0 {
                 self.thread.back_in_hub();
-                if at_work(|| self.look()) && self.run_chosen() {
+                let is_watched = self.unlooked.get() >= WATCHED;
+                if if is_watched { self.run_watched() } else { at_work(|| self.look()) && self.run_chosen() }
+                {
                     return;
                 }
                 continue;
@@ -120,7 +120,7 @@ impl HubState {
     }
 
     /// Looks at letters, timers and descriptors; blocks if nobody is ready. Whether a schedule is to choose who runs next.
-    fn look(&self) -> bool {
+    pub(super) fn look(&self) -> bool {
         self.unlooked.set(0);
         let somebody_is_gone = self.read_letters();
         self.ring_alarms();
@@ -223,6 +223,7 @@ impl HubState {
         }
         let end = Time::after(longest.map_or(spin, |longest| longest.min(spin)));
         while Time::now() < end {
+            self.beat();
             self.poll(Some(Duration::ZERO));
             if self.door().has_letters() || !self.ready.borrow().is_empty() {
                 self.spins_in_vain.set(0);

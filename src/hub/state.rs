@@ -21,6 +21,10 @@ use crate::sys::shared::{Counted, Shared};
 
 /// Operations that a green thread may do at a stretch without waiting, see [`spend_budget`](super::spend_budget).
 pub(super) const BUDGET: u32 = 64;
+/// Switches after which the loop looks at timers, letters and descriptors, though somebody is ready.
+pub(super) const SWITCHES_PER_LOOK: usize = 128;
+/// So many more are counted while the hub is [watched](super::watch): a look is always due.
+pub(super) const WATCHED: usize = 1 << 30;
 /// Killed ones that may stand among the fresh ones in any case.
 const DEAD_FRESH: usize = 1024;
 /// Green threads are numbered from blocks, so that a spawn needs no atomic operation for it.
@@ -332,6 +336,13 @@ impl HubState {
             self.ready.borrow_mut().withdraw(&fiber);
         }
         fiber.state.set(State::Running);
+    }
+
+    /// Has the loop look about before the next switch.
+    #[inline]
+    pub(super) fn demand_look(&self) {
+        // More than it has counted, and no less: it may be watched.
+        self.unlooked.set(self.unlooked.get() | SWITCHES_PER_LOOK);
     }
 
     #[inline]

@@ -62,6 +62,9 @@ pub(crate) struct TimerKey {
     slot: u32,
 }
 
+/// Of how many it is looked at whether they are due, in the order of the heap, in which an earlier one is mostly before a later one.
+const MOST_LOOKED_AT: usize = 4096;
+
 /// Actions of type `A`, each with its deadline. The earliest comes first; among equal deadlines, the first armed. With slack, the one
 /// that must be earliest.
 #[derive(Debug)]
@@ -134,6 +137,11 @@ impl<A> Timers<A> {
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.heap.first().map(|entry| entry.latest)
+    }
+
+    /// How many must fire by `now`, up to `most`. Allocates nothing.
+    pub(crate) fn count_due(&self, now: Time, most: usize) -> usize {
+        self.heap.iter().take(MOST_LOOKED_AT).filter(|entry| entry.latest <= now).take(most).count()
     }
 
     /// Keeps `action` until [`pop_due`](Timers::pop_due) hands it out at `deadline` or later; within `slack` of it, if asked then.

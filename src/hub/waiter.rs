@@ -462,7 +462,6 @@ impl HubState {
 mod tests {
     use std::time::Duration;
 
-    use super::super::run;
     use super::super::yielding::yield_now;
     use super::*;
 
@@ -473,7 +472,7 @@ mod tests {
         let wake = waiter.wake();
         std::thread::spawn(move || wake.wake()).join().unwrap();
         // It reads its letters while the caller is ready.
-        waiter.hub().unlooked.set(run::SWITCHES_PER_LOOK);
+        waiter.hub().demand_look();
         yield_now();
         let late = Some(Time::after(Duration::from_secs(5)));
         assert!(matches!(waiter.park(late), Wakeup::Woken));

@@ -2,7 +2,6 @@
 
 use super::current::{HubRef, local_hub};
 use super::lifetime::hub;
-use super::run::SWITCHES_PER_LOOK;
 use super::waiter::{self, Waiter, WaitingOn, Wakeup};
 use crate::fiber::{FiberRef, Local, State, Thread, assert_may_wait, in_callback};
 
@@ -82,7 +81,7 @@ pub(crate) fn spend_budget() -> bool {
     }
     if !hub.spend_amid_faults() {
         // Nobody knows how long so many took: timers and descriptors get a look before the next so many.
-        hub.unlooked.set(SWITCHES_PER_LOOK);
+        hub.demand_look();
         yield_now();
     }
     hub.faults().is_some()

@@ -1,11 +1,11 @@
 //! The calls in which a green thread waits.
 
-use std::backtrace::Backtrace as Captured;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
 
 use crate::fiber::{SWITCH_NAMES, SWITCH_SOURCES};
+use crate::sys::named_frame::backtrace_to;
 
 /// Where the library's own sources were when it was compiled.
 const OWN_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/");
@@ -24,7 +24,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Returns the name of the function, or `<unknown>`.
+    /// Returns the name of the function; `<unknown>` or an address where that is not known.
     ///
     /// # Examples
     ///
@@ -66,6 +66,10 @@ impl Frame {
         self.place.as_deref()
     }
 
+    fn unknown(address: usize) -> Frame {
+        Frame { name: format!("{address:#x}"), place: None }
+    }
+
     /// Whether the library has made the call.
     fn is_own(&self) -> bool {
         self.begins_with(OWN_NAMES) || self.place.as_ref().is_some_and(|place| place.starts_with(OWN_SOURCES))
@@ -95,17 +99,31 @@ impl fmt::Display for Frame {
 
 /// The calls in which a green thread waits. [`GreenThread::backtrace`](super::GreenThread::backtrace) returns it.
 ///
-/// The names are looked up when they are first asked for, on the asking OS thread. That takes a fifth of a second in a process where
-/// nobody has done so before, and holds up other backtraces of std's meanwhile.
+/// The names are looked up on an OS thread of the [pool](crate::threadpool), before [`take`](super::DumpOptions::take) returns the dump, or
+/// else when they are first asked for, on the asking OS thread. That takes a fifth of a second in a process where nobody has done so before,
+/// and holds up other backtraces of std's meanwhile. A place of which nothing is known has its address as its name.
 pub struct Backtrace {
     addresses: Vec<usize>,
-    captured: Captured,
     frames: OnceLock<Vec<Frame>>,
 }
 
+/// The calls at each address: what was inlined into a function has the address of that.
+pub(super) type Names = HashMap<usize, Vec<Frame>>;
+
 impl Backtrace {
-    pub(super) fn new(addresses: Vec<usize>, captured: Captured) -> Backtrace {
-        Backtrace { addresses, captured, frames: OnceLock::new() }
+    pub(super) fn new(addresses: Vec<usize>) -> Backtrace {
+        Backtrace { addresses, frames: OnceLock::new() }
+    }
+
+    /// Looks the names up, those that are not among `names` yet.
+    pub(super) fn look_up(&self, names: &mut Names) -> &[Frame] {
+        self.frames.get_or_init(|| {
+            let frames = self
+                .addresses
+                .iter()
+                .flat_map(|&at| names.entry(at).or_insert_with(|| at_address(at)).clone());
+            users(frames.collect())
+        })
     }
 
     /// Returns the calls, the innermost first. Those that the library and std have made on the way to the wait are left out, and so is what
@@ -125,10 +143,7 @@ impl Backtrace {
     /// # napper.kill();
     /// ```
     pub fn frames(&self) -> &[Frame] {
-        self.frames.get_or_init(|| {
-            let frames = on_stack(&self.addresses, parse(&format!("{:#}", self.captured)));
-            users(frames)
-        })
+        self.look_up(&mut Names::new())
     }
 }
 
@@ -172,11 +187,15 @@ fn parse(text: &str) -> Vec<(usize, Frame)> {
     frames
 }
 
-/// Those that are on the stack of the green thread, and not below, where the hub is.
-fn on_stack(addresses: &[usize], frames: Vec<(usize, Frame)>) -> Vec<Frame> {
-    let known: HashSet<_> = addresses.iter().collect();
-    let is_known = |(address, _): &(usize, Frame)| known.contains(address);
-    frames.into_iter().filter(is_known).map(|(_, frame)| frame).collect()
+/// Those of a call that returns to this address.
+fn at_address(address: usize) -> Vec<Frame> {
+    let Some(backtrace) = backtrace_to(address) else { return vec![Frame::unknown(address)] };
+    let frames: Vec<_> = parse(&format!("{backtrace:#}"))
+        .into_iter()
+        .filter(|&(at, _)| at == address)
+        .map(|(_, frame)| frame)
+        .collect();
+    if frames.is_empty() { vec![Frame::unknown(address)] } else { frames }
 }
 
 /// Those from the first that is a user's to the last; all if none is.
@@ -209,7 +228,11 @@ mod tests {
         let parsed = parse(LONG_FORM);
         let addresses: Vec<_> = parsed.iter().map(|&(address, _)| address & 0xffff).collect();
         assert_eq!(addresses, [0x209f, 0x307a, 0x9aaa, 0x9aaa, 0xffff, 0x2000]);
-        let frames = on_stack(&[0x5601c324307a, 0x5601c3049aaa, 0x5601c304ffff], parsed);
+        let those = |at: &[usize]| {
+            let is_of = |(address, _): &&(usize, Frame)| at.contains(address);
+            parsed.iter().filter(is_of).map(|(_, frame)| frame.clone()).collect()
+        };
+        let frames = those(&[0x5601c324307a, 0x5601c3049aaa, 0x5601c304ffff]);
         let told: Vec<_> = users(frames).iter().map(Frame::to_string).collect();
         assert_eq!(
             told,

@@ -9,6 +9,8 @@
 //! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`] |
 //! | the calls in which each of them waits | [`DumpOptions::backtraces`] |
 //! | how much each hub has done, for programs and for Prometheus | [`metrics`](fn@metrics), [`serve_metrics`] |
+//! | who blocks an OS thread, with all its green threads | [`detect`], or `GREENLOOP_BLOCK_MS=100` in the environment |
+//! | that code under test lets others run | [`assert_switches`] |
 //!
 //! A [`Dump`] is text by its `Display`, and JSON by [`Dump::write_json`]. The text puts all together that were spawned at the same place
 //! and wait on the same thing, so a million green threads that do three different things are three paragraphs.
@@ -65,9 +67,12 @@
 mod asking;
 mod backtrace;
 mod cycles;
+mod detector;
 mod dump;
+mod environment;
 mod green_thread;
 mod http;
+mod hub_blocked;
 mod json;
 mod listening;
 mod metrics;
@@ -75,12 +80,17 @@ mod on_signal;
 mod options;
 mod prometheus;
 mod report;
+mod switches;
+mod testify;
 
 pub use backtrace::{Backtrace, Frame};
+pub use detector::{Detector, DetectorOptions, MemoryUse, allow_blocking, detect};
 pub use dump::{Dump, HubDump, dump};
 pub use green_thread::{GreenThread, Standing};
 pub use http::{serve_metrics, serve_metrics_openly};
+pub use hub_blocked::HubBlocked;
 pub use listening::Listening;
 pub use metrics::{HubMetrics, Metrics, metrics};
 pub use on_signal::dump_on;
 pub use options::DumpOptions;
+pub use switches::assert_switches;

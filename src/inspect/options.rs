@@ -297,20 +297,14 @@ impl Census {
 }
 
 impl Census {
-    /// In which calls who is on the fiber with this number waits. What the names are made of is taken down once for all that wait in the
-    /// same calls.
+    /// In which calls who is on the fiber with this number waits. All that wait in the same calls have the same one.
     fn backtrace(&mut self, index: u32) -> Option<Arc<Backtrace>> {
         let stacks = self.stacks.as_mut()?;
-        let ask = |wants_names| {
-            let addresses = Vec::with_capacity(USUAL_DEPTH);
-            hub().visit(index, Visit { wants_names, addresses, named: None })
-        };
-        let addresses = ask(false)?.addresses;
+        let addresses = hub().visit(index, Visit { addresses: Vec::with_capacity(USUAL_DEPTH) })?.addresses;
         if let Some(known) = stacks.get(&addresses) {
             return Some(known.clone());
         }
-        let named = ask(true)?.named?;
-        let backtrace = Arc::new(Backtrace::new(addresses.clone(), named));
+        let backtrace = Arc::new(Backtrace::new(addresses.clone()));
         stacks.insert(addresses, backtrace.clone());
         Some(backtrace)
     }

@@ -22,6 +22,7 @@ pub(crate) mod futex;
 pub(crate) mod handler;
 pub(crate) mod heirloom;
 pub(crate) mod identity;
+pub(crate) mod inquiry;
 #[cfg(feature = "monkey")]
 pub(crate) mod interruptible;
 pub(crate) mod lock;
@@ -30,6 +31,7 @@ pub(crate) mod memory;
 pub(crate) mod mode;
 #[cfg(feature = "monkey")]
 pub(crate) mod mutex;
+pub(crate) mod named_frame;
 #[cfg(feature = "monkey")]
 #[expect(unreachable_pub, reason = "`monkey` makes it public under another name")]
 pub mod original;
@@ -59,6 +61,7 @@ pub(crate) mod thread_end;
 pub(crate) mod thread_local;
 #[cfg(feature = "monkey")]
 pub(crate) mod thread_start;
+pub(crate) mod thread_state;
 pub(crate) mod unwind;
 pub(crate) mod uring;
 pub(crate) mod virtual_clock;

@@ -89,7 +89,7 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
 }
 
 #[expect(clippy::disallowed_methods, reason = "the C interface has handlers as numbers")]
-fn call_previous(
+pub(super) fn call_previous(
     previous: &libc::sigaction,
     signal: libc::c_int,
     info: *mut libc::siginfo_t,
@@ -110,7 +110,7 @@ fn call_previous(
 
 /// Default action, no flags, empty mask.
 // SAFETY: the C struct consists of integers and an optional function, for all of which zero is a value.
-const NO_ACTION: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+pub(super) const NO_ACTION: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
 
 /// Writes the parts to standard error at once, as far as it takes them. Async-signal-safe.
 pub(crate) fn write_to_stderr(parts: &[IoSlice<'_>]) {

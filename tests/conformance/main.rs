@@ -9,6 +9,7 @@ mod event;
 mod greenlet;
 mod hub;
 mod lock;
+mod monitoring;
 mod pool;
 mod queue;
 mod server;

@@ -47,6 +47,8 @@ scenarios! {
         assert!(child.stderr.ends_with(last), "{child:?}");
     },
     a_dump_on_a_signal_hides_no_deadlock => succeeds_and_reports_a_deadlock,
+    a_detector_hides_no_deadlock => succeeds_and_reports_a_deadlock,
+    a_detector_of_workers_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     workers_that_sleep_hide_no_deadlock => succeeds_and_reports_a_deadlock,
     a_worker_at_work_may_still_wake_main => succeeds_in_silence,
     an_isolated_one_hides_no_deadlock => succeeds_and_reports_a_deadlock,
@@ -262,6 +264,22 @@ fn a_dump_on_a_signal_hides_no_deadlock() {
     let (_sender, receiver) = unbounded::<()>();
     let exit = deadlock(|| receiver.recv());
     assert_eq!(exit.parked().len(), 1);
+}
+
+fn a_detector_hides_no_deadlock() {
+    let detector = greenloop::inspect::detect(Duration::from_millis(20)).start().unwrap();
+    let (_sender, receiver) = unbounded::<()>();
+    for _ in 0..2 {
+        let exit = deadlock(|| receiver.recv());
+        assert_eq!(exit.parked().len(), 1);
+    }
+    detector.stop();
+    deadlock(|| receiver.recv());
+}
+
+fn a_detector_of_workers_hides_no_deadlock() {
+    let _detector = greenloop::inspect::detect(Duration::from_millis(20)).start().unwrap();
+    workers_that_sleep_hide_no_deadlock();
 }
 
 fn who_joins_itself_is_a_deadlock_of_main() {

@@ -7,6 +7,8 @@ mod support;
 mod backtraces;
 /// gdb's commands.
 mod debugger;
+/// Who keeps a hub.
+mod detector;
 /// What a dump says of each green thread, and how it puts them together.
 mod dump;
 /// Dumps of other hubs, from other OS threads, and where nothing may wait.

@@ -1,0 +1,48 @@
+//! What the environment asks for, without a line in the program.
+//!
+//! The first hub of a process is made in a room below, which does not know this one: so a function is left there before `main` begins.
+
+#![expect(unsafe_code, reason = "what runs before `main` is named to the linker")]
+
+use std::env;
+use std::time::Duration;
+
+use super::detector::detect;
+use super::on_signal::dump_on;
+use crate::fiber::report_text;
+use crate::hub::birth_of_first::at_first_hub;
+use crate::signal::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+
+// SAFETY: the section holds functions that the C library's start calls, before `main` and after the C library is ready.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+/// Keeps a function, and no more: nothing of std is used that needs its start.
+extern "C" fn before_main() {
+    at_first_hub(begin);
+}
+
+/// Called when the first hub has been made.
+fn begin() {
+    let limit = env::var("GREENLOOP_BLOCK_MS").ok().and_then(|limit| limit.parse().ok());
+    if let Some(limit) = limit.filter(|&limit| limit > 0) {
+        tell_failure("GREENLOOP_BLOCK_MS", detect(Duration::from_millis(limit)).start().map(drop));
+    }
+    if let Ok(name) = env::var("GREENLOOP_DUMP") {
+        let signal = match name.trim_start_matches("SIG") {
+            "USR1" => SIGUSR1,
+            "USR2" => SIGUSR2,
+            "QUIT" => SIGQUIT,
+            "HUP" => SIGHUP,
+            other => other.parse().unwrap_or(0),
+        };
+        tell_failure("GREENLOOP_DUMP", dump_on(signal, |dump| report_text(&dump.to_string())));
+    }
+}
+
+fn tell_failure(variable: &str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        report_text(&format!("{variable} is of no effect: {error}"));
+    }
+}
