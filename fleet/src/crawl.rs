@@ -1,19 +1,20 @@
 //! A crawl: each page is a job, and its links are the jobs that follow from it.
 
 use crate::crew::Crew;
-use crate::fetch::{AGENT, FetchError, Fetcher, most_fetches};
-use crate::links::links;
+use crate::fetch::most_fetches;
 use crate::options::{Crawl, Place, Work};
-use crate::robots::{AGAIN, RobotsCache};
+use crate::robots::AGAIN;
 use crate::tool::{complain, say};
-use crate::urls::shown;
-use fleet::{Backoff, Broker, BrokerError, Completion, Failure, Happening, Job, NewJob, Worker};
+use crate::visit::{Room, Visitor, introduction, shown_payload};
+use crate::{Shared, tool};
+use fleet::{Backoff, Broker, BrokerError, Happening, Worker};
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use rustix::process::{Signal, set_parent_process_death_signal};
-use serde::{Deserialize, Serialize};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::error::Error;
+use std::fmt::Arguments;
+use std::fs;
 use std::io::{IsTerminal, Write, stderr};
 use std::os::unix::process::parent_id;
 use std::rc::Rc;
@@ -21,14 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
 
-/// How much of a page is read.
-const MAX_BYTES: u64 = 10 << 20;
-/// What is longer is no link: it would be kept for long.
-const MAX_URL: usize = 2_000;
-/// How many links of one page are followed.
-const MAX_LINKS: usize = 2_000;
-/// How long a server may ask to be left alone between two requests, beyond which it is.
-const MAX_DELAY: Duration = Duration::from_secs(60);
 /// How often the records that have come are printed, and it is looked how many pages are known.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a process that begins waits before it asks again for a broker that is away.
@@ -36,63 +29,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many records one look gets.
 const RECORDS: usize = 1_000;
 
-/// What a job of a crawl is.
-#[derive(Debug, Deserialize, Serialize)]
-struct Page {
-    url: Url,
-    depth: u32,
-}
-
-/// What is recorded of a page.
-#[derive(Debug, Serialize)]
-struct Report {
-    url: String,
-    depth: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    links: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    location: Option<String>,
-    /// Why it was left alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    skipped: Option<String>,
-}
-
-/// The job of a page, of which there is one for each URL.
-pub fn job(url: Url, depth: u32, delay: Duration) -> NewJob {
-    let lane = url.origin().ascii_serialization();
-    let unique = url.as_str().to_owned();
-    // A page is numbers and text, which JSON has.
-    let payload = serde_json::to_string(&Page { url, depth }).unwrap_or_default();
-    let job = NewJob::new(payload).unique(unique);
-    // Of a host one page at a time. Engines count whole milliseconds.
-    if delay.is_zero() { job } else { job.exclusive_lane(lane, delay + Duration::from_millis(1)) }
-}
-
-/// A payload to print.
-pub fn shown_payload(payload: &str) -> String {
-    serde_json::from_str(payload).map_or_else(|_| payload.to_owned(), |page: Page| shown(&page.url))
-}
-
 /// Crawls by processes of their own, and prints the records.
 pub fn run(crawl: &Crawl) -> Result<(), Box<dyn Error>> {
     let broker = crawl.place.open()?;
     let signals = Signals::new([SIGTERM, SIGINT])?;
+    if let Some(folder) = &crawl.pace.warc {
+        fs::create_dir_all(folder).map_err(tool::failed_to(format_args!("make {}", folder.display())))?;
+    }
     // What is known already is not crawled again, and what has failed lies among the dead.
     let before = last_record(&*broker)?;
-    broker
-        .push(&crawl.seeds.iter().map(|seed| job(seed.clone(), 0, crawl.pace.delay)).collect::<Vec<_>>())?;
+    broker.push(&crawl.seeds.iter().map(|seed| introduction(seed.clone())).collect::<Vec<_>>())?;
     let hosts: HashSet<_> = crawl.seeds.iter().filter_map(Url::host_str).map(str::to_owned).collect();
     let mut crew = Crew::start(crawl.workers, &crawl.place, &crawl.pace, crawl.max_pages, &hosts)?;
-    let (mut printed, mut is_away) = (before, false);
+    let (mut printed, mut is_away, mut line) = (before, false, Line::new(before));
     loop {
         let is_over = signals.next_timeout(LOOK).is_some_and(|_| crew.stop()) || !crew.tend()?;
-        let looked = print(&*broker, &mut printed).and_then(|()| show(&*broker));
+        line.clear();
+        let looked = print(&*broker, &mut printed).and_then(|()| line.show(&*broker));
         // Once each time that it goes away: it may come back.
         if let Err(error) = &looked
             && !is_away
@@ -105,11 +58,12 @@ pub fn run(crawl: &Crawl) -> Result<(), Box<dyn Error>> {
         }
     }
     crew.wait()?;
+    line.clear();
     print(&*broker, &mut printed)?;
     let status = broker.status()?;
     complain!(
-        "{} pages are done, {} failed, {} are left",
-        status.done,
+        "{} pages are recorded, {} failed, {} are left",
+        status.records,
         status.dead,
         status.ready + status.later + status.leased
     );
@@ -137,20 +91,49 @@ pub fn print(broker: &dyn Broker, after: &mut u64) -> Result<(), BrokerError> {
     }
 }
 
-/// Shows a person how far it is.
-fn show(broker: &dyn Broker) -> Result<(), BrokerError> {
-    if stderr().is_terminal() {
-        let status = broker.status()?;
-        let _ = write!(
-            stderr(),
-            "\r{} done, {} fetched, {} waiting, {} failed ",
-            status.done,
-            status.leased,
-            status.ready + status.later,
-            status.dead
-        );
+/// A line that tells a person how far it is, on a terminal.
+struct Line {
+    is_seen: bool,
+    last: Instant,
+    records: u64,
+    /// Of pages a second.
+    rate: f64,
+}
+
+impl Line {
+    fn new(records: u64) -> Line {
+        Line { is_seen: stderr().is_terminal(), last: Instant::now(), records, rate: 0.0 }
     }
-    Ok(())
+
+    fn show(&mut self, broker: &dyn Broker) -> Result<(), BrokerError> {
+        if !self.is_seen {
+            return Ok(());
+        }
+        let status = broker.status()?;
+        let passed = self.last.elapsed();
+        if passed >= PAUSE {
+            self.rate = status.records.saturating_sub(self.records) as f64 / passed.as_secs_f64();
+            (self.last, self.records) = (Instant::now(), status.records);
+        }
+        let (pages, rate, waiting) = (status.records, self.rate, status.ready + status.later);
+        let (fetched, failed) = (status.leased, status.dead);
+        self.write(format_args!(
+            "{pages} pages, {rate:.0} a second, {fetched} being fetched, {waiting} waiting, {failed} failed"
+        ));
+        Ok(())
+    }
+
+    /// Makes place for what is printed.
+    fn clear(&self) {
+        if self.is_seen {
+            self.write(format_args!(""));
+        }
+    }
+
+    fn write(&self, text: Arguments<'_>) {
+        // To the beginning of the line, and what was there away. Nobody may be left to see it.
+        let _ = write!(stderr(), "\r\x1b[K{text}");
+    }
 }
 
 /// One process of a crawl.
@@ -162,15 +145,9 @@ pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
     }
     let broker = open(&work.place)?;
     let concurrency = most_fetches(work.pace.concurrency.into(), 2);
-    let room = Rc::new(Cell::new(true));
-    let looks = watch(Arc::clone(&broker), work.max_pages, Rc::clone(&room));
-    let visitor = Visitor {
-        fetcher: Fetcher::new(work.pace.timeout, concurrency, ureq::tls::RootCerts::WebPki),
-        robots: RobotsCache::new(MAX_DELAY, &|_, _| {}),
-        hosts: work.host.iter().cloned().collect(),
-        delay: work.pace.delay,
-        room,
-    };
+    let room = Rc::new(Room::of(work.max_pages));
+    let looks = watch(Arc::clone(&broker), work, Rc::clone(&room));
+    let visitor = Visitor::new(Arc::clone(&broker), work, concurrency, room);
     let complaints = Complaints::default();
     let worker = Worker::new(broker)
         .concurrency(concurrency)
@@ -206,7 +183,7 @@ impl Complaints {
 }
 
 /// Waits for a broker that is away: who began this process has reached it.
-fn open(place: &Place) -> Result<Arc<dyn Broker>, BrokerError> {
+fn open(place: &Place) -> Result<Shared, BrokerError> {
     let complaints = Complaints::default();
     loop {
         match place.open() {
@@ -218,101 +195,17 @@ fn open(place: &Place) -> Result<Arc<dyn Broker>, BrokerError> {
 }
 
 /// Looks whether there is room for more pages.
-fn watch(broker: Arc<dyn Broker>, most: u64, room: Rc<Cell<bool>>) -> greenloop::JoinHandle<()> {
+fn watch(broker: Shared, work: &Work, room: Rc<Room>) -> greenloop::JoinHandle<()> {
+    let (most, most_waiting) = (work.max_pages, work.pace.max_waiting);
     greenloop::spawn(move || {
         loop {
             if let Ok(status) = broker.status() {
                 let known = status.done + status.dead + status.leased + status.later + status.ready;
-                room.set(known < most);
+                room.set(most.saturating_sub(known), status.ready >= most_waiting);
             }
             greenloop::sleep(LOOK);
         }
     })
-}
-
-struct Visitor {
-    fetcher: Fetcher,
-    robots: RobotsCache<'static>,
-    hosts: HashSet<String>,
-    delay: Duration,
-    room: Rc<Cell<bool>>,
-}
-
-impl Visitor {
-    fn visit(&self, job: &Job) -> Result<Completion, Failure> {
-        let page: Page =
-            serde_json::from_str(&job.payload).map_err(|error| Failure::dead(error.to_string()))?;
-        let mut report = Report {
-            url: shown(&page.url),
-            depth: page.depth,
-            status: None,
-            media_type: None,
-            bytes: None,
-            links: None,
-            location: None,
-            skipped: None,
-        };
-        // Its own rules say so, or that it cannot be asked now.
-        if let Some(objection) = self.robots.objection(&self.fetcher, &page.url).map_err(failure)? {
-            report.skipped = Some(objection);
-            return completion(&report);
-        }
-        let answer = self.fetcher.get(&page.url, MAX_BYTES).map_err(failure)?;
-        if answer.status.is_server_error() {
-            return Err(Failure::retry(answer.status.to_string()));
-        }
-        (report.status, report.bytes) = (Some(answer.status.as_u16()), Some(answer.bytes()));
-        report.media_type = Some(bounded(&answer.media_type));
-        let mut found = match answer.location {
-            Some(Ok(target)) if answer.status.is_redirection() => {
-                report.location = Some(bounded(&shown(&target)));
-                vec![target]
-            }
-            _ if answer.status.is_success() && answer.is_html() => {
-                links(&page.url, &answer.media_type, answer.body().map_err(failure)?)
-            }
-            _ => Vec::new(),
-        };
-        report.links = Some(found.len());
-        found.retain(|url| {
-            url.as_str().len() <= MAX_URL && url.host_str().is_some_and(|host| self.hosts.contains(host))
-        });
-        found.truncate(if self.room.get() { MAX_LINKS } else { 0 });
-        let next = found.into_iter().map(|url| {
-            let delay = self.delay_of(&url);
-            self::job(url, page.depth.saturating_add(1), delay)
-        });
-        Ok(completion(&report)?.jobs(next))
-    }
-
-    /// What is to lie between two requests to the server of `url`. One that asks for more than is waited is left alone, which takes no time.
-    fn delay_of(&self, url: &Url) -> Duration {
-        let asked = self.robots.delay(&self.fetcher, url).unwrap_or_default();
-        asked.filter(|asked| *asked <= MAX_DELAY).unwrap_or_default().max(self.delay)
-    }
-}
-
-/// As much of it as is kept.
-fn bounded(text: &str) -> String {
-    text.chars().take(MAX_URL).collect()
-}
-
-fn completion(report: &Report) -> Result<Completion, Failure> {
-    Ok(Completion::new().record(serde_json::to_string(report)?))
-}
-
-/// What another attempt would not mend is given up.
-fn failure(error: FetchError) -> Failure {
-    match error {
-        FetchError::TimedOut(_) | FetchError::ClosedEarly | FetchError::Exchange(_) => {
-            Failure::retry(error.to_string())
-        }
-        // Before that nobody would ask for it.
-        FetchError::Robots(why) => {
-            Failure::retry_after(AGAIN, format!("cannot read robots.txt for {AGENT}: {why}"))
-        }
-        error => Failure::dead(error.to_string()),
-    }
 }
 
 /// Where the workers of a crawl find what they work on.
@@ -331,6 +224,12 @@ pub fn arguments(
     add("timeout", seconds(pace.timeout));
     add("lease", seconds(pace.lease));
     add("attempts", pace.attempts.to_string());
+    add("max-delay", seconds(pace.max_delay));
+    add("host-failures", pace.host_failures.to_string());
+    add("max-waiting", pace.max_waiting.to_string());
+    if let Some(folder) = &pace.warc {
+        add("warc", folder.to_string_lossy().into_owned());
+    }
     add("max-pages", max_pages.to_string());
     add("parent", std::process::id().to_string());
     hosts.iter().for_each(|host| add("host", host.clone()));

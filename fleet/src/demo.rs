@@ -1,13 +1,13 @@
 //! The demo: a crawl whose processes are killed one after another, and a count of what has come of it.
 
 use crate::Shared;
-use crate::crawl::job;
 use crate::crew::Crew;
 use crate::demo_site::Site;
 use crate::options::{Demo, Pace, Place};
 use crate::redis_server::RedisServer;
 use crate::scratch::Folder;
 use crate::tool::say;
+use crate::visit::job;
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -72,13 +72,7 @@ fn crawl(
     site: &Site,
     signals: &Signals,
 ) -> Result<Duration, Box<dyn Error>> {
-    let pace = Pace {
-        concurrency: demo.concurrency,
-        delay: Duration::ZERO,
-        timeout: Duration::from_secs(10),
-        lease: LEASE,
-        attempts: 50,
-    };
+    let pace = Pace::of_demo(demo.concurrency, Duration::ZERO, LEASE);
     let start = Instant::now();
     broker.push(&[job(site.url(0)?, 0, pace.delay)])?;
     let mut crew = Crew::start(demo.processes, place, &pace, u64::MAX, &site.hosts())?;

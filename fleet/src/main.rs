@@ -9,6 +9,8 @@
 
 #[path = "../../examples/crawler/src/patched_agent.rs"]
 mod agent;
+mod archive;
+mod budget;
 #[path = "../../examples/crawler/src/charset.rs"]
 mod charset;
 mod crawl;
@@ -34,6 +36,7 @@ mod server;
 mod tool;
 #[path = "../../examples/crawler/src/urls.rs"]
 mod urls;
+mod visit;
 
 use clap::Parser;
 use fleet::Broker;
@@ -79,7 +82,7 @@ fn status(broker: &dyn Broker) -> Result<(), Box<dyn Error>> {
 
 fn dead(broker: &dyn Broker) -> Result<(), Box<dyn Error>> {
     for job in broker.dead_jobs(1000)? {
-        say!("{} {} ({} attempts): {}", job.id, crawl::shown_payload(&job.payload), job.attempts, job.error);
+        say!("{} {} ({} attempts): {}", job.id, visit::shown_payload(&job.payload), job.attempts, job.error);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::Shared;
 use clap::{Args, Parser, Subcommand};
 use fleet::BrokerError;
+use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
@@ -97,6 +98,35 @@ pub struct Pace {
     /// Most attempts at a page that fails by no fault of its own
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
+    /// Longest delay that a server may ask for, in seconds: the pages of one that asks for more are left alone
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    pub max_delay: Duration,
+    /// After so many failures of one server in a row its pages are given up, for ten minutes
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub host_failures: u32,
+    /// While so many pages wait, links are put off: they are kept as they were found, a page's together
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_waiting: u64,
+    /// Write what servers answer to files of this folder, WARC/1.0 compressed by gzip
+    #[arg(long, value_name = "FOLDER")]
+    pub warc: Option<PathBuf>,
+}
+
+impl Pace {
+    /// As it is without options, for a site of the program's own.
+    pub fn of_demo(concurrency: u16, delay: Duration, lease: Duration) -> Pace {
+        Pace {
+            concurrency,
+            delay,
+            lease,
+            timeout: Duration::from_secs(10),
+            attempts: 100,
+            max_delay: Duration::from_secs(60),
+            host_failures: 30,
+            max_waiting: 1_000_000,
+            warc: None,
+        }
+    }
 }
 
 #[derive(Args, Debug)]

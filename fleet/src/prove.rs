@@ -1,7 +1,7 @@
 //! The proof: a crawl to which everything happens that may happen, beside the same crawl left in peace.
 
 use crate::Shared;
-use crate::crawl::job;
+
 use crate::crew::Crew;
 use crate::demo_site::Site;
 use crate::options::{Pace, Place, Prove};
@@ -9,6 +9,7 @@ use crate::proxy::Proxy;
 use crate::redis_server::RedisServer;
 use crate::scratch::Folder;
 use crate::tool::say;
+use crate::visit::job;
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::error::Error;
@@ -69,13 +70,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn start<'a>(prove: &'a Prove, redis: &RedisServer, name: &'a str) -> Result<Trial<'a>, Box<dyn Error>> {
-        let pace = Pace {
-            concurrency: prove.concurrency,
-            delay: prove.delay,
-            timeout: Duration::from_secs(10),
-            lease: prove.lease,
-            attempts: 100,
-        };
+        let pace = Pace::of_demo(prove.concurrency, prove.delay, prove.lease);
         let site = Site::start(prove.pages, prove.hosts)?;
         // Who counts asks the server itself, whatever happens to the network.
         let place = Place { broker: Some(redis.url()), queue: name.to_owned() };

@@ -53,7 +53,7 @@ struct Visit {
 
 /// Crawls until every URL within the plan is visited, or until it is stopped.
 pub fn crawl(plan: &Plan, fetcher: &Fetcher, watch: &Watch<'_>) -> io::Result<Crawl> {
-    let robots = RobotsCache::new(plan.max_delay, watch.on_delay);
+    let robots = RobotsCache::new(plan.max_delay, watch.on_delay, &());
     let visitor = &Visitor { plan, fetcher, robots, hosts: hosts(&plan.starts) };
     let (mut frontier, mut records, mut stopped_by) = (Frontier::new(plan.depth), Vec::new(), None);
     greenloop::scope(|scope| -> io::Result<()> {

@@ -3,11 +3,12 @@
 use crate::agent::agent;
 use crate::urls::{is_http, resolve, shown};
 use encoding_rs::UTF_8;
+use greenloop::sync::{Semaphore, SemaphorePermit};
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
-use ureq::http::{HeaderValue, Response, StatusCode, header};
+use ureq::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig};
 use url::Url;
 
@@ -16,6 +17,9 @@ pub const AGENT: &str = "greenloop-crawler";
 
 /// The longest head of a response that is read: what browsers read too.
 const HEAD_LIMIT: usize = 256 << 10;
+/// Up to which size any number of bodies may be held at the same time, and of how many larger ones.
+const SMALL: u64 = 1 << 20;
+const LARGE: usize = 16;
 /// How many descriptors a fetch may need: a connection, one that is tried beside it, and one that is idle.
 const DESCRIPTORS: u64 = 3;
 /// And the program besides: standard streams, the hub's, a lookup's.
@@ -55,7 +59,7 @@ pub enum FetchError {
 }
 
 /// What a server answered.
-pub struct Answer {
+pub struct Answer<'a> {
     pub status: StatusCode,
     /// Where a redirect leads.
     pub location: Option<Result<Url, FetchError>>,
@@ -63,12 +67,24 @@ pub struct Answer {
     pub media_type: String,
     /// How the body is compressed.
     coding: Option<String>,
+    headers: HeaderMap,
     body: Vec<u8>,
     /// The body went on, but the limit was reached.
     pub truncated: bool,
+    /// What allows the body to be large.
+    _large: Option<SemaphorePermit<'a>>,
 }
 
-impl Answer {
+impl Answer<'_> {
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The body as it came, compressed or not.
+    pub fn bytes_of_body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// How much of the body was read.
     pub fn bytes(&self) -> u64 {
         self.body.len() as u64
@@ -95,6 +111,8 @@ pub struct Fetcher {
     /// One without idle connections.
     fresh: Agent,
     timeout: Duration,
+    /// Of those whose bodies are larger than [`SMALL`].
+    large: Semaphore,
 }
 
 impl Fetcher {
@@ -119,12 +137,13 @@ impl Fetcher {
                 .output_buffer_size(16 * 1024);
             agent(config, timeout)
         };
-        Fetcher { agent: agent(concurrency), fresh: agent(0), timeout }
+        Fetcher { agent: agent(concurrency), fresh: agent(0), timeout, large: Semaphore::new(LARGE) }
     }
 
-    /// Sends one GET and reads up to `max_bytes` of the body. A status that means failure is an [`Answer`] too.
-    pub fn get(&self, url: &Url, max_bytes: u64) -> Result<Answer, FetchError> {
-        let exchange = || -> Result<Answer, ureq::Error> {
+    /// Sends one GET and reads up to `max_bytes` of the body. A status that means failure is an [`Answer`] too. Of large bodies a few are
+    /// held at the same time; others wait until one of these is dropped, within the time that the GET has.
+    pub fn get(&self, url: &Url, max_bytes: u64) -> Result<Answer<'_>, FetchError> {
+        let exchange = || -> Result<Answer<'_>, ureq::Error> {
             let get = |agent: &Agent| agent.get(url.as_str()).call();
             let mut response = match get(&self.agent) {
                 // The server may have closed an idle connection just when it was used again (RFC 9112, 9.3.1).
@@ -132,15 +151,19 @@ impl Fetcher {
                 answered => answered?,
             };
             let mut body = Vec::new();
-            let reader = response.body_mut().as_reader();
-            reader.take(max_bytes.saturating_add(1)).read_to_end(&mut body)?;
+            let mut reader = response.body_mut().as_reader().take(max_bytes.saturating_add(1));
+            reader.by_ref().take(SMALL).read_to_end(&mut body)?;
+            let large = (body.len() as u64 == SMALL).then(|| self.large.acquire());
+            reader.read_to_end(&mut body)?;
             let truncated = body.len() as u64 > max_bytes;
             body.truncate(max_bytes.try_into().unwrap_or(usize::MAX));
             let header = |name| response.headers().get(name).map(HeaderValue::as_bytes);
             let media_type = header(header::CONTENT_TYPE).map(String::from_utf8_lossy).unwrap_or_default();
             let (media_type, coding) = (media_type.into_owned(), coding(&response));
             let location = header(header::LOCATION).map(|value| location(url, response.status(), value));
-            Ok(Answer { status: response.status(), location, media_type, coding, body, truncated })
+            let (parts, _) = response.into_parts();
+            let (status, headers) = (parts.status, parts.headers);
+            Ok(Answer { status, location, media_type, coding, headers, body, truncated, _large: large })
         };
         match greenloop::with_timeout(self.timeout, exchange) {
             Ok(Err(ureq::Error::Timeout(_))) | Err(_) => Err(FetchError::TimedOut(self.timeout)),

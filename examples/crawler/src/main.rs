@@ -63,6 +63,7 @@ mod agent;
 mod charset;
 mod crawl;
 mod demo;
+#[allow(dead_code, reason = "shared with the package `fleet`")]
 mod fetch;
 mod frontier;
 mod links;

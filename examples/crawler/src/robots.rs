@@ -2,7 +2,7 @@
 
 use crate::fetch::{AGENT, FetchError, Fetcher};
 use greenloop::sync::{Mutex, PoisonError};
-use robotxt::{AccessResult, Robots};
+use robotxt::Robots;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -13,12 +13,30 @@ use url::{Origin, Url};
 const MAX_REDIRECTS: usize = 5;
 /// After which time a robots.txt that could not be read is asked for again.
 pub const AGAIN: Duration = Duration::from_secs(30);
+/// How long one that was read holds (RFC 9309, 2.4).
+pub const HOLDS: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where what a server's robots.txt says is kept for others, by the server's origin.
+pub trait Shelf {
+    fn find(&self, server: &str) -> Option<String>;
+    fn put(&self, server: &str, text: &str);
+}
+
+/// There are no others.
+impl Shelf for () {
+    fn find(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn put(&self, _: &str, _: &str) {}
+}
 
 /// The servers met so far.
 pub struct RobotsCache<'a> {
     servers: RefCell<HashMap<Origin, Rc<Server>>>,
     max_delay: Duration,
     on_delay: &'a dyn Fn(&Url, Duration),
+    shelf: &'a dyn Shelf,
 }
 
 type Rules = Result<Rc<Robots>, FetchError>;
@@ -30,10 +48,15 @@ struct Server {
     next: Cell<Option<Instant>>,
 }
 
-impl RobotsCache<'_> {
-    /// Waits up to `max_delay` between two requests to a server. `on_delay` is told which servers ask for how much.
-    pub fn new(max_delay: Duration, on_delay: &dyn Fn(&Url, Duration)) -> RobotsCache<'_> {
-        RobotsCache { servers: RefCell::default(), max_delay, on_delay }
+impl<'a> RobotsCache<'a> {
+    /// Waits up to `max_delay` between two requests to a server. `on_delay` is told which servers ask for how much. What is on the `shelf`
+    /// is not read again.
+    pub fn new(
+        max_delay: Duration,
+        on_delay: &'a dyn Fn(&Url, Duration),
+        shelf: &'a dyn Shelf,
+    ) -> RobotsCache<'a> {
+        RobotsCache { servers: RefCell::default(), max_delay, on_delay, shelf }
     }
 
     /// Tells why `url` must be left alone. If it need not be, waits for its turn where the server asks for a delay.
@@ -41,7 +64,7 @@ impl RobotsCache<'_> {
     /// The first caller for a server reads its robots.txt; the others park until it is there.
     pub fn objection(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<String>, FetchError> {
         let server = self.server(url);
-        let rules = server.rules(fetcher, url)?;
+        let rules = server.rules(fetcher, url, self.shelf)?;
         if !rules.is_url_allowed(url) {
             return Ok(Some("forbidden by robots.txt".to_owned()));
         }
@@ -65,7 +88,7 @@ impl RobotsCache<'_> {
 
     /// The delay that the server of `url` asks for, which is read where it is not known.
     pub fn delay(&self, fetcher: &Fetcher, url: &Url) -> Result<Option<Duration>, FetchError> {
-        let rules = self.server(url).rules(fetcher, url)?;
+        let rules = self.server(url).rules(fetcher, url, self.shelf)?;
         Ok(rules.crawl_delay().filter(|delay| !delay.is_zero()))
     }
 
@@ -75,17 +98,26 @@ impl RobotsCache<'_> {
 }
 
 impl Server {
-    fn rules(&self, fetcher: &Fetcher, url: &Url) -> Rules {
+    fn rules(&self, fetcher: &Fetcher, url: &Url, shelf: &dyn Shelf) -> Rules {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(&*rules, Some((Err(_), read)) if read.elapsed() >= AGAIN) {
+        let holds = |rules: &Rules| if rules.is_ok() { HOLDS } else { AGAIN };
+        if rules.as_ref().is_some_and(|(rules, read)| read.elapsed() >= holds(rules)) {
             *rules = None;
         }
-        rules.get_or_insert_with(|| (read_robots(fetcher, url).map(Rc::new), Instant::now())).0.clone()
+        let read = || {
+            let server = url.origin().ascii_serialization();
+            let text = match shelf.find(&server) {
+                Some(text) => text,
+                None => read_robots(fetcher, url).inspect(|text| shelf.put(&server, text))?,
+            };
+            Ok(Rc::new(Robots::parse(text.as_bytes(), AGENT)))
+        };
+        rules.get_or_insert_with(|| (read(), Instant::now())).0.clone()
     }
 }
 
-/// Reads the robots.txt that holds for `url`. A server that cannot give an answer must not be crawled.
-fn read_robots(fetcher: &Fetcher, url: &Url) -> Result<Robots, FetchError> {
+/// Reads the robots.txt that holds for `url`. A server that cannot give an answer must not be crawled; one that has none allows everything.
+fn read_robots(fetcher: &Fetcher, url: &Url) -> Result<String, FetchError> {
     let unreadable = |error| FetchError::Robots(Box::new(error));
     let mut place =
         url.join("/robots.txt").map_err(|error| unreadable(FetchError::Exchange(error.to_string())))?;
@@ -93,10 +125,14 @@ fn read_robots(fetcher: &Fetcher, url: &Url) -> Result<Robots, FetchError> {
         let answer = fetcher.get(&place, robotxt::BYTE_LIMIT as u64).map_err(unreadable)?;
         match (answer.status.as_u16(), &answer.location) {
             (300..400, Some(location)) => place = location.clone().map_err(unreadable)?,
-            (200..300, _) => return Ok(Robots::parse(answer.body().map_err(unreadable)?, AGENT)),
+            (200..300, _) => {
+                let text = String::from_utf8_lossy(answer.body().map_err(unreadable)?);
+                // It ends a line, and PostgreSQL does not keep it.
+                return Ok(text.replace('\0', "\n"));
+            }
             (500.., _) => return Err(unreadable(FetchError::Status(answer.status))),
-            _ => return Ok(Robots::from_access(AccessResult::Unavailable, AGENT)),
+            _ => return Ok(String::new()),
         }
     }
-    Ok(Robots::from_access(AccessResult::TooManyRedirects, AGENT))
+    Ok(String::new())
 }

@@ -54,6 +54,11 @@ impl Failure {
     pub fn error(&self) -> &str {
         &self.error
     }
+
+    /// Whether another attempt would fail too.
+    pub fn is_final(&self) -> bool {
+        self.kind == Kind::Dead
+    }
 }
 
 impl<E: Error> From<E> for Failure {
