@@ -242,8 +242,8 @@ impl Visitor {
             let times = times.saturating_add(1);
             let delay = Backoff::full_jitter(PUT_OFF.0, PUT_OFF.1).delay(times);
             let later = new_job(&Task::Found(Found { found, depth, times })).later(delay);
-            // While pages wait it has the time.
-            return vec![later.priority(Priority::Low)];
+            // Those whose time has come are not to be counted as pages that wait.
+            return vec![later.priority(Priority::High)];
         }
         // Some of them are known already: the next look tells.
         self.room.pages.set(room - found.len() as u64);
