@@ -183,7 +183,9 @@
 //! - A robust mutex tells its next holder by EOWNERDEAD that a green thread has ended which has held it, isolated or not. The holder of one
 //!   with PTHREAD_PRIO_INHERIT or PTHREAD_PRIO_PROTECT is to the kernel the OS thread, whose priority it is that changes.
 //! - A lock of C's that an OS thread or a green thread of another hub holds stops the OS thread, as it does without greenloop: it may be
-//!   an allocator's, and who is inside one must not be switched out.
+//!   an allocator's, and who is inside one must not be switched out. No allocator's takes half a second. After that the others run while an
+//!   isolated green thread waits, for the holder may wait for one of them; while one waits that is not, as the main
+//!   greenlet, they do not.
 //! - A wait for a part of a file that another process has locked (`lockf`, F_SETLKW) takes an OS thread. So the kernel knows of it, and
 //!   says EDEADLK to whoever would close a circle of processes, as ever (it looks at one wait of each process, and so may miss one).
 //!   Beyond 64 at once green threads ask for the lock again and again, and nobody is told of a circle in which they are. A kill or a

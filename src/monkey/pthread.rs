@@ -2,6 +2,8 @@
 //!
 //! A mutex is waited for here only if another green thread of this hub holds it. In every other case its holder runs, and the C
 //! library's own function is called: an allocator's locks are of this kind too, and who is inside one must not be switched out.
+//! But a holder on another hub may wait, for somebody of this one in the end. No allocator's does, so that one which takes that long is
+//! none: whoever has variables of its own, and so an allocator's, waits here after a while.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,18 +11,25 @@ use std::time::Duration;
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, timespec};
 
 use super::call::Call;
-use super::contended::deadline;
+use super::contended::{deadline, until_taken};
 use super::futex::{Waited, wait_at, wake};
 use super::holders::{Giving, Holder, as_holder, forget, giving, holder, taken};
 use super::parts::{Parts, patched};
+use crate::fiber::isolation::is_isolated;
 use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
 use crate::sys::condition;
+use crate::sys::mutex::lock_for;
 use crate::sys::original;
 
 /// How long a wait for a lock lasts at first, and at most, before it is tried again: inside the C library it is given back
 /// in ways that lead past here, as by another thread's `pthread_cond_wait`.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+
+/// As often, and each time as long, an isolated green thread stops its OS thread for a mutex before it lets others run. More than one time:
+/// a process that was stopped, by a signal or a debugger, finds the time over, and has not run.
+const STOPS: usize = 10;
+const STOP: Duration = Duration::from_millis(50);
 
 /// After how long the caller looks again at what another process may have changed.
 const AMONG_PROCESSES: Duration = Duration::from_millis(20);
@@ -35,12 +44,53 @@ unsafe extern "C" fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int {
         // SAFETY: as above.
         unsafe { wait_for_neighbour(call, mutex) };
     }
-    // SAFETY: as above.
-    let lock = || unsafe { original::pthread_mutex_lock(mutex) };
-    // SAFETY: as above.
-    let result = unsafe { as_holder(mutex, lock) };
+    let result = match call {
+        // SAFETY: as above.
+        Some(call) if is_isolated() => unsafe { lock_isolated(call, mutex) },
+        _ => {
+            // SAFETY: as above.
+            let lock = || unsafe { original::pthread_mutex_lock(mutex) };
+            // SAFETY: as above.
+            unsafe { as_holder(mutex, lock) }
+        }
+    };
     // SAFETY: as above.
     unsafe { taken(call, mutex, result) }
+}
+
+/// `pthread_mutex_lock` for an isolated green thread, for a mutex that is no neighbour's.
+///
+/// # Safety
+///
+/// As for that.
+unsafe fn lock_isolated(call: Call, mutex: *mut pthread_mutex_t) -> c_int {
+    // SAFETY: the caller's contract.
+    let try_lock_now = || unsafe { original::pthread_mutex_trylock(mutex) };
+    // SAFETY: as above.
+    match unsafe { as_holder(mutex, try_lock_now) } {
+        // SAFETY: as above.
+        libc::EBUSY => unsafe { lock_contended(call, mutex) },
+        result => result,
+    }
+}
+
+/// # Safety
+///
+/// As for `lock_isolated`.
+#[cold]
+unsafe fn lock_contended(call: Call, mutex: *mut pthread_mutex_t) -> c_int {
+    for _ in 0..STOPS {
+        // SAFETY: the caller's contract.
+        let lock = || unsafe { lock_for(mutex, STOP) };
+        // SAFETY: as above.
+        match unsafe { as_holder(mutex, lock) } {
+            libc::ETIMEDOUT => {}
+            result => return result,
+        }
+    }
+    // SAFETY: as above.
+    let attempt = || Some(unsafe { try_lock(Some(call), mutex) }).filter(|result| *result != libc::EBUSY);
+    until_taken(mutex.addr(), u32::MAX, None, attempt).expect("there is no time limit")
 }
 
 /// Waits until no other green thread of this hub holds the mutex. An OS thread that does is not waited for here, for it runs: an

@@ -5,7 +5,9 @@
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::Duration;
 
+use super::readiness::timespec;
 use super::{futex, original};
 
 /// The beginning of a `pthread_mutex_t`.
@@ -127,6 +129,20 @@ impl MutexView<'_> {
         // Relaxed: it is set once, before anybody uses the mutex.
         self.0.kind.load(Ordering::Relaxed)
     }
+}
+
+/// `pthread_mutex_lock`, which stops the OS thread for `limit` at most, and then says ETIMEDOUT.
+///
+/// # Safety
+///
+/// As for that.
+pub(crate) unsafe fn lock_for(mutex: *mut libc::pthread_mutex_t, limit: Duration) -> libc::c_int {
+    let mut now = timespec(Duration::ZERO);
+    // The OS thread's clock, whatever a world has. SAFETY: valid for writes.
+    unsafe { original::clock_gettime(libc::CLOCK_REALTIME, &mut now) };
+    let until = timespec(Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32) + limit);
+    // SAFETY: the caller's contract; the time is valid for reads.
+    unsafe { original::pthread_mutex_timedlock(mutex, &until) }
 }
 
 /// The number by which the C library knows who calls: of a mutex that is taken here and now.

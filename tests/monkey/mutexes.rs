@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -410,5 +411,27 @@ fn a_mutex_that_inherits_priority_goes_from_hub_to_hub_and_to_os_threads() {
             plain.into_iter().for_each(|thread| thread.join().unwrap());
             free(mutex);
         }
+    });
+}
+
+/// As with OS threads. That takes half a second: a mutex that is given back before may be an allocator's.
+#[test]
+fn who_has_a_mutex_may_wait_for_another_green_thread_of_the_hub_that_asks_for_it() {
+    patched(|| {
+        let mutex = with_attributes(libc::PTHREAD_MUTEX_STALLED, libc::PTHREAD_PRIO_NONE);
+        let ((held, holds), (goes_on, go_on)) = (mpsc::channel(), mpsc::channel());
+        let holder = thread::spawn(move || {
+            assert_eq!(lock(mutex), 0);
+            held.send(()).unwrap();
+            go_on.recv().unwrap();
+            assert_eq!(unlock(mutex), 0);
+        });
+        holds.recv().unwrap();
+        let asks = Builder::new().isolated(true).spawn(move || (lock(mutex), unlock(mutex))).unwrap();
+        let next = spawn(move || goes_on.send(()).unwrap());
+        assert_eq!(asks.join().unwrap(), (0, 0));
+        next.join().unwrap();
+        holder.join().unwrap();
+        free(mutex);
     });
 }
