@@ -3,9 +3,12 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::state::HubState;
+use super::state::{Alarm, HubState};
 use super::waiter::WaitingOn;
 use crate::fiber::{Describe, FiberRef, State, Visit};
+
+/// So many timers are looked at for who is to begin.
+const TIMERS_LOOKED_AT: usize = 100_000;
 
 /// Where a greenlet stands, for reports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -80,10 +83,26 @@ impl HubState {
         Some(resident)
     }
 
+    /// Those that are to begin at some time, `most` of them, among as many timers as can be looked at in half a millisecond.
+    pub(crate) fn delayed(&self, most: usize) -> Vec<Resident> {
+        let timers = self.timers.borrow();
+        let looked_at = if most == usize::MAX { most } else { TIMERS_LOOKED_AT };
+        let jobs = timers.actions().take(looked_at).filter_map(|alarm| match alarm {
+            Alarm::Start(job) => job.description(),
+            _ => None,
+        });
+        let resident = |description| {
+            let resident = Resident::described(Some(description), Standing::Unstarted);
+            Resident { waits_on: Some(("its time to begin", 0)), ..resident }
+        };
+        jobs.take(most).map(resident).collect()
+    }
+
     /// Who is on `fiber`, if anybody.
     pub(super) fn resident(&self, fiber: FiberRef) -> Option<Resident> {
         let standing = match fiber.state.get() {
             State::Idle => return None,
+            _ if self.is_left_in_parent(fiber) => return None,
             _ if fiber.is_switched_out() => Standing::SwitchedOut,
             State::Running => Standing::Running,
             State::Ready => Standing::Ready,

@@ -17,7 +17,7 @@ use super::door;
 use super::ready::Ready;
 use super::state::{BUDGET, HubState};
 use super::watch;
-use crate::fiber::{self, FiberRef};
+use crate::fiber::{self, FiberRef, State};
 use crate::sys::lock::Lock;
 use crate::sys::signal::Mask;
 use crate::sys::{heirloom, process};
@@ -206,9 +206,28 @@ impl HubState {
         }
         // What the parent's frames have lent to other OS threads, these are not here to use.
         fiber::abort_if_parked(false);
-        if !self.is_in_main() {
+        let is_in_main = self.is_in_main();
+        if !is_in_main {
             self.heir.set(Some(self.thread.current()));
         }
+        self.leave_in_parent(is_in_main);
+    }
+
+    /// Who waits or is ready by the parent's lights never goes on here. Nor does main, if another one stands for it.
+    fn leave_in_parent(&self, is_in_main: bool) {
+        let goes_on = |fiber: FiberRef| {
+            fiber == self.thread.current()
+                || fiber == self.thread.main() && is_in_main
+                || fiber.is_switched_out()
+        };
+        let is_left = |fiber: &FiberRef| fiber.state.get() != State::Idle && !goes_on(*fiber);
+        let left = self.thread.all().into_iter().filter(is_left).map(|fiber| fiber.index());
+        *self.left_in_parent.borrow_mut() = left.collect();
+    }
+
+    /// Whether it is one of those.
+    pub(super) fn is_left_in_parent(&self, fiber: FiberRef) -> bool {
+        self.left_in_parent.borrow().binary_search(&fiber.index()).is_ok()
     }
 
     /// Whether the current greenlet is main, or one that returns to it in the end.

@@ -148,6 +148,8 @@ pub(crate) struct HubState {
     pub(super) epoch: Cell<u32>,
     /// In the child of a fork, the green thread that forked, which stands for the main greenlet.
     pub(super) heir: Cell<Option<FiberRef>>,
+    /// In the child of a fork, the numbers of the fibers of those that are in the parent alone, in order.
+    pub(super) left_in_parent: RefCell<Vec<u32>>,
 
     // ---- what it looks after ----
     /// Who is to run.
@@ -232,6 +234,7 @@ impl HubState {
             door: Cell::new(door),
             epoch: Cell::new(door.epoch()),
             heir: Cell::new(None),
+            left_in_parent: RefCell::default(),
             ready: RefCell::new(Ready::new()),
             dead_fresh: Cell::new(0),
             starting: Cell::new(None),

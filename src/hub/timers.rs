@@ -180,6 +180,11 @@ impl<A> Timers<A> {
         Some(self.take(0))
     }
 
+    /// What is to be done, in no order.
+    pub(crate) fn actions(&self) -> impl Iterator<Item = &A> {
+        self.slots.iter().map(|(_, slot)| &slot.action)
+    }
+
     /// Takes all out that `goes`.
     pub(crate) fn take_if(&mut self, goes: impl Fn(&A) -> bool) -> Vec<A> {
         let going = self.slots.iter().filter(|(_, entry)| goes(&entry.action));

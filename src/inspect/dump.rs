@@ -230,7 +230,8 @@ pub fn dump() -> Dump {
     let mut gathered = HubDump::begin();
     let begun = (0..).map_while(|index| hub.resident_at(index)).flatten();
     let unstarted = (0..gathered.load.unstarted).filter_map(|place| hub.unstarted_at(place));
-    gathered.green_threads = begun.chain(unstarted).map(GreenThread::new).collect();
+    let delayed = hub.delayed(usize::MAX);
+    gathered.green_threads = begun.chain(unstarted).chain(delayed).map(GreenThread::new).collect();
     Dump::new(began, vec![gathered], 0)
 }
 

@@ -77,8 +77,8 @@ impl GreenThread {
         self.resident.is_main
     }
 
-    pub(super) fn is_unstarted(&self) -> bool {
-        self.standing == Standing::Unstarted
+    pub(super) fn shared_backtrace(&self) -> Option<&Arc<Backtrace>> {
+        self.backtrace.as_ref()
     }
 
     /// It is who takes the dump: it only waits for that.
@@ -167,7 +167,8 @@ impl GreenThread {
 
     /// What it waits on, without the number that belongs to that.
     pub(super) fn wait_words(&self) -> Option<&'static str> {
-        self.resident.waits_on.filter(|_| self.standing == Standing::Parked).map(|(words, _)| words)
+        let waits = matches!(self.standing, Standing::Parked | Standing::Unstarted);
+        self.resident.waits_on.filter(|_| waits).map(|(words, _)| words)
     }
 
     /// Returns the number of the green thread whose end it waits for, if it waits for one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::backtrace::Backtrace;
+use super::backtrace::{Backtrace, Names};
 use super::dump::{Dump, HubDump, dump};
 use super::green_thread::GreenThread;
 use crate::channel;
@@ -15,6 +15,7 @@ use crate::hub::waiter::may_wait;
 use crate::hub::{hub, local_hub};
 use crate::sys::clock::instant_now;
 use crate::task::current;
+use crate::threadpool::unblock;
 
 /// How long a hub is held at a time.
 const SLICE: Duration = Duration::from_micros(500);
@@ -102,7 +103,8 @@ impl DumpOptions {
     /// Tells in which calls each waits, too.
     ///
     /// Each is resumed, takes down its own frames, and waits on, without having gone on: some microseconds for each. It uses some KiB of
-    /// its stack for that, so what is resident of that may grow by a page or two.
+    /// its stack for that, so what is resident of that may grow by a page or two. The names are looked up on an OS thread of the
+    /// [pool](crate::threadpool).
     ///
     /// # Examples
     ///
@@ -198,6 +200,9 @@ impl DumpOptions {
         let hubs: Vec<_> = answers.into_iter().map(|(_, hub)| hub).collect();
         let silent = asked - hubs.len();
         let mut dump = Dump::new(began, hubs, silent);
+        if self.backtraces && own.is_some() && !self.but_own {
+            look_up_names(&dump);
+        }
         if own.is_some() && !self.but_own {
             dump.set_taker(current().map(|current| current.id().number()));
         }
@@ -236,11 +241,30 @@ impl DumpOptions {
     fn ask(&self, doors: Vec<&'static Door>, answer: Answer) {
         for (place, door) in doors.into_iter().enumerate() {
             let stacks = self.backtraces.then(HashMap::new);
+            let (limit, answer) = (self.limit, answer.clone());
             let census =
-                Census { place, limit: self.limit, next: 0, stacks, gathered: None, answer: answer.clone() };
+                Census { place, limit, next: 0, stacks, unstarted: Vec::new(), gathered: None, answer };
             door.send(door.epoch(), Letter::Run(Box::new(move || census.go_on(door))));
         }
     }
+}
+
+/// Looks the names of the calls up, not on the hub: std takes a lock for that, and reads much at first.
+fn look_up_names(dump: &Dump) {
+    let mut stacks: HashMap<_, Arc<Backtrace>> = HashMap::new();
+    for backtrace in dump.green_threads().filter_map(GreenThread::shared_backtrace) {
+        stacks.insert(Arc::as_ptr(backtrace), backtrace.clone());
+    }
+    if stacks.is_empty() {
+        return;
+    }
+    let stacks: Vec<_> = stacks.into_values().collect();
+    unblock(move || {
+        let mut names = Names::new();
+        for backtrace in stacks {
+            backtrace.look_up(&mut names);
+        }
+    });
 }
 
 /// Where the hubs leave what they have gathered.
@@ -254,6 +278,8 @@ struct Census {
     next: u32,
     /// The backtraces so far, by their addresses, if they are asked for.
     stacks: Option<HashMap<Vec<usize>, Arc<Backtrace>>>,
+    /// Those that have not begun.
+    unstarted: Vec<GreenThread>,
     gathered: Option<HubDump>,
     answer: Answer,
 }
@@ -261,15 +287,25 @@ struct Census {
 impl Census {
     /// One slice, in the hub.
     fn go_on(mut self, door: &'static Door) {
-        let mut gathered = self.gathered.take().unwrap_or_else(|| begin(self.limit));
+        let mut gathered = self.gathered.take().unwrap_or_else(|| self.begin());
         if self.gather(&mut gathered) {
-            // Main first, then the others that have begun.
-            let unstarted = gathered.green_threads.partition_point(GreenThread::is_unstarted);
-            gathered.green_threads.rotate_left(unstarted);
+            // Those that have begun come first, main before all.
+            self.unstarted.drain(..).for_each(|thread| gathered.add(thread, self.limit));
             return (self.answer)((self.place, gathered));
         }
         self.gathered = Some(gathered);
         door.send(door.epoch(), Letter::Run(Box::new(move || self.go_on(door))));
+    }
+
+    /// The first slice: those that have not begun, which will not be there for long.
+    fn begin(&mut self) -> HubDump {
+        let hub = hub();
+        let mut gathered = HubDump::begin();
+        let unstarted = gathered.load.unstarted;
+        let fresh = (0..unstarted.min(MOST_UNSTARTED)).filter_map(|place| hub.unstarted_at(place));
+        self.unstarted = fresh.chain(hub.delayed(MOST_UNSTARTED)).map(GreenThread::new).collect();
+        gathered.left_out += unstarted.saturating_sub(MOST_UNSTARTED);
+        gathered
     }
 
     /// Whether that was all.
@@ -308,18 +344,6 @@ impl Census {
         stacks.insert(addresses, backtrace.clone());
         Some(backtrace)
     }
-}
-
-/// The first slice: those that have not begun, which will not be there for long.
-fn begin(limit: usize) -> HubDump {
-    let hub = hub();
-    let mut gathered = HubDump::begin();
-    let unstarted = gathered.load.unstarted;
-    for resident in (0..unstarted.min(MOST_UNSTARTED)).filter_map(|place| hub.unstarted_at(place)) {
-        gathered.add(GreenThread::new(resident), limit);
-    }
-    gathered.left_out += unstarted.saturating_sub(MOST_UNSTARTED);
-    gathered
 }
 
 impl HubDump {

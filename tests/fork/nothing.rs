@@ -176,3 +176,21 @@ fn the_parents_signal_handlers_are_gone() {
         assert!(!told.is_set());
     });
 }
+
+#[test]
+fn who_is_there_are_the_childs_own() {
+    alone(|| {
+        let parked: Vec<_> = (0..3).map(|_| spawn(|| sleep(LONG))).collect();
+        idle();
+        let child = forked(|| {
+            let own = spawn(|| sleep(LONG));
+            idle();
+            let dump = greenloop::inspect::dump();
+            let places: Vec<_> = dump.green_threads().map(|thread| thread.spawned_at()).collect();
+            assert_eq!(places, [None, Some(own.spawned_at())], "{dump}");
+        });
+        assert_eq!(wait_pid(child).unwrap().code(), Some(0));
+        assert_eq!(greenloop::inspect::dump().green_threads().count(), 4);
+        greenloop::killall(&parked);
+    });
+}

@@ -96,7 +96,7 @@ fn everybody_is_there_as_he_stands() {
         assert_eq!(stands("yielder"), Standing::Unstarted);
         let count = |standing| dump.green_threads().filter(|thread| thread.standing() == standing).count();
         assert_eq!(count(Standing::SwitchedOut), 1);
-        assert_eq!((dump.hubs()[0].alive(), dump.green_threads().count()), (5, 6));
+        assert_eq!((dump.hubs()[0].alive(), dump.green_threads().count()), (5, 7));
         killall(&[parked, later, yielder]);
     });
 }
@@ -219,6 +219,38 @@ fn many_who_have_not_begun_are_counted_and_told_of() {
         assert!(hub.alive() >= 5000 - 64, "{dump}");
         assert_eq!(dump.green_threads().next().unwrap().name(), "main");
         drop(tasks);
+    });
+}
+
+#[test]
+fn who_has_begun_is_within_the_limit_before_who_has_not() {
+    within(LIMIT, || {
+        let parked = Builder::new().name("parked").spawn(|| sleep(LONG)).unwrap();
+        greenloop::idle();
+        let unstarted: Vec<_> = (0..100).map(|_| spawn(|| ())).collect();
+        // As a callback sees it, where none of them begins.
+        let dump = DumpOptions::new().limit(2).take();
+        let names: Vec<_> = dump.green_threads().map(|thread| thread.name()).collect();
+        assert_eq!(names, ["main", "parked"]);
+        assert!(dump.hubs()[0].left_out() >= 36, "{dump}");
+        greenloop::joinall(&unstarted);
+        parked.kill();
+    });
+}
+
+#[test]
+fn who_is_to_begin_later_is_told_of() {
+    within(LIMIT, || {
+        let later = greenloop::spawn_later(LONG, || ());
+        for dump in [greenloop::inspect::dump(), DumpOptions::new().take()] {
+            let found =
+                dump.green_threads().find(|thread| thread.spawned_at() == Some(later.spawned_at())).unwrap();
+            assert_eq!(found.standing(), Standing::Unstarted);
+            assert_eq!(found.waits_on().as_deref(), Some("its time to begin"));
+            assert!(dump.to_string().contains("unstarted, waiting on its time to begin"), "{dump}");
+        }
+        later.kill();
+        assert_eq!(greenloop::inspect::dump().green_threads().count(), 1);
     });
 }
 

@@ -13,6 +13,8 @@ mod detector;
 mod dump;
 /// Dumps of other hubs, from other OS threads, and where nothing may wait.
 mod elsewhere;
+/// What the environment asks for.
+mod environment;
 /// What the guide says of dumps.
 mod guide;
 /// Metrics and dumps over HTTP.

@@ -1,0 +1,72 @@
+use std::thread;
+use std::time::Duration;
+
+use greenloop::{Builder, sleep, yield_now};
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::support::{Finished, finish, settle, this_program};
+use crate::{LIMIT, LONG};
+
+/// Set where a test is to do what its child process does.
+const CHILD: &str = "GREENLOOP_TEST_OF_ENVIRONMENT";
+
+/// This test again, in a process with that environment; `None` in that.
+fn with_environment(test: &str, variable: (&str, &str), run: impl FnOnce()) -> Option<Finished> {
+    if std::env::var_os(CHILD).is_some() {
+        run();
+        return None;
+    }
+    let mut program = this_program();
+    program.args([test, "--exact", "--nocapture"]).env(CHILD, "1").env(variable.0, variable.1);
+    Some(finish(&mut program, LIMIT))
+}
+
+#[test]
+fn a_limit_starts_a_detector() {
+    let Some(child) =
+        with_environment("environment::a_limit_starts_a_detector", ("GREENLOOP_BLOCK_MS", "20"), || {
+            let task =
+                Builder::new().name("blocks").spawn(|| thread::sleep(Duration::from_millis(300))).unwrap();
+            task.join().unwrap();
+        })
+    else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+    assert!(child.stderr.contains("green thread 'blocks' ("), "{child:?}");
+    assert!(child.stderr.contains("has kept the hub of the OS thread"), "{child:?}");
+}
+
+#[test]
+fn a_signal_has_dumps_written() {
+    let Some(child) =
+        with_environment("environment::a_signal_has_dumps_written", ("GREENLOOP_DUMP", "USR2"), || {
+            let task = Builder::new().name("waits").spawn(|| sleep(LONG)).unwrap();
+            settle();
+            kill_process(getpid(), Signal::USR2).unwrap();
+            let written = std::time::Instant::now() + Duration::from_millis(600);
+            while std::time::Instant::now() < written {
+                yield_now();
+            }
+            task.kill();
+        })
+    else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+    assert!(
+        child.stderr.contains("green thread 'waits' (") && child.stderr.contains("waiting on a sleep"),
+        "{child:?}"
+    );
+}
+
+#[test]
+fn what_is_of_no_effect_is_told() {
+    let Some(child) =
+        with_environment("environment::what_is_of_no_effect_is_told", ("GREENLOOP_DUMP", "KILL"), yield_now)
+    else {
+        return;
+    };
+    assert!(child.status.success(), "{child:?}");
+    assert!(child.stderr.contains("GREENLOOP_DUMP is of no effect: "), "{child:?}");
+}
