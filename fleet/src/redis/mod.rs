@@ -17,8 +17,8 @@ const PURGED: usize = 1000;
 
 /// A broker in a server of Redis, 7.0 or later, or of Valkey. The crate `redis` talks to it.
 ///
-/// Jobs are in streams, one for each priority, with a consumer group: taking is XREADGROUP, a lease that is renewed XCLAIM, one that ended
-/// is found by XAUTOCLAIM, and settling is XACK. An entry is one delivery, and its id the token, so who has lost a lease acknowledges
+/// Jobs are in streams, one for each priority, with a consumer group: taking is XREADGROUP, renewing XCLAIM, what is taken over is found by
+/// XPENDING, and settling is XACK. An entry is one delivery, and its id the token, so who has lost a lease acknowledges
 /// nothing. Each call is one script, so it is done as a whole or not at all. What it is worth after a power cut is the server's affair: with
 /// `appendonly yes` and `appendfsync always` nothing that was acknowledged is lost, with `everysec` at most a second of it, and by
 /// default minutes.

@@ -4,13 +4,13 @@
 --
 -- next       number: ids and tokens are counted together
 -- jobs:C     stream of jobs that may be taken or are, by class: the priority, or 3 if their lane's turn has come. Its group `fleet` has
---            those that are taken, each with when its lease ends. An entry is one delivery, and its id is TOKEN-0, so who has lost a lease
---            acknowledges nothing
+--            those that are taken, with a consumer for each length of a lease. An entry is one delivery, and its id is TOKEN-0, so who has
+--            lost a lease acknowledges nothing. It has the payload, and what is not as it is when a job is new
 -- waiting    hash of ids to jobs, of those in lanes and later
 -- lane:NAME  sorted set of ids by priority and id: waits for the lane's turn
 -- lanes      sorted set of names by the time of their next turn; one without jobs stays until that
 -- later      sorted set of ids by the time from which they may be taken
--- sweep:C    the entry at which the next look at leases begins, if there are too many for one look
+-- sweeps     hash of classes and lengths of leases to when it was last looked which of them have ended
 -- dead       stream of jobs with their errors
 -- laned      number: ids in lanes
 -- seen       set of fingerprints of unique keys
@@ -24,10 +24,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local GROUP = 'fleet'
 local CLASSES, LANES = 4, 3
--- What a delivery's idle time is when its lease ends, as the group counts it: 30 years. A lease of a second is given as one less.
-local SPAN = 30 * 365 * 86400 * 1000
--- How many leases one look asks for, and how many deliveries Redis looks at for that.
-local ENDED, LOOKED_AT = 200, 2000
+-- How many leases that have ended one look finds. It sees all, so it is had ten times in a lease.
+local ENDED = 200
 -- How many ids one command is given.
 local IDS = 1000
 
@@ -79,6 +77,9 @@ local function enqueue(job, class, number)
     if job.lane then
         call('XADD', stream(class), entry, 'id', job.id, 'payload', job.payload, 'attempt', job.attempt,
             'priority', job.priority, 'lane', job.lane, 'spacing', job.spacing, 'exclusive', job.exclusive)
+    elseif job.attempt == '0' and job.id == whole(number) then
+        -- The fewer fields there are, the sooner Redis finds an entry.
+        call('XADD', stream(class), entry, 'payload', job.payload)
     else
         call('XADD', stream(class), entry, 'id', job.id, 'payload', job.payload, 'attempt', job.attempt)
     end
@@ -86,10 +87,12 @@ end
 
 -- The job that an entry has: its name, and a list of fields and values.
 local function job_of(entry, class)
-    local job, fields = { priority = class }, entry[2]
+    local job, fields = { priority = class, attempt = '0' }, entry[2]
     for place = 1, #fields, 2 do
         job[fields[place]] = fields[place + 1]
     end
+    job.token = string.match(entry[1], '^%d+')
+    job.id = job.id or whole((job.token - class) / CLASSES)
     return job
 end
 
@@ -162,24 +165,26 @@ end
 
 -- Those whose leases have ended are ready again, by other entries.
 local function take_over(class)
-    local pending = call('XPENDING', stream(class), GROUP)[1]
-    if pending == 0 then
-        return
-    end
-    local from, place = '0-0', key('sweep:' .. class)
-    if pending > LOOKED_AT then
-        from = call('GET', place) or from
-    end
-    local answer = call('XAUTOCLAIM', stream(class), GROUP, GROUP, whole(SPAN), from, 'COUNT', ENDED)
-    if pending > LOOKED_AT then
-        call('SET', place, answer[1])
-    end
-    for _, entry in ipairs(answer[2]) do
-        call('XACK', stream(class), GROUP, entry[1])
-        call('XDEL', stream(class), entry[1])
-        local job = job_of(entry, class)
-        job.attempt = whole(job.attempt + 1)
-        make_ready(job)
+    local pending = call('XPENDING', stream(class), GROUP)
+    for _, consumer in ipairs(pending[4] or {}) do
+        local lease, sweep = consumer[1], class .. ':' .. consumer[1]
+        local last = tonumber(call('HGET', key('sweeps'), sweep) or 0)
+        local ended = {}
+        -- A clock may have been set back.
+        if now < last or now - last >= lease / 10 then
+            ended = call('XPENDING', stream(class), GROUP, 'IDLE', lease, '-', '+', ENDED, lease)
+            call('HSET', key('sweeps'), sweep, #ended < ENDED and now or 0)
+        end
+        for _, delivery in ipairs(ended) do
+            local entry = call('XRANGE', stream(class), delivery[1], delivery[1])[1]
+            call('XACK', stream(class), GROUP, delivery[1])
+            if entry then
+                call('XDEL', stream(class), delivery[1])
+                local job = job_of(entry, class)
+                job.attempt = whole(job.attempt + 1)
+                make_ready(job)
+            end
+        end
     end
 end
 
@@ -190,27 +195,25 @@ local function close_lane(job, wait)
     end
 end
 
--- Has deliveries end `lease` from now, and returns which of them there are.
-local function lend(class, entries, lease)
-    local lent, of_lanes = {}, class == LANES
+-- Has leases end `lease` from now, and returns which of them are held.
+local function prolong(class, entries, lease)
+    local held, of_lanes = {}, class == LANES
     for first = 1, #entries, IDS do
-        local command = { 'XCLAIM', stream(class), GROUP, GROUP, 0 }
+        local command = { 'XCLAIM', stream(class), GROUP, lease, 0 }
         for place = first, math.min(first + IDS - 1, #entries) do
             command[#command + 1] = entries[place]
         end
-        command[#command + 1] = 'IDLE'
-        command[#command + 1] = whole(math.max(SPAN - lease, 0))
         -- Whole ones where there are lanes to be closed, which is not to count as another delivery.
         command[#command + 1] = of_lanes and 'RETRYCOUNT' or 'JUSTID'
         command[#command + 1] = of_lanes and 1 or nil
         for _, entry in ipairs(call(unpack(command))) do
-            lent[of_lanes and entry[1] or entry] = true
+            held[of_lanes and entry[1] or entry] = true
             if of_lanes then
                 close_lane(job_of(entry, class), lease)
             end
         end
     end
-    return lent
+    return held
 end
 
 -- Takes jobs of a class, for as long as `lease`.
@@ -218,17 +221,12 @@ local function deliver(class, jobs, most, lease)
     if #jobs >= most then
         return
     end
-    local answer = call('XREADGROUP', 'GROUP', GROUP, GROUP, 'COUNT', most - #jobs, 'STREAMS', stream(class), '>')
-    if not answer then
-        return
+    local answer = call('XREADGROUP', 'GROUP', GROUP, lease, 'COUNT', most - #jobs, 'STREAMS', stream(class), '>')
+    for _, entry in ipairs(answer and answer[1][2] or {}) do
+        local job = job_of(entry, class)
+        close_lane(job, lease)
+        jobs[#jobs + 1] = { tonumber(job.id), tonumber(job.token), job.payload, job.attempt + 1 }
     end
-    local entries = {}
-    for number, entry in ipairs(answer[1][2]) do
-        entries[number] = entry[1]
-        local job, token = job_of(entry, class), string.match(entry[1], '^%d+')
-        jobs[#jobs + 1] = { tonumber(job.id), tonumber(token), job.payload, job.attempt + 1 }
-    end
-    lend(class, entries, lease)
 end
 
 -- Has the lanes whose turn has come have a job each that may be taken.
@@ -248,7 +246,7 @@ local function turn_lanes(most)
                 end
                 local job = stop_waiting(id)
                 if job then
-                    -- Those of which one at a time is done wait for longer once it is lent.
+                    -- That of which one at a time is done waits for longer once its job is taken.
                     call('ZADD', key('lanes'), whole(now + math.max(job.spacing, 1)), lane)
                     enqueue(job, LANES, next_number())
                     turned = turned + 1
@@ -287,7 +285,7 @@ local function renew()
     local held, lost = {}, {}
     for class, ones in pairs(entries) do
         ensure(class)
-        for entry in pairs(lend(class, ones, lease)) do
+        for entry in pairs(prolong(class, ones, lease)) do
             held[entry] = true
         end
     end

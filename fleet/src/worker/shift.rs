@@ -7,7 +7,7 @@ use super::watch::Watch;
 use super::{Count, Failure, Happening, Settings, Worker, failure::Kind};
 use crate::{BrokerError, Completion, Job, Lease, Settlement, Verdict};
 use greenloop::channel::{Receiver, Sender, unbounded};
-use greenloop::{Builder, JoinHandle, processes, sleep, with_timeout};
+use greenloop::{Builder, JoinHandle, processes, sleep, with_timeout, yield_now};
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
@@ -120,7 +120,7 @@ impl Shift {
     /// Until there is more room, or it is time, or the worker is stopped.
     fn wait(&self, most: Duration) {
         let stop = &*self.worker.stopper.0;
-        greenloop::wait_timeout([&self.held.changed, stop], most);
+        greenloop::iwait([&self.held.changed, stop]).timeout(most).next();
     }
 
     fn is_all_idle(&self) -> bool {
@@ -168,6 +168,8 @@ impl Shift {
                 self.held.release(job.lease());
                 self.account(job, &verdict, held);
             }
+            // Who waits to take more comes in between, and not only when all is settled.
+            yield_now();
         }
     }
 

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 /// Longer than a test takes, and a time that ends within one.
 const LONG: Duration = Duration::from_secs(100);
 const SHORT: Duration = Duration::from_millis(40);
-/// More than are looked at in one go for those whose lease has ended.
 const MANY: usize = 2_500;
 
 fn numbered(count: usize) -> Vec<NewJob> {
@@ -44,7 +43,6 @@ fn what_is_taken_is_pending_in_the_group_of_a_stream() {
     });
 }
 
-/// Each look sees some of the leases, and the next one goes on from there.
 #[test]
 fn a_lease_that_ends_is_found_behind_thousands_that_do_not() {
     let Some(server) = redis() else { return };

@@ -32,6 +32,24 @@ fn jobs_run_at_once_but_no_more_than_were_asked_for() {
     });
 }
 
+/// And not when it is time to look.
+#[test]
+fn more_are_taken_as_soon_as_there_is_room() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["1", "2", "3"]);
+        let stopper = worker.stopper();
+        let run = worker.concurrency(1).poll(LONG).run(move |job| {
+            greenloop::sleep(Duration::from_millis(2));
+            if job.payload == "3" {
+                stopper.stop();
+            }
+            Ok(Completion::new().record(&job.payload))
+        });
+        run.unwrap();
+        assert_eq!(records(&*broker), ["1", "2", "3"]);
+    });
+}
+
 #[test]
 fn what_fails_is_tried_again_and_then_lies_among_the_dead() {
     patched(|| {
