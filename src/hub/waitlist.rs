@@ -303,7 +303,7 @@ mod tests {
     }
 
     /// Miri is some thousand times slower.
-    const STEPS: usize = if cfg!(miri) { 3_000 } else { 100_000 };
+    const STEPS: usize = if cfg!(miri) { 1_000 } else { 100_000 };
 
     #[test]
     fn the_oldest_goes_first() {
