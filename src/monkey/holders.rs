@@ -1,8 +1,8 @@
 //! Whose a mutex of C's is that is held, and a read-write lock that is held for writing.
 //!
 //! The C library numbers threads, and all green threads of a hub that are not isolated have one number. So do those that are, for mutexes
-//! that concern priorities: only the kernel knows what those mean, and it knows OS threads. So that a mutex that tells its holder from
-//! others, or when that has ended, does so for green threads, who holds one of those is kept here.
+//! of which the kernel has to know who holds them, for it knows OS threads: those that are robust, or change a priority. So that a mutex that
+//! tells its holder from others, or when that has ended, does so for green threads, who holds one of those is kept here.
 
 use std::cell::RefCell;
 
@@ -43,7 +43,7 @@ fn with_holders<R>(function: impl FnOnce(&mut Vec<Held>) -> R) -> Option<R> {
 /// Whether many have one number when they hold `mutex`.
 #[inline]
 fn is_held_by_thread(view: MutexView<'_>) -> bool {
-    view.concerns_priorities() || !is_isolated()
+    view.is_held_by_os_threads() || !is_isolated()
 }
 
 /// Runs a function of the C library's on `mutex`, by the number that its holder has.
@@ -54,7 +54,7 @@ fn is_held_by_thread(view: MutexView<'_>) -> bool {
 #[inline]
 pub(super) unsafe fn as_holder<R>(mutex: *mut pthread_mutex_t, function: impl FnOnce() -> R) -> R {
     // SAFETY: the caller's contract.
-    if unsafe { MutexView::new(mutex) }.concerns_priorities() { in_common(function) } else { function() }
+    if unsafe { MutexView::new(mutex) }.is_held_by_os_threads() { in_common(function) } else { function() }
 }
 
 /// Who is to wait for whom.
@@ -77,7 +77,7 @@ fn of_caller(call: Call) -> Green {
 
 /// The number by which the caller holds `mutex` if it does.
 fn number_for(view: MutexView<'_>) -> i32 {
-    if view.concerns_priorities() { in_common(own_number) } else { own_number() }
+    if view.is_held_by_os_threads() { in_common(own_number) } else { own_number() }
 }
 
 /// Who holds `mutex`, as a call from a greenlet's code sees it.

@@ -180,8 +180,8 @@
 //!   pipe while a `splice` is tried that need not wait. Other processes that share them see that. OS threads of this process wait in
 //!   `accept` as ever.
 //! - `sendfile` to a socket reads and sends, by way of memory.
-//! - A robust mutex tells its next holder by EOWNERDEAD that a green thread has ended which has held it, isolated or not. The holder of one
-//!   with PTHREAD_PRIO_INHERIT or PTHREAD_PRIO_PROTECT is to the kernel the OS thread, whose priority it is that changes.
+//! - A robust mutex tells its next holder by EOWNERDEAD that a green thread has ended which has held it, isolated or not. To the kernel its
+//!   OS thread holds it, and so one with PTHREAD_PRIO_INHERIT or PTHREAD_PRIO_PROTECT, whose priority it is that changes.
 //! - A lock of C's that an OS thread or a green thread of another hub holds stops the OS thread, as it does without greenloop: it may be
 //!   an allocator's, and who is inside one must not be switched out. No allocator's takes half a second. After that the others run while an
 //!   isolated green thread waits, for the holder may wait for one of them; while one waits that is not, as the main
@@ -244,9 +244,8 @@
 //!
 //! - System calls that do not go through the C library (rustix's default backend, Go), and calls inside the C library (stdio, `system`,
 //!   C11's threads and locks, its own resolver). A program that links the C library statically does not compile.
-//! - Robust mutexes of processes, held by an isolated green thread as its process ends: nobody is told, unless they have
-//!   PTHREAD_PRIO_INHERIT. If they have, and another process waits for one as the green thread ends that holds it, that gets it without
-//!   EOWNERDEAD, which whoever takes it next in this process gets.
+//! - A robust mutex of processes with PTHREAD_PRIO_INHERIT, for which another process waits as the green thread ends that holds it: that one
+//!   gets it without EOWNERDEAD, which whoever takes it next in this process gets.
 //! - A green thread that is not isolated, and asks for a `pthread_rwlock_t` which it has got by `pthread_rwlock_trywrlock`, waits for ever,
 //!   where a thread would be told EDEADLK.
 //! - A waiting writer keeps no reader out, whatever the kind of the `pthread_rwlock_t` (PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP). A

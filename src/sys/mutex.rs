@@ -77,10 +77,10 @@ impl MutexView<'_> {
         self.bits() & ROBUST != 0
     }
 
-    /// Whether holding it means something for a priority: its holder is an OS thread to the kernel then.
+    /// Whether the kernel has to know its holder, which is an OS thread then: for a priority, or to tell that it has ended.
     #[inline]
-    pub(crate) fn concerns_priorities(self) -> bool {
-        self.bits() & (INHERITS | PROTECTS) != 0
+    pub(crate) fn is_held_by_os_threads(self) -> bool {
+        self.bits() & (ROBUST | INHERITS | PROTECTS) != 0
     }
 
     /// Does what the kernel does with a robust one that an OS thread of this number has held, which has ended. One that inherits
@@ -206,8 +206,8 @@ mod tests {
                 let view = unsafe { MutexView::new(mutex) };
                 assert_eq!((view.owner(), view.knows_its_holder()), (0, knows));
                 assert_eq!(
-                    (view.is_robust(), view.concerns_priorities()),
-                    (robust, protocol != protocols[0])
+                    (view.is_robust(), view.is_held_by_os_threads()),
+                    (robust, robust || protocol != protocols[0])
                 );
                 for times in 1..=1 + u32::from(kind == libc::PTHREAD_MUTEX_RECURSIVE) {
                     // SAFETY: initialised; taken again only if it is recursive.
@@ -223,7 +223,7 @@ mod tests {
         of_kind(libc::PTHREAD_MUTEX_NORMAL, false, libc::PTHREAD_PRIO_PROTECT, |mutex| {
             // SAFETY: initialised, and it stays.
             let view = unsafe { MutexView::new(mutex) };
-            assert_eq!((view.owner(), view.is_robust(), view.concerns_priorities()), (0, false, true));
+            assert_eq!((view.owner(), view.is_robust(), view.is_held_by_os_threads()), (0, false, true));
         });
     }
 }

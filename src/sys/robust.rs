@@ -65,7 +65,7 @@ pub(super) fn head() -> Option<*mut RobustList> {
 pub(super) unsafe fn abandon_all(head: *mut RobustList, number: u32) {
     // SAFETY: the caller's contract.
     let RobustList { first, offset, pending } = unsafe { head.read_volatile() };
-    // Those that inherit priority are none of these: an OS thread holds them.
+    // Taken past `monkey`, by a library that finds the C library first. One that inherits priority could not be given back.
     // SAFETY: an entry of it.
     let abandon = |entry: usize| unsafe { view(entry, offset) }.abandon(number, || {});
     let mut entry = first;

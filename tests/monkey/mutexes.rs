@@ -235,17 +235,24 @@ fn robust(protocol: c_int) -> usize {
 }
 
 fn with_attributes(robust: c_int, protocol: c_int) -> usize {
-    let mut attributes = MaybeUninit::uninit();
     let mutex = Box::into_raw(Box::new(libc::PTHREAD_MUTEX_INITIALIZER));
-    // SAFETY: attributes are initialised before they are used, and the mutex is nobody's yet, here and below.
+    make(mutex, libc::PTHREAD_PROCESS_PRIVATE, robust, protocol);
+    mutex.expose_provenance()
+}
+
+/// Makes `mutex`, which is nobody's yet.
+fn make(mutex: *mut libc::pthread_mutex_t, shared: c_int, robust: c_int, protocol: c_int) {
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: attributes are initialised before they are used, and the mutex is valid for writes, here and below.
     assert_eq!(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pthread_mutexattr_setpshared(attributes.as_mut_ptr(), shared) }, 0);
     // SAFETY: as above.
     assert_eq!(unsafe { libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), robust) }, 0);
     // SAFETY: as above.
     assert_eq!(unsafe { libc::pthread_mutexattr_setprotocol(attributes.as_mut_ptr(), protocol) }, 0);
     // SAFETY: as above.
     assert_eq!(unsafe { libc::pthread_mutex_init(mutex, attributes.as_ptr()) }, 0);
-    mutex.expose_provenance()
 }
 
 fn at(mutex: usize) -> *mut libc::pthread_mutex_t {
@@ -433,5 +440,42 @@ fn who_has_a_mutex_may_wait_for_another_green_thread_of_the_hub_that_asks_for_it
         next.join().unwrap();
         holder.join().unwrap();
         free(mutex);
+    });
+}
+
+/// By the kernel, which knows OS threads.
+#[test]
+fn a_robust_mutex_of_processes_tells_that_the_process_has_ended() {
+    patched(|| {
+        for (isolated, protocol) in [(true, PROTOCOLS[0]), (false, PROTOCOLS[0]), (true, PROTOCOLS[1])] {
+            let (access, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+            let size = size_of::<libc::pthread_mutex_t>();
+            // SAFETY: a mapping where the kernel finds place.
+            let place = unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0) };
+            assert_ne!(place, libc::MAP_FAILED);
+            let mutex = place.expose_provenance();
+            make(at(mutex), libc::PTHREAD_PROCESS_SHARED, libc::PTHREAD_MUTEX_ROBUST, protocol);
+            // SAFETY: the child locks and ends.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let holder = Builder::new().isolated(isolated).spawn(move || {
+                    lock(mutex);
+                    sleep(Duration::MAX);
+                });
+                greenloop::yield_now();
+                drop(holder);
+                // SAFETY: no pointers.
+                unsafe { libc::_exit(0) };
+            }
+            // SAFETY: its child, and nobody asks for the status.
+            assert_eq!(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) }, child);
+            // SAFETY: a mutex that is there.
+            let told = unsafe { libc::pthread_mutex_trylock(at(mutex)) };
+            assert_eq!(told, libc::EOWNERDEAD, "isolated: {isolated}, protocol: {protocol}");
+            assert_eq!(unlock(mutex), 0);
+            // SAFETY: mapped above, and nobody uses it any more.
+            assert_eq!(unsafe { libc::munmap(place, size) }, 0);
+        }
     });
 }

@@ -1,4 +1,4 @@
-//! Robust mutexes that are held at the end of who runs with a block.
+//! Robust mutexes that are held by the number of a block at the end of who runs with it: they were taken past `monkey`.
 
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
