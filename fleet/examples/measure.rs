@@ -122,12 +122,12 @@ fn hard_limits(broker: &Arc<dyn Broker>) -> Result<(), Box<dyn Error>> {
     row("a hard limit frees a place late, of 2,000: half of them", "", format!("{half:.1?}"));
     row("a hard limit frees a place late, of 2,000: at most", "50 ms", format!("{most:.1?}"));
     let next = first.iter().zip(second).map(|(first, second)| (*second - *first).saturating_sub(LIMIT));
-    let (half, _) = middle_and_last(&mut next.collect());
+    let (half, _) = middle_and_last(&mut next.collect::<Vec<_>>());
     row("another job has begun there: half of them", "", format!("{half:.1?}"));
     Ok(())
 }
 
-fn middle_and_last(late: &mut Vec<Duration>) -> (Duration, Duration) {
+fn middle_and_last(late: &mut [Duration]) -> (Duration, Duration) {
     late.sort_unstable();
     (late[late.len() / 2], late[late.len() - 1])
 }
