@@ -20,7 +20,7 @@ const LONGEST_REQUEST: usize = 8 * 1024;
 /// Of each hub, how many greenlets a page tells of.
 const MOST_GREENLETS: usize = 100_000;
 
-/// Serves [`metrics`](super::metrics) to Prometheus, and dumps, over HTTP.
+/// Serves [`metrics`](fn@super::metrics) to Prometheus, and dumps, over HTTP.
 ///
 /// `GET /metrics` answers with the metrics of all hubs, `GET /dump` with a [`Dump`](super::Dump) of all, with backtraces, as text, and
 /// `GET /dump.json` with the same as JSON. Everybody who can connect can read that, so `listener` must be bound to a loopback address;
