@@ -61,6 +61,9 @@ impl Waiter {
         Notify::Wake(self.wake())
     }
 
+    /// For reports alone.
+    pub(crate) fn tell_holder(&self, _holder: Option<&std::sync::atomic::AtomicUsize>) {}
+
     /// A deadline passes at once, which may be before a wake or after it.
     pub(crate) fn park(&self, deadline: Option<Time>) -> Wakeup {
         let mut woken = self.signal.woken.lock().unwrap();

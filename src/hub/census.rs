@@ -1,11 +1,15 @@
 //! Who is here: every greenlet of a hub, as reports tell of it.
 
+#![expect(unsafe_code, reason = "what a parked greenlet waits on is known by its address")]
+
 use std::panic::Location;
+use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::state::{Alarm, HubState};
 use super::waiter::WaitingOn;
-use crate::fiber::{Describe, FiberRef, State, Visit};
+use crate::fiber::{self, Describe, FiberRef, State, Visit};
 
 /// So many timers are looked at for who is to begin.
 const TIMERS_LOOKED_AT: usize = 100_000;
@@ -36,6 +40,10 @@ pub(crate) struct Resident {
     pub(crate) standing: Standing,
     /// The words for what it waits on, and the number that belongs to them.
     pub(crate) waits_on: Option<(&'static str, u64)>,
+    /// A number that no other living greenlet of the process has; 0 for who has not begun.
+    pub(crate) greenlet: usize,
+    /// The number of who holds what it waits for, if that is known.
+    pub(crate) held_by: Option<usize>,
     /// The size of its stack, and how many bytes of it are in use; `None` for the main greenlet, and for who has not begun.
     pub(crate) stack: Option<(usize, usize)>,
     pub(crate) is_isolated: bool,
@@ -110,13 +118,35 @@ impl HubState {
         };
         let waits_on = (standing == Standing::Parked).then(|| fiber.waits_on.get());
         let is_main = fiber == self.thread.main();
+        let greenlet = fiber.as_ptr().addr();
+        let held_by = waits_on.and_then(holder);
         let resident = Resident::described(fiber.description(), standing);
         #[cfg(feature = "monkey")]
         let is_isolated = fiber.is_isolated();
         #[cfg(not(feature = "monkey"))]
         let is_isolated = false;
-        Some(Resident { is_main, waits_on, stack: fiber.stack_use(), is_isolated, ..resident })
+        Some(Resident {
+            is_main,
+            greenlet,
+            held_by,
+            waits_on,
+            stack: fiber.stack_use(),
+            is_isolated,
+            ..resident
+        })
     }
+}
+
+/// Who holds what a parked one of this thread waits for.
+fn holder(waits_on: (&'static str, u64)) -> Option<usize> {
+    if !WaitingOn::has_holder(waits_on) || fiber::is_ending() {
+        return None;
+    }
+    let place = ptr::with_exposed_provenance::<AtomicUsize>(waits_on.1 as usize);
+    // SAFETY: who parks with that borrows it until it goes on, and is parked now, on this OS thread.
+    let holder = unsafe { &*place };
+    // Relaxed: it is a report.
+    Some(holder.load(Ordering::Relaxed)).filter(|&holder| holder != 0)
 }
 
 impl Resident {
@@ -127,6 +157,8 @@ impl Resident {
             spawned_at: description.map(Describe::spawned_at),
             is_main: false,
             standing,
+            greenlet: 0,
+            held_by: None,
             waits_on: None,
             stack: None,
             is_isolated: false,

@@ -7,6 +7,8 @@
 use std::io;
 use std::os::fd::RawFd;
 use std::panic;
+use std::ptr;
+use std::sync::atomic::AtomicUsize;
 
 use super::current::{HubRef, local_hub};
 use super::door::Letter;
@@ -56,6 +58,11 @@ impl WaitingOn {
         words == WaitingOn::Join(words.1).words()
     }
 
+    /// Whether the number beside these words is the address of one that says who holds what is waited for.
+    pub(super) fn has_holder((words, number): (&'static str, u64)) -> bool {
+        number != 0 && !words.contains("{}")
+    }
+
     /// Whether a wait with these words is neither for a time, nor for a descriptor, nor for an end: it may stand in a line.
     fn may_be_in_line((words, _): (&'static str, u64)) -> bool {
         words != WaitingOn::Sleep.words().0 && !words.contains("{}")
@@ -84,6 +91,12 @@ impl Wake {
         let hub = hub();
         Wake { door: hub.door(), wait: Wait::new(hub.thread.current().index(), hub.epoch(), 0) }
     }
+}
+
+/// The calling greenlet as reports tell of it: a number that no other living one of the process has; 0 outside of all.
+#[inline]
+pub(crate) fn current_greenlet() -> usize {
+    fiber::existing_thread().map_or(0, |thread| thread.current().as_ptr().addr())
 }
 
 /// How a park ended. In each case the primitive's own state tells whether something was handed over.
@@ -191,6 +204,14 @@ impl Waiter {
     #[inline]
     pub(crate) fn notify(&self) -> Notify {
         Notify::Wake(self.wake())
+    }
+
+    /// While this wait parks, a report finds in `holder` who has what it waits for: what [`current_greenlet`] said there, or 0. To be taken
+    /// back with `None` before `holder` is gone.
+    pub(crate) fn tell_holder(&self, holder: Option<&AtomicUsize>) {
+        let (words, _) = self.fiber.waits_on.get();
+        let place = holder.map_or(0, |holder| ptr::from_ref(holder).expose_provenance());
+        self.fiber.waits_on.set((words, place as u64));
     }
 
     /// Leaves the stack until a wake, the deadline, or an interrupt. A wake that came before it returns at once.

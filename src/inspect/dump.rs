@@ -1,9 +1,10 @@
 //! What a dump holds.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cycles::cycles;
-use super::green_thread::{GreenThread, Standing};
+use super::green_thread::{GreenThread, Holder, Standing};
 use crate::fiber;
 use crate::hub::census::Load;
 use crate::hub::hub;
@@ -134,7 +135,8 @@ pub struct Dump {
 }
 
 impl Dump {
-    pub(super) fn new(began: Instant, hubs: Vec<HubDump>, silent: usize) -> Dump {
+    pub(super) fn new(began: Instant, mut hubs: Vec<HubDump>, silent: usize) -> Dump {
+        name_holders(&mut hubs);
         Dump { taken_at: SystemTime::now(), took: began.elapsed(), hubs, silent }
     }
 
@@ -173,29 +175,61 @@ impl Dump {
         self.hubs.iter().flat_map(|hub| &hub.green_threads)
     }
 
-    /// Returns the circles of green threads that wait for the end of one another. None of them can ever go on, even while others run, so
-    /// that no [`LoopExit`](crate::LoopExit) comes.
+    /// Returns the circles of green threads of which each waits for the end of the next, or for a [`Mutex`](crate::sync::Mutex) or a
+    /// [`ReentrantLock`](crate::sync::ReentrantLock) that the next one holds. None of them can ever go on, even while others run, so that no
+    /// [`LoopExit`](crate::LoopExit) comes. One that locks a mutex twice waits for itself.
     ///
     /// # Examples
     ///
     /// ```
-    /// use greenloop::{JoinHandle, inspect, spawn, yield_now};
+    /// use greenloop::{inspect, spawn, sync::Mutex, yield_now};
     /// use std::{cell::OnceCell, rc::Rc};
     ///
-    /// let second: Rc<OnceCell<JoinHandle<()>>> = Rc::default();
-    /// let awaited = second.clone();
-    /// let first = spawn(move || awaited.get().unwrap().wait());
-    /// second.set(spawn(move || drop(first.join()))).unwrap();
+    /// let (lock, first) = (Rc::new(Mutex::new(())), Rc::new(OnceCell::new()));
+    /// let (held, awaited) = (lock.clone(), first.clone());
+    /// let second = spawn(move || {
+    ///     let _guard = held.lock().unwrap();
+    ///     let first: &greenloop::JoinHandle<()> = awaited.get().unwrap();
+    ///     first.wait();
+    /// });
+    /// yield_now();
+    /// first.set(spawn(move || drop(lock.lock().unwrap()))).unwrap();
     /// yield_now();
     /// let dump = inspect::dump();
     /// assert_eq!(dump.cycles()[0].len(), 2);
     /// assert!(dump.to_string().contains("wait for one another"));
-    /// # second.get().unwrap().kill();
+    /// # second.kill();
     /// ```
     pub fn cycles(&self) -> Vec<Vec<&GreenThread>> {
-        let waits = self.green_threads().filter_map(|thread| Some((thread.id()?, thread.waits_for()?)));
-        let find = |id| self.green_threads().find(|thread| thread.id() == Some(id));
-        cycles(waits).into_iter().map(|cycle| cycle.into_iter().filter_map(find).collect()).collect()
+        let threads: Vec<&GreenThread> = self.green_threads().collect();
+        let place = |(place, thread): (usize, &&GreenThread)| (thread.greenlet(), place as u64);
+        let greenlets: HashMap<_, _> = threads.iter().enumerate().map(place).collect();
+        let number = |(place, thread): (usize, &&GreenThread)| Some((thread.id()?, place as u64));
+        let ids: HashMap<_, _> = threads.iter().enumerate().filter_map(number).collect();
+        let waits = threads.iter().enumerate().filter_map(|(place, thread)| {
+            let joined = thread.waits_for().and_then(|id| ids.get(&id));
+            let awaited = joined.or_else(|| thread.holder().and_then(|holder| greenlets.get(&holder)))?;
+            Some((place as u64, *awaited))
+        });
+        let found = |place: u64| threads[place as usize];
+        cycles(waits).into_iter().map(|cycle| cycle.into_iter().map(found).collect()).collect()
+    }
+}
+
+/// Says to each who waits for a lock who holds it.
+fn name_holders(hubs: &mut [HubDump]) {
+    let threads = || hubs.iter().flat_map(|hub| &hub.green_threads);
+    let wanted: HashSet<_> = threads().filter_map(GreenThread::holder).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let holders = threads().filter(|thread| wanted.contains(&thread.greenlet()));
+    let holders: HashMap<_, _> = holders.map(|thread| (thread.greenlet(), Holder::new(thread))).collect();
+    for thread in hubs.iter_mut().flat_map(|hub| &mut hub.green_threads) {
+        let holder = thread.holder().and_then(|holder| holders.get(&holder));
+        if let Some(holder) = holder {
+            thread.set_holder(holder.clone());
+        }
     }
 }
 

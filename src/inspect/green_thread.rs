@@ -55,22 +55,61 @@ impl fmt::Display for Standing {
     }
 }
 
+/// Who holds what another one waits for.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    id: Option<u64>,
+    name: Arc<str>,
+}
+
+impl Holder {
+    pub(super) fn new(thread: &GreenThread) -> Holder {
+        Holder { id: thread.id(), name: thread.name().into() }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "held by '{}'", self.name)?;
+        self.id.map_or(Ok(()), |id| write!(formatter, " ({id})"))
+    }
+}
+
 /// A green thread, or another greenlet, as a [`Dump`](super::Dump) tells of it. The main greenlet is one too.
 #[derive(Clone, Debug)]
 pub struct GreenThread {
     resident: Resident,
     standing: Standing,
+    holder: Option<Holder>,
     backtrace: Option<Arc<Backtrace>>,
 }
 
 impl GreenThread {
     pub(super) fn new(resident: Resident) -> GreenThread {
         let standing = resident.standing.into();
-        GreenThread { resident, standing, backtrace: None }
+        GreenThread { resident, standing, holder: None, backtrace: None }
     }
 
     pub(super) fn set_backtrace(&mut self, backtrace: Arc<Backtrace>) {
         self.backtrace = Some(backtrace);
+    }
+
+    /// A number that no other greenlet in the dump has; 0 for who has not begun.
+    pub(super) fn greenlet(&self) -> usize {
+        self.resident.greenlet
+    }
+
+    /// That of who holds what it waits for.
+    pub(super) fn holder(&self) -> Option<usize> {
+        self.resident.held_by.filter(|_| self.standing == Standing::Parked)
+    }
+
+    pub(super) fn set_holder(&mut self, holder: Holder) {
+        self.holder = Some(holder);
+    }
+
+    pub(super) fn named_holder(&self) -> Option<&Holder> {
+        self.holder.as_ref().filter(|_| self.standing == Standing::Parked)
     }
 
     pub(super) fn is_main(&self) -> bool {
@@ -192,6 +231,31 @@ impl GreenThread {
         self.resident.waits_for().filter(|_| self.standing == Standing::Parked)
     }
 
+    /// Returns the number of the green thread that holds the [`Mutex`](crate::sync::Mutex) or the
+    /// [`ReentrantLock`](crate::sync::ReentrantLock) that it waits for. It is `None` if that is main, or not in the dump.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, sleep, spawn, sync::Mutex, yield_now};
+    /// use std::{rc::Rc, time::Duration};
+    ///
+    /// let mutex = Rc::new(Mutex::new(0));
+    /// let lock = |mutex: Rc<Mutex<u32>>| {
+    ///     let _guard = mutex.lock().unwrap();
+    ///     sleep(Duration::from_secs(60));
+    /// };
+    /// let [first, second] = [mutex.clone(), mutex].map(|mutex| spawn(move || lock(mutex)));
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// let holder = dump.green_threads().find_map(|thread| thread.held_by()).unwrap();
+    /// assert_eq!(holder.to_string(), first.id().to_string());
+    /// # greenloop::killall(&[second, first]);
+    /// ```
+    pub fn held_by(&self) -> Option<u64> {
+        self.named_holder().and_then(|holder| holder.id)
+    }
+
     /// Returns the size of its stack in bytes; `None` for the main greenlet, and before it begins.
     ///
     /// # Examples
@@ -278,6 +342,7 @@ impl fmt::Display for GreenThread {
             write!(formatter, ", spawned at {place}")?;
         }
         write!(formatter, ", {}", self.standing)?;
-        self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))
+        self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))?;
+        self.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))
     }
 }

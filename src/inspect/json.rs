@@ -15,8 +15,8 @@ impl Dump {
     ///
     /// It has `taken_at_ms` (since 1970), `took_us`, `silent_hubs`, `hubs` and `cycles`. A hub has `thread`, `thread_id`, `alive`, `ready`,
     /// `unstarted`, `timers`, `descriptors`, `left_out`, `green_threads` and `backtraces`. One of those has `id`, `name`, `spawned_at` (`file`, `line`,
-    /// `column`), `standing`, `waits_on`, `waits_for`, `stack_size`, `stack_used`, `backtrace` and `isolated`. What is not known is `null`. A cycle is an
-    /// array of ids. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
+    /// `column`), `standing`, `waits_on`, `waits_for`, `held_by`, `stack_size`, `stack_used`, `backtrace` and `isolated`. What is not known is `null`. A cycle is an
+    /// array of ids, `null` for main. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
     ///
     /// # Errors
     ///
@@ -45,8 +45,8 @@ fn write(dump: &Dump, mut writer: impl Write) -> io::Result<()> {
     }
     write!(writer, r#"],"cycles":["#)?;
     for (place, cycle) in dump.cycles().iter().enumerate() {
-        let ids: Vec<u64> = cycle.iter().filter_map(|thread| thread.id()).collect();
-        write!(writer, "{}{ids:?}", separator(place))?;
+        let ids: Vec<_> = cycle.iter().map(|thread| Known(thread.id()).to_string()).collect();
+        write!(writer, "{}[{}]", separator(place), ids.join(","))?;
     }
     writeln!(writer, "]}}")
 }
@@ -94,6 +94,7 @@ impl Display for Object<'_> {
         write!(formatter, r#","standing":{}"#, Text(&thread.standing().to_string()))?;
         write!(formatter, r#","waits_on":{}"#, Known(thread.waits_on().as_deref().map(Text)))?;
         write!(formatter, r#","waits_for":{}"#, Known(thread.waits_for()))?;
+        write!(formatter, r#","held_by":{}"#, Known(thread.held_by()))?;
         write!(formatter, r#","stack_size":{}"#, Known(thread.stack_size()))?;
         write!(formatter, r#","stack_used":{}"#, Known(thread.stack_used()))?;
         write!(formatter, r#","backtrace":{}"#, Known(backtrace))?;

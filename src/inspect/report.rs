@@ -51,8 +51,13 @@ fn write_hub(hub: &HubDump, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// What those of a group have in common.
-type Likeness =
-    (Option<&'static Location<'static>>, Standing, Option<&'static str>, Option<*const Backtrace>);
+type Likeness = (
+    Option<&'static Location<'static>>,
+    Standing,
+    Option<&'static str>,
+    Option<usize>,
+    Option<*const Backtrace>,
+);
 
 /// The groups of those that do the same, the largest first, then in order of the first of each; but main is first.
 fn groups(threads: &[GreenThread]) -> Vec<Vec<&GreenThread>> {
@@ -63,6 +68,7 @@ fn groups(threads: &[GreenThread]) -> Vec<Vec<&GreenThread>> {
             thread.spawned_at(),
             thread.standing(),
             thread.wait_words(),
+            thread.holder(),
             thread.backtrace().map(std::ptr::from_ref),
         );
         let place = *places.entry(likeness).or_insert_with(|| {
@@ -91,6 +97,7 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
         let same = others.iter().all(|other| other.waits_on().as_ref() == Some(&on));
         let words = first.wait_words().map(|words| words.replace("{}", "(each its own)"));
         write!(formatter, ", waiting on {}", if same { on } else { words.unwrap_or(on) })?;
+        first.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
     }
     write_stack(group, formatter)?;
     formatter.write_str("\n    ")?;

@@ -7,11 +7,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::Ordering;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
 use super::poison::{Before, Poison};
 use super::raw_mutex::RawMutex;
+use crate::hub::waiter::current_greenlet;
 use crate::sys::clock::Time;
 
 /// What reports call a wait for a mutex.
@@ -363,6 +365,8 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// For the one who has locked.
     #[inline]
     fn new(mutex: &'a Mutex<T>) -> LockResult<MutexGuard<'a, T>> {
+        // Relaxed, here and below: for reports alone.
+        mutex.raw.holder.store(current_greenlet(), Ordering::Relaxed);
         mutex.poison.wrap(MutexGuard { mutex, before: Before::now(), not_send: PhantomData })
     }
 
@@ -394,6 +398,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.mutex.poison.end(&self.before);
+        self.mutex.raw.holder.store(0, Ordering::Relaxed);
         self.mutex.raw.unlock();
     }
 }

@@ -1,5 +1,7 @@
 //! Locking and unlocking in order of arrival: what the mutexes have in common.
 
+use std::sync::atomic::AtomicUsize;
+
 use crate::hub::waiter::{Waiter, WaitingOn, Wake, Wakeup, departures};
 use crate::hub::waitlist::{Ticket, WaitList};
 use crate::sys::atomic::{AtomicU8, AtomicU64, Ordering, constant};
@@ -35,6 +37,8 @@ pub(super) struct RawMutex {
     claimed: AtomicU64,
     /// The departures of which it has taken notice.
     noticed: AtomicU64,
+    /// Who holds it, as [`Waiter::tell_holder`] wants it, for reports.
+    pub(super) holder: AtomicUsize,
 }
 
 struct Waiters {
@@ -48,7 +52,8 @@ impl RawMutex {
         pub(super) fn new() -> RawMutex {
             let (called, claimed, noticed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
             let waiters = Lock::new(Waiters { line: WaitList::new(), heir: None });
-            RawMutex { state: AtomicU8::new(UNLOCKED), waiters, called, claimed, noticed }
+            let holder = AtomicUsize::new(0);
+            RawMutex { state: AtomicU8::new(UNLOCKED), waiters, called, claimed, noticed, holder }
         }
     }
 
@@ -74,7 +79,10 @@ impl RawMutex {
         let waiter = Waiter::new(WaitingOn::Other(on));
         let Some(ticket) = self.stand_in_line(waiter.wake()) else { return true };
         loop {
-            match waiter.park(deadline) {
+            waiter.tell_holder(Some(&self.holder));
+            let ended = waiter.park(deadline);
+            waiter.tell_holder(None);
+            match ended {
                 Wakeup::Woken if self.claim(ticket) => return true,
                 Wakeup::Woken => _ = self.pass_on_from_gone(),
                 ended => return self.leave_line(ticket, ended),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::raw_mutex::RawMutex;
 use crate::error::TimedOut;
 use crate::greenlet;
+use crate::hub::waiter::current_greenlet;
 use crate::sys::clock::Time;
 
 /// What reports call a wait for it.
@@ -219,6 +220,8 @@ impl<T: ?Sized> ReentrantLock<T> {
                 return None;
             }
             self.owner.store(me, Ordering::Relaxed);
+            // Relaxed: for reports alone.
+            self.raw.holder.store(current_greenlet(), Ordering::Relaxed);
         }
         let depth = self.depth.load(Ordering::Relaxed).checked_add(1);
         self.depth.store(depth.expect("fewer guards than fit into memory"), Ordering::Relaxed);
@@ -293,6 +296,7 @@ impl<T: ?Sized> Drop for ReentrantLockGuard<'_, T> {
         self.lock.depth.store(depth, Ordering::Relaxed);
         if depth == 0 {
             self.lock.owner.store(NOBODY, Ordering::Relaxed);
+            self.lock.raw.holder.store(0, Ordering::Relaxed);
             self.lock.raw.unlock();
         }
     }

@@ -222,6 +222,83 @@ fn many_who_have_not_begun_are_counted_and_told_of() {
     });
 }
 
+/// A circle of a lock and a join, one of a lock alone, and a holder that only sleeps; others run all the while.
+#[test]
+fn circles_through_locks_are_told_while_others_run() {
+    within(LIMIT, || {
+        let [joined, twice, slept] = [(); 3].map(|()| Rc::new(Mutex::new(())));
+        let reentrant = Rc::new(greenloop::sync::ReentrantLock::new(()));
+        let second: Rc<OnceCell<JoinHandle<()>>> = Rc::default();
+        let (lock, awaited, go) = (joined.clone(), second.clone(), Rc::new(Event::new()));
+        let gone = go.clone();
+        let first = waiting("first", move || {
+            let _guard = lock.lock().unwrap();
+            gone.wait();
+            awaited.get().unwrap().wait();
+        });
+        second.set(waiting("second", move || drop(joined.lock()))).ok().unwrap();
+        go.set();
+        let again = waiting("again", move || {
+            let _guard = twice.lock().unwrap();
+            drop(twice.lock());
+        });
+        let (lock, held) = (slept.clone(), reentrant.clone());
+        let sleeper = waiting("sleeper", move || {
+            let (_guard, _other) = (lock.lock().unwrap(), held.lock());
+            sleep(LONG);
+        });
+        let waiters =
+            [waiting("waits", move || drop(slept.lock())), waiting("enters", move || drop(reentrant.lock()))];
+        settle();
+        for dump in [inspect::dump(), DumpOptions::new().all_hubs(true).take()] {
+            let cycles = dump.cycles();
+            let mut names: Vec<Vec<&str>> =
+                cycles.iter().map(|cycle| cycle.iter().map(|thread| thread.name()).collect()).collect();
+            names.retain(|names| !names.contains(&"main"));
+            assert_eq!(names, [vec!["first", "second"], vec!["again"]], "{dump}");
+            let held_by = |name| named(&dump, name).held_by().map(|id| id.to_string());
+            assert_eq!(held_by("second"), Some(first.id().to_string()));
+            assert_eq!(held_by("waits"), Some(sleeper.id().to_string()));
+            assert_eq!(held_by("enters"), Some(sleeper.id().to_string()));
+            assert_eq!(held_by("first"), None);
+            let line = format!("waiting on Mutex::lock, held by 'sleeper' ({})", sleeper.id());
+            assert!(dump.to_string().contains(&line), "{dump}");
+        }
+        // The lock goes on to who waits for it, who ends.
+        sleeper.kill();
+        greenloop::joinall(&waiters);
+        again.kill();
+        first.kill();
+        second.get().unwrap().wait();
+    });
+}
+
+#[test]
+fn a_lock_that_was_handed_over_is_held_by_nobody_until_its_holder_runs() {
+    within(LIMIT, || {
+        yield_now(); // there is a hub
+        let mutex = Rc::new(Mutex::new(()));
+        let guard = mutex.lock().unwrap();
+        let locks = [(); 2].map(|()| mutex.clone());
+        let tasks = locks.map(|mutex| {
+            spawn_parked(move || {
+                let _guard = mutex.lock().unwrap();
+                yield_now();
+            })
+        });
+        let holders = || {
+            let dump = inspect::dump();
+            let line = dump.green_threads().map(|thread| thread.to_string().contains("held by 'main'"));
+            line.collect::<Vec<_>>()
+        };
+        assert_eq!(holders(), [false, true, true]);
+        drop(guard);
+        // The first is called and has not run; the second waits for it.
+        assert_eq!(holders(), [false, false, false]);
+        greenloop::joinall(&tasks);
+    });
+}
+
 #[test]
 fn who_has_begun_is_within_the_limit_before_who_has_not() {
     within(LIMIT, || {

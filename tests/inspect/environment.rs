@@ -1,6 +1,6 @@
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, mpsc};
 
+use greenloop::hub::set_uncaught_hook;
 use greenloop::{Builder, sleep, yield_now};
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -21,12 +21,23 @@ fn with_environment(test: &str, variable: (&str, &str), run: impl FnOnce()) -> O
     Some(finish(&mut program, LIMIT))
 }
 
+/// Has what is reported written to standard error, as without this, and told here.
+fn hear() -> mpsc::Receiver<()> {
+    let (sender, reported) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    set_uncaught_hook(Some(Arc::new(move |uncaught| {
+        eprintln!("{uncaught}");
+        let _ = sender.lock().unwrap().send(());
+    })));
+    reported
+}
+
 #[test]
 fn a_limit_starts_a_detector() {
     let Some(child) =
         with_environment("environment::a_limit_starts_a_detector", ("GREENLOOP_BLOCK_MS", "20"), || {
-            let task =
-                Builder::new().name("blocks").spawn(|| thread::sleep(Duration::from_millis(300))).unwrap();
+            let reported = hear();
+            let task = Builder::new().name("blocks").spawn(move || reported.recv().unwrap()).unwrap();
             task.join().unwrap();
         })
     else {
@@ -43,9 +54,9 @@ fn a_signal_has_dumps_written() {
         with_environment("environment::a_signal_has_dumps_written", ("GREENLOOP_DUMP", "USR2"), || {
             let task = Builder::new().name("waits").spawn(|| sleep(LONG)).unwrap();
             settle();
+            let reported = hear();
             kill_process(getpid(), Signal::USR2).unwrap();
-            let written = std::time::Instant::now() + Duration::from_millis(600);
-            while std::time::Instant::now() < written {
+            while reported.try_recv().is_err() {
                 yield_now();
             }
             task.kill();
