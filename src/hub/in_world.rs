@@ -1,12 +1,13 @@
 //! A hub whose time is virtual, and whose order of running may be chosen: for tests.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::current::local_hub;
-use super::state::{BUDGET, HubState, SWITCHES_PER_LOOK};
+use super::current::{HubRef, local_hub};
+use super::state::{Alarm, BUDGET, HubState, SWITCHES_PER_LOOK};
 use super::world::World;
 use crate::error::Parked;
-use crate::fiber::State;
+use crate::fiber::{FiberRef, State};
 use crate::sys::clock::{Time, pass_until};
 
 /// How long a hub at most sleeps in real time before it looks whether its clock still stands.
@@ -29,6 +30,37 @@ fn waits_for_the_kernel(world: &World, bytes: usize) -> bool {
 /// One of `count` ways to go on, if the calling thread's hub is in a world, which decides that.
 pub(crate) fn pick(count: usize) -> Option<usize> {
     local_hub()?.world.get().map(|world| world.pick(count))
+}
+
+/// While it lives, the calling greenlet pauses between looks at what only looking shows. In a world whose clock stands, a pause ends after
+/// a moment of real time.
+pub(crate) struct Looking(Option<(HubRef, FiberRef)>);
+
+/// From now on it does.
+pub(crate) fn looking() -> Looking {
+    let hub = local_hub().filter(|hub| hub.world().is_some());
+    Looking(hub.map(|hub| {
+        let fiber = hub.thread.current();
+        hub.world().into_iter().for_each(|world| world.looking.borrow_mut().push(fiber));
+        (hub, fiber)
+    }))
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        let Some((hub, fiber)) = self.0 else { return };
+        if let Some(world) = hub.world.get() {
+            let mut looking = world.looking.borrow_mut();
+            let place = looking.iter().rposition(|&other| other == fiber);
+            place.into_iter().for_each(|place| drop(looking.remove(place)));
+        }
+    }
+}
+
+impl fmt::Debug for Looking {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Looking")
+    }
 }
 
 impl HubState {
@@ -79,7 +111,15 @@ impl HubState {
             return;
         }
         if is_held || waits_for_the_kernel(world, on_their_way) {
-            return self.sleep_unless_rung(self.is_deaf(), Some(BETWEEN_LOOKS));
+            self.sleep_unless_rung(self.is_deaf(), Some(BETWEEN_LOOKS));
+            return self.end_pauses(world);
+        }
+        if world.is_somebody_gone.take() {
+            // Now that nobody runs: it comes at any time.
+            self.have_all_look_again();
+            if self.has_ready() {
+                return;
+            }
         }
         if self.wake_idlers() {
             return;
@@ -92,6 +132,26 @@ impl HubState {
         }
         if !self.has_ready() && !self.door().has_letters() {
             self.raise_loop_exit(Vec::new);
+        }
+    }
+
+    /// Nobody is ready, and the clock stands: who only pauses goes on.
+    fn end_pauses(&self, world: &World) {
+        let looking = world.looking.borrow();
+        if looking.is_empty() || self.has_ready() {
+            return;
+        }
+        let goes = |alarm: &Alarm| match alarm {
+            Alarm::Wake { fiber, generation } => {
+                fiber.generation.get() == *generation && looking.contains(fiber)
+            }
+            _ => false,
+        };
+        let rung = self.timers.borrow_mut().take_if(goes);
+        for alarm in rung {
+            if let Alarm::Wake { fiber, .. } = alarm {
+                self.make_ready(fiber);
+            }
         }
     }
 

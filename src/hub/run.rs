@@ -124,10 +124,13 @@ impl HubState {
         self.unlooked.set(0);
         let somebody_is_gone = self.read_letters();
         self.ring_alarms();
-        // In a world, in which nobody of another OS thread has a part, it would come at any time.
-        if somebody_is_gone && self.world().is_none() {
-            // Last, so that it changes nobody's place among those who were woken for a reason.
-            self.have_all_look_again();
+        if somebody_is_gone {
+            match self.world() {
+                // Last, so that it changes nobody's place among those who were woken for a reason.
+                None => self.have_all_look_again(),
+                // Of a hub that has no part in it, nothing may be seen there.
+                Some(world) => world.is_somebody_gone.set(world.clock.was_held()),
+            }
         }
         if (!self.ready.borrow().is_empty() || self.has_idlers())
             && self.reactor.get().is_some_and(|reactor| reactor.waiting() > 0)

@@ -1,9 +1,10 @@
 //! What decides in a hub of a test, in place of the clock and of the order of arrival.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 
 use super::faults::Faults;
+use crate::fiber::FiberRef;
 use crate::sys::virtual_clock::VirtualClock;
 
 /// Says who runs next.
@@ -28,6 +29,10 @@ pub(crate) struct World {
     pub(super) faults: OnceCell<Box<Faults>>,
     /// How many bytes were on their way when it last looked, and how often in a row.
     pub(super) on_their_way: Cell<(usize, u32)>,
+    /// Who pauses between two looks at what nobody tells.
+    pub(super) looking: RefCell<Vec<FiberRef>>,
+    /// Whether a hub has ended, so that somebody who stands in a line is to look again.
+    pub(super) is_somebody_gone: Cell<bool>,
     /// How often it was asked to pick without one.
     picks: Cell<usize>,
 }
@@ -39,6 +44,8 @@ impl World {
             schedule: schedule.map_or_else(OnceCell::new, OnceCell::from),
             faults: OnceCell::new(),
             on_their_way: Cell::new((0, 0)),
+            looking: RefCell::new(Vec::new()),
+            is_somebody_gone: Cell::new(false),
             picks: Cell::new(0),
         }
     }

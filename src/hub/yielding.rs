@@ -74,6 +74,12 @@ pub(crate) fn spend_budget() -> bool {
         hub.budget.set(left - 1);
         return false;
     }
+    budget_is_spent(hub)
+}
+
+/// The rest of [`spend_budget`] for who has none left.
+#[inline(never)]
+fn budget_is_spent(hub: HubRef) -> bool {
     if in_callback() {
         // What may not wait may not yield either, however much it does.
         hub.budget.set(hub.whole_budget());

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::hub::in_world::looking;
 use crate::hub::waiter::may_wait;
 use crate::sys::clock::Time;
 use crate::task::sleep;
@@ -28,6 +29,7 @@ impl Pauses {
         if left.is_zero() || !may_wait() {
             return false;
         }
+        let _looking = looking();
         sleep(self.next().min(left));
         true
     }

@@ -177,6 +177,7 @@ impl<T: AsFd> Source<T> {
         self.settings.get_or_init(Arc::default)
     }
 
+    #[inline]
     fn deadline(&self, limit: Limit, direction: Direction) -> Option<Time> {
         match limit {
             Limit::Timeout => self.timeout(direction).map(Time::after),

@@ -221,7 +221,7 @@ unsafe fn wait_among_processes(
         match wait_at(word.addr(), bits, Some(pause), changed, || true) {
             Waited::Ready(()) if pauses.is_first() => return failed(libc::EAGAIN).into(),
             Waited::Ready(()) | Waited::Woken => return 0,
-            Waited::Late if deadline.is_some_and(|deadline| deadline <= pause) => {
+            Waited::Late if deadline.is_some_and(|deadline| deadline <= pause.min(Time::now())) => {
                 return failed(libc::ETIMEDOUT).into();
             }
             Waited::Late => {}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::hub::in_world::{Looking, looking};
 use crate::sys::clock::Time;
 
 const FIRST: Duration = Duration::from_millis(1);
@@ -12,11 +13,13 @@ const LONGEST: Duration = Duration::from_millis(20);
 pub(super) struct Pauses {
     next: Duration,
     taken: u32,
+    /// As long as it lives, its owner pauses.
+    _looking: Looking,
 }
 
 impl Pauses {
     pub(super) fn new() -> Pauses {
-        Pauses { next: FIRST, taken: 0 }
+        Pauses { next: FIRST, taken: 0, _looking: looking() }
     }
 
     /// When the next pause ends: at the deadline at the latest.

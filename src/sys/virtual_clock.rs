@@ -32,6 +32,8 @@ pub(crate) struct VirtualClock {
     asked: AtomicU64,
     /// How many have something under way for which real time must pass.
     holds: Arc<AtomicUsize>,
+    /// Whether others than its OS thread have had a part in its world.
+    was_held: AtomicBool,
     /// Whether it counts no more, in the child of a fork.
     is_over: AtomicBool,
 }
@@ -56,6 +58,7 @@ impl VirtualClock {
             #[cfg(feature = "monkey")]
             asked: AtomicU64::new(0),
             holds: Arc::default(),
+            was_held: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         }
     }
@@ -107,8 +110,13 @@ impl VirtualClock {
 
     /// Has it stand until what this returns is dropped.
     pub(crate) fn hold(&self) -> Hold {
+        self.was_held.store(true, Ordering::Relaxed);
         self.holds.fetch_add(1, Ordering::Relaxed);
         Hold(self.holds.clone())
+    }
+
+    pub(crate) fn was_held(&self) -> bool {
+        self.was_held.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_held(&self) -> bool {

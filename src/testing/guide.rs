@@ -9,6 +9,9 @@ use super::script::Script;
 /// How often in a row one may be chosen by its priority while others are ready, before it gets the lowest: it may wait for them in a loop.
 const MOST_IN_A_ROW: usize = 64;
 
+/// How often in a row one that is ready may be passed over.
+const MOST_PASSED: usize = 1_000;
+
 /// Who chooses.
 #[derive(Debug)]
 pub(super) enum Guide {
@@ -34,6 +37,8 @@ pub(super) struct Priorities {
     low: u64,
     last: Option<u64>,
     in_a_row: usize,
+    /// How often in a row each was passed over that is ready.
+    passed: HashMap<u64, usize>,
 }
 
 /// Priorities below this are those of who was put back.
@@ -44,7 +49,16 @@ impl Priorities {
     pub(super) fn new(seed: u64, depth: usize, steps: usize) -> Priorities {
         let mut random = Random::new(seed);
         let changes = (1..depth).map(|_| random.below(steps.max(1))).collect();
-        Priorities { random, of: HashMap::new(), changes, step: 0, low: HIGH - 1, last: None, in_a_row: 0 }
+        Priorities {
+            random,
+            of: HashMap::new(),
+            changes,
+            step: 0,
+            low: HIGH - 1,
+            last: None,
+            in_a_row: 0,
+            passed: HashMap::new(),
+        }
     }
 
     fn choose(&mut self, ready: &[u64]) -> usize {
@@ -52,8 +66,16 @@ impl Priorities {
         let priorities: Vec<u64> =
             ready.iter().map(|&number| *of.entry(number).or_insert_with(|| random.next() | HIGH)).collect();
         // The first of equals: the numbers of what is no green thread are one.
-        let place = (0..ready.len()).rev().max_by_key(|&place| priorities[place]).unwrap_or(0);
+        let highest = (0..ready.len()).rev().max_by_key(|&place| priorities[place]).unwrap_or(0);
+        // Others may wait for it in a loop, by turns.
+        let starving = (0..ready.len()).find(|&place| self.passed.get(&ready[place]) >= Some(&MOST_PASSED));
+        let place = starving.unwrap_or(highest);
         let chosen = ready[place];
+        self.passed.remove(&chosen);
+        ready
+            .iter()
+            .filter(|&&number| number != chosen)
+            .for_each(|&number| *self.passed.entry(number).or_default() += 1);
         self.in_a_row = if self.last.replace(chosen) == Some(chosen) { self.in_a_row + 1 } else { 1 };
         if self.changes.contains(&self.step) || self.in_a_row >= MOST_IN_A_ROW {
             self.low -= 1;

@@ -208,3 +208,27 @@ fn worlds_know_nothing_of_each_other_nor_of_real_time() {
     idle();
     assert!(real.elapsed() >= Duration::from_millis(2));
 }
+
+/// The kernel tells nobody of the end of a lock on a file: it is tried again after pauses, which end though the time stands.
+#[test]
+fn pauses_end_while_the_time_stands() {
+    let path = std::env::temp_dir().join(format!("greenloop-pauses-{}", std::process::id()));
+    let theirs = std::fs::File::create(&path).unwrap();
+    theirs.lock().unwrap();
+    testing::run(|world| {
+        let (tried, unlock) = std::sync::mpsc::channel();
+        let other = std::thread::spawn(move || {
+            unlock.recv().unwrap();
+            theirs.unlock().unwrap();
+        });
+        let ours = greenloop::fs::File::open(&path).unwrap();
+        let hold = world.hold();
+        // It runs when the lock has been tried.
+        spawn(move || tried.send(()).unwrap());
+        ours.lock().unwrap();
+        drop(hold);
+        assert_eq!(world.elapsed(), Duration::ZERO);
+        other.join().unwrap();
+    });
+    std::fs::remove_file(path).unwrap();
+}

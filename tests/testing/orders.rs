@@ -256,3 +256,24 @@ fn what_waits_for_others_in_a_loop_gets_no_priority_for_ever() {
     let explored: Explored = explore(Search::priorities(3, 50), waits);
     assert_eq!(explored.runs(), 50);
 }
+
+/// Two who wait for a third by turns, and each for the other.
+#[test]
+fn priorities_starve_nobody() {
+    let explored = explore(Search::priorities(2, 20), |_| {
+        let done = Rc::new(Cell::new(false));
+        let (ping, pings) = channel::bounded(1);
+        let (pong, pongs) = channel::bounded(1);
+        let (one, two) = (done.clone(), done.clone());
+        let tasks = [
+            spawn(move || while !one.get() && ping.send(()).is_ok() && pongs.recv().is_ok() {}),
+            spawn(move || while !two.get() && pings.recv().is_ok() && pong.send(()).is_ok() {}),
+            spawn(move || {
+                yield_now();
+                done.set(true);
+            }),
+        ];
+        joinall(&tasks);
+    });
+    assert_eq!(explored.runs(), 20);
+}

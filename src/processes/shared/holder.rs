@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::hub::in_world::looking;
 use crate::io::park_until_readable;
 use crate::sys::bell::Bell;
 use crate::sys::clock::Time;
@@ -158,6 +159,7 @@ impl Holders {
             has_waited = true;
             let bell = hears.then(|| bell.as_fd());
             let fds: Vec<_> = bell.into_iter().chain(ends).collect();
+            let _looking = looking();
             park_until_readable(&fds, "a shared lock", deadline.min(now.plus(LOOK)));
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, TryLockError, TryLockResult};
 use std::time::Duration;
 
 use super::holder::Holders;
+use crate::hub::in_world::looking;
 use crate::sync::{Mutex, MutexGuard};
 use crate::sys::clock::Time;
 use crate::sys::identity;
@@ -63,6 +64,7 @@ impl Line {
         let mut holders = wait_for_turn(&line, deadline)?;
         // Relaxed: a hint.
         if self.here.fetch_and(!COURTEOUS, Ordering::Relaxed) & COURTEOUS != 0 && deadline == Time::NEVER {
+            let _looking = looking();
             task::sleep(COURTESY);
         }
         take(&mut holders)
