@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::census::{Resident, Standing};
 use super::current::{HubRef, local_hub};
 use super::state::{Alarm, BUDGET, HubState, SWITCHES_PER_LOOK};
 use super::world::World;
@@ -52,7 +53,9 @@ impl Drop for Looking {
         if let Some(world) = hub.world.get() {
             let mut looking = world.looking.borrow_mut();
             let place = looking.iter().rposition(|&other| other == fiber);
-            place.into_iter().for_each(|place| drop(looking.remove(place)));
+            if let Some(place) = place {
+                looking.remove(place);
+            }
         }
     }
 }
@@ -135,6 +138,40 @@ impl HubState {
         }
     }
 
+    /// The one at this place of those who are ready runs next.
+    fn note_step(&self, place: usize) {
+        let Some(world) = self.world() else { return };
+        let ready = self.ready.borrow();
+        let woken = ready.woken_behind(place).copied();
+        let who = match woken {
+            Some(fiber) => self.resident(fiber),
+            None => place
+                .checked_sub(ready.woken())
+                .and_then(|place| ready.fresh_at(place))
+                .map(|job| Resident::described(job.description(), Standing::Unstarted)),
+        };
+        world.steps.note(who.map(|who| who.title()).unwrap_or_default(), world.clock.elapsed());
+    }
+
+    /// What a test that has failed is told with: the time, who ran last if a schedule chose, and who is there.
+    #[cold]
+    pub(crate) fn story(&self) -> String {
+        let Some(world) = self.world() else { return String::new() };
+        let mut story = format!("{:?} of the world's time had passed.", world.clock.elapsed());
+        world.steps.tell(&mut story);
+        let there = self.parked_but_main();
+        if !there.is_empty() {
+            story.push_str("\nWho was there:");
+            there.iter().for_each(|parked| story.push_str(&format!("\n  {parked}")));
+        }
+        story
+    }
+
+    /// By which choices it can be run again, where a schedule has made some.
+    pub(crate) fn script(&self) -> Option<String> {
+        Some(self.schedule()?.script())
+    }
+
     /// Nobody is ready, and the clock stands: who only pauses goes on.
     fn end_pauses(&self, world: &World) {
         let looking = world.looking.borrow();
@@ -170,6 +207,7 @@ impl HubState {
             return false;
         }
         let place = schedule.choose(&ready);
+        self.note_step(place);
         // Nobody runs unchosen.
         self.unlooked.set(SWITCHES_PER_LOOK);
         self.budget.set(self.whole_budget());

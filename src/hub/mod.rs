@@ -67,6 +67,7 @@ pub(crate) mod residence;
 mod run;
 pub(crate) mod signals;
 mod state;
+mod steps;
 pub(crate) mod tally;
 pub(crate) mod time_limit;
 pub(crate) mod timers;

@@ -4,6 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 
 use super::faults::Faults;
+use super::steps::Steps;
 use crate::fiber::FiberRef;
 use crate::sys::virtual_clock::VirtualClock;
 
@@ -18,6 +19,9 @@ pub(crate) trait Schedule {
 
     /// Which of some things goes wrong, each of which has a chance: its place and one more, or 0.
     fn fault(&self, chances: &[f64]) -> usize;
+
+    /// What has been chosen so far, as it can be chosen again.
+    fn script(&self) -> String;
 }
 
 /// What decides in place of the clock and of the order of arrival.
@@ -29,6 +33,8 @@ pub(crate) struct World {
     pub(super) faults: OnceCell<Box<Faults>>,
     /// How many bytes were on their way when it last looked, and how often in a row.
     pub(super) on_their_way: Cell<(usize, u32)>,
+    /// Who ran lately, where a schedule chooses.
+    pub(super) steps: Steps,
     /// Who pauses between two looks at what nobody tells.
     pub(super) looking: RefCell<Vec<FiberRef>>,
     /// Whether a hub has ended, so that somebody who stands in a line is to look again.
@@ -44,6 +50,7 @@ impl World {
             schedule: schedule.map_or_else(OnceCell::new, OnceCell::from),
             faults: OnceCell::new(),
             on_their_way: Cell::new((0, 0)),
+            steps: Steps::default(),
             looking: RefCell::new(Vec::new()),
             is_somebody_gone: Cell::new(false),
             picks: Cell::new(0),

@@ -1,16 +1,14 @@
 //! One test in many orders, and of an order that fails the least part that does.
 
 use std::fmt;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use super::guide::{Guide, script_from_environment};
-use super::run::{Payload, run_by};
+use super::run::{Failed, run_by};
 use super::schedule::{Log, Schedule};
 use super::script::Script;
 use super::search::Search;
 use super::world::World;
-use crate::error::payload_text;
 use crate::sys::lock::Lock;
 
 /// How many runs it may take to make a schedule that fails smaller.
@@ -57,6 +55,7 @@ const MOST_ATTEMPTS: usize = 100;
 /// let words = failed.unwrap_err().downcast::<String>().unwrap();
 /// assert!(words.contains("GREENLOOP_SCHEDULE=1:"), "{words}");
 /// ```
+#[track_caller]
 pub fn explore<F, R>(search: Search, test: F) -> Explored
 where
     F: Fn(&World) -> R + Sync,
@@ -64,8 +63,8 @@ where
 {
     if let Some(script) = script_from_environment() {
         let (log, failed) = attempt(Guide::Script(script), &test);
-        if let Some(payload) = failed {
-            resume_unwind(payload);
+        if let Some(failed) = failed {
+            failed.raise();
         }
         return Explored { runs: 1, exhaustive: false, hash: log.hash };
     }
@@ -79,8 +78,8 @@ where
         let (log, failed) = attempt(guide, &test);
         explored.runs += 1;
         explored.hash = explored.hash.rotate_left(1) ^ log.hash;
-        if let Some(payload) = failed {
-            panic!("{}", Failure::of(explored.runs, &log, payload, &test));
+        if let Some(failed) = failed {
+            panic!("{}", Failure::of(explored.runs, &log, failed, &test));
         }
         course.learn(&log);
     }
@@ -88,7 +87,7 @@ where
 }
 
 /// One run: what was chosen, and the panic, if there was one.
-fn attempt<R: Send>(guide: Guide, test: &(impl Fn(&World) -> R + Sync)) -> (Log, Option<Payload>) {
+fn attempt<R: Send>(guide: Guide, test: &(impl Fn(&World) -> R + Sync)) -> (Log, Option<Failed>) {
     let slot = Arc::<Lock<Option<Arc<Lock<Log>>>>>::new(Lock::new(None));
     let make = {
         let slot = slot.clone();
@@ -165,6 +164,7 @@ impl Explored {
 struct Failure {
     run: usize,
     words: String,
+    story: String,
     script: Script,
     /// Whether it fails again with the same schedule.
     again: bool,
@@ -172,15 +172,16 @@ struct Failure {
 
 impl Failure {
     /// The least that was found which fails too.
-    fn of<R: Send>(run: usize, log: &Log, payload: Payload, test: &(impl Fn(&World) -> R + Sync)) -> Failure {
-        let mut failure = Failure { run, words: payload_text(&*payload), script: log.script(), again: false };
+    fn of<R: Send>(run: usize, log: &Log, failed: Failed, test: &(impl Fn(&World) -> R + Sync)) -> Failure {
+        let words = failed.words();
+        let mut failure = Failure { run, words, story: failed.story, script: log.script(), again: false };
         let fails = |script: Script| {
             let (log, failed) = attempt(Guide::Script(script), test);
-            failed.map(|payload| (log.script(), payload_text(&*payload)))
+            failed.map(|failed| (log.script(), failed.words(), failed.story))
         };
         let Some(same) = fails(failure.script.clone()) else { return failure };
         failure.again = true;
-        (failure.script, failure.words) = same;
+        (failure.script, failure.words, failure.story) = same;
         let mut attempts = MOST_ATTEMPTS;
         let mut part = failure.script.0.len().next_power_of_two();
         // Large parts first, then choice by choice.
@@ -194,7 +195,7 @@ impl Failure {
                     fails(smaller).filter(|found| found.0.deviations() < failure.script.deviations())
                 });
                 match found {
-                    Some(found) => (failure.script, failure.words) = found,
+                    Some(found) => (failure.script, failure.words, failure.story) = found,
                     None => start += part,
                 }
             }
@@ -206,8 +207,8 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Failure { run, words, script, again } = self;
-        writeln!(formatter, "in schedule {run}: {words}")?;
+        let Failure { run, words, story, script, again } = self;
+        writeln!(formatter, "in schedule {run}: {words}\n{story}")?;
         if !again {
             writeln!(
                 formatter,

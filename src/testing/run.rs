@@ -9,14 +9,48 @@ use std::thread;
 use super::guide::Guide;
 use super::schedule::Schedule;
 use super::world::World;
-use crate::error::Parked;
+use crate::error::{Parked, payload_text};
+use crate::fiber::report_text;
 use crate::hub::world::{self, World as Decider};
 use crate::hub::{Config, Driver, HubState, configure, hub};
 use crate::sys::clock::stopped;
 use crate::sys::os_thread::real;
 
-/// A panic's payload.
-pub(super) type Payload = Box<dyn Any + Send>;
+/// Why a test has failed.
+pub(super) struct Failed {
+    pub(super) why: Why,
+    /// The time, who ran last, and who was there.
+    pub(super) story: String,
+    /// By which schedule it failed, if by one.
+    script: Option<String>,
+}
+
+pub(super) enum Why {
+    /// Its own panic.
+    Panic(Box<dyn Any + Send>),
+    /// It has left somebody behind.
+    Leak(String),
+}
+
+impl Failed {
+    /// In words.
+    pub(super) fn words(&self) -> String {
+        match &self.why {
+            Why::Panic(payload) => payload_text(&**payload),
+            Why::Leak(complaint) => complaint.clone(),
+        }
+    }
+
+    /// Panics on.
+    #[track_caller]
+    pub(super) fn raise(self) -> ! {
+        match self.why {
+            Why::Panic(payload) => resume_unwind(payload),
+            // Nobody has been told of it yet.
+            Why::Leak(complaint) => panic!("{complaint}"),
+        }
+    }
+}
 
 /// Runs `test` in a world of its own, and returns what it returns. The [module](super) tells the rules of a world.
 ///
@@ -43,13 +77,19 @@ pub(super) type Payload = Box<dyn Any + Send>;
 /// let leak = std::panic::catch_unwind(|| testing::run(|_| drop(spawn(move || sleep(hour)))));
 /// assert!(leak.unwrap_err().downcast_ref::<String>().unwrap().contains("has not ended"));
 /// ```
+#[track_caller]
 pub fn run<F, R>(test: F) -> R
 where
     F: FnOnce(&World) -> R + Send,
     R: Send,
 {
     let schedule = Guide::from_environment().map(|guide| move || Schedule::boxed(guide).0);
-    run_by(schedule, test).unwrap_or_else(|payload| resume_unwind(payload))
+    run_by(schedule, test).unwrap_or_else(|failed| {
+        if let Some(script) = &failed.script {
+            report_text(&format!("{}\nTo see it again: GREENLOOP_SCHEDULE={script}", failed.story));
+        }
+        failed.raise()
+    })
 }
 
 /// [`run`] by a schedule, which is made there.
@@ -60,7 +100,7 @@ where
 pub(super) fn run_by<F, R>(
     schedule: Option<impl FnOnce() -> Box<dyn world::Schedule> + Send>,
     test: F,
-) -> Result<R, Payload>
+) -> Result<R, Failed>
 where
     F: FnOnce(&World) -> R + Send,
     R: Send,
@@ -70,12 +110,15 @@ where
     thread::scope(|scope| {
         let builder = name.into_iter().fold(thread::Builder::new(), thread::Builder::name);
         let thread = real(|| builder.spawn_scoped(scope, life));
-        thread.expect("no OS thread for the world").join().and_then(|lived| lived)
+        match thread.expect("no OS thread for the world").join() {
+            Ok(lived) => lived,
+            Err(payload) => Err(Failed { why: Why::Panic(payload), story: String::new(), script: None }),
+        }
     })
 }
 
 /// The life of a world, on its OS thread.
-fn live<R>(schedule: Option<Box<dyn world::Schedule>>, test: impl FnOnce(&World) -> R) -> Result<R, Payload> {
+fn live<R>(schedule: Option<Box<dyn world::Schedule>>, test: impl FnOnce(&World) -> R) -> Result<R, Failed> {
     let driver = if Driver::Epoll.is_available() { Driver::Epoll } else { Driver::Poll };
     configure(Config::new().driver(driver)).expect("a new OS thread has no hub");
     let hub = hub();
@@ -83,21 +126,24 @@ fn live<R>(schedule: Option<Box<dyn world::Schedule>>, test: impl FnOnce(&World)
     hub.set_world(Decider::new(clock.clone(), schedule));
     let world = World::new(clock);
     hub.in_its_time(|| {
-        let result = catch_unwind(AssertUnwindSafe(|| test(&world)));
-        let complaint = catch_unwind(AssertUnwindSafe(|| {
-            world.settle();
-            complaint(&hub)
-        }));
+        let result = catch_unwind(AssertUnwindSafe(|| test(&world))).map_err(Why::Panic).and_then(|result| {
+            let left = catch_unwind(AssertUnwindSafe(|| {
+                world.settle();
+                complaint(&hub)
+            }));
+            match left {
+                Ok(None) => Ok(result),
+                Ok(Some(complaint)) => Err(Why::Leak(complaint)),
+                Err(payload) => Err(Why::Panic(payload)),
+            }
+        });
+        let result = result.map_err(|why| Failed { why, story: hub.story(), script: hub.script() });
         // What it raises is of no interest: the test has ended, well or not.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             hub.kill_all();
             world.settle();
         }));
-        match (result, complaint) {
-            (Ok(result), Ok(None)) => Ok(result),
-            (Ok(_), Ok(Some(complaint))) => Err(Box::new(complaint) as Payload),
-            (Err(payload), _) | (Ok(_), Err(payload)) => Err(payload),
-        }
+        result
     })
 }
 

@@ -64,6 +64,10 @@ impl world::Schedule for Schedule {
         self.note(count, |guide, turn| guide.pick(turn, count))
     }
 
+    fn script(&self) -> String {
+        self.log.lock().script().to_string()
+    }
+
     fn fault(&self, chances: &[f64]) -> usize {
         self.note(chances.len() + 1, |guide, turn| guide.fault(turn, chances))
     }

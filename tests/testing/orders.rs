@@ -277,3 +277,31 @@ fn priorities_starve_nobody() {
     });
     assert_eq!(explored.runs(), 20);
 }
+
+#[test]
+fn a_failure_is_told_with_who_ran_last_and_who_was_there() {
+    let line = line!() + 5;
+    let failed = catch_unwind(|| {
+        explore(Search::random(1), |_| {
+            let (sender, receiver) = channel::bounded::<()>(0);
+            std::mem::forget(sender);
+            let waiting = greenloop::Builder::new().name("reader").spawn(move || receiver.recv()).unwrap();
+            sleep(Duration::from_secs(3));
+            drop(waiting);
+            fail_unless(false);
+        })
+    });
+    let words = failed.unwrap_err().downcast::<String>().unwrap();
+    let reader = format!("spawned at tests/testing/orders.rs:{line}:");
+    for part in [
+        "the bug",
+        "3s of the world's time had passed.",
+        "\n  0ns green thread 'reader' (",
+        "\n  3s main",
+        "\nWho was there:\n",
+    ] {
+        assert!(words.contains(part), "{part} in {words}");
+    }
+    assert_eq!(words.matches(&reader).count(), 2, "{words}");
+    assert!(words.contains("waits on "), "{words}");
+}

@@ -15,4 +15,5 @@ mod sqlite;
 mod standard;
 mod threads;
 mod tokio;
+mod worlds;
 mod zmq;
