@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use greenloop::event::Event;
 use greenloop::sync::{Condvar, Mutex};
-use greenloop::{JoinHandle, idle, with_timeout};
+use greenloop::{JoinHandle, idle, testing, with_timeout};
 
 use super::support::{block_past, spawn_parked, two_deadlines, within};
 use super::{LIMIT, Log};
@@ -70,12 +70,12 @@ fn a_wait_unlocks_the_mutex_and_locks_it_again() {
 
 #[test]
 fn a_wait_ends_at_its_time() {
-    within(LIMIT, || {
+    testing::run(|world| {
         let (mutex, condvar) = (Mutex::new(0), Condvar::new());
-        let start = Instant::now();
+        let start = world.now();
         let (guard, result) = condvar.wait_timeout(mutex.lock().unwrap(), Duration::from_millis(10)).unwrap();
         assert!(result.timed_out());
-        assert!(start.elapsed() >= Duration::from_millis(10));
+        assert_eq!(world.elapsed(), Duration::from_millis(10));
         assert!(mutex.try_lock().is_err(), "locked again");
         let (guard, result) = condvar.wait_deadline(guard, start).unwrap();
         assert!(result.timed_out());
@@ -87,6 +87,7 @@ fn a_wait_ends_at_its_time() {
             })
             .unwrap();
         assert!(result.timed_out());
+        assert_eq!(world.elapsed(), Duration::from_millis(15));
         assert_eq!(asked, 2, "before the wait and after it");
         let (_guard, result) = condvar.wait_timeout_while(guard, Duration::ZERO, |_| false).unwrap();
         assert!(!result.timed_out());

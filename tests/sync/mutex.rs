@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use greenloop::event::Event;
 use greenloop::sync::{Mutex, MutexGuard};
-use greenloop::{idle, sleep, spawn, with_timeout, yield_now};
+use greenloop::{idle, sleep, spawn, testing, with_timeout, yield_now};
 
 use super::support::{block_past, spawn_parked, two_deadlines, within};
 use super::{LIMIT, Log};
@@ -121,15 +121,16 @@ fn all_killed_between_hand_over_and_run_leave_it_unlocked() {
 
 #[test]
 fn a_wait_with_a_deadline_ends() {
-    within(LIMIT, || {
+    testing::run(|world| {
         let mutex = Mutex::new(());
         let _guard = mutex.lock().unwrap();
-        let start = Instant::now();
+        let start = world.now();
         let late = mutex.lock_timeout(Duration::from_millis(10));
         assert!(matches!(late, Err(TryLockError::WouldBlock)));
-        assert!(start.elapsed() >= Duration::from_millis(10));
+        assert_eq!(world.elapsed(), Duration::from_millis(10));
         let late = mutex.lock_deadline(start + Duration::from_millis(15));
         assert!(matches!(late, Err(TryLockError::WouldBlock)));
+        assert_eq!(world.elapsed(), Duration::from_millis(15));
         assert!(mutex.lock_deadline(start).is_err(), "a deadline that is past");
     });
 }

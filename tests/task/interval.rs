@@ -1,39 +1,34 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use greenloop::{Interval, sleep, spawn, with_timeout};
+use greenloop::{Interval, sleep, spawn, testing, with_timeout};
 
 use crate::support::within;
-use crate::{LIMIT, SHORT, compute};
+use crate::{LIMIT, SHORT};
 
 /// Long enough that some work is done within it.
 const PERIOD: Duration = Duration::from_millis(20);
 
 #[test]
 fn times_are_one_period_apart_whatever_is_done_between_them() {
-    within(LIMIT, || {
-        let start = Instant::now();
+    testing::run(|world| {
+        let start = world.now();
         let mut interval = Interval::new(PERIOD);
-        let first = interval.tick();
-        assert!(first >= start + PERIOD && Instant::now() >= first);
+        assert_eq!(interval.tick(), start + PERIOD);
         sleep(SHORT);
-        let second = interval.tick();
-        // None was left out unless the machine stood still.
-        assert_eq!((second - first).as_nanos() % PERIOD.as_nanos(), 0);
-        assert!(Instant::now() >= second);
+        assert_eq!(interval.tick(), start + 2 * PERIOD);
+        sleep(PERIOD - Duration::from_nanos(1));
+        assert_eq!((interval.tick(), world.elapsed()), (start + 3 * PERIOD, 3 * PERIOD));
     });
 }
 
 #[test]
 fn who_is_late_gets_the_last_one_at_once() {
-    within(LIMIT, || {
-        let mut interval = Interval::new(SHORT);
-        let next = Instant::now() + SHORT;
-        compute(5 * SHORT);
-        let before = Instant::now();
-        let due = interval.tick();
-        assert!(due + SHORT > before && due <= Instant::now());
-        assert!(due > next);
-        assert!(interval.tick() > due);
+    testing::run(|world| {
+        let start = world.now();
+        let mut interval = Interval::new(PERIOD);
+        sleep(5 * PERIOD + SHORT);
+        assert_eq!((interval.tick(), world.elapsed()), (start + 5 * PERIOD, 5 * PERIOD + SHORT));
+        assert_eq!((interval.tick(), world.elapsed()), (start + 6 * PERIOD, 6 * PERIOD));
     });
 }
 
@@ -50,11 +45,10 @@ fn the_others_run_even_if_every_time_has_passed() {
 
 #[test]
 fn a_time_whose_wait_was_ended_is_waited_for_again() {
-    within(LIMIT, || {
-        let start = Instant::now();
+    testing::run(|world| {
         let mut interval = Interval::new(PERIOD);
         while with_timeout(SHORT, || interval.tick()).is_err() {}
-        assert!(start.elapsed() >= PERIOD);
+        assert_eq!(world.elapsed(), PERIOD);
     });
 }
 
