@@ -125,7 +125,7 @@
 //! | a panic, a return, `pthread_exit` with its handlers | as in an OS thread; destructors of thread-local variables may wait, and come before the end of a join |
 //! | `pthread_setname_np`, `pthread_getname_np` | its own name, which reports tell too. The OS thread keeps its own |
 //! | `pthread_getattr_np` | its own stack |
-//! | `pthread_cancel` | a [kill](#what-a-kill-or-a-time-limit-does): its calls fail, and a join gives `PTHREAD_CANCELED` |
+//! | `pthread_cancel` | a [kill](#what-a-kill-or-a-time-limit-does): its calls fail, and a join gives `PTHREAD_CANCELED`. In `pthread_cond_wait` and its siblings it ends, and runs what `pthread_cleanup_push` has put there, unless it has forbidden that |
 //! | `pthread_kill` | ESRCH, but for 0, and a signal to itself, which its OS thread gets |
 //! | processors, scheduling class, clock of the thread | an error, ESRCH or EINVAL |
 //! | `pthread_sigmask`, `gettid`, `prctl` | those of its OS thread, which others share |

@@ -15,6 +15,7 @@ use super::contended::{deadline, until_taken};
 use super::futex::{Waited, wait_at, wake};
 use super::holders::{Giving, Holder, as_holder, forget, giving, holder, taken};
 use super::parts::{Parts, patched};
+use super::stand_ins::{PTHREAD_CANCELED, ends_cancelled};
 use crate::fiber::isolation::is_isolated;
 use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
@@ -211,31 +212,59 @@ unsafe fn stop(mutex: *mut pthread_mutex_t, wait: impl FnOnce() -> c_int) -> c_i
     unsafe { taken(None, mutex, result) }
 }
 
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> c_int {
-    if Call::enter(Parts::THREADS).is_none() {
-        // SAFETY: the caller's contract is that of the C library's function.
-        let wait = || unsafe { original::pthread_cond_wait(condition, mutex) };
-        // SAFETY: as above.
-        return unsafe { stop(mutex, wait) };
-    }
-    // SAFETY: as above.
-    unsafe { wait(condition, mutex, None) }
+/// [`wait`] as the cancellation point that it is: a thread of `SPAWN` that was cancelled ends here, with the lock, which its handlers of
+/// `pthread_cleanup_push` give back.
+///
+/// # Safety
+///
+/// As for `wait`.
+unsafe fn wait_or_end(
+    call: Call,
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+    deadline: Option<Time>,
+) -> c_int {
+    let end_if_cancelled = || {
+        if call.is_interrupted() && ends_cancelled() {
+            // SAFETY: nothing in the frames up to the caller in C has a destructor.
+            unsafe { original::pthread_exit(PTHREAD_CANCELED) };
+        }
+    };
+    end_if_cancelled();
+    // SAFETY: the caller's contract.
+    let result = unsafe { wait(condition, mutex, deadline) };
+    end_if_cancelled();
+    result
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_cond_timedwait(
+unsafe extern "C-unwind" fn pthread_cond_wait(
+    condition: *mut pthread_cond_t,
+    mutex: *mut pthread_mutex_t,
+) -> c_int {
+    if let Some(call) = Call::enter(Parts::THREADS) {
+        // SAFETY: the caller's contract is that of the C library's function.
+        return unsafe { wait_or_end(call, condition, mutex, None) };
+    }
+    // SAFETY: as above.
+    let wait = || unsafe { original::pthread_cond_wait(condition, mutex) };
+    // SAFETY: as above.
+    unsafe { stop(mutex, wait) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn pthread_cond_timedwait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     until: *const timespec,
 ) -> c_int {
-    if Call::enter(Parts::THREADS).is_some() {
+    if let Some(call) = Call::enter(Parts::THREADS) {
         // SAFETY: the caller's contract is that of the C library's function.
         let clock = unsafe { condition::clock(condition) };
         // SAFETY: as above: the time is valid for reads.
         if let Ok(deadline) = unsafe { deadline(clock, until) } {
             // SAFETY: as above.
-            return unsafe { wait(condition, mutex, Some(deadline)) };
+            return unsafe { wait_or_end(call, condition, mutex, Some(deadline)) };
         }
     }
     // SAFETY: as above.
@@ -245,17 +274,17 @@ unsafe extern "C" fn pthread_cond_timedwait(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_cond_clockwait(
+unsafe extern "C-unwind" fn pthread_cond_clockwait(
     condition: *mut pthread_cond_t,
     mutex: *mut pthread_mutex_t,
     clock: clockid_t,
     until: *const timespec,
 ) -> c_int {
-    if Call::enter(Parts::THREADS).is_some() {
+    if let Some(call) = Call::enter(Parts::THREADS) {
         // SAFETY: the caller's contract is that of the C library's function: the time is valid for reads.
         if let Ok(deadline) = unsafe { deadline(clock, until) } {
             // SAFETY: as above.
-            return unsafe { wait(condition, mutex, Some(deadline)) };
+            return unsafe { wait_or_end(call, condition, mutex, Some(deadline)) };
         }
     }
     // SAFETY: as above.

@@ -30,6 +30,9 @@ use crate::task::{JoinHandle, Outcome};
 /// TASK_COMM_LEN, with the zero byte.
 pub(super) const NAME_LENGTH: usize = 16;
 
+/// What a join gives of a thread that was cancelled.
+pub(super) const PTHREAD_CANCELED: *mut c_void = ptr::without_provenance_mut(usize::MAX);
+
 const BUCKETS: usize = 256;
 
 static TABLE: [Lock<Vec<Arc<StandIn>>>; BUCKETS] = [const { Lock::new(Vec::new()) }; BUCKETS];
@@ -84,6 +87,17 @@ pub(super) fn find(thread: pthread_t) -> Option<Arc<StandIn>> {
         return None;
     }
     bucket(thread).lock().iter().find(|stand_in| stand_in.number() == thread).cloned()
+}
+
+/// Whether the caller stands in, was cancelled, and has not forbidden that. So it ends by that, as a join tells.
+pub(super) fn ends_cancelled() -> bool {
+    // SAFETY: takes nothing.
+    let own = find(unsafe { libc::pthread_self() });
+    let ends = own.as_ref().is_some_and(|own| own.fate.lock().cancelled) && thread_start::is_cancel_allowed();
+    if ends && let Some(own) = own {
+        own.set_value(PTHREAD_CANCELED);
+    }
+    ends
 }
 
 /// Whether this is the number of one that [`find`] does not give, as the handler of a signal asks.
@@ -204,6 +218,8 @@ impl StandIn {
         if cancelled {
             self.kill();
         }
+        // Who ran with the block before may have forbidden it.
+        thread_start::allow_cancel();
         // SAFETY: the caller's contract.
         if let Some(value) = unsafe { thread_start::run(start, argument) } {
             self.set_value(value);
@@ -219,8 +235,7 @@ impl StandIn {
     /// The green thread has ended, or never will begin.
     fn end(&self, outcome: Outcome) {
         if outcome != Outcome::Returned {
-            // PTHREAD_CANCELED.
-            self.set_value(ptr::without_provenance_mut(usize::MAX));
+            self.set_value(PTHREAD_CANCELED);
         }
         let mut fate = self.fate.lock();
         // Release: publishes the value and all else. Under the lock, so that who detaches it, or stands in line, sees it or is seen.

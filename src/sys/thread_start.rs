@@ -7,6 +7,32 @@ use std::ffi::c_void;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::mem::MaybeUninit;
 
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: libc::c_int, former: *mut libc::c_int) -> libc::c_int;
+}
+
+const PTHREAD_CANCEL_ENABLE: libc::c_int = 0;
+const PTHREAD_CANCEL_DISABLE: libc::c_int = 1;
+
+fn exchange_cancel_state(state: libc::c_int) -> libc::c_int {
+    let mut former = PTHREAD_CANCEL_ENABLE;
+    // SAFETY: the place is valid for writes.
+    unsafe { pthread_setcancelstate(state, &mut former) };
+    former
+}
+
+/// What a thread begins with: it may be cancelled.
+pub(crate) fn allow_cancel() {
+    exchange_cancel_state(PTHREAD_CANCEL_ENABLE);
+}
+
+/// Whether the calling thread may be cancelled now.
+pub(crate) fn is_cancel_allowed() -> bool {
+    let state = exchange_cancel_state(PTHREAD_CANCEL_DISABLE);
+    exchange_cancel_state(state);
+    state == PTHREAD_CANCEL_ENABLE
+}
+
 /// The first function of a thread.
 pub(crate) type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 

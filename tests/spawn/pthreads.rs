@@ -9,6 +9,7 @@ use std::time::Duration;
 use greenloop::{sleep, yield_now};
 use libc::{c_char, c_int, clockid_t, pthread_attr_t, pthread_key_t, pthread_t, timespec};
 
+use crate::shared_library::Library;
 use crate::{os_thread, patched};
 
 unsafe extern "C" {
@@ -493,4 +494,72 @@ fn a_cancelled_one_gets_its_calls_refused() {
         assert_eq!(join(ended), (0, 1));
         drop(writer);
     });
+}
+
+/// In C, where the macros are that push and pop handlers.
+#[test]
+fn a_cancelled_one_that_waits_for_a_condition_cleans_up_and_ends() {
+    const SOURCE: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static int waiting, done, cleaned;
+
+static void clean_up(void *held) {
+    cleaned++;
+    pthread_mutex_unlock(held);
+}
+
+static void *wait_until_done(void *how) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 30;
+    if (how == (void *)2)
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_mutex_lock(&mutex);
+    pthread_cleanup_push(clean_up, &mutex);
+    waiting = 1;
+    pthread_cond_broadcast(&condition);
+    while (!done)
+        how == (void *)1 ? pthread_cond_timedwait(&condition, &mutex, &until) : pthread_cond_wait(&condition, &mutex);
+    pthread_cleanup_pop(1);
+    return NULL;
+}
+
+/* By pthread_cond_wait, by pthread_cond_timedwait, and with a cancellation that is forbidden, and so waits. */
+int cancel(int how) {
+    pthread_t thread;
+    void *value;
+    waiting = done = cleaned = 0;
+    if (pthread_create(&thread, NULL, wait_until_done, (void *)(long)how) != 0)
+        return -1;
+    pthread_mutex_lock(&mutex);
+    while (!waiting)
+        pthread_cond_wait(&condition, &mutex);
+    pthread_mutex_unlock(&mutex);
+    if (pthread_cancel(thread) != 0)
+        return -2;
+    if (how == 2) {
+        if (pthread_tryjoin_np(thread, &value) != EBUSY)
+            return -3;
+        pthread_mutex_lock(&mutex);
+        done = 1;
+        pthread_cond_broadcast(&condition);
+        pthread_mutex_unlock(&mutex);
+    }
+    if (pthread_join(thread, &value) != 0 || pthread_mutex_trylock(&mutex) != 0)
+        return -4;
+    pthread_mutex_unlock(&mutex);
+    return 10 * cleaned + (value == PTHREAD_CANCELED);
+}
+"#;
+    let cancel = Library::new("c", "cancel", SOURCE).function("cancel");
+    // SAFETY: the library stays loaded.
+    let cancel = move || [0, 2, 1, 0].map(|how| unsafe { cancel(how) });
+    assert_eq!(std::thread::spawn(cancel).join().unwrap(), [11, 10, 11, 11]);
+    patched(move || assert_eq!(cancel(), [11, 10, 11, 11]));
 }
