@@ -257,8 +257,8 @@ fn now(transaction: &Transaction<'_>) -> Result<i64, BrokerError> {
 }
 
 fn milliseconds(duration: Duration) -> i64 {
-    // Half of what there is, so that a time can be added.
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 2)
+    // A quarter of what there is, so that a lease, a spacing and the time can be added.
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).min(i64::MAX / 4)
 }
 
 fn push(transaction: &Transaction<'_>, now: i64, jobs: &[NewJob]) -> Result<usize, BrokerError> {

@@ -1,7 +1,7 @@
 //! Each function is a test of every engine.
 
 use crate::engines::{self, Brokers};
-use fleet::{Broker, Completion, Job, Lease, NewJob, Priority, Settlement, Verdict};
+use fleet::{Broker, BrokerError, Completion, Job, Lease, NewJob, Priority, Settlement, Verdict, Worker};
 use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -341,6 +341,65 @@ each_engine! {
         a.dead(&jobs[1].lease(), "dead").unwrap();
         assert_eq!(a.records(0, usize::MAX).unwrap().len(), 1);
         assert_eq!(a.dead_jobs(usize::MAX).unwrap().len(), 1);
+    }
+
+    /// Where an engine's clock has an end.
+    fn a_time_may_be_as_long_as_there_is([a, b]) {
+        const EVER: Duration = Duration::MAX;
+        let late = NewJob::new("late").later(EVER);
+        let [one, two] = ["one", "two"].map(|name| NewJob::new(name).lane("lane", EVER));
+        let [three, four] = ["three", "four"].map(|name| NewJob::new(name).exclusive_lane("own", EVER));
+        a.push(&[late, one, two, three, four]).unwrap();
+        let jobs = a.take(9, EVER).unwrap();
+        assert_eq!(payloads(&jobs).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["one", "three"]));
+        let leases: Vec<_> = jobs.iter().map(Job::lease).collect();
+        assert_eq!(b.renew(&leases, EVER).unwrap(), []);
+        assert!(b.take(9, EVER).unwrap().is_empty());
+        assert!(a.done(&leases[0], Completion::new().result("kept", EVER)).unwrap());
+        assert_eq!(b.result(leases[0].id).unwrap().as_deref(), Some("kept"));
+        assert!(a.fail(&leases[1], EVER, "once").unwrap());
+        a.keep("text", "kept", EVER).unwrap();
+        assert_eq!(b.kept("text").unwrap().as_deref(), Some("kept"));
+        assert_eq!(b.status().unwrap().later + b.status().unwrap().ready, 4);
+    }
+
+    /// More than a buffer of a client's or a page of an engine's.
+    fn text_may_be_long([a, b]) {
+        let text = "long ".repeat(400_000);
+        a.push(&[NewJob::new(&text).unique(&text)]).unwrap();
+        let job = one(&*b, LONG);
+        assert!(job.payload == text);
+        assert!(b.fail(&job.lease(), Duration::ZERO, &text).unwrap());
+        let job = eventually(&*a, LONG);
+        assert!(a.dead(&job.lease(), &text).unwrap());
+        assert!(b.dead_jobs(1).unwrap().remove(0).error == text);
+        a.requeue_dead().unwrap();
+        let job = eventually(&*b, LONG);
+        b.done(&job.lease(), Completion::new().record(&text).result(&text, LONG)).unwrap();
+        assert!(a.records(0, 1).unwrap().remove(0).text == text);
+        assert!(a.result(job.id).unwrap().unwrap() == text);
+    }
+
+    /// What one engine cannot keep is refused as a whole, or comes back as it was; a worker buries it.
+    fn a_job_that_cannot_be_kept_is_refused_and_holds_up_nobody([a, b]) {
+        let odd = "before\0after";
+        match a.push(&[NewJob::new("beside"), NewJob::new(odd)]) {
+            Ok(added) => assert_eq!((added, payloads(&b.take(2, LONG).unwrap()).contains(&odd)), (2, true)),
+            Err(BrokerError::Other(_)) => assert_eq!(a.status().unwrap(), fleet::Status::default()),
+            Err(error) => panic!("{error:?}"),
+        }
+        a.purge().unwrap();
+        a.push(&["odd", "plain"].map(NewJob::new)).unwrap();
+        let worker = Worker::new(b).until_idle();
+        let run = worker.run(move |job| {
+            Ok(Completion::new().record(if job.payload == "odd" { odd } else { "plain" }))
+        });
+        run.unwrap();
+        let records = a.records(0, 9).unwrap();
+        assert!(records.iter().any(|record| record.text == "plain"), "{records:?}");
+        let dead = a.dead_jobs(9).unwrap();
+        assert!(dead.iter().all(|dead| dead.error.starts_with("the broker does not take ")), "{dead:?}");
+        assert_eq!(records.len() + dead.len(), 2);
     }
 
     fn text_of_any_kind_comes_back_as_it_was([a, b]) {

@@ -22,7 +22,21 @@ fn addresses_that_lead_nowhere() {
         let postgres = |text: &str| told(Postgres::open(text, "queue"));
         assert_eq!(postgres(&format!("postgres://me:{PASSWORD}@{address}/db")), "Unreachable");
         assert_eq!(postgres(&format!("postgres://me:{PASSWORD}@{address}:x/db")), "Address");
-        assert_eq!(told(Redis::open("redis://127.0.0.1/", "a{b}*")), "Address");
+        for address in [
+            format!("redis:/:{PASSWORD}@{address}/"),
+            format!("redis://:{PASSWORD}@{address}/#insecure"),
+            format!("postgres:me:{PASSWORD}@{address}"),
+            format!("host=127.0.0.1 password={PASSWORD}"),
+            format!("amqp://me:{PASSWORD}@{address}/"),
+        ] {
+            assert_eq!(told(fleet::open(&address, "queue")), "Address");
+        }
+        for name in ["", "a{b}*", "a b", "\u{e9}"] {
+            assert_eq!(told(Redis::open("redis://127.0.0.1/", name)), "Address");
+        }
+        for name in ["", "a-b", &"a".repeat(41)] {
+            assert_eq!(told(Postgres::open("postgres://127.0.0.1/", name)), "Address");
+        }
         assert_eq!(told(Postgres::open("postgres://127.0.0.1/", "a\"b")), "Address");
     });
 }
@@ -137,6 +151,45 @@ fn databases_that_will_not_do() {
         assert!(broker.status().unwrap().is_idle());
         client.batch_execute("comment on schema fleet_refusals is 'fleet 1000'").unwrap();
         assert_eq!(told(Postgres::open(&url, "refusals")), "Unreadable");
+    });
+}
+
+/// Words of SQL, capitals, and as long as a name may be.
+#[test]
+fn a_queue_may_have_any_name_that_is_allowed() {
+    let Some(server) = postgresql() else { return };
+    let url = server.url.clone();
+    patched(move || {
+        let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+        for name in ["Select", "select", "1", &"a".repeat(40)] {
+            let brokers = [(); 2].map(|()| Postgres::open(&url, name).unwrap());
+            assert_eq!(brokers[0].push(&[NewJob::new(name)]).unwrap(), 1);
+            assert_eq!(brokers[1].take(9, Duration::from_secs(100)).unwrap().len(), 1);
+            client.batch_execute(&format!("drop schema \"fleet_{name}\" cascade")).unwrap();
+        }
+    });
+}
+
+/// It says nothing against what was to be asked, so a worker asks again.
+#[test]
+fn what_is_wrong_with_a_new_connection_is_no_answer() {
+    let Some(server) = postgresql() else { return };
+    let url = server.url.clone();
+    patched(move || {
+        let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+        let broker = Postgres::open(&format!("{url}?application_name=other"), "other").unwrap();
+        client.batch_execute("comment on schema fleet_other is 'fleet 1000'").unwrap();
+        client
+            .batch_execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'other'",
+            )
+            .unwrap();
+        // Perhaps that the connection is lost, and then that the new one will not do.
+        for _ in 0..2 {
+            assert_eq!(told(broker.push(&[NewJob::new("job")])), "Unreachable");
+        }
+        client.batch_execute("comment on schema fleet_other is null").unwrap();
+        assert_eq!(broker.push(&[NewJob::new("job")]).unwrap(), 1);
     });
 }
 

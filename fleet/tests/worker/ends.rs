@@ -129,6 +129,24 @@ fn a_hard_limit_kills_what_the_soft_one_does_not_end() {
     });
 }
 
+/// Others may have kept it from that for longer.
+#[test]
+fn a_hard_limit_begins_with_its_job() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["computes", "waits"]);
+        let run = worker.attempts(1).hard_limit(Duration::from_millis(200)).run(|job| {
+            let start = Instant::now();
+            while job.payload == "computes" && start.elapsed() < Duration::from_millis(250) {
+                std::hint::spin_loop();
+            }
+            greenloop::sleep(Duration::from_millis(5));
+            Ok(Completion::new().record(&job.payload))
+        });
+        run.unwrap();
+        assert!(records(&*broker).contains(&"waits".to_owned()), "{:?}", errors(&*broker));
+    });
+}
+
 #[test]
 fn who_is_stopped_finishes_and_gives_back_what_it_cannot_finish() {
     patched(|| {

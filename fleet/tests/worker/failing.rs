@@ -13,9 +13,16 @@ use std::time::Duration;
 struct Failing {
     broker: Sqlite,
     calls: AtomicUsize,
+    /// How many jobs followed in one call.
+    most: AtomicUsize,
 }
 
 impl Failing {
+    fn new() -> Failing {
+        let broker = Sqlite::in_memory().unwrap();
+        Failing { broker, calls: AtomicUsize::new(0), most: AtomicUsize::new(0) }
+    }
+
     fn pass<R>(&self, call: impl FnOnce(&Sqlite) -> Result<R, BrokerError>) -> Result<R, BrokerError> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
         let error = || BrokerError::Unreachable("the line is down".to_owned());
@@ -41,6 +48,11 @@ impl Broker for Failing {
     }
 
     fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
+        let following = settlements.iter().map(|settlement| match &settlement.verdict {
+            Verdict::Done(completion) => completion.jobs.len(),
+            _ => 0,
+        });
+        self.most.fetch_max(following.sum(), Ordering::SeqCst);
         let is_poison = |settlement: &Settlement| matches!(&settlement.verdict, Verdict::Done(Completion { record: Some(text), .. }) if text == "poison");
         if settlements.iter().any(is_poison) {
             return Err(BrokerError::Other("it is not to be written".to_owned()));
@@ -85,7 +97,7 @@ impl Broker for Failing {
 #[test]
 fn each_record_is_there_once_however_often_calls_fail() {
     patched(|| {
-        let broker = Arc::new(Failing { broker: Sqlite::in_memory().unwrap(), calls: AtomicUsize::new(0) });
+        let broker = Arc::new(Failing::new());
         let jobs: Vec<_> = (100..140).map(|number| NewJob::new(number.to_string())).collect();
         broker.push(&jobs).unwrap();
         let worker = Worker::new(broker.clone())
@@ -104,7 +116,7 @@ fn each_record_is_there_once_however_often_calls_fail() {
 #[test]
 fn what_the_broker_refuses_holds_up_nobody() {
     patched(|| {
-        let broker = Arc::new(Failing { broker: Sqlite::in_memory().unwrap(), calls: AtomicUsize::new(0) });
+        let broker = Arc::new(Failing::new());
         broker.push(&["one", "poison", "two"].map(NewJob::new)).unwrap();
         let worker =
             Worker::new(broker.clone()).lease(Duration::from_millis(100)).attempts(1_000).until_idle();
@@ -114,5 +126,30 @@ fn what_the_broker_refuses_holds_up_nobody() {
         assert!(counts.get(Count::Done) <= 2, "{counts:?}");
         let told = "the broker does not take what has come of it: it is not to be written";
         assert_eq!(crate::errors(&*broker), [told]);
+    });
+}
+
+/// A server has a limit to what is one request.
+#[test]
+fn what_follows_from_jobs_that_end_together_is_not_all_in_one_call() {
+    patched(|| {
+        let broker = Arc::new(Failing::new());
+        broker.push(&["1200"; 10].map(NewJob::new)).unwrap();
+        let worker = Worker::new(broker.clone()).lease(Duration::from_secs(600));
+        let (stopper, counts) = (worker.stopper(), worker.counts());
+        greenloop::spawn(move || {
+            while counts.get(Count::Done) < 10 {
+                greenloop::sleep(Duration::from_millis(1));
+            }
+            stopper.stop();
+        });
+        let run = worker.run(|job| {
+            let late = NewJob::new("0").later(Duration::from_secs(600));
+            Ok(Completion::new().jobs(vec![late; job.payload.parse()?]))
+        });
+        run.unwrap();
+        let most = broker.most.load(Ordering::SeqCst);
+        assert!((1_200..=6_000).contains(&most), "{most}");
+        assert_eq!(broker.broker.status().unwrap().later, 12_000);
     });
 }
