@@ -268,8 +268,9 @@ impl Status {
     }
 }
 
-/// What engines keep in place of a unique key: 16 bytes of its SHA-256. Among a thousand million keys that anybody may have chosen, two
-/// have the same one less often than once in 10^20 crawls.
+/// What engines keep in place of a unique key: 16 bytes of its SHA-256. Among a thousand million keys two have the same one less often than
+/// once in 10^20 queues. Redis keeps the first eight of them: among ten million keys two have the same ones once in 300,000 queues, and among
+/// a thousand million in one of 40.
 ///
 /// ```
 /// assert_eq!(fleet::fingerprint("https://example.org/").len(), 16);

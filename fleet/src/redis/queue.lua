@@ -13,7 +13,7 @@
 -- sweeps     hash of classes and lengths of leases to when it was last looked which of them have ended
 -- dead       stream of jobs with their errors
 -- laned      number: ids in lanes
--- seen       set of fingerprints of unique keys
+-- seen:N     set of numbers, which are what is kept of unique keys, by the last digits of these: so small a set has eight bytes for each
 -- records    stream; the id is NUMBER-0
 -- result:ID  text, which ends by itself
 -- kept:NAME  text, which ends by itself
@@ -127,12 +127,12 @@ local function make_ready_at(job, delay, number)
     end
 end
 
--- Of the arguments: a fingerprint or nothing, the payload, the priority, the delay, whether it has a lane (1) of its own (2), the name of
+-- Of the arguments: the number of a unique key or nothing, the payload, the priority, the delay, whether it has a lane (1) of its own (2), the name of
 -- that, and its spacing.
 local function push()
     local seen, payload, priority, delay = argument(), argument(), argument(), argument()
     local has_lane, lane, spacing = argument(), argument(), argument()
-    if seen ~= '' and call('SADD', key('seen'), seen) == 0 then
+    if seen ~= '' and call('SADD', key('seen:' .. string.sub(seen, -5)), seen) == 0 then
         return 0
     end
     local number = next_number()
