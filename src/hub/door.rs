@@ -144,7 +144,7 @@ pub(crate) struct Door {
     bell: OnceLock<Arc<Bell>>,
     /// How many [`LOSSES`] there were when the bell was made.
     losses: AtomicU32,
-    /// Whether the hub cannot hear the bell, for want of descriptors,
+    /// Whether the hub does not hear the bell, since it waits for no descriptor, or there are none for a bell,
     deaf: AtomicBool,
     /// and sleeps on this word instead: how often it was to ring.
     knocks: AtomicU32,
@@ -260,7 +260,7 @@ impl Door {
         futex::wake(&self.knocks);
     }
 
-    /// The sleep of a hub that cannot hear a bell: until a letter comes, for `timeout` at most.
+    /// The sleep of a hub that does not hear the bell: until a letter comes, for `timeout` at most.
     pub(crate) fn sleep(&self, timeout: Option<Duration>) {
         // Both before anybody can be told to knock.
         self.deaf.store(true, Ordering::SeqCst);
