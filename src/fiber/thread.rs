@@ -67,9 +67,7 @@ pub(crate) struct Thread {
     pub(super) fiber_list: Cell<*const FiberRef>,
     pub(super) fiber_count: Cell<usize>,
 
-    // ---- the observers' ----
-    /// What is called before each switch, with who is to go on.
-    pub(super) told_of_switches: Cell<Option<fn(FiberRef)>>,
+    // ---- the observer's ----
     /// Whether there is one.
     pub(super) observed: Cell<bool>,
     /// Who is told of switches.
@@ -160,7 +158,6 @@ impl Thread {
             os_thread: Cell::new(process::os_thread_id()),
             fiber_list: Cell::new(ptr::null()),
             fiber_count: Cell::new(0),
-            told_of_switches: Cell::new(None),
             observed: Cell::new(false),
             observer: RefCell::new(None),
             departed: RefCell::new(None),

@@ -63,7 +63,7 @@ pub(super) fn live<T: Wire>(
 }
 
 fn tell_value<T: Wire>(line: &Line, value: T) {
-    let mut message = Outgoing::new();
+    let mut message = Outgoing::borrowing();
     message.put_bytes(&[RETURNED]);
     value.put(&mut message);
     match message.check().and_then(|()| line.send(Kind::One, &message, Limit::Now)) {

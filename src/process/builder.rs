@@ -20,6 +20,8 @@ use crate::hub::waiter::is_unwinding;
 pub struct ProcessBuilder {
     name: Option<String>,
     is_daemon: Option<bool>,
+    /// The names of ends that the child keeps, beside those that the closure owns.
+    passed: Vec<u64>,
 }
 
 impl Process<()> {
@@ -111,6 +113,12 @@ impl ProcessBuilder {
         self
     }
 
+    /// Has the child keep the ends of these names, too.
+    pub(super) fn keeping(mut self, names: &[u64]) -> ProcessBuilder {
+        self.passed.extend(names);
+        self
+    }
+
     /// Starts it: see [`Process::start`].
     ///
     /// # Errors
@@ -148,10 +156,11 @@ impl ProcessBuilder {
         Identity::of_child(self.name.unwrap_or_else(|| "process".to_owned()), self.is_daemon)
     }
 
-    fn bear<T: Wire>(self, run: impl FnOnce() -> T, is_hidden: bool) -> Result<Arc<Born>, StartError> {
+    fn bear<T: Wire>(mut self, run: impl FnOnce() -> T, is_hidden: bool) -> Result<Arc<Born>, StartError> {
         if is_unwinding() {
             return Err(Unwinding.into());
         }
+        let passed = std::mem::take(&mut self.passed);
         // What has ended gives its number back first.
         born::running();
         let identity = self.identity();
@@ -168,8 +177,8 @@ impl ProcessBuilder {
         let id = fork_alone(|| body::inherit(&theirs), live)?;
         let born = Born::of_own(id, ours, name, is_daemon, is_hidden, kept);
         born::enlist(&born);
-        let mut handing = Handing { born: &born, names: Vec::new() };
-        handing.names = handover::ends_of(run);
+        let mut handing = Handing { born: &born, names: passed };
+        handing.names.extend(handover::ends_of(run));
         drop(handing);
         Ok(born)
     }

@@ -1,8 +1,10 @@
 //! Messages that came together with others, and that nobody has taken yet.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 
-use super::line::Contents;
+use super::contents::Contents;
+use super::wire::Incoming;
 
 /// What most messages that share a packet have room in.
 const SHORT: usize = 64;
@@ -15,10 +17,19 @@ pub(super) enum Message {
 }
 
 impl Message {
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// To be read, with its descriptors. Once only.
+    pub(super) fn incoming(&self, descriptors: Vec<OwnedFd>) -> Incoming<'_> {
         match self {
-            Message::Short(bytes, length) => &bytes[..*length],
-            Message::Long(bytes) => bytes,
+            Message::Short(bytes, length) => Incoming::with_descriptors(&bytes[..*length], descriptors),
+            Message::Long(contents) => Incoming::of(contents, descriptors),
+        }
+    }
+
+    /// All of it.
+    pub(super) fn to_vec(&self) -> Option<Vec<u8>> {
+        match self {
+            Message::Short(bytes, length) => Some(bytes[..*length].to_vec()),
+            Message::Long(contents) => contents.to_vec(),
         }
     }
 }
@@ -41,8 +52,7 @@ impl Early {
 
     /// Takes in a packet of many, once all that came before are taken. `None` if it is no such packet.
     pub(super) fn fill(&mut self, batch: Contents) -> Option<()> {
-        // Those come in one packet.
-        let Contents::Own(batch) = batch else { return None };
+        let batch = batch.to_vec()?;
         let mut rest = &batch[..];
         while !rest.is_empty() {
             let (length, after) = rest.split_first_chunk()?;
@@ -57,13 +67,13 @@ impl Early {
         Some(())
     }
 
-    pub(super) fn put_back(&mut self, message: &[u8]) {
-        self.first.push_front(message.to_vec());
+    pub(super) fn put_back(&mut self, message: Vec<u8>) {
+        self.first.push_front(message);
     }
 
     pub(super) fn take(&mut self) -> Option<Message> {
         if let Some(message) = self.first.pop_front() {
-            return Some(Message::Long(Contents::Own(message)));
+            return Some(Message::Long(message.into()));
         }
         let (length, rest) = self.batch[self.place..].split_first_chunk()?;
         let length = u32::from_le_bytes(*length) as usize;
@@ -73,7 +83,7 @@ impl Early {
             bytes[..length].copy_from_slice(message);
             Message::Short(bytes, length)
         } else {
-            Message::Long(Contents::Own(message.to_vec()))
+            Message::Long(message.to_vec().into())
         };
         self.place += size_of::<u32>() + length;
         Some(message)
@@ -86,7 +96,7 @@ mod tests {
 
     fn batch(messages: &[&[u8]]) -> Contents {
         let one = |message: &&[u8]| [&(message.len() as u32).to_le_bytes(), *message].concat();
-        Contents::Own(messages.iter().flat_map(one).collect())
+        messages.iter().flat_map(one).collect::<Vec<u8>>().into()
     }
 
     #[test]
@@ -95,11 +105,11 @@ mod tests {
         let mut early = Early::default();
         assert!(early.is_empty() && early.take().is_none());
         early.fill(batch(&[b"", b"a", &long, &[1; SHORT]])).unwrap();
-        early.put_back(b"first");
+        early.put_back(b"first".to_vec());
         early.fill(batch(&[b"last"])).unwrap();
         for expected in [b"first", &b""[..], b"a", &long, &[1; SHORT], b"last"] {
             assert!(!early.is_empty());
-            assert_eq!(early.take().unwrap().bytes(), expected);
+            assert_eq!(early.take().unwrap().to_vec().unwrap(), expected);
         }
         assert!(early.is_empty() && early.take().is_none());
     }
@@ -108,7 +118,7 @@ mod tests {
     fn lengths_that_are_not_true_are_refused() {
         let mut early = Early::default();
         for bad in [&b"\x01\0\0"[..], b"\x01\0\0\0", b"\x01\0\0\0a\xff\xff\xff\xffb"] {
-            assert!(early.fill(Contents::Own(bad.to_vec())).is_none());
+            assert!(early.fill(bad.to_vec().into()).is_none());
             assert!(early.is_empty());
         }
     }

@@ -2,6 +2,9 @@
 
 use std::cell::RefCell;
 
+use super::wire::{Outgoing, Wire};
+use crate::sys::heirloom;
+
 thread_local! {
     /// The names of the ends whose handles were dropped since the recording began.
     static RECORDING: RefCell<Option<Vec<u64>>> = const { RefCell::new(None) };
@@ -15,6 +18,14 @@ pub(super) fn note(name: u64) {
             names.push(name);
         }
     });
+}
+
+/// The names of the ends that a value has in it.
+pub(crate) fn names_of<W: Wire>(value: &W) -> Vec<u64> {
+    let mut message = Outgoing::new();
+    value.put(&mut message);
+    let (_, descriptors) = message.into_parts();
+    descriptors.into_iter().flat_map(heirloom::names_of).collect()
 }
 
 /// Drops `owner`, and returns the names of the ends that it owned.

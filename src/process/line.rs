@@ -1,16 +1,16 @@
 //! One end of a line between processes: packets out and in, each whole or not at all.
 
 use std::io::{self, IoSlice};
-use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::contents::Contents;
 use super::wire::Outgoing;
 use crate::io::{Direction, Operation, Pauses, Source};
+use crate::sys::carrier::{Carrier, Kept, Source as Beside};
 use crate::sys::clock::Time;
 use crate::sys::heirloom::Heirloom;
 use crate::sys::lock::Lock;
-use crate::sys::sealed::{self, Sealed};
 use crate::sys::{descriptor, packet};
 
 /// What more than this goes beside the packet, in memory of its own.
@@ -29,30 +29,12 @@ pub(crate) enum Kind {
     Large,
 }
 
-/// A packet that has come.
+/// A packet that has come, with what was beside it.
 #[derive(Debug)]
 pub(crate) struct Packet {
     pub(crate) is_batch: bool,
     pub(crate) bytes: Contents,
     pub(crate) descriptors: Vec<OwnedFd>,
-}
-
-/// The bytes of a packet, or those beside it.
-#[derive(Debug)]
-pub(crate) enum Contents {
-    Own(Vec<u8>),
-    Beside(Sealed),
-}
-
-impl Deref for Contents {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Contents::Own(bytes) => bytes,
-            Contents::Beside(bytes) => bytes,
-        }
-    }
 }
 
 /// How long to wait.
@@ -70,6 +52,8 @@ pub(crate) struct Line {
     scratch: Lock<Vec<u8>>,
     /// Whether the other end was closed before all that was sent there had been received.
     left_unread: AtomicBool,
+    /// In which the last message was that was too large for a packet.
+    spare: Lock<Option<Kept>>,
 }
 
 impl Line {
@@ -98,18 +82,40 @@ impl Line {
     ///
     /// Those of sendmsg(2): `BrokenPipe` if nobody can receive it any more. `InvalidInput` for too many descriptors.
     pub(crate) fn send(&self, kind: Kind, message: &Outgoing<'_>, limit: Limit) -> io::Result<()> {
-        let Outgoing { bytes, descriptors } = message;
-        if bytes.len() <= LARGEST {
+        let Outgoing { bytes, descriptors, .. } = message;
+        let length = message.total();
+        // What a message borrows is longer than that.
+        if length <= LARGEST {
             match self.send_packet(kind, bytes, descriptors, limit) {
                 Err(error) if packet::is_too_large(&error) && kind == Kind::One => {}
                 sent => return sent,
             }
         }
-        let memory = sealed::create(bytes)?;
-        let length = (bytes.len() as u64).to_le_bytes();
-        let mut all = vec![memory.as_fd()];
-        all.extend(descriptors);
+        let spare = self.spare.lock().take().filter(|spare| spare.is_free_for(length));
+        let Some(spare) = spare else {
+            let carrier = Carrier::new(length)?;
+            self.send_beside(&carrier, message, limit)?;
+            self.keep(carrier.keep());
+            return Ok(());
+        };
+        let sent = self.send_beside(&spare, message, limit);
+        if sent.is_ok() || spare.take_back().is_ok() {
+            self.keep(Some(spare));
+        }
+        sent
+    }
+
+    fn send_beside(&self, carrier: &Carrier, message: &Outgoing<'_>, limit: Limit) -> io::Result<()> {
+        carrier.fill(message.pieces())?;
+        let length = (message.total() as u64).to_le_bytes();
+        let mut all = vec![carrier.as_fd()];
+        all.extend(&message.descriptors);
         self.send_packet(Kind::Large, &length, &all, limit)
+    }
+
+    fn keep(&self, carrier: Option<Kept>) {
+        let before = std::mem::replace(&mut *self.spare.lock(), carrier);
+        drop(before);
     }
 
     fn send_packet(
@@ -193,6 +199,7 @@ impl From<OwnedFd> for Line {
             source: Source::new(Heirloom::new(fd)),
             scratch: Lock::new(Vec::new()),
             left_unread: AtomicBool::new(false),
+            spare: Lock::new(None),
         }
     }
 }
@@ -272,11 +279,11 @@ impl Raw {
             if descriptors.is_empty() {
                 return Err(no_packet("it has no memory with it"));
             }
-            let memory = descriptors.remove(0);
-            Contents::Beside(Sealed::new(memory.as_fd(), u64::from_le_bytes(length))?)
+            let beside = Beside::new(descriptors.remove(0), u64::from_le_bytes(length))?;
+            Contents::beside(beside).ok_or(io::ErrorKind::OutOfMemory)?
         } else {
             bytes.drain(..HEADER);
-            Contents::Own(bytes)
+            bytes.into()
         };
         Ok(Packet { is_batch: kind == Kind::Batch, bytes, descriptors })
     }

@@ -62,6 +62,7 @@ mod builder;
 mod channel;
 mod child;
 mod command;
+mod contents;
 mod duplex;
 mod early;
 mod end_watch;
@@ -100,6 +101,7 @@ pub use wire::{Codec, Incoming, Outgoing, Plain, Wire};
 pub use zygote::Zygote;
 
 pub(crate) use body::last_place;
+pub(crate) use handover::names_of;
 pub(crate) use line::{Kind, Limit, Line, Packet};
 pub(crate) use nursery::{Birth, Nursery};
 

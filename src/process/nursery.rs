@@ -54,11 +54,15 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
-    /// Starts one whose children do what `serve` does, and end with the status that it returns.
-    pub(crate) fn start(name: &str, serve: impl Fn(Birth) -> i32) -> Result<Nursery, StartError> {
+    /// Starts one whose children do what `serve` does, and end with the status that it returns. It and they keep the ends of these names.
+    pub(crate) fn start(
+        name: &str,
+        passed: &[u64],
+        serve: impl Fn(Birth) -> i32,
+    ) -> Result<Nursery, StartError> {
         let (requests, received) = channel()?;
-        let builder = Process::builder().name(name).daemon(false);
-        let process = builder.start_hidden(move || run(&received, &serve))?;
+        let builder = Process::builder().name(name).daemon(false).keeping(passed);
+        let process = builder.start_hidden(move || run(&received, passed, &serve))?;
         let end = Arc::new(Heirloom::new(process.as_fd().try_clone_to_owned()?));
         Ok(Nursery { requests, process, end })
     }
@@ -141,7 +145,7 @@ impl Nursery {
 }
 
 /// The life of the nursery: until nobody can ask it for anything any more.
-fn run(requests: &Receiver<Request>, serve: &impl Fn(Birth) -> i32) {
+fn run(requests: &Receiver<Request>, passed: &[u64], serve: &impl Fn(Birth) -> i32) {
     for request in requests {
         // What is no request has nobody to answer to: its line is closed with it.
         let Ok((identity, bytes, descriptors, line, lifeline)) = request else { continue };
@@ -152,7 +156,7 @@ fn run(requests: &Receiver<Request>, serve: &impl Fn(Birth) -> i32) {
             Some(birth) => serve(birth),
             None => unreachable!("it is taken once"),
         };
-        let forked = fork_alone(|| begin(&told), live);
+        let forked = fork_alone(|| begin(&told, passed), live);
         // The child's copy of what it was given.
         drop(birth);
         match forked {
@@ -167,10 +171,10 @@ fn run(requests: &Receiver<Request>, serve: &impl Fn(Birth) -> i32) {
 
 /// The first act of the child: it tells that it is there, before anything else can come from it. So a request that was not answered has
 /// begun nothing.
-fn begin(line: &Line) -> Vec<u64> {
+fn begin(line: &Line, passed: &[u64]) -> Vec<u64> {
     let id = std::process::id();
     Report::Started(id, process::open_pidfd(id).ok()).tell(line);
-    vec![line.name()]
+    [passed, &[line.name()]].concat()
 }
 
 /// EAGAIN.

@@ -187,7 +187,7 @@ impl<T, C: Codec<T>> Receiver<T, C> {
 
     fn receive(&self, limit: Limit) -> io::Result<T> {
         let (message, descriptors) = self.next(limit)?;
-        C::take(&mut Incoming::with_descriptors(message.bytes(), descriptors)).map_err(|error| {
+        C::take(&mut message.incoming(descriptors)).map_err(|error| {
             // A codec's own kinds of errors must not be taken for what a channel says.
             match error.kind() {
                 io::ErrorKind::InvalidData => error,
@@ -252,17 +252,18 @@ impl Receiver<Vec<u8>> {
     #[doc(alias("recv_bytes_into", "BufferTooShort"))]
     pub fn recv_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (message, descriptors) = self.next(Limit::Until(None))?;
-        let mut from = Incoming::with_descriptors(message.bytes(), descriptors);
+        let mut from = message.incoming(descriptors);
         let length = usize::take(&mut from).ok_or_else(undecodable)?;
-        if length != from.bytes.len() {
+        if length != from.length() {
             return Err(undecodable());
         }
         let Some(place) = buffer.get_mut(..length) else {
-            self.early.lock().put_back(message.bytes());
+            let whole = message.to_vec().ok_or_else(undecodable)?;
+            self.early.lock().put_back(whole);
             let text = format!("the message has {length} bytes, and the buffer {}", buffer.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
-        place.copy_from_slice(from.bytes);
+        place.copy_from_slice(from.take_bytes(length).ok_or_else(undecodable)?);
         Ok(length)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use super::line::{Contents, Kind, Limit, Line, Packet};
+use super::contents::Contents;
+use super::line::{Kind, Limit, Line, Packet};
 use super::wire::{Incoming, Outgoing, Wire};
 
 fn put_tagged<'a, T: Wire>(tag: u8, value: &'a T, into: &mut Outgoing<'a>) {
@@ -49,9 +50,9 @@ const UNTOLD: u8 = 7;
 
 impl Value {
     pub(super) fn decode<T: Wire>(self) -> Option<T> {
-        let mut incoming = Incoming::with_descriptors(&self.bytes, self.descriptors);
+        let mut incoming = Incoming::of(&self.bytes, self.descriptors);
         incoming.take_bytes(1)?;
-        T::take(&mut incoming).filter(|_| incoming.bytes.is_empty())
+        T::take(&mut incoming).filter(|_| incoming.is_empty())
     }
 }
 
@@ -71,7 +72,7 @@ impl Report {
                 pidfd.put(into);
             }
             Report::Failed(number) => put_tagged(FAILED, number, into),
-            Report::Returned(value) => into.put_bytes(&value.bytes),
+            Report::Returned(value) => into.put_bytes(&value.bytes.to_vec().unwrap_or_default()),
             Report::Panicked(text, place) => {
                 put_tagged(PANICKED, text, into);
                 place.put(into);
@@ -85,10 +86,10 @@ impl Report {
     /// `None` for what is none.
     pub(super) fn read(packet: Packet) -> Option<Report> {
         let Packet { bytes, descriptors, .. } = packet;
-        if bytes.first() == Some(&RETURNED) {
+        if bytes.first().first() == Some(&RETURNED) {
             return Some(Report::Returned(Value { bytes, descriptors }));
         }
-        let mut from = Incoming::with_descriptors(&bytes, descriptors);
+        let mut from = Incoming::of(&bytes, descriptors);
         Some(match u8::take(&mut from)? {
             HANDED => Report::Handed(Vec::take(&mut from)?),
             STARTED => Report::Started(u32::take(&mut from)?, Wire::take(&mut from)?),

@@ -49,7 +49,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
     /// Sends a value. When this returns `Ok`, the message is in the channel, whatever happens to this process.
     ///
     /// Yields while there is no room. A kill or an enclosing [`with_timeout`](crate::with_timeout) ends the wait by unwinding, and nothing
-    /// is sent then. A message of more than 128 KiB travels in memory of its own, which the receiver reads where it is, and takes next to no
+    /// is sent then. A message of more than 128 KiB travels in memory that this end keeps for the next one, and takes next to no
     /// room in the channel.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl<T, C: Codec<T>> Sender<T, C> {
 }
 
 fn send<T, C: Codec<T>>(line: &Line, value: &T, limit: Limit) -> io::Result<()> {
-    let mut message = Outgoing::new();
+    let mut message = Outgoing::borrowing();
     C::put(value, &mut message)?;
     message.check()?;
     line.send(Kind::One, &message, limit).map_err(|error| explain(error, line))

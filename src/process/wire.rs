@@ -1,8 +1,12 @@
 //! How values travel between processes.
 
+use std::cell::OnceCell;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::contents::{Contents, Unread};
+use crate::sys::memory;
 
 /// How many descriptors a message may carry.
 const MOST_DESCRIPTORS: usize = 64;
@@ -72,11 +76,11 @@ pub trait Wire: Sized {
     #[doc(hidden)]
     fn put_all<'a>(values: &'a [Self], into: &mut Outgoing<'a>) {
         for value in values {
-            let before = into.bytes.len();
+            let before = into.total();
             value.put(into);
-            if into.bytes.len() == before {
+            if into.total() == before {
                 // So that a number of them that cannot be true is seen from the length.
-                into.bytes.push(0);
+                into.put_bytes(&[0]);
             }
         }
     }
@@ -84,14 +88,14 @@ pub trait Wire: Sized {
     /// Reads so many values.
     #[doc(hidden)]
     fn take_all(count: usize, from: &mut Incoming<'_>) -> Option<Vec<Self>> {
-        if count > from.bytes.len() {
+        if count > from.length() {
             return None;
         }
         let mut values = Vec::with_capacity(count.min(4096));
         for _ in 0..count {
-            let before = from.bytes.len();
+            let before = from.length();
             values.push(Self::take(from)?);
-            if from.bytes.len() == before {
+            if from.length() == before {
                 from.take_bytes(1)?;
             }
         }
@@ -183,7 +187,7 @@ pub trait Codec<T> {
     /// Reads the value with the descriptors in it.
     #[doc(hidden)]
     fn take(from: &mut Incoming<'_>) -> io::Result<T> {
-        Self::decode(std::mem::take(&mut from.bytes))
+        Self::decode(from.take_bytes(from.length()).ok_or_else(undecodable)?)
     }
 }
 
@@ -193,9 +197,9 @@ pub struct Plain(PhantomData<()>);
 
 impl<T: Wire> Codec<T> for Plain {
     fn encode(value: &T, into: &mut Vec<u8>) -> io::Result<()> {
-        let mut outgoing = Outgoing { bytes: std::mem::take(into), descriptors: Vec::new() };
+        let mut outgoing = Outgoing { bytes: std::mem::take(into), ..Outgoing::default() };
         value.put(&mut outgoing);
-        let Outgoing { bytes, descriptors } = outgoing;
+        let Outgoing { bytes, descriptors, .. } = outgoing;
         *into = bytes;
         match descriptors.is_empty() {
             true => Ok(()),
@@ -214,7 +218,7 @@ impl<T: Wire> Codec<T> for Plain {
 
     fn take(from: &mut Incoming<'_>) -> io::Result<T> {
         // What is left over was put by no value either.
-        T::take(from).filter(|_| from.bytes.is_empty()).ok_or_else(undecodable)
+        T::take(from).filter(|_| from.is_empty()).ok_or_else(undecodable)
     }
 }
 
@@ -229,9 +233,57 @@ pub(super) fn undecodable() -> io::Error {
 pub struct Outgoing<'a> {
     pub(super) bytes: Vec<u8>,
     pub(super) descriptors: Vec<BorrowedFd<'a>>,
+    /// Bytes that are not copied, and after how many of the others each comes.
+    borrowed: Vec<(usize, &'a [u8])>,
+    /// Whether it may have such.
+    may_borrow: bool,
+    /// All in one, if somebody has asked for that.
+    whole: OnceCell<Vec<u8>>,
 }
 
+/// What is so long is not copied, if it need not be.
+const LONG: usize = 256 * 1024;
+
 impl<'a> Outgoing<'a> {
+    /// One that is sent before anything changes of which it is made.
+    pub(super) fn borrowing() -> Outgoing<'a> {
+        Outgoing { may_borrow: true, ..Outgoing::default() }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn total(&self) -> usize {
+        self.borrowed.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + self.bytes.len()
+    }
+
+    /// The bytes, piece by piece.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let mut done = 0;
+        let with_what_is_before = self.borrowed.iter().flat_map(move |&(place, bytes)| {
+            let before = &self.bytes[std::mem::replace(&mut done, place)..place];
+            [before, bytes]
+        });
+        let last = self.borrowed.last().map_or(0, |&(place, _)| place);
+        with_what_is_before.chain([&self.bytes[last..]])
+    }
+
+    /// Appends the bytes of a vector.
+    pub(super) fn put_slice(&mut self, bytes: &'a [u8]) {
+        if self.may_borrow && bytes.len() >= LONG {
+            self.borrowed.push((self.bytes.len(), bytes));
+            self.whole.take();
+        } else {
+            self.change(|own| memory::append(own, bytes));
+        }
+    }
+
+    /// Changes the bytes that it has itself.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
+        change(&mut self.bytes);
+        if !self.borrowed.is_empty() {
+            self.whole.take();
+        }
+    }
+
     /// An empty one.
     ///
     /// # Examples
@@ -253,7 +305,7 @@ impl<'a> Outgoing<'a> {
     /// assert_eq!(message.bytes(), [1, 2]);
     /// ```
     pub fn put_bytes(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.change(|own| own.extend_from_slice(bytes));
     }
 
     /// Appends a descriptor, of which the receiver gets a copy.
@@ -276,14 +328,16 @@ impl<'a> Outgoing<'a> {
     }
 
     /// How much has been written.
-    pub(crate) fn length(&self) -> (usize, usize) {
-        (self.bytes.len(), self.descriptors.len())
+    pub(crate) fn length(&self) -> Length {
+        Length(self.bytes.len(), self.descriptors.len(), self.borrowed.len())
     }
 
     /// Takes back what was written after that.
-    pub(crate) fn truncate(&mut self, (bytes, descriptors): (usize, usize)) {
+    pub(crate) fn truncate(&mut self, Length(bytes, descriptors, borrowed): Length) {
+        self.whole.take();
         self.bytes.truncate(bytes);
         self.descriptors.truncate(descriptors);
+        self.borrowed.truncate(borrowed);
     }
 
     /// # Errors
@@ -316,16 +370,25 @@ impl<'a> Outgoing<'a> {
     /// assert_eq!(message.bytes(), [1]);
     /// ```
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        if self.borrowed.is_empty() {
+            return &self.bytes;
+        }
+        self.whole.get_or_init(|| self.pieces().collect::<Vec<_>>().concat())
     }
 }
+
+/// How much of a message there is: bytes of its own, descriptors, and vectors that are borrowed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Length(usize, usize, usize);
 
 /// A message that is being read.
 #[derive(Debug)]
 pub struct Incoming<'a> {
-    pub(super) bytes: &'a [u8],
+    bytes: &'a [u8],
+    /// What comes after those.
+    unread: Option<Unread<'a>>,
     /// In the order in which they come; what is left is closed.
-    pub(super) descriptors: std::vec::IntoIter<OwnedFd>,
+    descriptors: std::vec::IntoIter<OwnedFd>,
 }
 
 impl<'a> Incoming<'a> {
@@ -338,26 +401,51 @@ impl<'a> Incoming<'a> {
     /// assert_eq!(message.take_bytes(2), Some(&b"ab"[..]));
     /// ```
     pub fn new(bytes: &'a [u8]) -> Incoming<'a> {
-        Incoming { bytes, descriptors: Vec::new().into_iter() }
+        Incoming::with_descriptors(bytes, Vec::new())
     }
 
     /// Whether all bytes have been read.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.length() == 0
     }
 
     /// How many bytes are left.
     pub(crate) fn length(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.unread.as_ref().map_or(0, Unread::length)
     }
 
     pub(crate) fn with_descriptors(bytes: &'a [u8], descriptors: Vec<OwnedFd>) -> Incoming<'a> {
-        Incoming { bytes, descriptors: descriptors.into_iter() }
+        Incoming { bytes, unread: None, descriptors: descriptors.into_iter() }
+    }
+
+    /// A message that has come. To be read once.
+    pub(crate) fn of(contents: &'a Contents, descriptors: Vec<OwnedFd>) -> Incoming<'a> {
+        let (bytes, unread) = (contents.first(), contents.unread());
+        Incoming { bytes, unread, descriptors: descriptors.into_iter() }
+    }
+
+    /// The next so many bytes, as a vector of their own.
+    pub(super) fn take_vector(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match &mut self.unread {
+            Some(unread) if count > self.bytes.len() => {
+                let later = count - self.bytes.len();
+                if later > unread.length() {
+                    return None;
+                }
+                bytes.try_reserve_exact(count).ok()?;
+                bytes.extend_from_slice(std::mem::take(&mut self.bytes));
+                unread.append_to(&mut bytes, later)?;
+            }
+            _ => memory::append(&mut bytes, self.take_bytes(count)?),
+        }
+        Some(bytes)
     }
 
     /// Takes all that is left.
     pub(crate) fn clear(&mut self) {
         self.bytes = &[];
+        self.unread = None;
         self.descriptors = Vec::new().into_iter();
     }
 
@@ -371,6 +459,11 @@ impl<'a> Incoming<'a> {
     /// assert_eq!(message.take_bytes(3), Some(&b"abc"[..]));
     /// ```
     pub fn take_bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        if count > self.bytes.len()
+            && let Some(unread) = self.unread.take_if(|unread| count <= self.bytes.len() + unread.length())
+        {
+            self.bytes = unread.read(self.bytes)?;
+        }
         let (taken, rest) = self.bytes.split_at_checked(count)?;
         self.bytes = rest;
         Some(taken)

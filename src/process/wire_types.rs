@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::wire::{Incoming, Outgoing, Wire};
-use crate::sys::memory;
 
 macro_rules! numbers {
     ($($number:ty),*) => { $(
@@ -44,14 +43,11 @@ impl Wire for u8 {
     }
 
     fn put_all<'a>(values: &'a [u8], into: &mut Outgoing<'a>) {
-        memory::append(&mut into.bytes, values);
+        into.put_slice(values);
     }
 
     fn take_all(count: usize, from: &mut Incoming<'_>) -> Option<Vec<u8>> {
-        let taken = from.take_bytes(count)?;
-        let mut bytes = Vec::new();
-        memory::append(&mut bytes, taken);
-        Some(bytes)
+        from.take_vector(count)
     }
 }
 
@@ -75,9 +71,12 @@ macro_rules! by_way_of {
 
 /// Writes what carries no descriptor, and need not live as long as the message.
 fn put_plain<T: Wire>(value: &T, into: &mut Outgoing<'_>) {
-    let mut outgoing = Outgoing { bytes: std::mem::take(&mut into.bytes), descriptors: Vec::new() };
-    value.put(&mut outgoing);
-    into.bytes = outgoing.bytes;
+    into.change(|own| {
+        let mut outgoing = Outgoing::new();
+        outgoing.bytes = std::mem::take(own);
+        value.put(&mut outgoing);
+        *own = outgoing.bytes;
+    });
 }
 
 by_way_of! {
@@ -283,9 +282,9 @@ macro_rules! collections {
                 into.put_bytes(&(self.len() as u64).to_le_bytes());
                 $items
                     .for_each(|item| {
-                        let before = into.bytes.len();
+                        let before = into.total();
                         item(into);
-                        if into.bytes.len() == before {
+                        if into.total() == before {
                             into.put_bytes(&[0]);
                         }
                     });

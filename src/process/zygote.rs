@@ -146,7 +146,7 @@ impl ProcessBuilder {
         }
         argument.put(&mut message);
         message.check()?;
-        let Outgoing { bytes, descriptors } = message;
+        let (bytes, descriptors) = message.into_parts();
         let copies: io::Result<Vec<OwnedFd>> =
             descriptors.iter().map(|descriptor| descriptor.try_clone_to_owned()).collect();
         let copies = copies?;
@@ -181,7 +181,7 @@ impl Zygote {
 }
 
 fn nursery() -> Result<Nursery, StartError> {
-    Nursery::start("zygote", |birth| {
+    Nursery::start("zygote", &[], |birth| {
         let mut bytes = Incoming::new(&birth.bytes);
         match portable_of(&mut bytes).and_then(Portable::function::<fn(Birth) -> i32>) {
             Some(live) => live(birth),

@@ -13,13 +13,15 @@ use super::maker::{Maker, Rules};
 use super::pool::ProcessPool;
 use super::worker::{Order, Said};
 use crate::error::StartError;
-use crate::process::{Birth, Incoming, Pipe, Wire};
+use crate::process::{Birth, Incoming, Pipe, Wire, names_of};
 use crate::task;
 
 /// Settings of a [`ProcessPool`] that is to be made: see [`ProcessPool::builder`].
 pub struct PoolBuilder {
     size: usize,
     initializer: Option<Box<dyn Fn()>>,
+    /// The names of what is passed to the workers.
+    passed: Vec<u64>,
     rules: Rules,
 }
 
@@ -75,7 +77,7 @@ impl PoolBuilder {
             grace: Duration::from_secs(1),
             threads: 1,
         };
-        PoolBuilder { size, initializer: None, rules }
+        PoolBuilder { size, initializer: None, passed: Vec::new(), rules }
     }
 
     /// Has each worker call `initializer` before its first job. If that panics, all jobs fail, and no other worker is tried.
@@ -208,6 +210,30 @@ impl PoolBuilder {
         self
     }
 
+    /// Passes ends of channels, or handles of what a [`Manager`](super::Manager) keeps, to the workers, for the function and the initializer
+    /// to use what they have captured. What is not passed belongs to the calling process alone.
+    ///
+    /// Anything that is [`Wire`] may have them: a tuple, a vector, a struct. As the pool keeps what the function has captured here too, a
+    /// channel whose sender is passed has no end while there is the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::process::channel;
+    /// use greenloop::processes::ProcessPool;
+    ///
+    /// let (sender, receiver) = channel::<u32>()?;
+    /// let pool = ProcessPool::builder(2).pass(&sender).build(move |number: u32| sender.send(&number).unwrap())?;
+    /// pool.apply(7)?;
+    /// assert_eq!(receiver.recv()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "initargs")]
+    pub fn pass<W: Wire>(mut self, ends: &W) -> PoolBuilder {
+        self.passed.extend(names_of(ends));
+        self
+    }
+
     /// Makes the pool, whose workers call `function`.
     ///
     /// # Errors
@@ -229,7 +255,7 @@ impl PoolBuilder {
         self,
         function: impl Fn(A) -> T + 'static,
     ) -> Result<ProcessPool<A, T>, StartError> {
-        let PoolBuilder { size, initializer, rules } = self;
+        let PoolBuilder { size, initializer, passed, rules } = self;
         if size == 0 || rules.tasks_per_child == Some(0) || rules.threads == 0 {
             return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         }
@@ -241,7 +267,7 @@ impl PoolBuilder {
                 hand::run(work.clone(), pipe, threads);
             })
         };
-        let maker = Rc::new(Maker { nursery: RefCell::new(None), serve: Rc::new(serve) });
+        let maker = Rc::new(Maker { nursery: RefCell::new(None), serve: Rc::new(serve), passed });
         maker.nursery()?;
         let crew = Rc::new(Crew::new(size));
         let mut workers = Vec::new();

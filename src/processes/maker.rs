@@ -26,6 +26,8 @@ pub(super) struct Rules {
 pub(super) struct Maker {
     pub(super) nursery: RefCell<Option<Rc<Nursery>>>,
     pub(super) serve: Rc<dyn Fn(Birth) -> i32>,
+    /// The ends that this needs, by their names.
+    pub(super) passed: Vec<u64>,
 }
 
 /// A worker, and the way to it.
@@ -41,7 +43,7 @@ impl Maker {
             return Ok(nursery.clone());
         }
         let serve = self.serve.clone();
-        let nursery = Rc::new(Nursery::start("nursery", move |birth| serve(birth))?);
+        let nursery = Rc::new(Nursery::start("nursery", &self.passed, move |birth| serve(birth))?);
         *self.nursery.borrow_mut() = Some(nursery.clone());
         Ok(nursery)
     }

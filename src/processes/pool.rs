@@ -17,13 +17,13 @@ pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
 
 /// Processes that call one function, with an argument of type `A` and a value of type `T` that are [`Wire`](crate::process::Wire).
 ///
-/// Only arguments and values travel: the function is in each worker, since workers are forked. So it may capture what it likes. Each worker
+/// Only arguments and values travel: the function is in each worker, since workers are forked. So it may capture what it likes; ends of
+/// channels and what a manager keeps are [passed](super::PoolBuilder::pass) by name. Each worker
 /// has one job at a time, or [several](super::PoolBuilder::threads), and another takes its place when it dies. The job that it had is tried again ([once](super::PoolBuilder::retries)
 /// by default), and fails by [name](WorkError::WorkerDied) after that; all other jobs go on.
 ///
 /// A pool belongs to the hub that made it, whose green threads look after the workers. When you drop it, jobs that were given are done,
-/// and then the workers end. The end of the parent, such as that of `main`, ends them too, a worker that computes when its job is over;
-/// nobody gives them another. So [`close`](ProcessPool::close) and [`join`](ProcessPool::join) the pool before.
+/// and then the workers end. The end of the parent, such as that of `main` or by a SIGKILL, ends them at once, whatever they do. So [`close`](ProcessPool::close) and [`join`](ProcessPool::join) the pool before.
 ///
 /// # Examples
 ///

@@ -34,6 +34,17 @@ pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// pread(2).
 pub(crate) fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    // SAFETY: what is written there are bytes, as it holds.
+    let buffer = unsafe { &mut *(ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+    read_at_into(fd, buffer, offset)
+}
+
+/// pread(2) into new memory: so many bytes of it hold something then.
+pub(crate) fn read_at_into(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [MaybeUninit<u8>],
+    offset: u64,
+) -> io::Result<usize> {
     let offset = offset_of(offset)?;
     // SAFETY: `buffer` is valid for its length of bytes to be written.
     let count =
@@ -265,6 +276,12 @@ pub(crate) fn is_not_now(error: &io::Error) -> bool {
 /// How many bytes a file says that it has.
 pub(crate) fn size(fd: BorrowedFd<'_>) -> u64 {
     status(fd).map_or(0, |status| u64::try_from(status.st_size).unwrap_or(0))
+}
+
+/// Whether two descriptors name the same file, or socket.
+pub(crate) fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let id = |fd| status(fd).map(|status| (status.st_dev, status.st_ino));
+    matches!((id(one), id(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// How many bytes of a file have room in memory or on a disk: fewer than its size, if it has holes.

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use super::descriptor;
 use super::lock::Lock;
 
 /// All that are open in this process, by their names.
@@ -73,6 +74,13 @@ fn close(number: RawFd) {
         // SAFETY: the caller owns it, and gives it up.
         drop(unsafe { OwnedFd::from_raw_fd(number) });
     }
+}
+
+/// What those are called that name the same file as `fd`.
+pub(crate) fn names_of(fd: BorrowedFd<'_>) -> Vec<u64> {
+    // Dropped without the lock: the last one takes it.
+    let all: Vec<Heirloom> = ALL.lock().values().filter_map(Weak::upgrade).map(Heirloom).collect();
+    all.iter().filter(|one| descriptor::is_same_file(one.as_fd(), fd)).map(Heirloom::name).collect()
 }
 
 /// Closes all but those of these names.

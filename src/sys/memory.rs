@@ -61,6 +61,19 @@ pub(crate) fn append(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
+/// Makes room for so many bytes, as [`append`] does.
+///
+/// # Errors
+///
+/// `OutOfMemory`.
+pub(crate) fn make_room(to: &mut Vec<u8>, count: usize) -> io::Result<()> {
+    to.try_reserve_exact(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    if count >= 2 * USUAL_HUGE_PAGE {
+        ask_for_huge_pages(&to.spare_capacity_mut()[..count]);
+    }
+    Ok(())
+}
+
 #[cold]
 fn ask_for_huge_pages(room: &[MaybeUninit<u8>]) {
     let all = room.as_ptr_range();

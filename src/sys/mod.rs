@@ -3,6 +3,7 @@
 pub(crate) mod atomic;
 pub(crate) mod bell;
 pub(crate) mod blocks;
+pub(crate) mod carrier;
 pub(crate) mod clock;
 #[cfg(feature = "monkey")]
 pub(crate) mod condition;
@@ -48,7 +49,6 @@ pub(crate) mod reuse_port;
 pub(crate) mod robust;
 #[cfg(feature = "monkey")]
 pub(crate) mod rwlock;
-pub(crate) mod sealed;
 pub(crate) mod section;
 pub(crate) mod shared;
 pub(crate) mod signal;

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use greenloop::process::{Incoming, Outgoing, Wire, current};
-use greenloop::processes::{ProcessPool, WorkError};
+use greenloop::process::{Incoming, Outgoing, Wire, channel, current, pipe};
+use greenloop::processes::{Manager, ProcessPool, WorkError};
 use greenloop::{iwait, sleep, spawn, with_timeout, yield_now};
 
 use crate::support::Random;
@@ -34,6 +34,7 @@ tests! {
     its_nursery_may_be_killed,
     it_serves_beside_foreign_threads,
     workers_are_named_daemons,
+    what_is_passed_works_in_its_function,
     a_pool_in_a_worker,
     many_green_threads_share_it,
 }
@@ -547,4 +548,43 @@ fn many_green_threads_share_it() {
         assert_eq!(task.join().unwrap(), number as u64 + 10);
     }
     ends(&pool);
+}
+
+/// In the function and in the initializer, by whichever worker, and after the process that forks them was killed.
+fn what_is_passed_works_in_its_function() {
+    let manager = Manager::new().unwrap();
+    let (counts, lock) = (manager.dict::<u32, u32>().unwrap(), manager.lock().unwrap());
+    let (sender, receiver) = channel::<u32>().unwrap();
+    let (ours, theirs) = pipe::<u32, u32>().unwrap();
+    let (begun, forgotten) = (sender.clone(), sender.clone());
+    let builder = ProcessPool::builder(2).tasks_per_child(2).pass(&counts).pass(&lock);
+    let (there, within) = (counts.clone(), lock.clone());
+    let builder = builder.pass(&Some(sender.clone())).pass(&theirs);
+    let pool = builder.initializer(move || begun.send(&0).unwrap()).build(move |number: u32| {
+        let guard = within.lock().unwrap();
+        let count = there.get(&0).unwrap().unwrap_or(0);
+        there.insert(&0, &(count + 1)).unwrap();
+        drop(guard);
+        theirs.send(&number).unwrap();
+        (theirs.recv().unwrap(), std::os::unix::process::parent_id())
+    });
+    let pool = pool.unwrap();
+    for number in 1..=6 {
+        let job = pool.submit(number);
+        assert_eq!(ours.recv().unwrap(), number);
+        ours.send(&(10 * number)).unwrap();
+        let (told, forks) = job.join().unwrap();
+        assert_eq!(told, 10 * number);
+        if number % 3 == 0 {
+            kill(forks);
+        }
+    }
+    assert_eq!(counts.get(&0).unwrap(), Some(6));
+    assert!(receiver.recv().is_ok_and(|begun| begun == 0));
+    // What is not passed is the parent's own.
+    let other = ProcessPool::builder(1).build(move |()| forgotten.send(&1));
+    let error = other.unwrap().apply(()).unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+    pool.close();
+    pool.join();
 }

@@ -348,8 +348,8 @@ impl Connection {
             received => received,
         };
         let Packet { bytes, descriptors, .. } = received?.ok_or(ManagerError::Ended)?;
-        self.is_heavy.set(bytes.len() > HEAVY || !descriptors.is_empty());
-        let mut from = Incoming::with_descriptors(&bytes, descriptors);
+        self.is_heavy.set(bytes.length() > HEAVY || !descriptors.is_empty());
+        let mut from = Incoming::of(&bytes, descriptors);
         // With an answer that is none, nobody knows what the connection holds, or what more comes on it: it ends.
         match bool::take(&mut from).ok_or_else(Access::no_value)? {
             true => take(&mut from).filter(|_| from.is_empty()).map(Ok).ok_or_else(Access::no_value),

@@ -169,7 +169,7 @@ impl Server {
 
     fn answer(self: &Rc<Self>, client: &Rc<Client>, packet: Packet) -> Result<Answer, ManagerError> {
         let Packet { bytes, descriptors, .. } = packet;
-        let mut from = Incoming::with_descriptors(&bytes, descriptors);
+        let mut from = Incoming::of(&bytes, descriptors);
         let (number, verb) = <(u64, u8)>::take(&mut from).ok_or_else(unknown)?;
         if verb == verb::HURRY {
             client.hurry();
