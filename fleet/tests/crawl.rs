@@ -139,6 +139,7 @@ fn a_site_that_means_it_no_good_ends_nothing() {
                 "bytes",
                 "cut",
                 "status",
+                "links",
             ];
             let own = own.map(|name| format!("/{name}"));
             page(
@@ -171,6 +172,9 @@ fn a_site_that_means_it_no_good_ends_nothing() {
             assert!(wait());
         }
         "/nothing-at-all" => {}
+        "/links" => {
+            page(stream, (0..25_000).map(|number| format!("x:{number}")).chain(["/never".to_owned()]))
+        }
         "/bytes" => {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=\u{fffd}\r\nX: ";
             let _ = stream
@@ -191,10 +195,11 @@ fn a_site_that_means_it_no_good_ends_nothing() {
         let (recorded, dead) =
             crawl.crawl(site, &["--timeout", "2", "--attempts", "1", "--concurrency", "20"]);
         let told = format!("{recorded:#?}{dead:#?}");
-        assert_eq!(recorded["/"]["links"], 5_011, "{told}");
+        assert_eq!(recorded["/"]["links"], 5_012, "{told}");
         assert_eq!(recorded["/endless"]["bytes"], 10 << 20, "{told}");
         assert_eq!(recorded["/loop"]["location"], site.url("/loop"), "{told}");
         assert!(recorded.contains_key("/bytes"), "{told}");
+        assert!(recorded.contains_key("/links") && !recorded.contains_key("/never"), "{told}");
         let failed: Vec<_> = dead.keys().map(String::as_str).collect();
         assert_eq!(
             failed,

@@ -8,6 +8,8 @@ use url::Url;
 
 /// What is longer is no base: each link would become as long.
 const MAX_BASE: usize = 2_000;
+/// How many links of a page are read. What has more means to keep its reader busy.
+const MAX_REFERENCES: usize = 20_000;
 
 /// Where a page links to, in order of appearance and once each: http and https, without fragments.
 ///
@@ -28,6 +30,9 @@ pub fn links(page: &Url, media_type: &str, html: &[u8]) -> Vec<Url> {
             // The first one holds, also for what stands before it.
             b"base" => base = base.or_else(|| attribute(b"href").filter(|base| base.len() <= MAX_BASE)),
             _ => {}
+        }
+        if references.len() >= MAX_REFERENCES {
+            break;
         }
     }
     let base = base.and_then(|base| resolve(page, &base, encoding).ok());

@@ -25,6 +25,8 @@ FLEET = os.path.abspath(sys.argv[1])
 
 # How many empty jobs one process does.
 EMPTY = {"celery": 3_000, "celery late": 3_000, "rq": 100, "fleet": 30_000}
+# At a time.
+EMPTY_AT_A_TIME = 500
 # How many jobs four processes do of which one is killed every so many seconds, how long each takes, and how many a process does at a time.
 KILLED = {"celery": 6_000, "celery late": 6_000, "rq": 400, "fleet": 6_000}
 SECONDS = 0.2
@@ -50,13 +52,13 @@ def environment(system):
     }
 
 
-def worker(system):
+def worker(system, at_a_time=AT_A_TIME):
     python = sys.executable
     commands = {
         "rq": [python, "-m", "rq.cli", "worker", "-u", URL, "--quiet"],
-        "fleet": [FLEET, "work", URL, str(AT_A_TIME)],
+        "fleet": [FLEET, "work", URL, str(at_a_time)],
     }
-    celery = [python, "-m", "celery", "-A", "jobs", "worker", "-P", "gevent", "-c", str(AT_A_TIME)]
+    celery = [python, "-m", "celery", "-A", "jobs", "worker", "-P", "gevent", "-c", str(at_a_time)]
     celery += ["--without-gossip", "--without-mingle", "-l", "ERROR", "-n", f"{time.monotonic_ns()}@here"]
     log = open(os.path.join(FOLDER, "log"), "ab")
     return subprocess.Popen(
@@ -88,7 +90,7 @@ def rate(system):
     SERVER.flushall()
     jobs = EMPTY[system]
     push(system, jobs, 0)
-    process = worker(system)
+    process = worker(system, EMPTY_AT_A_TIME)
     try:
         while (first := runs()) == 0:
             time.sleep(0.005)
