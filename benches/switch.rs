@@ -4,6 +4,8 @@
 //!     cargo bench --bench switch
 //!     cargo bench --bench switch -- --short
 //!
+//! And a yield while its hub times the slices, and while it records them, with what a recording takes.
+//!
 //! Each figure is the median of several rounds, in nanoseconds of processor time; the ratio is to the bare one of the same row. All have
 //! been resumed once before the clock starts. The bare ones stand 64 KiB apart in one mapping, without guards.
 //!
@@ -22,6 +24,7 @@ use std::rc::Rc;
 
 use corosensei::{Coroutine, Yielder};
 use greenloop::greenlet::{Generator, Greenlet};
+use greenloop::inspect::{self, Recorder};
 use rustix::time::{ClockId, clock_gettime};
 use slab::SlabStack;
 use table::{median, number};
@@ -41,6 +44,60 @@ fn main() {
         [2, 3, 10, 100, 10_000, 100_000].into_iter().map(|count| row(count, switches, rounds)).collect();
     let head = ["in turn", "bare ns", "greenlet ns", "ratio", "green thread ns", "ratio"];
     table::print(&head, &rows);
+    println!();
+    table::print(&["yield of two", "ns", "more", "least ns", "more"], &watched(switches / 80, rounds * 80));
+    let [event, json, perfetto] = recorded(switches / 40).map(number);
+    println!(
+        "a recording: {event} events a yield, an event takes {json} bytes as JSON, {perfetto} in Perfetto's format"
+    );
+}
+
+/// What it costs to time the slices, and to record them, beside one look at the clock.
+fn watched(switches: usize, rounds: usize) -> Vec<Vec<String>> {
+    let names = ["not watched", "timed", "recorded", "timed and recorded", "a look at the clock"];
+    let mut figures = names.map(|_| Vec::new());
+    for _ in 0..rounds {
+        for (way, figures) in figures.iter_mut().enumerate() {
+            let (times, records) = (way & 1 == 1 && way < 4, way & 2 == 2);
+            inspect::time_slices(times);
+            let recorder = records.then(|| Recorder::start(1 << 20).expect("none other"));
+            figures.push(if way == 4 { clock_looks(switches) } else { green_threads(2, switches / 2) });
+            drop(recorder);
+        }
+    }
+    inspect::time_slices(false);
+    let both = figures.map(|mut figures| {
+        let median = median(&mut figures).unwrap_or(f64::NAN);
+        [median, figures.into_iter().fold(f64::INFINITY, f64::min)]
+    });
+    let row = |(name, each): (&&str, &[f64; 2])| {
+        let more = |place: usize| match *name {
+            "a look at the clock" => String::new(),
+            _ => number(each[place] - both[0][place]),
+        };
+        vec![(*name).into(), number(each[0]), more(0), number(each[1]), more(1)]
+    };
+    names.iter().zip(&both).map(row).collect()
+}
+
+fn clock_looks(times: usize) -> f64 {
+    let start = now();
+    for _ in 0..times {
+        black_box(clock_gettime(ClockId::Monotonic));
+    }
+    each(start, times)
+}
+
+/// Events of a yield, and bytes of an event.
+fn recorded(yields: usize) -> [f64; 3] {
+    let recorder = Recorder::start(64 * yields).expect("none other");
+    green_threads(2, yields / 2);
+    let recording = recorder.snapshot();
+    let (mut json, mut perfetto) = (Vec::new(), Vec::new());
+    recording.write_json(&mut json).expect("room in memory");
+    recording.write_perfetto(&mut perfetto).expect("room in memory");
+    let events = recording.events() as f64;
+    [events / yields as f64, json.len() as f64 / events, perfetto.len() as f64 / events]
 }
 
 fn by_hand(switches: usize, rounds: usize) -> Vec<Vec<String>> {

@@ -191,6 +191,9 @@ impl Thread {
     #[cold]
     #[inline(never)]
     fn attend(&self, next: FiberRef) {
+        if let Some(tell) = self.told_of_switches.get() {
+            tell(next);
+        }
         if self.is_observed() {
             self.tell_observer(next);
         }
@@ -208,6 +211,12 @@ impl Thread {
                 }
             });
         }
+    }
+
+    /// Has `tell` called before every switch from now on, with who is to go on.
+    pub(crate) fn tell_switches(&self, tell: Option<fn(FiberRef)>) {
+        self.told_of_switches.set(tell);
+        self.end_first();
     }
 
     /// Has every switch told to `observer` from now on. Returns who was told so far.

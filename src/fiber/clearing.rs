@@ -26,7 +26,7 @@ impl Fiber {
     }
 
     /// Ends what ran here: frees its locals, forgets its interrupts.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_run(&self) {
         self.end_description();
         self.runs.set(self.runs.get() + 1);

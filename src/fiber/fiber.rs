@@ -51,6 +51,16 @@ pub(crate) enum State {
     Parked,
     /// It was woken, or has yielded, and stands in the ready queue.
     Ready,
+    /// It waits for a wake, of which somebody is to be told.
+    Witnessed,
+}
+
+impl State {
+    /// Whether it waits for a wake.
+    #[inline]
+    pub(crate) fn is_parked(self) -> bool {
+        matches!(self, State::Parked | State::Witnessed)
+    }
 }
 
 /// Where the value goes that is sent to a fiber suspended in a switch: an `Option<T>` in that switch's frame.

@@ -122,6 +122,7 @@ fn end_thread() {
         end_hub();
     }
     thread.observed.set(false);
+    thread.told_of_switches.set(None);
     let observer = thread.observer.take();
     uncaught::catch("what is left at the end of an OS thread", || thread.main.end_run());
     if thread.current() == thread.main {
@@ -181,7 +182,7 @@ impl Thread {
             self.destructors.register(end);
             self.own_destructor.set(self.destructors.newest());
         }
-        self.newest_destructor.set(if self.is_observed() {
+        self.newest_destructor.set(if self.is_observed() || self.told_of_switches.get().is_some() {
             NO_DESTRUCTOR
         } else {
             self.own_destructor.get()

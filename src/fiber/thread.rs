@@ -67,7 +67,9 @@ pub(crate) struct Thread {
     pub(super) fiber_list: Cell<*const FiberRef>,
     pub(super) fiber_count: Cell<usize>,
 
-    // ---- the observer's ----
+    // ---- the observers' ----
+    /// What is called before each switch, with who is to go on.
+    pub(super) told_of_switches: Cell<Option<fn(FiberRef)>>,
     /// Whether there is one.
     pub(super) observed: Cell<bool>,
     /// Who is told of switches.
@@ -158,6 +160,7 @@ impl Thread {
             os_thread: Cell::new(process::os_thread_id()),
             fiber_list: Cell::new(ptr::null()),
             fiber_count: Cell::new(0),
+            told_of_switches: Cell::new(None),
             observed: Cell::new(false),
             observer: RefCell::new(None),
             departed: RefCell::new(None),

@@ -1,9 +1,9 @@
 //! A look at the stack of a fiber that waits: it is resumed, looks at its own frames, and suspends again without having gone on.
 //!
-//! Nothing else can see those frames, for the place to resume is corosensei's own. Who waits finds that it is not [`State::Running`], as
+//! Nothing else can see those frames, for the place to resume is corosensei's own. Who waits finds that it is not [`State::Running`](super::fiber::State::Running), as
 //! it would be if it went on, asks whether it was visited, and comes here: so a switch costs no more for that.
 
-use super::fiber::{FiberRef, State};
+use super::fiber::FiberRef;
 use super::thread::{Thread, Visit};
 use crate::sys::errno;
 use crate::sys::section::Section;
@@ -20,7 +20,7 @@ const ROOM: usize = 12 * 1024;
 impl Thread {
     /// Has `fiber`, which waits, answer `visit`; `None` if it cannot be asked. Called by the hub on the thread's own stack.
     pub(crate) fn visit(&self, fiber: FiberRef, visit: Visit) -> Option<Visit> {
-        let waits = fiber.state.get() == State::Parked && !fiber.is_switched_out() && fiber != self.main();
+        let waits = fiber.state.get().is_parked() && !fiber.is_switched_out() && fiber != self.main();
         let has_room = fiber.stack_use().is_some_and(|(size, used)| used + ROOM <= size);
         if !waits || !has_room || self.current() != self.main() {
             return None;

@@ -114,7 +114,7 @@ impl HubState {
             _ if fiber.is_switched_out() => Standing::SwitchedOut,
             State::Running => Standing::Running,
             State::Ready => Standing::Ready,
-            State::Parked => Standing::Parked,
+            State::Parked | State::Witnessed => Standing::Parked,
         };
         let waits_on = (standing == Standing::Parked).then(|| fiber.waits_on.get());
         let is_main = fiber == self.thread.main();

@@ -6,7 +6,8 @@ use super::state::{Ended, Job};
 use crate::sys::shared::{Marked, Shared};
 
 /// Publishes the end of a green thread that the hub has run, gives up the hub's share of it by the same step, and tells everybody.
-#[inline]
+// Always, since there are two who call it, and one of them is hot.
+#[inline(always)]
 pub(super) fn publish(job: Shared<dyn Job>, ended: Ended) {
     match job.mark_and_end(ended.mark()) {
         Marked::Ended => tell(ended, || {}),
@@ -17,7 +18,7 @@ pub(super) fn publish(job: Shared<dyn Job>, ended: Ended) {
 }
 
 /// A green thread's end is published: tells who waits here first of all, then `others`, and counts it.
-#[inline]
+#[inline(always)]
 pub(crate) fn tell(ended: Ended, others: impl FnOnce()) {
     match local_hub().filter(|_| ended.is_home()) {
         Some(hub) => {

@@ -199,6 +199,7 @@ impl HubState {
             world.clock.end();
         }
         self.forget_tally();
+        self.dismiss_witness();
         self.alive.set(0);
         self.lonely_sleeps.set(0);
         if let Some(reactor) = self.reactor.get() {

@@ -81,6 +81,11 @@ impl HubState {
         self.world.get().filter(|world| !world.clock.is_over())
     }
 
+    /// Whether something else than the clock decides here which time it is.
+    pub(crate) fn is_in_world(&self) -> bool {
+        self.world().is_some()
+    }
+
     /// Runs `function` in the hub's time, with the thread-local variables that are in use now.
     pub(crate) fn in_its_time<R>(&self, function: impl FnOnce() -> R) -> R {
         match self.world() {
@@ -101,6 +106,9 @@ impl HubState {
 
     /// Nobody is ready. If nothing can come without it, time passes until the next timer is due.
     pub(super) fn let_time_pass(&self, world: &World) {
+        if let Some(witness) = self.witness() {
+            witness.sleeps();
+        }
         // First: what was done before the last hold ended is seen below.
         let is_held = world.clock.is_held();
         let mut on_their_way = 0;

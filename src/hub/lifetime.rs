@@ -10,6 +10,7 @@ use super::current::{HubRef, local_hub, set_hub};
 use super::door::tell_departure;
 use super::driver::Driver;
 use super::fork::look_after_forks;
+use super::jobs::run_jobs;
 use super::state::{Alarm, HubState};
 use super::timers::Slack;
 use crate::fiber::{self, Local};
@@ -45,7 +46,7 @@ fn make_hub() -> HubRef {
     let settings = configuration::settings();
     let driver = settings.driver.or_else(Driver::from_environment);
     let timer_slack = Slack::at_most(settings.timer_slack);
-    let hub = Box::new(HubState::new(thread, driver, settings.spin, timer_slack));
+    let hub = Box::new(HubState::new(thread, driver, settings.spin, timer_slack, run_jobs));
     // SAFETY: the box is freed by `end_hub` alone, after the last use.
     let hub = unsafe { Local::new(NonNull::from(Box::leak(hub))) };
     // SAFETY: as above; `end_hub` takes it back before.
@@ -53,6 +54,7 @@ fn make_hub() -> HubRef {
     blocks::keep();
     hub.start_watch();
     born();
+    hub.follow_witness();
     hub
 }
 

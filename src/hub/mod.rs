@@ -55,6 +55,7 @@ pub(crate) mod handover;
 pub(crate) mod in_world;
 #[cfg(feature = "monkey")]
 mod isolated;
+mod jobs;
 mod killing;
 mod lifetime;
 #[cfg(feature = "monkey")]
@@ -77,6 +78,8 @@ pub(crate) mod waitlist;
 pub(crate) mod waitset;
 mod wake;
 pub(crate) mod watch;
+pub(crate) mod witness;
+pub(crate) mod witnessed;
 pub(crate) mod world;
 mod yielding;
 

@@ -95,7 +95,7 @@ impl<W: PartialEq, F> Ready<W, F> {
     }
 
     /// The next fresh one of this pass, if it `fits`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pop_fresh_if(&mut self, fits: impl FnOnce(&F) -> bool) -> Option<F> {
         if self.fresh_left == 0 || !self.fresh.front().is_some_and(fits) {
             return None;

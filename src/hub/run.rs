@@ -3,12 +3,11 @@
 use std::io;
 use std::time::Duration;
 
-use super::current::local_hub;
 use super::deadlock::parked_elsewhere;
 use super::door::Letter;
-use super::ended;
 use super::reactor::{Heard, Reactor};
 use super::state::{Alarm, BUDGET, HubState, Job, Queues, SWITCHES_PER_LOOK, WATCHED};
+use super::witness::WITNESS_ONLY;
 use super::world::World;
 use crate::error::Elapsed;
 use crate::fiber::{self, CALLBACK, FiberRef, Pending, State, at_work, callback, report_text};
@@ -18,10 +17,8 @@ use crate::sys::descriptor;
 use crate::sys::readiness::LONGEST_WAIT;
 use crate::sys::shared::Shared;
 
-/// What one that begins counts as beside a switch, on a stack where another one has just ended.
-const SWITCHES_PER_BEGINNING: usize = 2;
-/// The same on a stack that may have to be faulted in: that takes some microseconds, and timers must not be late for a burst of
-/// spawns.
+/// What one that begins counts as beside a switch, on a stack that may have to be faulted in: that takes some microseconds, and timers
+/// must not be late for a burst of spawns.
 const SWITCHES_PER_STACK: usize = 8;
 /// With more ready than the caches hold, each switch would wait for memory: the stack of the one that is so many places
 /// behind is brought near beforehand, and its record twice as early.
@@ -106,7 +103,7 @@ impl HubState {
     #[inline(always)]
     pub(super) fn begin(&self, job: Shared<dyn Job>) -> bool {
         self.unlooked.set(self.unlooked.get() + SWITCHES_PER_STACK);
-        match self.thread.take_fiber(job.stack(), run_jobs) {
+        match self.thread.take_fiber(job.stack(), self.entry.get()) {
             Ok(fiber) => {
                 self.starting.set(Some(job));
                 self.thread.run_for_hub(fiber)
@@ -216,9 +213,22 @@ impl HubState {
     }
 
     /// Looks for events for a while without blocking; whether there were any.
+    #[inline(always)]
     fn spin_for_events(&self, longest: Option<Duration>) -> bool {
         let spin = self.spin.get();
         if spin.is_zero() || longest.is_some_and(|longest| longest.is_zero()) {
+            return false;
+        }
+        self.spin_or_tell(spin, longest)
+    }
+
+    /// The same for who spins, or has a witness.
+    #[inline(never)]
+    fn spin_or_tell(&self, spin: Duration, longest: Option<Duration>) -> bool {
+        if let Some(witness) = self.witness() {
+            witness.sleeps();
+        }
+        if spin == WITNESS_ONLY {
             return false;
         }
         if self.spins_to_skip.get() > 0 {
@@ -422,27 +432,4 @@ impl HubState {
 fn without_descriptors(error: &io::Error) -> bool {
     assert!(descriptor::is_shortage(error), "the hub has nothing to wait with: {error}");
     true
-}
-
-/// A fiber's work for the hub: green threads, one after another, as long as fresh ones may begin in this pass. The next
-/// one begins on the same warm stack, with no switch.
-fn run_jobs(fiber: FiberRef) -> Option<FiberRef> {
-    let hub = local_hub().expect("a hub that begins green threads");
-    let mut next = hub.starting.take();
-    while let Some(job) = next {
-        match job.run(fiber) {
-            Some(ended) => ended::publish(job, ended),
-            None => drop(job),
-        }
-        fiber.end_run();
-        next = hub.ready.borrow_mut().pop_fresh_if(|job| job.stack() == fiber.class());
-        if next.is_none() && hub.feed().is_some() {
-            next = hub.next_meal(fiber);
-        }
-        if next.is_some() {
-            hub.unlooked.set(hub.unlooked.get() + SWITCHES_PER_BEGINNING);
-            hub.budget.set(BUDGET);
-        }
-    }
-    None
 }

@@ -13,6 +13,7 @@ use super::ready::Ready;
 use super::timers::{Slack, TimerKey, Timers};
 use super::wait::Wait;
 use super::wake::Wake;
+use super::witness::Witness;
 use super::world::World;
 use crate::error::StackError;
 use crate::fiber::{self, Describe, FiberRef, Local, Pending, SizeClass, State, Thread};
@@ -184,6 +185,14 @@ pub(crate) struct HubState {
     /// How many it has begun since then.
     pub(super) meals: Cell<u32>,
 
+    // ---- its witness ----
+    /// Who hears what it does, or did.
+    pub(super) witness: OnceCell<Box<dyn Witness>>,
+    /// Whether he is to hear.
+    pub(super) is_witnessed: Cell<bool>,
+    /// What a stack does on which green threads begin.
+    pub(super) entry: Cell<fn(FiberRef) -> Option<FiberRef>>,
+
     // ---- what it counts ----
     /// The next generation of a wait: never the same number twice.
     pub(super) generation: Cell<u64>,
@@ -227,6 +236,7 @@ impl HubState {
         driver: Option<Driver>,
         spin: Duration,
         timer_slack: Slack,
+        entry: fn(FiberRef) -> Option<FiberRef>,
     ) -> HubState {
         let (door, generation) = Door::open();
         HubState {
@@ -242,6 +252,9 @@ impl HubState {
             timer_slack,
             driver,
             reactor: OnceCell::new(),
+            witness: OnceCell::new(),
+            is_witnessed: Cell::new(false),
+            entry: Cell::new(entry),
             generation: Cell::new(generation),
             unlooked: Cell::new(0),
             budget: Cell::new(BUDGET),
@@ -303,13 +316,44 @@ impl HubState {
             // One that is ready has been woken before, or has yielded in the middle of its wait: its next park returns at once.
             State::Running | State::Ready => fiber.disturbed.set_woken(),
             State::Idle => {}
+            State::Witnessed => self.make_witnessed_ready(fiber),
         }
+    }
+
+    /// The same of one whose wake is to be told.
+    #[cold]
+    #[inline(never)]
+    fn make_witnessed_ready(&self, fiber: FiberRef) {
+        fiber.state.set(State::Ready);
+        self.ready.borrow_mut().push_woken(fiber);
+        if let Some(witness) = self.witness() {
+            witness.woken(fiber);
+        }
+    }
+
+    /// Who hears what it does, or has heard it.
+    pub(crate) fn last_witness(&self) -> Option<&dyn Witness> {
+        self.witness.get().map(|witness| &**witness)
+    }
+
+    /// The same, if it is asked for.
+    #[inline(always)]
+    pub(super) fn witness_if(&self, asked: bool) -> Option<&dyn Witness> {
+        if asked { self.witness() } else { None }
+    }
+
+    /// Who hears what it does, if anybody.
+    pub(crate) fn witness(&self) -> Option<&dyn Witness> {
+        self.witness.get().filter(|_| self.is_witnessed.get()).map(|witness| &**witness)
     }
 
     /// Raises at the fiber's park, now or when it next comes to one.
     pub(crate) fn interrupt(&self, fiber: FiberRef, interrupt: Pending) {
         discard_superfluous(fiber.push_interrupt(interrupt));
         let state = fiber.state.get();
+        if state == State::Witnessed {
+            return self.make_witnessed_ready(fiber);
+        }
         if state == State::Parked || (state == State::Running && fiber.is_switched_out()) {
             fiber.state.set(State::Ready);
             self.ready.borrow_mut().push_woken(fiber);

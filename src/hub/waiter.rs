@@ -474,7 +474,7 @@ impl HubState {
 
     /// A hub has ended: what was set aside there may be for one who stands in line here. Those who are ready look anyway.
     pub(super) fn have_all_look_again(&self) {
-        let parked = self.in_line().filter(|fiber| fiber.state.get() == State::Parked);
+        let parked = self.in_line().filter(|fiber| fiber.state.get().is_parked());
         parked.for_each(|fiber| self.make_ready(fiber));
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct Answers<T> {
 }
 
 /// Asks every hub of the process, each in its own OS thread, where nothing may wait; the calling thread's only `with_own`. Yields until all
-/// have answered, or for `patience`; on an OS thread without a hub it blocks. Where nothing may wait, the calling thread's alone answers.
+/// have answered, or for `patience`; on an OS thread without a hub it blocks. Where nothing may wait, and in a world, the calling thread's
+/// alone answers.
 pub(super) fn ask_hubs<T: Send + 'static>(
     patience: Duration,
     with_own: bool,
@@ -28,7 +29,9 @@ pub(super) fn ask_hubs<T: Send + 'static>(
 ) -> Answers<T> {
     let own = local_hub().map(|hub| hub.door());
     let mut of_hubs: Vec<T> = own.filter(|_| with_own).map(|_| question()).into_iter().collect();
-    if own.is_some() && !(may_wait() && fiber::may_wait()) {
+    // In a world no time passes while others answer, and so they would be late.
+    let is_in_world = local_hub().is_some_and(|hub| hub.is_in_world());
+    if is_in_world || own.is_some() && !(may_wait() && fiber::may_wait()) {
         return Answers { of_hubs, silent: 0 };
     }
     let mut others = open_doors();

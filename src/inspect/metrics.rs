@@ -1,8 +1,12 @@
 //! How much each hub has done, and has to do.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use super::asking::ask_hubs;
+use super::histogram::Histogram;
+use super::json::Text;
+use super::watcher::{self, Watcher};
 use crate::fiber;
 use crate::hub::hub;
 use crate::sys::process::{self, SleepCount};
@@ -47,9 +51,46 @@ pub struct HubMetrics {
     pub sleeps: u64,
     /// How often the kernel took the processor from it.
     pub preemptions: u64,
+    /// How long greenlets have run at a stretch, each from a switch to the next. `None` where [nobody asks](time_slices). Its count is the
+    /// number of switches, to what follows on a warm stack included.
+    pub slices: Option<Histogram>,
+    /// How long those that waited, or let others go first, were ready before they went on. `None` as above.
+    pub delays: Option<Histogram>,
 }
 
 impl HubMetrics {
+    fn write_json(&self, separator: &str, writer: &mut impl Write) -> io::Result<()> {
+        write!(writer, r#"{separator}{{"thread":{},"thread_id":{}"#, Text(&self.thread), self.thread_id)?;
+        for (name, number) in [
+            ("spawned", self.spawned),
+            ("ended", self.ended),
+            ("alive", self.alive),
+            ("waits", self.waits),
+            ("ready", self.ready),
+            ("unstarted", self.unstarted),
+            ("timers", self.timers),
+            ("descriptors", self.descriptors),
+            ("stacks", self.stacks),
+            ("idle_stacks", self.idle_stacks),
+            ("sleeps", self.sleeps),
+            ("preemptions", self.preemptions),
+        ] {
+            write!(writer, r#","{name}":{number}"#)?;
+        }
+        write!(writer, r#","processor_time_ns":{}"#, self.processor_time.as_nanos())?;
+        for (name, histogram) in [("slices", &self.slices), ("delays", &self.delays)] {
+            let Some(histogram) = histogram else {
+                write!(writer, r#","{name}":null"#)?;
+                continue;
+            };
+            let [median, p99, most] = [0.5, 0.99, 1.0].map(|part| histogram.quantile(part).as_nanos());
+            let (count, sum) = (histogram.count(), histogram.sum().as_nanos());
+            write!(writer, r#","{name}":{{"count":{count},"sum_ns":{sum},"median_ns":{median}"#)?;
+            write!(writer, r#","p99_ns":{p99},"most_ns":{most}}}"#)?;
+        }
+        writer.write_all(b"}")
+    }
+
     /// Of the calling thread's hub.
     fn of_own() -> HubMetrics {
         let hub = hub();
@@ -58,6 +99,7 @@ impl HubMetrics {
         let thread = fiber::in_common(std::thread::current);
         let thread_id = process::os_thread_id();
         let SleepCount { voluntary, involuntary } = process::sleeps_of(thread_id).unwrap_or_default();
+        let (slices, delays) = Watcher::histograms(&hub).unzip();
         HubMetrics {
             thread: thread.name().unwrap_or("<unnamed>").to_owned(),
             thread_id,
@@ -74,6 +116,8 @@ impl HubMetrics {
             processor_time: process::processor_time_of(thread_id).unwrap_or_default(),
             sleeps: voluntary,
             preemptions: involuntary,
+            slices,
+            delays,
         }
     }
 }
@@ -116,14 +160,41 @@ impl Metrics {
     pub fn silent_hubs(&self) -> usize {
         self.silent
     }
+
+    /// Writes them as one JSON object, in one line.
+    ///
+    /// It has `process`, `silent_hubs` and `hubs`. A hub has the fields of [`HubMetrics`], with `processor_time_ns` for the time. A
+    /// histogram is `null`, or has `count`, `sum_ns`, `median_ns`, `p99_ns` and `most_ns`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `writer`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// greenloop::spawn(|| ()).join().unwrap();
+    /// let mut json = Vec::new();
+    /// greenloop::inspect::metrics().write_json(&mut json)?;
+    /// assert!(String::from_utf8(json).unwrap().contains(r#""spawned":1,"ended":1,"alive":0"#));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn write_json(&self, mut writer: impl Write) -> io::Result<()> {
+        let (process, silent) = (std::process::id(), self.silent);
+        write!(writer, r#"{{"process":{process},"silent_hubs":{silent},"hubs":["#)?;
+        for (place, hub) in self.hubs.iter().enumerate() {
+            hub.write_json(if place == 0 { "" } else { "," }, &mut writer)?;
+        }
+        writeln!(writer, "]}}")
+    }
 }
 
 /// Asks all hubs of the process how much they have done.
 ///
-/// It costs nothing while nobody asks: a hub numbers green threads and waits in any case, and the kernel counts its time. It yields until
+/// But for [`time_slices`], it costs nothing while nobody asks: a hub numbers green threads and waits in any case, and the kernel counts its time. It yields until
 /// all hubs have answered, each by a letter, for 200 ms at most. A kill or a time limit ends the wait by unwinding. On an OS thread
-/// without a hub it makes none, and blocks. Where nothing may wait, as in a [hub callback](crate::hub#callbacks), it is the calling
-/// thread's hub alone.
+/// without a hub it makes none, and blocks. Where nothing may wait, as in a [hub callback](crate::hub#callbacks), and in a
+/// [world](crate::testing) of a test, it is the calling thread's hub alone.
 ///
 /// # Examples
 ///
@@ -140,6 +211,31 @@ impl Metrics {
 /// ```
 pub fn metrics() -> Metrics {
     take_metrics(true)
+}
+
+/// Has all hubs of the process count switches and time what they run, or not: [`HubMetrics::slices`] and [`HubMetrics::delays`].
+///
+/// That costs each switch a look at the clock and some nanoseconds, and nothing once it is off. Hubs other than the calling thread's begin
+/// when they next look for letters. Each time they begin, the histograms are empty. Does not yield. The child of a fork does not time.
+///
+/// # Examples
+///
+/// ```
+/// use greenloop::{inspect, spawn, yield_now};
+///
+/// inspect::time_slices(true);
+/// let both = [(); 2].map(|()| spawn(|| (0..100).for_each(|_| yield_now())));
+/// greenloop::joinall(&both);
+/// let metrics = inspect::metrics();
+/// let hub = &metrics.hubs()[0];
+/// assert!(hub.slices.as_ref().unwrap().count() >= 200);
+/// assert!(hub.delays.as_ref().unwrap().count() >= 200);
+///
+/// inspect::time_slices(false);
+/// assert_eq!(inspect::metrics().hubs()[0].slices, None);
+/// ```
+pub fn time_slices(times: bool) {
+    watcher::set_timing(times);
 }
 
 /// The same, perhaps without the calling thread's hub, which is the library's.

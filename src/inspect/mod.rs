@@ -8,6 +8,9 @@
 //! | everybody in the process, from anywhere | [`DumpOptions`] |
 //! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`] |
 //! | the calls in which each of them waits | [`DumpOptions::backtraces`] |
+//! | to look into a running program from a terminal | [`listen`](fn@listen), and the example `top` |
+//! | what happened of late, as a file for <https://ui.perfetto.dev> | [`Recorder`] |
+//! | how long green threads run at a stretch, and are ready before they do | [`time_slices`] |
 //! | how much each hub has done, for programs and for Prometheus | [`metrics`](fn@metrics), [`serve_metrics`] |
 //! | who blocks an OS thread, with all its green threads | [`detect`], or `GREENLOOP_BLOCK_MS=100` in the environment |
 //! | that code under test lets others run | [`assert_switches`] |
@@ -66,31 +69,43 @@
 
 mod asking;
 mod backtrace;
+mod chrome;
+mod codes;
 mod cycles;
 mod detector;
 mod dump;
 mod environment;
 mod green_thread;
+mod histogram;
 mod http;
 mod hub_blocked;
 mod json;
+mod listen;
 mod listening;
 mod metrics;
 mod on_signal;
 mod options;
+mod perfetto;
 mod prometheus;
+mod recorder;
 mod report;
+mod ring;
+mod story;
 mod switches;
 mod testify;
+mod watcher;
 
 pub use backtrace::{Backtrace, Frame};
 pub use detector::{Detector, DetectorOptions, MemoryUse, allow_blocking, detect};
 pub use dump::{Dump, HubDump, dump};
 pub use green_thread::{GreenThread, Standing};
+pub use histogram::Histogram;
 pub use http::{serve_metrics, serve_metrics_openly};
 pub use hub_blocked::HubBlocked;
+pub use listen::listen;
 pub use listening::Listening;
-pub use metrics::{HubMetrics, Metrics, metrics};
+pub use metrics::{HubMetrics, Metrics, metrics, time_slices};
 pub use on_signal::dump_on;
 pub use options::DumpOptions;
+pub use recorder::{Recorder, Recording};
 pub use switches::assert_switches;

@@ -1,7 +1,9 @@
 //! Metrics as Prometheus reads them.
 
 use std::fmt::{self, Display};
+use std::time::Duration;
 
+use super::histogram::Histogram;
 use super::metrics::{HubMetrics, Metrics};
 
 /// The type that Prometheus keeps a family for.
@@ -9,6 +11,7 @@ use super::metrics::{HubMetrics, Metrics};
 enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 /// What has one number for each hub: a name after `greenloop_`, what it is, and the number.
@@ -36,6 +39,14 @@ const FAMILIES: &[Family] = &[
     }),
 ];
 
+/// What has a histogram for each hub.
+type HistogramFamily = (&'static str, &'static str, fn(&HubMetrics) -> Option<&Histogram>);
+
+const HISTOGRAMS: [HistogramFamily; 2] = [
+    ("run_slice_seconds", "How long greenlets ran at a stretch.", |hub| hub.slices.as_ref()),
+    ("ready_delay_seconds", "How long they were ready before they went on.", |hub| hub.delays.as_ref()),
+];
+
 impl Display for Metrics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &(name, kind, help, number) in FAMILIES {
@@ -45,15 +56,40 @@ impl Display for Metrics {
                 writeln!(formatter, "greenloop_{name}{{hub=\"{id}\",thread={thread}}} {}", number(hub))?;
             }
         }
+        for (name, help, histogram) in HISTOGRAMS {
+            begin(name, Kind::Histogram, help, formatter)?;
+            for hub in self.hubs() {
+                histogram(hub)
+                    .map_or(Ok(()), |histogram| write_histogram(name, hub, histogram, formatter))?;
+            }
+        }
         begin("silent_hubs", Kind::Gauge, "Hubs that a green thread keeps from answering.", formatter)?;
         writeln!(formatter, "greenloop_silent_hubs {}", self.silent_hubs())
     }
+}
+
+fn write_histogram(
+    name: &str,
+    hub: &HubMetrics,
+    histogram: &Histogram,
+    formatter: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let labels = format!("hub=\"{}\",thread={}", hub.thread_id, Label(&hub.thread));
+    for (end, count) in histogram.below_powers() {
+        let end = Duration::from_nanos(end).as_secs_f64();
+        writeln!(formatter, "greenloop_{name}_bucket{{{labels},le=\"{end}\"}} {count}")?;
+    }
+    let (count, sum) = (histogram.count(), histogram.sum().as_secs_f64());
+    writeln!(formatter, "greenloop_{name}_bucket{{{labels},le=\"+Inf\"}} {count}")?;
+    writeln!(formatter, "greenloop_{name}_sum{{{labels}}} {sum}")?;
+    writeln!(formatter, "greenloop_{name}_count{{{labels}}} {count}")
 }
 
 fn begin(name: &str, kind: Kind, help: &str, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     let kind = match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
     };
     write!(formatter, "# HELP greenloop_{name} {help}\n# TYPE greenloop_{name} {kind}\n")
 }

@@ -53,6 +53,12 @@ impl Time {
         self.0.checked_add(nanoseconds).map(Time).filter(|time| *time < Time::NEVER)
     }
 
+    /// Nanoseconds since the system began, or the world.
+    #[inline]
+    pub(crate) fn nanoseconds(self) -> u64 {
+        self.0
+    }
+
     /// As the kernel takes it.
     #[cfg(feature = "monkey")]
     pub(crate) fn timespec(self) -> libc::timespec {

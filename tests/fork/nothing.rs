@@ -5,6 +5,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use greenloop::event::Event;
+use greenloop::inspect;
 use greenloop::io::{pipe, wait_readable};
 use greenloop::process::wait_pid;
 use greenloop::signal::{self, SIGTERM};
@@ -192,5 +193,31 @@ fn who_is_there_are_the_childs_own() {
         assert_eq!(wait_pid(child).unwrap().code(), Some(0));
         assert_eq!(greenloop::inspect::dump().green_threads().count(), 4);
         greenloop::killall(&parked);
+    });
+}
+
+#[test]
+fn the_child_is_neither_timed_nor_recorded_until_it_asks_itself() {
+    alone(|| {
+        yield_now();
+        inspect::time_slices(true);
+        let recorder = inspect::Recorder::start(1 << 14).unwrap();
+        spawn(yield_now).join().unwrap();
+        let child = forked(|| {
+            spawn(yield_now).join().unwrap();
+            assert_eq!((recorder.snapshot().events(), &inspect::metrics().hubs()[0].slices), (0, &None));
+            // Of what came with the fork nothing is in the way.
+            let own = inspect::Recorder::start(1 << 14).unwrap();
+            inspect::time_slices(true);
+            spawn(yield_now).join().unwrap();
+            assert!(own.snapshot().events() > 2);
+            let metrics = inspect::metrics();
+            let hub = &metrics.hubs()[0];
+            assert!(hub.slices.as_ref().unwrap().count() > 1);
+            assert_eq!((hub.spawned, hub.ended, hub.alive), (2, 2, 0));
+        });
+        succeeds(child);
+        assert!(recorder.snapshot().events() > 2);
+        assert!(inspect::metrics().hubs()[0].slices.as_ref().unwrap().count() > 1);
     });
 }

@@ -19,10 +19,14 @@ mod environment;
 mod guide;
 /// Metrics and dumps over HTTP.
 mod http;
+/// A Unix socket for who attaches.
+mod listen;
 /// How much hubs have done.
 mod metrics;
 /// Dumps that a signal asks for.
 mod on_signal;
+/// How long hubs run whom, and what they did of late.
+mod recorder;
 
 use std::time::Duration;
 

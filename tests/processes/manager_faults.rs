@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use greenloop::event::Event;
 use greenloop::net::unix::UnixStream;
-use greenloop::process::{Incoming, Outgoing, Process, Sender, Wire, channel, pipe};
+use greenloop::process::{Incoming, Outgoing, Pipe, Process, Sender, Wire, channel, pipe};
 use greenloop::processes::{Manager, ManagerError};
 use greenloop::{sleep, spawn, with_timeout, yield_now};
 
@@ -142,33 +142,8 @@ fn one_that_cannot_be_told_does_not_wait_on() {
     holder.join().unwrap();
 }
 
-fn children_do_not_keep_an_address() {
-    let folder = Folder::new("inherited");
-    let (ours, theirs) = pipe::<(), u32>().unwrap();
-    let address = folder.address();
-    let host = Process::start(move || {
-        let manager = Manager::new().unwrap();
-        manager.listen(&address, SECRET).unwrap();
-        let child = Process::start(|| sleep(LONG)).unwrap();
-        theirs.send(&child.id()).unwrap();
-        sleep(LONG);
-    })
-    .unwrap();
-    let child = ours.recv().unwrap();
-    // SAFETY: takes no pointers.
-    unsafe { libc::kill(host.id() as libc::pid_t, libc::SIGKILL) };
-    host.wait().unwrap();
-    let told = with_timeout(Duration::from_secs(5), || Manager::connect(folder.address(), SECRET).is_err());
-    let manager = Manager::new().unwrap();
-    let taken_over = manager.listen(folder.address(), SECRET);
-    // SAFETY: as above.
-    unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
-    assert!(told.unwrap());
-    taken_over.unwrap();
-}
-
-fn children_do_not_keep_a_guest() {
-    let folder = Folder::new("guest");
+/// A process with a manager at the folder's address, and the pipe by which it begins a child and tells its number.
+fn host(folder: &Folder) -> (Process<()>, Pipe<(), u32>) {
     let (ours, theirs) = pipe::<(), u32>().unwrap();
     let address = folder.address();
     let host = Process::start(move || {
@@ -182,13 +157,38 @@ fn children_do_not_keep_a_guest() {
     })
     .unwrap();
     ours.recv().unwrap();
+    (host, ours)
+}
+
+/// Kills the host before its child, which it has begun.
+fn child_of_killed(host: &Process<()>, pipe: &Pipe<(), u32>) -> u32 {
+    pipe.send(&()).unwrap();
+    let child = pipe.recv().unwrap();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    child
+}
+
+fn children_do_not_keep_an_address() {
+    let folder = Folder::new("inherited");
+    let (host, pipe) = host(&folder);
+    let child = child_of_killed(&host, &pipe);
+    let told = with_timeout(Duration::from_secs(5), || Manager::connect(folder.address(), SECRET).is_err());
+    let manager = Manager::new().unwrap();
+    let taken_over = manager.listen(folder.address(), SECRET);
+    // SAFETY: takes no pointers.
+    unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
+    assert!(told.unwrap());
+    taken_over.unwrap();
+}
+
+fn children_do_not_keep_a_guest() {
+    let folder = Folder::new("guest");
+    let (host, pipe) = host(&folder);
     let mut guest = UnixStream::connect(folder.address()).unwrap();
     // It is let in, and says nothing.
     guest.read_exact(&mut [0; 1]).unwrap();
-    ours.send(&()).unwrap();
-    let child = ours.recv().unwrap();
-    host.kill().unwrap();
-    host.wait().unwrap();
+    let child = child_of_killed(&host, &pipe);
     let told = with_timeout(SOON, || guest.read_to_end(&mut Vec::new()));
     // SAFETY: takes no pointers.
     unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };

@@ -136,9 +136,9 @@ fn what_follows_from_jobs_that_end_together_is_not_all_in_one_call() {
         let broker = Arc::new(Failing::new());
         broker.push(&["1200"; 10].map(NewJob::new)).unwrap();
         let worker = Worker::new(broker.clone()).lease(Duration::from_secs(600));
-        let (stopper, counts) = (worker.stopper(), worker.counts());
+        let (stopper, seen) = (worker.stopper(), broker.clone());
         greenloop::spawn(move || {
-            while counts.get(Count::Done) < 10 {
+            while seen.broker.status().unwrap().done < 10 {
                 greenloop::sleep(Duration::from_millis(1));
             }
             stopper.stop();

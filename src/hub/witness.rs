@@ -1,0 +1,25 @@
+//! Who hears what a hub does.
+
+use std::any::Any;
+use std::time::Duration;
+
+use crate::fiber::{Describe, FiberRef};
+
+/// How long a hub spins that does not, and has a witness.
+pub(super) const WITNESS_ONLY: Duration = Duration::from_nanos(1);
+
+/// Hears of everything that a hub runs, on the hub's OS thread. None of it waits, switches, or calls code of others.
+pub(crate) trait Witness: Any {
+    /// `target` goes on, and who ran before does not.
+    fn passes(&self, target: FiberRef);
+    /// A green thread begins on `fiber`.
+    fn begins(&self, fiber: FiberRef, number: u64, description: Option<&dyn Describe>);
+    /// The green thread that ran has ended.
+    fn ends(&self, number: u64);
+    /// One that was [witnessed](crate::fiber::State::Witnessed) has been made ready by who runs, or by the hub.
+    fn woken(&self, fiber: FiberRef);
+    /// Nobody is ready: the hub is about to wait.
+    fn sleeps(&self);
+    /// It hears nothing more, perhaps since it is in the child of a fork.
+    fn stops(&self);
+}

@@ -1,0 +1,376 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use greenloop::channel::{bounded, unbounded};
+use greenloop::inspect::{self, HubMetrics, Recorder, Recording};
+use greenloop::testing;
+use greenloop::{Builder, joinall, sleep, spawn, yield_now};
+use serde_json::Value;
+
+use crate::LIMIT;
+use crate::support::within;
+
+/// What is asked of all hubs of the process one test at a time asks.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Those of the calling thread's hub, which it has.
+fn own() -> HubMetrics {
+    inspect::metrics().hubs()[0].clone()
+}
+
+fn timed<R>(run: impl FnOnce() -> R) -> (R, HubMetrics) {
+    yield_now();
+    inspect::time_slices(true);
+    let result = run();
+    let metrics = own();
+    inspect::time_slices(false);
+    (result, metrics)
+}
+
+#[test]
+fn each_switch_is_counted_once() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let counts = |times: usize| {
+            let run = move || {
+                let both = [(); 2].map(|()| spawn(move || (0..times).for_each(|_| yield_now())));
+                joinall(&both);
+            };
+            let ((), metrics) = timed(run);
+            (metrics.slices.unwrap().count(), metrics.delays.unwrap().count())
+        };
+        let (slices, delays) = counts(1000);
+        let more = counts(3000);
+        // Main may go on once more, before the second has ended.
+        assert!(
+            more.0.abs_diff(slices + 4000) <= 2 && more.1.abs_diff(delays + 4000) <= 2,
+            "{more:?} {slices} {delays}"
+        );
+        // The two begin, main goes on when they have ended.
+        assert!((2002..2010).contains(&slices) && (2000..2010).contains(&delays), "{slices} {delays}");
+        let ((), metrics) = timed(|| (0..500).for_each(|_| spawn(|| ()).join().unwrap()));
+        assert!((1000..1010).contains(&metrics.slices.unwrap().count()));
+        // Off, nobody asks.
+        assert_eq!((own().slices, own().delays), (None, None));
+    });
+}
+
+#[test]
+fn a_slice_is_as_long_as_it_runs_and_who_waits_for_it_is_late() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let start = Instant::now();
+        let ((), metrics) = timed(|| {
+            let (sender, receiver) = unbounded();
+            let waiter = spawn(move || receiver.recv().unwrap());
+            yield_now();
+            let keeper = spawn(move || {
+                sender.send(7).unwrap();
+                // std's, which keeps the hub.
+                thread::sleep(Duration::from_millis(20));
+            });
+            assert_eq!(waiter.join().unwrap(), 7);
+            keeper.join().unwrap();
+            // In which nobody runs.
+            sleep(Duration::from_millis(30));
+        });
+        let (slices, delays) = (metrics.slices.as_ref().unwrap(), metrics.delays.as_ref().unwrap());
+        assert!(slices.quantile(1.0) >= Duration::from_millis(20));
+        assert!(delays.sum() >= Duration::from_millis(20), "{delays:?}");
+        assert!(slices.sum() + Duration::from_millis(30) <= start.elapsed(), "{slices:?}");
+    });
+}
+
+#[test]
+fn prometheus_gets_the_histograms() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        inspect::time_slices(true);
+        spawn(yield_now).join().unwrap();
+        let metrics = inspect::metrics();
+        inspect::time_slices(false);
+        let text = metrics.to_string();
+        let hub = &metrics.hubs()[0];
+        for (name, histogram) in [("run_slice_seconds", &hub.slices), ("ready_delay_seconds", &hub.delays)] {
+            let (count, id) = (histogram.as_ref().unwrap().count(), hub.thread_id);
+            let of_hub = |line: &&str| line.contains(&format!("hub=\"{id}\""));
+            let lines: Vec<_> = text.lines().filter(of_hub).filter(|line| line.contains(name)).collect();
+            let number = |line: &&str| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap();
+            let (buckets, rest) = lines.split_at(lines.len() - 2);
+            assert!(buckets.windows(2).all(|pair| number(&pair[0]) <= number(&pair[1])), "{lines:?}");
+            assert!(buckets.last().unwrap().contains("le=\"+Inf\"") && buckets.len() > 20);
+            assert_eq!((number(buckets.last().unwrap()), number(&rest[1])), (count as f64, count as f64));
+            assert!(text.contains(&format!("# TYPE greenloop_{name} histogram")));
+        }
+    });
+}
+
+/// As a program reads it.
+fn parsed(recording: &Recording) -> Vec<Value> {
+    let mut json = Vec::new();
+    recording.write_json(&mut json).unwrap();
+    let mut value: Value = serde_json::from_slice(&json).expect("JSON");
+    match value["traceEvents"].take() {
+        Value::Array(events) => events,
+        other => panic!("{other}"),
+    }
+}
+
+fn of_phase<'a>(events: &'a [Value], phase: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["ph"] == phase).collect()
+}
+
+fn nanoseconds(value: &Value) -> u64 {
+    (value.as_f64().unwrap() * 1000.0).round() as u64
+}
+
+/// A ping-pong of two, of whom one has a name.
+fn play(times: usize) {
+    let (there, arrives) = bounded(1);
+    let (back, returns) = bounded(1);
+    let ponger = Builder::new().name("ponger").spawn(move || {
+        for number in arrives {
+            back.send(number).unwrap();
+        }
+    });
+    let pinger = spawn(move || {
+        for number in 0..times {
+            there.send(number).unwrap();
+            assert_eq!(returns.recv().unwrap(), number);
+        }
+    });
+    pinger.join().unwrap();
+    ponger.unwrap().join().unwrap();
+}
+
+/// Holds it to the rules of the format, and of time.
+fn assert_sound(events: &[Value]) {
+    for event in events {
+        assert!(event["pid"].is_u64() && event["name"].is_string(), "{event}");
+    }
+    // Those of one hub do not overlap.
+    let mut ends: HashMap<u64, u64> = HashMap::new();
+    for slice in of_phase(events, "X") {
+        let (thread, start) = (slice["tid"].as_u64().unwrap(), nanoseconds(&slice["ts"]));
+        let end = ends.entry(thread).or_insert(0);
+        assert!(start + 1 >= *end, "{slice}");
+        *end = start + nanoseconds(&slice["dur"]);
+    }
+    // Each arrow that ends has begun, before.
+    let begun: HashMap<_, _> = of_phase(events, "s")
+        .into_iter()
+        .map(|arrow| (arrow["id"].as_u64().unwrap(), nanoseconds(&arrow["ts"])))
+        .collect();
+    let mut ended = HashSet::new();
+    for arrow in of_phase(events, "f") {
+        let id = arrow["id"].as_u64().unwrap();
+        assert!(begun[&id] <= nanoseconds(&arrow["ts"]) && ended.insert(id), "{arrow}");
+    }
+    // Each wait has two ends.
+    let waits =
+        |phase| of_phase(events, phase).into_iter().map(|end| (end["id"].clone(), end["name"].clone()));
+    assert!(waits("b").eq(waits("e")));
+}
+
+#[test]
+fn who_ran_who_woke_whom_and_who_waited_on_what() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Recorder::start(1 << 20).unwrap();
+        play(50);
+        let events = parsed(&recorder.snapshot());
+        drop(recorder);
+        assert_sound(&events);
+        let here = |name: &Value| name.as_str().unwrap().starts_with("tests/inspect/recorder.rs:");
+        let slices = of_phase(&events, "X");
+        let of_ponger = slices.iter().filter(|slice| slice["name"] == "ponger").count();
+        let of_pinger = slices.iter().filter(|slice| here(&slice["name"])).count();
+        assert!((50..=52).contains(&of_ponger) && (50..=52).contains(&of_pinger), "{of_ponger} {of_pinger}");
+        let waits = of_phase(&events, "b");
+        assert!(waits.iter().filter(|wait| wait["name"] == "Receiver::recv").count() >= 98);
+        assert!(slices.iter().any(|slice| slice["name"] == "main"));
+        // Each wakes the other, each time.
+        assert!(of_phase(&events, "f").len() >= 98);
+        assert_eq!(events.iter().filter(|event| event["name"] == "thread_name").count(), 1 + others(&events));
+    });
+}
+
+/// Hubs of other tests.
+fn others(events: &[Value]) -> usize {
+    let threads: HashSet<_> = events.iter().filter_map(|event| event["tid"].as_u64()).collect();
+    threads.len() - 1
+}
+
+#[test]
+fn a_small_ring_keeps_the_last() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Recorder::start(0).unwrap();
+        (0..5000).for_each(|_| spawn(yield_now).join().unwrap());
+        Builder::new().name("the last").spawn(|| ()).unwrap().join().unwrap();
+        let recording = recorder.snapshot();
+        let events = parsed(&recording);
+        assert_sound(&events);
+        assert!(recording.events() >= 1023 && recording.events() < 20_000, "{recording:?}");
+        assert_eq!(of_phase(&events, "X").iter().filter(|slice| slice["name"] == "the last").count(), 1);
+    });
+}
+
+#[test]
+fn a_hub_that_is_kept_is_seen_from_outside_and_all_are_in_one_file() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Arc::new(Recorder::start(1 << 16).unwrap());
+        let (go_on, gone_on) = mpsc::channel::<()>();
+        let (keeps, is_kept) = mpsc::channel();
+        let other = thread::Builder::new().name("kept".to_owned()).spawn(move || {
+            let keeper = Builder::new().name("keeper").spawn(move || {
+                yield_now();
+                keeps.send(()).unwrap();
+                let _ = gone_on.recv();
+            });
+            drop(spawn(yield_now));
+            keeper.unwrap().join().unwrap();
+        });
+        is_kept.recv().unwrap();
+        let events = parsed(&recorder.snapshot());
+        drop(go_on);
+        other.unwrap().join().unwrap();
+        assert!(events.iter().any(|event| event["args"]["name"] == "kept"));
+        // It runs for the second time, and has not come to an end.
+        let slices: Vec<_> = of_phase(&events, "X");
+        let of_keeper: Vec<_> = slices.iter().filter(|slice| slice["name"] == "keeper").collect();
+        assert_eq!(of_keeper.len(), 2);
+        assert_eq!(of_keeper[0]["args"]["then waits on"], "its turn");
+        assert_eq!(of_keeper[1]["args"]["then waits on"], "");
+    });
+}
+
+/// The fields of a message of Perfetto's: number, value or bytes.
+fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
+    let mut found = Vec::new();
+    let varint = |bytes: &mut &[u8]| {
+        let (mut value, mut shift) = (0_u64, 0);
+        loop {
+            let (&first, rest) = bytes.split_first().expect("a whole number");
+            *bytes = rest;
+            value |= u64::from(first & 0x7f) << shift;
+            shift += 7;
+            if first < 0x80 {
+                return value;
+            }
+        }
+    };
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let (value, length) = match key & 7 {
+            0 => (varint(&mut bytes), 0),
+            1 => (u64::from_le_bytes(bytes[..8].try_into().unwrap()), 8),
+            2 => {
+                let length = varint(&mut bytes) as usize;
+                (length as u64, length)
+            }
+            other => panic!("wire type {other}"),
+        };
+        let (content, rest) = bytes.split_at(length);
+        found.push((key >> 3, value, content));
+        bytes = rest;
+    }
+    found
+}
+
+#[test]
+fn perfettos_own_format_has_the_same() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Recorder::start(1 << 20).unwrap();
+        play(50);
+        let recording = recorder.snapshot();
+        drop(recorder);
+        let mut trace = Vec::new();
+        recording.write_perfetto(&mut trace).unwrap();
+        let value = |fields: &[(u64, u64, &[u8])], number| {
+            fields.iter().find(|field| field.0 == number).map(|field| field.1)
+        };
+        let (mut names, mut begun, mut ended, mut arrows) = (HashMap::new(), Vec::new(), 0, (0, 0));
+        let mut open: HashMap<u64, u64> = HashMap::new();
+        let mut last: HashMap<u64, u64> = HashMap::new();
+        for (number, _, packet) in fields(&trace) {
+            assert_eq!(number, 1);
+            let packet = fields(packet);
+            let sequence = value(&packet, 10);
+            for &(number, _, content) in &packet {
+                match number {
+                    12 => {
+                        let name = fields(fields(content)[0].2);
+                        let text = String::from_utf8(name[1].2.to_vec()).unwrap();
+                        names.insert((sequence, name[0].1), text);
+                    }
+                    11 => {
+                        let (event, time) = (fields(content), value(&packet, 8).unwrap());
+                        let track = value(&event, 11).unwrap();
+                        let last = last.entry(track).or_insert(0);
+                        assert!(*last <= time);
+                        *last = time;
+                        arrows.0 += usize::from(value(&event, 47).is_some());
+                        arrows.1 += usize::from(value(&event, 48).is_some());
+                        match value(&event, 9).unwrap() {
+                            1 => {
+                                begun.push((sequence, value(&event, 10).unwrap()));
+                                assert_eq!(open.insert(track, time), None);
+                            }
+                            2 => {
+                                assert!(open.remove(&track).unwrap() <= time);
+                                ended += 1;
+                            }
+                            3 => assert!(open.contains_key(&track)),
+                            other => panic!("type {other}"),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let events = parsed(&recording);
+        assert_eq!((begun.len(), ended), (of_phase(&events, "X").len(), begun.len()));
+        assert_eq!(arrows, (of_phase(&events, "s").len(), of_phase(&events, "f").len()));
+        let of_ponger = begun.iter().filter(|name| names[name] == "ponger").count();
+        assert!((50..=52).contains(&of_ponger), "{of_ponger}");
+        // The names of those that waited for others are told once each.
+        assert!(trace.len() < 40 * recording.events(), "{} {recording:?}", trace.len());
+    });
+}
+
+#[test]
+fn a_world_has_its_own_time() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        inspect::time_slices(true);
+        let recorder = Recorder::start(1 << 16).unwrap();
+        let elapsed = thread::spawn(|| {
+            testing::run(|world| {
+                let sleeper = spawn(|| sleep(Duration::from_secs(3600)));
+                sleeper.join().unwrap();
+                assert!(
+                    inspect::metrics().hubs()[0].slices.as_ref().unwrap().sum() < Duration::from_secs(60)
+                );
+                world.elapsed()
+            })
+        });
+        assert_eq!(elapsed.join().unwrap(), Duration::from_secs(3600));
+        let events = parsed(&recorder.snapshot());
+        assert_sound(&events);
+        inspect::time_slices(false);
+    });
+}
