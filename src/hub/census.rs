@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "what a parked greenlet waits on is known by its address")]
 
+use std::num::NonZero;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub(crate) enum Standing {
 /// A greenlet of a hub. Its `Send` part: another OS thread may write the report.
 #[derive(Clone, Debug)]
 pub(crate) struct Resident {
-    pub(crate) id: Option<u64>,
+    pub(crate) id: Option<NonZero<u64>>,
     pub(crate) name: Option<Arc<str>>,
     /// `None` for the main greenlet.
     pub(crate) spawned_at: Option<&'static Location<'static>>,
@@ -42,10 +43,8 @@ pub(crate) struct Resident {
     pub(crate) waits_on: Option<(&'static str, u64)>,
     /// A number that no other living greenlet of the process has; 0 for who has not begun.
     pub(crate) greenlet: usize,
-    /// The number of who holds what it waits for, if that is known.
-    pub(crate) held_by: Option<usize>,
     /// The size of its stack, and how many bytes of it are in use; `None` for the main greenlet, and for who has not begun.
-    pub(crate) stack: Option<(usize, usize)>,
+    stack: Option<(NonZero<u32>, u32)>,
     pub(crate) is_isolated: bool,
 }
 
@@ -119,46 +118,42 @@ impl HubState {
         let waits_on = (standing == Standing::Parked).then(|| fiber.waits_on.get());
         let is_main = fiber == self.thread.main();
         let greenlet = fiber.as_ptr().addr();
-        let held_by = waits_on.and_then(holder);
+        let waits_on = waits_on.map(with_holder);
+        let stack =
+            fiber.stack_use().and_then(|(size, used)| Some((NonZero::new(size as u32)?, used as u32)));
         let resident = Resident::described(fiber.description(), standing);
         #[cfg(feature = "monkey")]
         let is_isolated = fiber.is_isolated();
         #[cfg(not(feature = "monkey"))]
         let is_isolated = false;
-        Some(Resident {
-            is_main,
-            greenlet,
-            held_by,
-            waits_on,
-            stack: fiber.stack_use(),
-            is_isolated,
-            ..resident
-        })
+        Some(Resident { is_main, greenlet, waits_on, stack, is_isolated, ..resident })
     }
 }
 
-/// Who holds what a parked one of this thread waits for.
-fn holder(waits_on: (&'static str, u64)) -> Option<usize> {
-    if !WaitingOn::has_holder(waits_on) || fiber::is_ending() {
-        return None;
+/// What a parked one of this thread waits on, with the number of who holds that in place of where it is to be found.
+fn with_holder(waits_on: (&'static str, u64)) -> (&'static str, u64) {
+    if !WaitingOn::has_holder(waits_on) {
+        return waits_on;
+    }
+    if fiber::is_ending() {
+        return (waits_on.0, 0);
     }
     let place = ptr::with_exposed_provenance::<AtomicUsize>(waits_on.1 as usize);
     // SAFETY: who parks with that borrows it until it goes on, and is parked now, on this OS thread.
     let holder = unsafe { &*place };
     // Relaxed: it is a report.
-    Some(holder.load(Ordering::Relaxed)).filter(|&holder| holder != 0)
+    (waits_on.0, holder.load(Ordering::Relaxed) as u64)
 }
 
 impl Resident {
     pub(super) fn described(description: Option<&dyn Describe>, standing: Standing) -> Resident {
         Resident {
-            id: description.and_then(Describe::id),
+            id: description.and_then(Describe::id).and_then(NonZero::new),
             name: description.and_then(|description| description.name().cloned()),
             spawned_at: description.map(Describe::spawned_at),
             is_main: false,
             standing,
             greenlet: 0,
-            held_by: None,
             waits_on: None,
             stack: None,
             is_isolated: false,
@@ -179,6 +174,16 @@ impl Resident {
     /// Its name: `main` for the main greenlet, `<unnamed>` if it has none.
     pub(crate) fn name(&self) -> &str {
         if self.is_main { "main" } else { self.name.as_deref().unwrap_or("<unnamed>") }
+    }
+
+    /// The number of who holds what it waits for, if that is known.
+    pub(crate) fn held_by(&self) -> Option<usize> {
+        self.waits_on.filter(|&on| WaitingOn::has_holder(on)).map(|(_, holder)| holder as usize)
+    }
+
+    /// The size of its stack, and how many bytes of it are in use; `None` for the main greenlet, and for who has not begun.
+    pub(crate) fn stack(&self) -> Option<(usize, usize)> {
+        self.stack.map(|(size, used)| (size.get() as usize, used as usize))
     }
 
     /// The green thread whose end it waits for, if it waits for one.

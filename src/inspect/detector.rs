@@ -25,8 +25,11 @@ use crate::sys::{futex, inquiry};
 
 /// At most 15 bytes, which is what the kernel shows.
 const THREAD_NAME: &str = "greenloop-watch";
-/// How often in the time of the limit it is looked whether hubs go on.
-const LOOKS_PER_LIMIT: u32 = 4;
+/// After which part of the limit it is looked whether hubs go on, at the latest: two fifths. So the first report comes before one and a half.
+const PARTS_PER_LOOK: u32 = 2;
+const PARTS_PER_LIMIT: u32 = 5;
+/// The shortest time between two looks.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// How long the memory is not looked at, in times of the limit, and at least and at most.
 const LIMITS_PER_LOOK_AT_MEMORY: u32 = 20;
 const SHORTEST_BETWEEN_LOOKS_AT_MEMORY: Duration = Duration::from_millis(100);
@@ -331,6 +334,13 @@ struct Lasting {
     reports: u32,
 }
 
+impl Lasting {
+    /// How long until it is to be told of.
+    fn left(&self, limit: Duration) -> Duration {
+        limit.saturating_mul(1 << self.reports.min(20)).saturating_sub(self.since.elapsed())
+    }
+}
+
 /// What the detector's OS thread has.
 struct Attendant {
     options: DetectorOptions,
@@ -354,12 +364,14 @@ impl Attendant {
     }
 
     fn attend(&mut self, ended: &AtomicU32) {
-        let pause = (self.options.limit / LOOKS_PER_LIMIT).max(Duration::from_millis(1));
+        let longest = self.options.limit.saturating_mul(PARTS_PER_LOOK) / PARTS_PER_LIMIT;
         while ended.load(Ordering::SeqCst) == 0 {
             for door in open_doors() {
                 self.look_at(door);
             }
             self.look_at_memory();
+            let next = self.hubs.values().map(|lasting| lasting.left(self.options.limit)).min();
+            let pause = next.map_or(longest, |left| left.min(longest)).max(SHORTEST_PAUSE);
             futex::wait(ended, 0, Some(pause));
         }
     }

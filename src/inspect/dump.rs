@@ -1,6 +1,7 @@
 //! What a dump holds.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::cycles::cycles;
@@ -224,7 +225,8 @@ fn name_holders(hubs: &mut [HubDump]) {
         return;
     }
     let holders = threads().filter(|thread| wanted.contains(&thread.greenlet()));
-    let holders: HashMap<_, _> = holders.map(|thread| (thread.greenlet(), Holder::new(thread))).collect();
+    let holders: HashMap<_, _> =
+        holders.map(|thread| (thread.greenlet(), Arc::new(Holder::new(thread)))).collect();
     for thread in hubs.iter_mut().flat_map(|hub| &mut hub.green_threads) {
         let holder = thread.holder().and_then(|holder| holders.get(&holder));
         if let Some(holder) = holder {

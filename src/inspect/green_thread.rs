@@ -1,6 +1,7 @@
 //! One green thread, as a dump tells of it.
 
 use std::fmt;
+use std::num::NonZero;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -79,15 +80,15 @@ impl fmt::Display for Holder {
 #[derive(Clone, Debug)]
 pub struct GreenThread {
     resident: Resident,
-    standing: Standing,
-    holder: Option<Holder>,
+    holder: Option<Arc<Holder>>,
     backtrace: Option<Arc<Backtrace>>,
 }
 
+const _: () = assert!(size_of::<GreenThread>() <= 96, "there may be a million in a dump");
+
 impl GreenThread {
     pub(super) fn new(resident: Resident) -> GreenThread {
-        let standing = resident.standing.into();
-        GreenThread { resident, standing, holder: None, backtrace: None }
+        GreenThread { resident, holder: None, backtrace: None }
     }
 
     pub(super) fn set_backtrace(&mut self, backtrace: Arc<Backtrace>) {
@@ -101,15 +102,15 @@ impl GreenThread {
 
     /// That of who holds what it waits for.
     pub(super) fn holder(&self) -> Option<usize> {
-        self.resident.held_by.filter(|_| self.standing == Standing::Parked)
+        self.resident.held_by().filter(|_| self.standing() == Standing::Parked)
     }
 
-    pub(super) fn set_holder(&mut self, holder: Holder) {
+    pub(super) fn set_holder(&mut self, holder: Arc<Holder>) {
         self.holder = Some(holder);
     }
 
     pub(super) fn named_holder(&self) -> Option<&Holder> {
-        self.holder.as_ref().filter(|_| self.standing == Standing::Parked)
+        self.holder.as_deref().filter(|_| self.standing() == Standing::Parked)
     }
 
     pub(super) fn is_main(&self) -> bool {
@@ -122,7 +123,7 @@ impl GreenThread {
 
     /// It is who takes the dump: it only waits for that.
     pub(super) fn set_running(&mut self) {
-        self.standing = Standing::Running;
+        self.resident.standing = census::Standing::Running;
     }
 
     /// Returns its number, which its [`JoinHandle::id`](crate::JoinHandle::id) prints too. It is `None` for the main greenlet, and for a
@@ -140,7 +141,7 @@ impl GreenThread {
     /// # Ok::<(), std::num::ParseIntError>(())
     /// ```
     pub fn id(&self) -> Option<u64> {
-        self.resident.id
+        self.resident.id.map(NonZero::get)
     }
 
     /// Returns its name: `main` for the main greenlet, `<unnamed>` if it has none.
@@ -182,7 +183,7 @@ impl GreenThread {
     /// assert_eq!(inspect::dump().green_threads().next().unwrap().standing(), Standing::Running);
     /// ```
     pub fn standing(&self) -> Standing {
-        self.standing
+        self.resident.standing.into()
     }
 
     /// Returns what it waits on, for instance `Mutex::lock`, `fd 7 to be readable` or `the end of green thread 4`; `None` if it does not
@@ -201,12 +202,12 @@ impl GreenThread {
     /// # sleeper.kill();
     /// ```
     pub fn waits_on(&self) -> Option<String> {
-        if self.standing == Standing::Running { None } else { self.resident.waits_on() }
+        if self.standing() == Standing::Running { None } else { self.resident.waits_on() }
     }
 
     /// What it waits on, without the number that belongs to that.
     pub(super) fn wait_words(&self) -> Option<&'static str> {
-        let waits = matches!(self.standing, Standing::Parked | Standing::Unstarted);
+        let waits = matches!(self.standing(), Standing::Parked | Standing::Unstarted);
         self.resident.waits_on.filter(|_| waits).map(|(words, _)| words)
     }
 
@@ -228,7 +229,7 @@ impl GreenThread {
     /// # joiner.kill();
     /// ```
     pub fn waits_for(&self) -> Option<u64> {
-        self.resident.waits_for().filter(|_| self.standing == Standing::Parked)
+        self.resident.waits_for().filter(|_| self.standing() == Standing::Parked)
     }
 
     /// Returns the number of the green thread that holds the [`Mutex`](crate::sync::Mutex) or the
@@ -272,7 +273,7 @@ impl GreenThread {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stack_size(&self) -> Option<usize> {
-        self.resident.stack.map(|(size, _)| size)
+        self.resident.stack().map(|(size, _)| size)
     }
 
     /// Returns about how many bytes of its stack were in use when it last waited; `None` where
@@ -292,7 +293,7 @@ impl GreenThread {
     /// # sleeper.kill();
     /// ```
     pub fn stack_used(&self) -> Option<usize> {
-        self.resident.stack.map(|(_, used)| used)
+        self.resident.stack().map(|(_, used)| used)
     }
 
     /// Returns the calls in which it waits. It is `None` if [that](super::DumpOptions::backtraces) was not asked for, if it did not wait or
@@ -341,7 +342,7 @@ impl fmt::Display for GreenThread {
         if let Some(place) = self.spawned_at() {
             write!(formatter, ", spawned at {place}")?;
         }
-        write!(formatter, ", {}", self.standing)?;
+        write!(formatter, ", {}", self.standing())?;
         self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))?;
         self.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))
     }

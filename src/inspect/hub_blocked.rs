@@ -148,7 +148,7 @@ impl HubBlocked {
         self.spawned_at
     }
 
-    /// Returns for how long it has kept the hub, without the time in which the machine had no processor for it. It may be a quarter of the
+    /// Returns for how long it has kept the hub, without the time in which the machine had no processor for it. It may be half of the
     /// limit longer.
     ///
     /// # Examples

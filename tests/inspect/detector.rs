@@ -37,20 +37,25 @@ fn watch(
     (set(inspect::detect(LONG)).on_report(report).start().unwrap(), reports)
 }
 
+/// Whether there was a report.
+type Reported = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// The first report of a green thread that does `block`, which is to go on until the function that it is given says that it was reported.
 #[track_caller]
-fn report_of(name: &'static str, block: impl FnOnce(&dyn Fn() -> bool) + Send + 'static) -> HubBlocked {
+fn report_of(name: &'static str, block: impl FnOnce(&Reported) + Send + 'static) -> HubBlocked {
     let place = Location::caller();
     let _alone = alone();
     let (blocked, spawned_at) = within(LIMIT, move || {
         let (detector, reports) = watch(name, |options| options);
         let first = Arc::new(Mutex::new(None));
         let seen = first.clone();
+        let reports = Mutex::new(reports);
         let is_seen = move || {
             let mut seen = seen.lock().unwrap();
-            *seen = seen.take().or_else(|| reports.try_recv().ok());
+            *seen = seen.take().or_else(|| reports.lock().unwrap().try_recv().ok());
             seen.is_some()
         };
+        let is_seen: Reported = Arc::new(is_seen);
         let task = Builder::new().name(name).spawn(move || block(&is_seen)).unwrap();
         let spawned_at = task.spawned_at();
         task.join().unwrap();
@@ -63,16 +68,19 @@ fn report_of(name: &'static str, block: impl FnOnce(&dyn Fn() -> bool) + Send + 
     blocked
 }
 
-/// Lets another OS thread end the block when there was a report.
-fn once(is_reported: &dyn Fn() -> bool, end: impl FnOnce()) {
-    while !is_reported() {
-        thread::sleep(Duration::from_millis(1));
-    }
-    end();
+/// Drops `what` on another OS thread when there was a report, which ends the block.
+fn drop_once(is_reported: &Reported, what: impl Send + 'static) {
+    let is_reported = is_reported.clone();
+    thread::spawn(move || {
+        while !is_reported() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(what);
+    });
 }
 
 #[inline(never)]
-fn computes_until(is_reported: &dyn Fn() -> bool) -> u64 {
+fn computes_until(is_reported: &Reported) -> u64 {
     let mut steps = 0;
     while !is_reported() {
         for _ in 0..1000 {
@@ -103,23 +111,21 @@ fn a_computation_is_told_with_its_calls_and_with_who_waits() {
     assert!(text.contains("\n  3 ready green threads and 2 due timers wait\n"), "{text}");
 }
 
-/// What blocks is another OS thread's, which lets go when there was a report.
 #[test]
 fn a_lock_of_std_is_told() {
     let lock = Arc::new(Mutex::new(()));
     let blocked = report_of("locks", move |is_reported| {
         let (sender, locked) = mpsc::channel();
-        let (end, ended) = mpsc::channel::<()>();
-        let held = lock.clone();
+        let (held, is_reported) = (lock.clone(), is_reported.clone());
         let holder = thread::spawn(move || {
             let _guard = held.lock().unwrap();
             sender.send(()).unwrap();
-            // Not without an end: who is to be reported waits for it.
-            ended.recv_timeout(4 * LONG).ok()
+            while !is_reported() {
+                thread::sleep(Duration::from_millis(1));
+            }
         });
         locked.recv().unwrap();
         drop(lock.lock().unwrap());
-        once(is_reported, || drop(end));
         holder.join().unwrap();
     });
     assert_eq!((blocked.system_call(), blocked.is_computing()), (Some("futex"), false), "{blocked}");
@@ -143,12 +149,8 @@ fn a_file_lock_is_told_with_its_file() {
     let blocked = report_of("locks a file", move |is_reported| {
         let (first, second) = (File::create(&file).unwrap(), File::open(&file).unwrap());
         first.lock().unwrap();
-        let holder = thread::spawn(move || {
-            thread::sleep(4 * LONG);
-            drop(first);
-        });
+        drop_once(is_reported, first);
         second.lock().unwrap();
-        once(is_reported, || holder.join().unwrap());
         std::fs::remove_file(&file).unwrap();
     });
     let call = blocked.system_call().unwrap();
@@ -161,12 +163,8 @@ fn a_socket_of_std_is_told() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (peer, _) = listener.accept().unwrap();
-        let holder = thread::spawn(move || {
-            thread::sleep(4 * LONG);
-            drop(peer);
-        });
+        drop_once(is_reported, peer);
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
-        once(is_reported, || holder.join().unwrap());
     });
     let call = blocked.system_call().unwrap();
     assert!(call.starts_with("recvfrom of fd ") && call.contains("socket:"), "{blocked}");
@@ -252,12 +250,11 @@ fn who_is_allowed_to_block_is_not_told() {
         });
         task.unwrap().join().unwrap();
         assert_eq!(reports.try_iter().count(), 0);
-        let task = Builder::new().name("allowed").spawn(|| {
+        let task = Builder::new().name("allowed").spawn(move || {
             inspect::allow_blocking(|| sleep(Duration::from_nanos(1)));
-            thread::sleep(2 * LONG);
+            reports.recv().unwrap();
         });
         task.unwrap().join().unwrap();
-        assert!(reports.try_iter().count() >= 1);
         detector.stop();
     });
 }
@@ -287,12 +284,13 @@ fn without_signals_it_is_the_place_that_is_told() {
     let _alone = alone();
     within(LIMIT, || {
         let (detector, reports) = watch("<unnamed>", |options| options.signals(false));
-        let task = spawn(|| thread::sleep(3 * LONG));
+        let own = thread::current().name().unwrap().to_owned();
+        let is_own = move |blocked: &HubBlocked| blocked.thread() == own;
+        let task = spawn(move || reports.iter().find(is_own).unwrap());
         let (id, place) = (task.id().to_string(), task.spawned_at());
-        task.join().unwrap();
+        let blocked = task.join().unwrap();
         detector.stop();
-        let own = |blocked: &HubBlocked| blocked.spawned_at() == Some(place);
-        let blocked = reports.try_iter().find(own).unwrap();
+        assert_eq!(blocked.spawned_at(), Some(place));
         assert_eq!(blocked.id().map(|id| id.to_string()), Some(id));
         assert!(blocked.backtrace().is_none());
     });

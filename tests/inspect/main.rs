@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// The detector and dumps at once, amid all that can disturb them.
+mod amid_everything;
 /// In which calls each waits.
 mod backtraces;
 /// gdb's commands.
