@@ -146,7 +146,7 @@ fn with_holder(waits_on: (&'static str, u64)) -> (&'static str, u64) {
 }
 
 impl Resident {
-    pub(super) fn described(description: Option<&dyn Describe>, standing: Standing) -> Resident {
+    fn described(description: Option<&dyn Describe>, standing: Standing) -> Resident {
         Resident {
             id: description.and_then(Describe::id).and_then(NonZero::new),
             name: description.and_then(|description| description.name().cloned()),
@@ -157,17 +157,6 @@ impl Resident {
             waits_on: None,
             stack: None,
             is_isolated: false,
-        }
-    }
-
-    /// Who it is and where it comes from, in words.
-    pub(super) fn title(&self) -> String {
-        match (self.is_main, self.id, self.spawned_at) {
-            (true, ..) => "main".to_owned(),
-            (_, Some(id), Some(place)) => {
-                format!("green thread '{}' ({id}), spawned at {place}", self.name())
-            }
-            _ => "a greenlet".to_owned(),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::census::{Resident, Standing};
 use super::current::{HubRef, local_hub};
 use super::state::{Alarm, BUDGET, HubState, SWITCHES_PER_LOOK};
+use super::steps::Who;
 use super::world::World;
 use crate::error::Parked;
 use crate::fiber::{FiberRef, State};
@@ -152,13 +152,13 @@ impl HubState {
         let ready = self.ready.borrow();
         let woken = ready.woken_behind(place).copied();
         let who = match woken {
-            Some(fiber) => self.resident(fiber),
-            None => place
-                .checked_sub(ready.woken())
-                .and_then(|place| ready.fresh_at(place))
-                .map(|job| Resident::described(job.description(), Standing::Unstarted)),
+            Some(fiber) => Who::of(fiber.description(), fiber == self.thread.main()),
+            None => {
+                let fresh = place.checked_sub(ready.woken()).and_then(|place| ready.fresh_at(place));
+                Who::of(fresh.and_then(|job| job.description()), false)
+            }
         };
-        world.steps.note(who.map(|who| who.title()).unwrap_or_default(), world.clock.elapsed());
+        world.steps.note(who, world.clock.elapsed());
     }
 
     /// What a test that has failed is told with: the time, who ran last if a schedule chose, and who is there.

@@ -2,19 +2,56 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::fiber::Describe;
 
 /// How many are kept.
 const KEPT: usize = 200;
 
 /// The last of them, and how many there have been.
 #[derive(Default)]
-pub(super) struct Steps(RefCell<(VecDeque<(String, Duration)>, usize)>);
+pub(super) struct Steps(RefCell<(VecDeque<(Who, Duration)>, usize)>);
+
+/// Who ran.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Who {
+    is_main: bool,
+    id: Option<u64>,
+    name: Option<Arc<str>>,
+    spawned_at: Option<&'static Location<'static>>,
+}
+
+impl Who {
+    pub(super) fn of(description: Option<&dyn Describe>, is_main: bool) -> Who {
+        Who {
+            is_main,
+            id: description.and_then(Describe::id),
+            name: description.and_then(|description| description.name().cloned()),
+            spawned_at: description.map(Describe::spawned_at),
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.is_main, self.id, self.spawned_at) {
+            (true, ..) => formatter.write_str("main"),
+            (_, Some(id), Some(place)) => {
+                let name = self.name.as_deref().unwrap_or("<unnamed>");
+                write!(formatter, "green thread '{name}' ({id}), spawned at {place}")
+            }
+            _ => formatter.write_str("a greenlet"),
+        }
+    }
+}
 
 impl Steps {
     /// This one runs from that time on.
-    pub(super) fn note(&self, who: String, time: Duration) {
+    pub(super) fn note(&self, who: Who, time: Duration) {
         let (kept, count) = &mut *self.0.borrow_mut();
         if kept.len() == KEPT {
             kept.pop_front();
@@ -54,14 +91,18 @@ mod tests {
         let (steps, mut text) = (Steps::default(), String::new());
         steps.tell(&mut text);
         assert_eq!(text, "");
-        for (who, seconds) in [("main", 0), ("a", 0), ("a", 0), ("main", 1)] {
-            steps.note(who.to_owned(), Duration::from_secs(seconds));
+        let (main, other) = (Who::of(None, true), Who::of(None, false));
+        for (who, seconds) in [(&main, 0), (&other, 0), (&other, 0), (&main, 1)] {
+            steps.note(who.clone(), Duration::from_secs(seconds));
         }
         steps.tell(&mut text);
-        assert_eq!(text, "\nThe turns, each with its time:\n  0ns main\n  0ns a, 2 times\n  1s main");
-        (0..KEPT).for_each(|_| steps.note("b".to_owned(), Duration::ZERO));
+        assert_eq!(
+            text,
+            "\nThe turns, each with its time:\n  0ns main\n  0ns a greenlet, 2 times\n  1s main"
+        );
+        (0..KEPT).for_each(|_| steps.note(other.clone(), Duration::ZERO));
         text.clear();
         steps.tell(&mut text);
-        assert_eq!(text, "\nThe last 200 of 204 turns, each with its time:\n  0ns b, 200 times");
+        assert_eq!(text, "\nThe last 200 of 204 turns, each with its time:\n  0ns a greenlet, 200 times");
     }
 }
