@@ -19,7 +19,7 @@ const MOST_CONNECTIONS: usize = 16;
 /// After an accept that fails, for instance for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Something that listens, on an OS thread of its own. [`serve_metrics`](super::serve_metrics) and [`listen`](super::listen) return it.
+/// Something that listens, on an OS thread of its own. [`serve_metrics`](super::serve_metrics) and [`listen`](fn@super::listen) return it.
 ///
 /// Dropped, it listens for as long as the process is. It is no reason for a hub to wait: a [`LoopExit`](crate::LoopExit) comes as without
 /// it. The child of a fork has no such thread.
