@@ -451,7 +451,7 @@ mod tests {
         let mut now = 0;
         for step in 0..STEPS {
             // The bias swings, so that there are some hundreds of timers now and none then.
-            let growing = step / SWING % 2 == 0;
+            let growing = (step / SWING).is_multiple_of(2);
             match random.below(16) {
                 0..5 => now += random.below(4),
                 bias @ 5..12 if growing || bias < 8 => {
