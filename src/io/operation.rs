@@ -68,6 +68,14 @@ impl<O: Operation> Operation for &mut O {
     fn drained(&self, output: &O::Output) -> bool {
         (**self).drained(output)
     }
+
+    fn entry<'fd>(&self, fd: BorrowedFd<'fd>) -> Option<Entry<'fd>> {
+        (**self).entry(fd)
+    }
+
+    fn complete(&mut self, done: Done, entry: Entry<'_>) -> io::Result<(O::Output, bool)> {
+        (**self).complete(done, entry)
+    }
 }
 
 /// Reads from any descriptor that is read in order.
