@@ -31,8 +31,9 @@ pub enum Driver {
 impl Driver {
     /// Returns `true` if the kernel has this driver and lets the process use it.
     ///
-    /// If you configure a hub with a driver that is not available, the hub panics when it first has nothing to run. If the driver
-    /// is available, but the process has no descriptor left to open it with, the hub goes on without it until there are some.
+    /// If you configure a hub with a driver that is not available, each wait for a descriptor fails with the kernel's error, for
+    /// instance of kind `Unsupported`. Timers, locks and channels need no driver. If the driver is available, but the process has no
+    /// descriptor left to open it with, the hub goes on without it until there are some.
     ///
     /// # Examples
     ///

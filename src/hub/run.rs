@@ -322,7 +322,7 @@ impl HubState {
         self.made_reactor().expect("made by who began to wait")
     }
 
-    /// The reactor, made when a descriptor is first waited for, or the hub first blocks.
+    /// The reactor, made when a descriptor is first waited for.
     ///
     /// # Errors
     ///

@@ -46,7 +46,7 @@ impl HubState {
 ///
 /// `InvalidInput` if it cannot be listened to.
 pub(crate) fn install_handler(signal: i32) -> io::Result<()> {
-    // SAFETY: `tell` loads and stores atomic words, and writes to an eventfd; it is the same each time.
+    // SAFETY: `tell` loads and stores atomic words, and wakes a futex or writes to an eventfd; it is the same each time.
     unsafe { listening::listen(signal, tell) }
 }
 

@@ -166,7 +166,7 @@ pub(crate) struct HubState {
     /// What the reactor is to be made on. Asked for when the hub was made: std's lock around the environment may be waited for by who is
     /// to run here.
     pub(super) driver: Option<Driver>,
-    /// Who waits for descriptors. Made when somebody does, or the hub first sleeps.
+    /// Who waits for descriptors. Made when somebody first does.
     pub(super) reactor: OnceCell<Reactor>,
     /// Who waits for the hub to have nothing ready.
     pub(super) idlers: RefCell<Vec<Wake>>,
