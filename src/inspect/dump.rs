@@ -190,6 +190,7 @@ impl Dump {
     /// let (held, awaited) = (lock.clone(), first.clone());
     /// let second = spawn(move || {
     ///     let _guard = held.lock().unwrap();
+    ///     yield_now();
     ///     let first: &greenloop::JoinHandle<()> = awaited.get().unwrap();
     ///     first.wait();
     /// });

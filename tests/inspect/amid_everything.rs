@@ -102,6 +102,13 @@ fn everything_goes_on_as_ever() {
                 black_box(dump.to_string());
             }
         });
+        // Too fast a machine has nobody who keeps a hub for long.
+        let until_told = move || {
+            while reports.load(Ordering::SeqCst) == 0 {
+                allocates(1);
+            }
+        };
+        spawn(until_told).join().unwrap();
         for thread in threads {
             let (expected, done) = thread.join().unwrap();
             assert_eq!(done, expected);

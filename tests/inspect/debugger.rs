@@ -3,13 +3,14 @@
 use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::{fs, process};
 
 use greenloop::channel::unbounded;
 use greenloop::{Builder, sleep, yield_now};
 
-use crate::LONG;
+use crate::support::finish;
+use crate::{LIMIT, LONG};
 
 /// Says that the test below is the process that gdb looks at.
 const DEBUGGEE: &str = "GREENLOOP_TEST_DEBUGGEE";
@@ -53,10 +54,8 @@ fn gdb(program: &Path, arguments: &[&str], commands: &[&str]) -> String {
     }
     command.args(commands.iter().flat_map(|command| ["-ex", command]));
     command.arg("--args").arg(program).args(arguments);
-    command.env(DEBUGGEE, "1").stdin(Stdio::null());
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text + &String::from_utf8_lossy(&output.stderr)
+    let finished = finish(command.env(DEBUGGEE, "1"), LIMIT);
+    finished.stdout + &finished.stderr
 }
 
 /// What `greenloop ps` and `bt` say.
@@ -90,21 +89,27 @@ fn it_shows_green_threads_of_a_process_and_of_a_core_file() {
     let program = env::current_exe().unwrap();
     let test = ["--exact", "debugger::debuggee", "--test-threads", "1"];
     let shows = ["greenloop ps", "greenloop bt all", "greenloop bt 77"];
-    assert_told(&gdb(&program, &test, &[&["run"][..], &shows[..]].concat()));
+    let text = gdb(&program, &test, &[&["run"][..], &shows[..]].concat());
+    if text.contains("ptrace: Operation not permitted") {
+        println!("left out: nobody may trace here");
+    } else {
+        assert_told(&text);
+    }
 
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("core-{}", process::id()));
     fs::create_dir_all(&folder).unwrap();
     let mut dying = Command::new("sh");
     dying.args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""]).arg(&program).args(test);
-    let status = dying.current_dir(&folder).env(DEBUGGEE, "1").output().unwrap().status;
-    assert_eq!(status.signal(), Some(6), "{status}");
+    let status = finish(dying.current_dir(&folder).env(DEBUGGEE, "1"), LIMIT).status;
     // Where the kernel leaves it, and whether at all, is the machine's affair.
-    match fs::read_dir(&folder).unwrap().next() {
-        Some(core) => {
-            let load = format!("core-file {}", core.unwrap().path().display());
-            assert_told(&gdb(&program, &[], &[&[&*load][..], &shows[..]].concat()));
-        }
+    let text = fs::read_dir(&folder).unwrap().next().map(|core| {
+        let load = format!("core-file {}", core.unwrap().path().display());
+        gdb(&program, &[], &[&[&*load][..], &shows[..]].concat())
+    });
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(status.signal(), Some(6), "{status}");
+    match text {
+        Some(text) => assert_told(&text),
         None => println!("left out: the kernel leaves no core file in the working folder"),
     }
-    fs::remove_dir_all(&folder).unwrap();
 }

@@ -30,6 +30,7 @@ mod on_signal;
 /// How long hubs run whom, and what they did of late.
 mod recorder;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use greenloop::inspect::{Dump, GreenThread};
@@ -38,6 +39,12 @@ use greenloop::inspect::{Dump, GreenThread};
 const LIMIT: Duration = Duration::from_secs(60);
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
+
+/// Held by who asks all hubs of the process to take times, or to stop: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The only one of that name.
 fn named<'a>(dump: &'a Dump, name: &str) -> &'a GreenThread {

@@ -1,5 +1,5 @@
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,8 @@ use greenloop::testing;
 use greenloop::{Builder, joinall, sleep, spawn, yield_now};
 use serde_json::Value;
 
-use crate::LIMIT;
 use crate::support::within;
-
-/// What is asked of all hubs of the process one test at a time asks.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
+use crate::{LIMIT, alone};
 
 /// Those of the calling thread's hub, which it has.
 fn own() -> HubMetrics {
