@@ -25,7 +25,13 @@ create index if not exists job_by_turn on job (priority, due, id) where state = 
 create index if not exists job_by_lane on job (lane, priority, id) where state = 0 and lane is not null;
 create index if not exists job_by_lease on job (due) where state = 1;
 create index if not exists job_of_the_dead on job (id) where state = 2;
-create table if not exists lane (name text primary key, next timestamptz not null);
+-- One is parked that has only jobs for later: its turn is that of the first of them, unless another one comes.
+create table if not exists lane (name text primary key, next timestamptz not null, parked boolean not null default false);
+do $$ begin
+    if not exists (select from pg_attribute where attrelid = 'lane'::regclass and attname = 'parked') then
+        alter table lane add column parked boolean not null default false;
+    end if;
+end $$;
 create index if not exists lane_by_turn on lane (next);
 create table if not exists seen (fingerprint bytea primary key);
 create table if not exists record (number bigserial primary key, job bigint not null, text text not null);
@@ -39,16 +45,16 @@ $$;
 
 -- A lane that is there is locked: nobody closes it before the commit of what is put into it.
 create or replace function open_lanes(names text[]) returns void language sql as $$
-    insert into lane select name, clock_timestamp()
+    insert into lane (name, next) select name, clock_timestamp()
     from (select distinct name from unnest(names) as name where name is not null order by name) as each
-    on conflict (name) do update set next = lane.next
+    on conflict (name) do update set next = case when lane.parked then excluded.next else lane.next end, parked = false
 $$;
 
 -- The next one of each lane is to wait for this and its spacing.
 create or replace function close_lanes(names text[], spacings bigint[], wait double precision) returns void language sql as $$
-    insert into lane select name, after(wait + max(spacing))
+    insert into lane (name, next) select name, after(wait + max(spacing))
     from unnest(names, spacings) as each (name, spacing) group by name order by name
-    on conflict (name) do update set next = excluded.next
+    on conflict (name) do update set next = excluded.next, parked = false
 $$;
 
 create or replace function keep(called text, said text, milliseconds double precision) returns void language sql as $$
@@ -118,14 +124,15 @@ begin
         order by priority, id limit 1;
         if found then
             ids := ids || first.id;
-            update lane set next = after(greatest(first.spacing, 1) + case when first.exclusive then lease else 0 end)
+            update lane set parked = false,
+                next = after(greatest(first.spacing, 1) + case when first.exclusive then lease else 0 end)
             where name = one.name;
         else
             select min(due) into soon from job where state = 0 and lane = one.name;
             if soon is null then
                 delete from lane where name = one.name;
             else
-                update lane set next = soon where name = one.name;
+                update lane set next = soon, parked = true where name = one.name;
             end if;
         end if;
     end loop;
@@ -150,12 +157,12 @@ begin
     with renewed as (
         update job set due = after(lease) from unnest(ids, tokens) as mine (id, token)
         where job.id = mine.id and job.token = mine.token and state = 1
-        returning job.id, job.lane, job.spacing, job.exclusive
+        returning job.token, job.lane, job.spacing, job.exclusive
     )
-    select array_agg(id), array_agg(lane) filter (where exclusive), array_agg(spacing) filter (where exclusive)
+    select array_agg(token), array_agg(lane) filter (where exclusive), array_agg(spacing) filter (where exclusive)
     from renewed into held, lanes, spacings;
     perform close_lanes(lanes, spacings, lease);
-    return array(select lost from unnest(ids) as lost where lost <> all (coalesce(held, '{}')));
+    return array(select lost from unnest(tokens) as lost where lost <> all (coalesce(held, '{}')));
 end $$;
 
 create or replace function settle(settlements jsonb) returns boolean[] language plpgsql as $$

@@ -48,12 +48,15 @@ local function whole(number)
     return string.format('%.0f', number)
 end
 
--- It begins with the time, in hundredths of a millisecond, so that a queue that was lost with its server does not count again what somebody
--- may still hold. Nobody counts 100,000 a second for long.
+-- It is not below the time, in hundredths of a millisecond, so that a queue that was lost with its server, or came back as it was a while
+-- ago, does not count again what somebody may still hold. Nobody counts 100,000 a second for long.
 local has_next = false
 local function next_number()
     if not has_next then
-        call('SET', key('next'), whole(time[1] * 100000 + math.floor(time[2] / 10)), 'NX')
+        local least = time[1] * 100000 + math.floor(time[2] / 10)
+        if tonumber(call('GET', key('next')) or 0) < least then
+            call('SET', key('next'), whole(least))
+        end
         has_next = true
     end
     return call('INCR', key('next'))

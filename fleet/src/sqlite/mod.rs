@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Of the schema.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// How long a call waits for other processes to be done with the file.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,6 +21,9 @@ const ATTEMPTS: u32 = 100;
 
 /// SQLite's clock, in milliseconds.
 const NOW: &str = "cast(unixepoch('subsec') * 1000 as integer)";
+
+/// What becomes of a lane that is there when a job for now comes: it has its turn at once only if it waits for jobs that are for later.
+const OPEN: &str = "on conflict (name) do update set next = excluded.next, parked = 0 where parked";
 
 /// A broker in a file, which needs no server. All processes of one machine that open the file share it.
 ///
@@ -83,6 +86,16 @@ impl Sqlite {
         transaction.commit()?;
         Ok(value)
     }
+
+    /// Reads what is committed as of one time. It waits for nobody who writes.
+    fn read<R>(
+        &self,
+        read: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
+    ) -> Result<R, BrokerError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        read(&transaction)
+    }
 }
 
 fn prepare(connection: &mut Connection) -> Result<(), BrokerError> {
@@ -95,6 +108,9 @@ fn prepare(connection: &mut Connection) -> Result<(), BrokerError> {
     }
     if version == 1 {
         transaction.execute_batch("alter table job add column exclusive integer not null default 0")?;
+    }
+    if version == 1 || version == 2 {
+        transaction.execute_batch("alter table lane add column parked integer not null default 0")?;
     }
     transaction.execute_batch(include_str!("schema.sql"))?;
     Ok(transaction.commit()?)
@@ -110,9 +126,10 @@ impl Broker for Sqlite {
             let now = now(transaction)?;
             // Their lanes may have been closed meanwhile.
             transaction
-                .prepare_cached(
-                    "insert or ignore into lane select lane, ?1 from job where state = 1 and due <= ?1 and lane is not null",
-                )?
+                .prepare_cached(&format!(
+                    "insert into lane (name, next) \
+                     select distinct lane, ?1 from job where state = 1 and due <= ?1 and lane is not null {OPEN}"
+                ))?
                 .execute([now])?;
             transaction
                 .prepare_cached("update job set state = 0, due = ?1 where state = 1 and due <= ?1")?
@@ -163,7 +180,7 @@ impl Broker for Sqlite {
     }
 
     fn result(&self, job: u64) -> Result<Option<String>, BrokerError> {
-        self.transaction(|transaction| {
+        self.read(|transaction| {
             let sql = format!("select text from result where job = ? and until > {NOW}");
             Ok(transaction.prepare_cached(&sql)?.query_row([job as i64], |row| row.get(0)).optional()?)
         })
@@ -180,14 +197,14 @@ impl Broker for Sqlite {
     }
 
     fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
-        self.transaction(|transaction| {
+        self.read(|transaction| {
             let sql = format!("select text from kept where name = ? and until > {NOW}");
             Ok(transaction.prepare_cached(&sql)?.query_row([name], |row| row.get(0)).optional()?)
         })
     }
 
     fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
-        self.transaction(|transaction| {
+        self.read(|transaction| {
             let sql = "select number, job, text from record where number > ? order by number limit ?";
             let mut query = transaction.prepare_cached(sql)?;
             let records = query.query_map(params![after as i64, most as i64], |row| {
@@ -199,7 +216,7 @@ impl Broker for Sqlite {
     }
 
     fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
-        self.transaction(|transaction| {
+        self.read(|transaction| {
             let sql = "select id, payload, attempt, error from job where state = 2 order by id limit ?";
             let mut query = transaction.prepare_cached(sql)?;
             let dead = query.query_map([most as i64], |row| {
@@ -216,7 +233,10 @@ impl Broker for Sqlite {
         self.transaction(|transaction| {
             let now = now(transaction)?;
             transaction.execute(
-                "insert or ignore into lane select distinct lane, ?1 from job where state = 2 and lane is not null",
+                &format!(
+                    "insert into lane (name, next) \
+                     select distinct lane, ?1 from job where state = 2 and lane is not null {OPEN}"
+                ),
                 [now],
             )?;
             let sql = "update job set state = 0, due = ?1, attempt = 0, error = null where state = 2";
@@ -234,7 +254,7 @@ impl Broker for Sqlite {
     }
 
     fn status(&self) -> Result<Status, BrokerError> {
-        self.transaction(|transaction| {
+        self.read(|transaction| {
             let now = now(transaction)?;
             let count = |sql: &str| {
                 let count: i64 = transaction.prepare_cached(sql)?.query_row([now], |row| row.get(0))?;
@@ -266,7 +286,8 @@ fn push(transaction: &Transaction<'_>, now: i64, jobs: &[NewJob]) -> Result<usiz
     let mut add = transaction.prepare_cached(
         "insert into job (payload, lane, spacing, exclusive, priority, due) values (?, ?, ?, ?, ?, ?)",
     )?;
-    let mut open = transaction.prepare_cached("insert or ignore into lane values (?, ?)")?;
+    let mut open =
+        transaction.prepare_cached(&format!("insert into lane (name, next) values (?, ?) {OPEN}"))?;
     let mut added = 0;
     for job in jobs {
         if let Some(key) = &job.unique
@@ -314,7 +335,7 @@ fn of_lanes(
         "select id, spacing, exclusive from job where state = 0 and lane = ? and due <= ? order by priority, id limit 1",
     )?;
     let mut next = transaction.prepare_cached("select min(due) from job where state = 0 and lane = ?")?;
-    let mut turn = transaction.prepare_cached("update lane set next = ? where name = ?")?;
+    let mut turn = transaction.prepare_cached("update lane set next = ?, parked = ? where name = ?")?;
     let mut close = transaction.prepare_cached("delete from lane where name = ?")?;
     let mut ids = Vec::new();
     // Some may have nothing left, and be of no use.
@@ -333,9 +354,9 @@ fn of_lanes(
                 let (spacing, exclusive): (i64, bool) = (spacing, exclusive);
                 let held = if exclusive { milliseconds(lease) } else { 0 };
                 // With none it is one of a lane at each look.
-                turn.execute(params![now + held + spacing.max(1), name])?;
+                turn.execute(params![now + held + spacing.max(1), false, name])?;
             } else if let Some(due) = next.query_row([&name], |row| row.get::<_, Option<i64>>(0))? {
-                turn.execute(params![due, name])?;
+                turn.execute(params![due, true, name])?;
             } else {
                 close.execute([&name])?;
             }
@@ -355,7 +376,8 @@ impl Place {
     /// Has the next one of a lane of which one at a time is done wait for this and the spacing.
     fn close(&self, transaction: &Transaction<'_>, until: i64) -> Result<(), BrokerError> {
         if self.exclusive {
-            let mut close = transaction.prepare_cached("insert or replace into lane values (?, ?)")?;
+            let mut close =
+                transaction.prepare_cached("insert or replace into lane (name, next) values (?, ?)")?;
             close.execute(params![self.lane, until + self.spacing])?;
         }
         Ok(())
@@ -363,7 +385,8 @@ impl Place {
 
     fn open(&self, transaction: &Transaction<'_>, now: i64) -> Result<(), BrokerError> {
         if let Some(lane) = &self.lane {
-            let mut open = transaction.prepare_cached("insert or ignore into lane values (?, ?)")?;
+            let mut open =
+                transaction.prepare_cached(&format!("insert into lane (name, next) values (?, ?) {OPEN}"))?;
             open.execute(params![lane, now])?;
         }
         Ok(())

@@ -98,7 +98,7 @@ each_engine! {
         let next = eventually(&*b, LONG);
         assert_eq!((next.id, next.attempt), (late.id, 2));
         assert!(next.token > late.token);
-        assert_eq!(a.renew(&[late.lease()], LONG).unwrap(), [late.lease()]);
+        assert_eq!(a.renew(&[late.lease(), next.lease()], LONG).unwrap(), [late.lease()]);
         assert!(!a.done(&late.lease(), Completion::new().record("late").jobs([NewJob::new("late")])).unwrap());
         assert!(!a.fail(&late.lease(), Duration::ZERO, "late").unwrap());
         assert!(!a.dead(&late.lease(), "late").unwrap());
@@ -242,6 +242,30 @@ each_engine! {
         assert_eq!(eventually(&*a, SHORT).attempt, 2);
         assert!(start.elapsed() >= 4 * SPACING - Duration::from_millis(8), "{:?}", start.elapsed());
         assert_eq!(eventually(&*b, LONG).attempt, 3);
+    }
+
+    fn a_lane_whose_jobs_are_for_later_does_not_keep_others([a, b]) {
+        let job = |name| NewJob::new(name).lane("lane", Duration::ZERO);
+        let is_empty = || {
+            // The first look may find that the turn is over, and the second one that there is no job for now.
+            sleep(Duration::from_millis(2));
+            b.take(9, LONG).unwrap().is_empty()
+        };
+        a.push(&[job("late").later(LONG)]).unwrap();
+        assert!(is_empty() && is_empty());
+        a.push(&[job("pushed")]).unwrap();
+        let pushed = eventually(&*b, LONG);
+        assert_eq!(pushed.payload, "pushed");
+        assert!(is_empty() && is_empty());
+        assert!(a.settle_one(&pushed.lease(), Verdict::GivenBack).unwrap());
+        let again = eventually(&*b, SHORT);
+        assert_eq!(again.payload, "pushed");
+        let over = eventually(&*b, LONG);
+        assert_eq!((over.id, over.attempt), (again.id, 2));
+        assert!(is_empty() && is_empty());
+        assert!(a.dead(&over.lease(), "once").unwrap());
+        assert_eq!(a.requeue_dead().unwrap(), 1);
+        assert_eq!(eventually(&*b, LONG).id, over.id);
     }
 
     fn of_an_exclusive_lane_one_job_at_a_time_is_done([a, b]) {

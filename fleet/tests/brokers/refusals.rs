@@ -54,6 +54,24 @@ fn files_that_are_no_queues() {
     assert_eq!(told(Sqlite::open(&later)), "Unreadable");
 }
 
+/// As the versions of before had it.
+#[test]
+fn an_older_file_is_brought_up_to_date() {
+    let folder = Folder::new("fleet-older");
+    let file = folder.path.join("queue.db");
+    for to_version in [
+        "alter table lane drop column parked; pragma user_version = 2",
+        "alter table lane drop column parked; alter table job drop column exclusive; pragma user_version = 1",
+    ] {
+        let broker = Sqlite::open(&file).unwrap();
+        broker.push(&[NewJob::new("job").lane("lane", Duration::ZERO)]).unwrap();
+        drop(broker);
+        rusqlite::Connection::open(&file).unwrap().execute_batch(to_version).unwrap();
+        let jobs = Sqlite::open(&file).unwrap().take(1, Duration::from_secs(100)).unwrap();
+        assert_eq!(jobs[0].payload, "job");
+    }
+}
+
 #[test]
 fn servers_of_redis_that_will_not_do() {
     if !has_program("redis-server") {
@@ -188,8 +206,11 @@ fn what_is_wrong_with_a_new_connection_is_no_answer() {
         for _ in 0..2 {
             assert_eq!(told(broker.push(&[NewJob::new("job")])), "Unreachable");
         }
-        client.batch_execute("comment on schema fleet_other is null").unwrap();
-        assert_eq!(broker.push(&[NewJob::new("job")]).unwrap(), 1);
+        // As a version of before had it, which is brought up to date.
+        let to_version =
+            "alter table fleet_other.lane drop column parked; comment on schema fleet_other is 'fleet 2'";
+        client.batch_execute(to_version).unwrap();
+        assert_eq!(broker.push(&[NewJob::new("job").lane("lane", Duration::ZERO)]).unwrap(), 1);
     });
 }
 

@@ -89,3 +89,28 @@ fn a_server_that_comes_back_empty_counts_no_number_again() {
         assert!(after.id > before.id && after.token > before.token, "{before:?}, {after:?}");
     });
 }
+
+/// What it had saved a while ago, and had counted on from.
+#[test]
+fn a_server_that_comes_back_as_it_was_counts_no_number_again() {
+    if !crate::engines::has_program("redis-server") {
+        return println!("left out: there is no redis-server here, see `.ci/run`");
+    }
+    let server = redis_server(&[]);
+    let url = format!("redis://127.0.0.1:{}/", server.port);
+    patched(move || {
+        let broker = Redis::open(&url, "saved").unwrap();
+        let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+        let mut saved = None::<u64>;
+        let mut next = || {
+            broker.push(&[NewJob::new("job")]).unwrap();
+            let job = broker.take(1, LONG).unwrap().remove(0);
+            redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
+            let saved = saved.get_or_insert(job.id - 1);
+            redis::cmd("SET").arg("fleet:{saved}:next").arg(*saved).exec(&mut connection).unwrap();
+            job
+        };
+        let (before, after) = (next(), next());
+        assert!(after.id > before.id && after.token > before.token, "{before:?}, {after:?}");
+    });
+}
