@@ -15,6 +15,7 @@ use std::sync::Arc;
 ///
 /// assert!(matches!(open("amqp://127.0.0.1/", "queue"), Err(BrokerError::Address(_))));
 /// assert!(matches!(open("redis:/:secret@127.0.0.1/", "queue"), Err(BrokerError::Address(_))));
+/// assert!(matches!(open("me:secret@127.0.0.1/shop", "queue"), Err(BrokerError::Address(_))));
 /// ```
 pub fn open(address: &str, queue: &str) -> Result<Arc<dyn Broker>, BrokerError> {
     match address.split_once("://").map(|(scheme, _)| scheme) {
@@ -24,7 +25,8 @@ pub fn open(address: &str, queue: &str) -> Result<Arc<dyn Broker>, BrokerError> 
         None if ["redis:", "rediss:", "postgres:", "postgresql:"]
             .iter()
             .any(|scheme| address.starts_with(scheme))
-            || address.contains("password=") =>
+            || address.contains("password=")
+            || address.split('/').next().is_some_and(|first| first.contains(':') && first.contains('@')) =>
         {
             Err(BrokerError::Address("redis://… or postgres://… is expected, or a file".to_owned()))
         }

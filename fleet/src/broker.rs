@@ -5,10 +5,10 @@ use std::time::Duration;
 
 /// A queue of jobs that outlives processes.
 ///
-/// A broker may be used by many green threads and OS threads, which take turns: each call is one exchange with the engine, and waits for
-/// it. Under [`patch_all`](greenloop::monkey::patch_all) other green threads run meanwhile. A call that a time limit or a kill interrupts
-/// returns an error; whether it was carried out is not known then, and the next call has a connection of its own. All calls may be
-/// repeated: a lease is settled once.
+/// A broker may be used by many green threads and OS threads, which take turns: each call waits for those before it, and for the
+/// engine. Under [`patch_all`](greenloop::monkey::patch_all) other green threads run meanwhile. A call that a time limit or a kill
+/// interrupts returns an error; whether it was carried out is not known then, and the next call has a connection of its own. All calls
+/// may be repeated: a lease is settled once, and what is unique is pushed once.
 ///
 /// All times are the engine's: no clock of a worker's is ever compared with that of another.
 pub trait Broker: Send + Sync {

@@ -13,6 +13,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Arguments;
 use std::fs;
 use std::io::{IsTerminal, Write, stderr};
@@ -200,8 +201,11 @@ fn watch(broker: Shared, work: &Work, room: Rc<Room>) -> greenloop::JoinHandle<(
     greenloop::spawn(move || {
         loop {
             if let Ok(status) = broker.status() {
-                let known = status.done + status.dead + status.leased + status.later + status.ready;
-                room.set(most.saturating_sub(known), status.ready >= most_waiting);
+                // Each page that is done has a record. To look again at links that were put off is a job that has none.
+                let known = status.records + status.dead + status.leased + status.later + status.ready;
+                // What was put off waits with the pages when its time has come: the more of it there is, the more may wait.
+                let crowd = most_waiting.max(status.later / 16);
+                room.set(most.saturating_sub(known), status.ready >= crowd);
             }
             greenloop::sleep(LOOK);
         }
@@ -214,10 +218,13 @@ pub fn arguments(
     pace: &crate::options::Pace,
     max_pages: u64,
     hosts: &HashSet<String>,
-) -> Vec<String> {
+) -> Vec<OsString> {
     let seconds = |duration: Duration| duration.as_secs_f64().to_string();
-    let mut arguments = vec!["worker".to_owned()];
-    let mut add = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
+    let mut arguments = vec![OsString::from("worker")];
+    if let Some(folder) = &pace.warc {
+        arguments.extend(["--warc".into(), folder.into()]);
+    }
+    let mut add = |name: &str, value: String| arguments.extend([format!("--{name}").into(), value.into()]);
     add("queue", place.queue.clone());
     add("concurrency", pace.concurrency.to_string());
     add("delay", seconds(pace.delay));
@@ -227,9 +234,6 @@ pub fn arguments(
     add("max-delay", seconds(pace.max_delay));
     add("host-failures", pace.host_failures.to_string());
     add("max-waiting", pace.max_waiting.to_string());
-    if let Some(folder) = &pace.warc {
-        add("warc", folder.to_string_lossy().into_owned());
-    }
     add("max-pages", max_pages.to_string());
     add("parent", std::process::id().to_string());
     hosts.iter().for_each(|host| add("host", host.clone()));

@@ -4,6 +4,7 @@ use crate::crawl::arguments;
 use crate::options::{BROKER, Pace, Place};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,7 +15,7 @@ const FAILURES: u32 = 20;
 /// Processes that work on one queue. One that is killed is replaced; one that has nothing left to do is not. All of them are killed when
 /// this is dropped.
 pub struct Crew {
-    arguments: Vec<String>,
+    arguments: Vec<OsString>,
     address: String,
     members: Vec<Option<Child>>,
     failures: u32,

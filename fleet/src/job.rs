@@ -84,8 +84,8 @@ impl NewJob {
     }
 
     /// Puts it into a lane of which one job at a time is done: the next one is taken no sooner than `pause` after this one is settled, or
-    /// after the end of its lease if its worker died. So what a job does is never closer to what the next one does than that, however late
-    /// its worker comes to it.
+    /// after the end of its lease if its worker has died or cannot renew it. So while leases are held, what a job does is never closer to
+    /// what the next one does than that, however late its worker comes to it.
     #[must_use]
     pub fn exclusive_lane(mut self, name: impl Into<String>, pause: Duration) -> NewJob {
         self.lane = Some(Lane { name: name.into(), spacing: pause, exclusive: true });

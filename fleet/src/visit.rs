@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
 
 /// How much of a page is read.
@@ -75,7 +75,7 @@ struct Report {
 
 /// The job of a page, of which there is one for each URL.
 pub fn job(url: Url, depth: u32, delay: Duration) -> NewJob {
-    let lane = url.origin().ascii_serialization();
+    let lane = url.host_str().unwrap_or_default().to_owned();
     let unique = url.as_str().to_owned();
     let job = new_job(&Task::Page(Page { url, depth })).unique(unique);
     // Of a host one page at a time. Engines count whole milliseconds.
@@ -141,6 +141,7 @@ pub struct Visitor {
     hosts: HashSet<String>,
     delay: Duration,
     max_delay: Duration,
+    timeout: Duration,
     room: Rc<Room>,
 }
 
@@ -157,6 +158,7 @@ impl Visitor {
             hosts: work.host.iter().cloned().collect(),
             delay: pace.delay,
             max_delay: pace.max_delay,
+            timeout: pace.timeout,
             room,
         }
     }
@@ -169,17 +171,17 @@ impl Visitor {
             }
             Task::Seed { seed } => self.with_budget(&seed, || {
                 let delay = self.delay_of(&seed).map_err(failure)?;
-                Ok(Completion::new().jobs([self::job(seed.clone(), 0, delay)]))
+                Ok(Ok(Completion::new().jobs([self::job(seed.clone(), 0, delay)])))
             }),
             Task::Page(page) => self.with_budget(&page.url, || self.fetch(&page)),
         }
     }
 
-    /// Does what asks the server of `url` something, unless that has failed too often.
+    /// Does what asks the server of `url` something, unless that has failed too often. What fails within what `visit` returns is not its fault.
     fn with_budget(
         &self,
         url: &Url,
-        visit: impl FnOnce() -> Result<Completion, Failure>,
+        visit: impl FnOnce() -> Result<Result<Completion, Failure>, Failure>,
     ) -> Result<Completion, Failure> {
         let server = url.origin().ascii_serialization();
         if let Some(objection) = self.budgets.objection(&server) {
@@ -191,15 +193,15 @@ impl Visitor {
             Err(_) => self.budgets.failed(&server),
             Ok(_) => self.budgets.answered(&server),
         }
-        visited
+        visited?
     }
 
-    fn fetch(&self, page: &Page) -> Result<Completion, Failure> {
+    fn fetch(&self, page: &Page) -> Result<Result<Completion, Failure>, Failure> {
         let mut report = Report { url: shown(&page.url), depth: page.depth, ..Report::default() };
         // Its own rules say so, or that it cannot be asked now.
         if let Some(objection) = self.robots.objection(&self.fetcher, &page.url).map_err(failure)? {
             report.skipped = Some(objection);
-            return completion(&report);
+            return Ok(completion(&report));
         }
         let answer = self.fetcher.get(&page.url, MAX_BYTES).map_err(failure)?;
         if answer.status.is_server_error() {
@@ -208,9 +210,10 @@ impl Visitor {
         (report.status, report.bytes) = (Some(answer.status.as_u16()), Some(answer.bytes()));
         report.media_type = Some(bounded(&answer.media_type));
         if let Some(archive) = &self.archive {
-            let written = archive.write(&page.url, &answer);
-            report.warc =
-                Some(written.map_err(|error| Failure::retry(format!("cannot write WARC: {error}")))?);
+            match archive.write(&page.url, &answer) {
+                Ok(place) => report.warc = Some(place),
+                Err(error) => return Ok(Err(Failure::retry(format!("cannot write WARC: {error}")))),
+            }
         }
         let mut found = self.links(page, &answer, &mut report)?;
         drop(answer);
@@ -218,7 +221,8 @@ impl Visitor {
         found.retain(|url| {
             url.as_str().len() <= MAX_URL && url.host_str().is_some_and(|host| self.hosts.contains(host))
         });
-        Ok(completion(&report)?.jobs(self.follow(found, page.depth.saturating_add(1), 0)))
+        let followers = self.follow(found, page.depth.saturating_add(1), 0);
+        Ok(completion(&report).map(|completion| completion.jobs(followers)))
     }
 
     fn links(&self, page: &Page, answer: &Answer<'_>, report: &mut Report) -> Result<Vec<Url>, Failure> {
@@ -247,10 +251,11 @@ impl Visitor {
         }
         // Some of them are known already: the next look tells.
         self.room.pages.set(room - found.len() as u64);
+        let start = Instant::now();
         let job = |url| {
-            // What says nothing of its pace now is asked when its turn has come.
-            let delay = self.delay_of(&url).unwrap_or(self.delay);
-            self::job(url, depth, delay)
+            // What says nothing of its pace now, as it fails or others took the time, is asked when its turn has come.
+            let asked = (start.elapsed() < self.timeout).then(|| self.delay_of(&url).ok()).flatten();
+            self::job(url, depth, asked.unwrap_or(self.delay))
         };
         found.into_iter().map(job).collect()
     }
