@@ -11,6 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// A site, whose answers are written by a function that gets the path. It may take as long as it likes: each connection has a thread.
 struct Site<'a> {
@@ -193,7 +195,7 @@ fn a_site_that_means_it_no_good_ends_nothing() {
     Site::serve(respond, |site| {
         let crawl = Crawl::new();
         let (recorded, dead) =
-            crawl.crawl(site, &["--timeout", "2", "--attempts", "1", "--concurrency", "20"]);
+            crawl.crawl(site, &["--timeout", "10", "--attempts", "1", "--concurrency", "20"]);
         let told = format!("{recorded:#?}{dead:#?}");
         assert_eq!(recorded["/"]["links"], 5_012, "{told}");
         assert_eq!(recorded["/endless"]["bytes"], 10 << 20, "{told}");
@@ -265,12 +267,21 @@ fn links_that_there_is_no_room_for_come_later() {
     let respond = |path: &str, stream: &mut TcpStream| match path {
         "/robots.txt" => robots(stream, ""),
         "/" => page(stream, (1..=12).map(|number| format!("/{number}"))),
-        path if path.len() < 5 => page(stream, (1..=2).map(|number| format!("{path}/page/{number}"))),
+        path if path.len() < 5 => {
+            // It is looked meanwhile that there is no room.
+            sleep(Duration::from_millis(400));
+            page(stream, (1..=2).map(|number| format!("{path}/page/{number}")));
+        }
         _ => page(stream, ["/"]),
     };
     Site::serve(respond, |site| {
-        let (recorded, dead) = Crawl::new().crawl(site, &["--max-waiting", "8", "--concurrency", "4"]);
+        let crawl = Crawl::new();
+        let (recorded, dead) = crawl.crawl(site, &["--max-waiting", "6", "--concurrency", "4"]);
         assert_eq!((recorded.len(), dead.len()), (1 + 12 + 24, 0), "{dead:?}");
+        // The jobs beside the pages: what asks first, and what looks at links that were put off.
+        let status = String::from_utf8(crawl.fleet(&["status"]).stdout).unwrap();
+        let done = status.lines().find_map(|line| line.strip_prefix("done ")).unwrap();
+        assert!(done.parse::<usize>().unwrap() > recorded.len() + 1, "{status}");
     });
 }
 

@@ -4,15 +4,15 @@ use crate::{patched, records};
 use clients::folder::Folder;
 use clients::program::{Program, Stop};
 use fleet::{Broker, Completion, Count, NewJob, Redis, Worker};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 const JOBS: u32 = 200;
 
-fn start(port: u16, folder: &str) -> Program {
-    Program::start(Stop::TERMINATE, "Ready to accept connections", |_| {
-        let port = port.to_string();
+/// On this port, or on one that is free.
+fn start(port: Option<u16>, folder: &str) -> Program {
+    Program::start(Stop::TERMINATE, "Ready to accept connections", |free| {
+        let port = port.unwrap_or(free).to_string();
         let arguments =
             ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir", folder];
         let durable = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -27,9 +27,9 @@ fn a_restart_of_redis_loses_no_job_and_doubles_no_record() {
     }
     let folder = Folder::new("fleet-restart");
     let path = folder.file("");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     patched(move || {
-        let mut server = Some(start(port, &path));
+        let mut server = Some(start(None, &path));
+        let port = server.as_ref().unwrap().port;
         let broker = Arc::new(Redis::open(&format!("redis://127.0.0.1:{port}/"), "restart").unwrap());
         let jobs: Vec<_> = (0..JOBS).map(|number| NewJob::new((1000 + number).to_string())).collect();
         broker.push(&jobs).unwrap();
@@ -52,7 +52,7 @@ fn a_restart_of_redis_loses_no_job_and_doubles_no_record() {
             while counts.get(Count::Errors) == errors {
                 greenloop::sleep(Duration::from_millis(1));
             }
-            server = Some(start(port, &path));
+            server = Some(start(Some(port), &path));
         }
         task.join().unwrap();
         let expected: Vec<_> = (0..JOBS).map(|number| (1000 + number).to_string()).collect();
