@@ -59,6 +59,7 @@ fn the_time_limit_of_redis_is_exact() {
             while asked.windows(6).filter(|word| word.eq_ignore_ascii_case(b"lib-ve")).count() < 1 {
                 let mut bytes = [0; 256];
                 let count = stream.read(&mut bytes).unwrap();
+                assert_ne!(count, 0, "the client has gone");
                 asked.extend_from_slice(&bytes[..count]);
             }
             stream.write_all(b"+OK\r\n+OK\r\n").unwrap();
