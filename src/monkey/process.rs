@@ -8,6 +8,7 @@ use libc::{c_int, id_t, idtype_t, pid_t, rusage, siginfo_t};
 
 use super::call::{Call, Errno, Miss, errno, failed, set_errno};
 use super::parts::Parts;
+use crate::hub::in_world::looking;
 use crate::hub::waiter::WaitingOn;
 use crate::io::Interest;
 use crate::sys::clock::Time;
@@ -52,6 +53,7 @@ impl Children {
             };
         }
         self.pause = (2 * pause).min(LONGEST_PAUSE);
+        let _looking = looking();
         call.try_sleep_until(Time::after(pause)).map_err(|_| call.refuse_with(libc::ECHILD))
     }
 }

@@ -17,6 +17,7 @@ use super::holders::{Giving, Holder, as_holder, forget, giving, holder, taken};
 use super::parts::{Parts, patched};
 use super::stand_ins::{PTHREAD_CANCELED, ends_cancelled};
 use crate::fiber::isolation::is_isolated;
+use crate::hub::in_world::looking;
 use crate::hub::no_unwind::is_at_work;
 use crate::sys::clock::Time;
 use crate::sys::condition;
@@ -104,6 +105,7 @@ unsafe fn lock_contended(call: Call, mutex: *mut pthread_mutex_t) -> c_int {
 unsafe fn wait_for_neighbour(call: Call, mutex: *mut pthread_mutex_t) {
     // SAFETY: the caller's contract.
     let is_free = || (unsafe { holder(call, mutex) } == Holder::Other).then_some(());
+    let _looking = looking();
     let mut pause = PAUSES[0];
     while is_free().is_none() {
         let deadline = Some(Time::after(pause));
@@ -175,7 +177,9 @@ unsafe fn wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, dead
     let mut unlocked = 0;
     let mut until = deadline;
     // SAFETY: the caller's contract.
-    if unsafe { condition::is_shared(condition) } {
+    let is_shared = unsafe { condition::is_shared(condition) };
+    let paused = is_shared.then(looking);
+    if is_shared {
         let look_again = Time::after(AMONG_PROCESSES);
         until = Some(deadline.map_or(look_again, |deadline| deadline.min(look_again)));
     }
@@ -190,12 +194,15 @@ unsafe fn wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t, dead
             unlocked == 0
         },
     );
+    drop(paused);
     if unlocked != 0 {
         return unlocked;
     }
+    // A pause may be the shorter one, and in a world ends before its time.
+    let has_passed = || deadline.is_some_and(|deadline| !is_shared || deadline <= Time::now());
     // SAFETY: as above.
     match unsafe { pthread_mutex_lock(mutex) } {
-        0 if matches!(waited, Waited::Late) && until == deadline => libc::ETIMEDOUT,
+        0 if matches!(waited, Waited::Late) && has_passed() => libc::ETIMEDOUT,
         result => result,
     }
 }

@@ -14,6 +14,7 @@ use super::call::{Call, Miss, failed, quietly};
 use super::fd_sets::{BITS, FD_SETSIZE, Words, size_of_table};
 use super::interruption::{pretend_awaited, pretend_polled, pretend_selected};
 use super::parts::Parts;
+use crate::hub::in_world::looking;
 use crate::hub::waiter::WaitingOn;
 use crate::io::Interest;
 use crate::sys::clock::Time;
@@ -67,6 +68,7 @@ fn wait_until_some(
             Ok(Err(Miss::Failed(errno))) if errno != libc::EBADF => return failed(errno),
             // Closed under the wait, which the next look tells, as natively; or never open, and beyond what a `select` looks at.
             Ok(Err(Miss::Unwaitable | Miss::Failed(_))) => {
+                let _looking = looking();
                 let pause = Time::after(PAUSE);
                 let pause = deadline.map_or(pause, |deadline| deadline.min(pause));
                 if call.try_sleep_until(pause).is_err() {
