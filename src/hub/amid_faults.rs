@@ -72,12 +72,18 @@ impl HubState {
     }
 
     fn draw(&self, faults: &Faults, among: &[Fault]) -> Option<Fault> {
-        let chances: Vec<f64> = among.iter().map(|&fault| faults.chance(fault)).collect();
-        if chances.iter().all(|&chance| chance <= 0.0) {
+        // One without a chance is no choice: a search in depth would try it.
+        let possible: Vec<(Fault, f64)> = among
+            .iter()
+            .map(|&fault| (fault, faults.chance(fault)))
+            .filter(|&(_, chance)| chance > 0.0)
+            .collect();
+        if possible.is_empty() {
             return None;
         }
+        let chances: Vec<f64> = possible.iter().map(|&(_, chance)| chance).collect();
         let place = self.schedule()?.fault(&chances).checked_sub(1)?;
-        among.get(place).copied()
+        possible.get(place).map(|&(fault, _)| fault)
     }
 
     /// How long what is sent now is on its way.

@@ -201,8 +201,13 @@ impl Hosts {
 
     /// Those who were spawned since the last look, in ranges of numbers, are where their maker is, who ran meanwhile.
     pub(super) fn see(&self, numbers: [std::ops::Range<u64>; 2]) {
+        let runs = self.runs.get();
+        if self.has_crashed(runs) {
+            // As it unwinds, it spawns.
+            return self.crashed.borrow_mut().extend(numbers.into_iter().flatten());
+        }
         let mut of = self.of.borrow_mut();
-        let Some(&host) = of.get(&self.runs.get()) else { return };
+        let Some(&host) = of.get(&runs) else { return };
         for id in numbers.into_iter().flatten() {
             of.entry(id).or_insert(host);
         }
@@ -269,5 +274,7 @@ mod tests {
         assert_eq!(hosts.address_of(21), Some(IpAddr::from([127, 0, 0, 2])));
         assert_eq!(hosts.crash(host), HashSet::from([3, 6, 7, 20, 21]));
         assert!(hosts.has_crashed(7) && !hosts.has_crashed(4) && hosts.address_of(7).is_none());
+        hosts.see([8..9, 0..0]);
+        assert!(hosts.has_crashed(8) && hosts.address_of(8).is_none());
     }
 }

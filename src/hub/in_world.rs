@@ -30,7 +30,7 @@ fn waits_for_the_kernel(world: &World, bytes: usize) -> bool {
 
 /// One of `count` ways to go on, if the calling thread's hub is in a world, which decides that.
 pub(crate) fn pick(count: usize) -> Option<usize> {
-    local_hub()?.world.get().map(|world| world.pick(count))
+    local_hub()?.world().map(|world| world.pick(count))
 }
 
 /// While it lives, the calling greenlet pauses between looks at what only looking shows. In a world whose clock stands, a pause ends after

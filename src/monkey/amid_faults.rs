@@ -4,7 +4,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 
 use libc::{iovec, sockaddr, socklen_t, ssize_t};
 
-use super::call::{Call, Errno, Miss, errno_of, is_nonblocking, is_ready, time_limit};
+use super::call::{Call, Count, Errno, Miss, errno_of, is_nonblocking, is_ready, time_limit};
 use super::file::is_regular_file;
 use super::slices;
 use crate::hub::amid_faults::draw;
@@ -38,6 +38,7 @@ impl Call {
     pub(super) fn until_ready_amid_faults(
         self,
         faults: &Faults,
+        what: Count,
         fd: RawFd,
         interest: Interest,
         mut attempt: impl FnMut() -> ssize_t,
@@ -49,10 +50,11 @@ impl Call {
         // SAFETY: the caller's call is about it.
         let Some(socket) = (unsafe { borrowed(fd) }) else { return self.until_ready(fd, interest, attempt) };
         let waits = !is_nonblocking(fd) && !is_unwinding();
-        let is_stream = socket::is_stream(socket);
+        let is_stream = what != Count::Other && socket::is_stream(socket);
+        let may_fail = is_stream && !is_nonblocking(fd);
         let mut among = Vec::with_capacity(3);
-        among.extend(is_stream.then_some(Fault::Reset));
-        among.extend((is_stream && interest.is_readable()).then_some(Fault::Short));
+        among.extend(may_fail.then_some(Fault::Reset));
+        among.extend((may_fail && interest.is_readable()).then_some(Fault::Short));
         among.extend(waits.then_some(Fault::Interruption));
         let fault = match is_stream {
             true => befall(socket, &among).map_err(|error| Miss::Failed(errno_of(&error)))?,
@@ -74,7 +76,9 @@ impl Call {
             faults.set_most(None);
             count
         })?;
-        moved(self.hub, socket, direction(interest), count as usize);
+        if what == Count::Moved {
+            moved(self.hub, socket, direction(interest), count as usize);
+        }
         Ok(count)
     }
 
@@ -127,7 +131,7 @@ impl Call {
         }
         // SAFETY: the caller's call is about it.
         let is_stream = unsafe { borrowed(fd) }.is_some_and(socket::is_stream);
-        let is_short = is_stream && draw(&[Fault::Short]).is_some();
+        let is_short = is_stream && !is_nonblocking(fd) && draw(&[Fault::Short]).is_some();
         if is_short { length.min(FEW) } else { length }
     }
 
@@ -136,6 +140,15 @@ impl Call {
         let most = self.at_most(usize::MAX);
         let first = all.iter().find(|slice| slice.iov_len > 0).filter(|_| most < slices::length(all))?;
         Some(iovec { iov_base: first.iov_base, iov_len: first.iov_len.min(most) })
+    }
+
+    /// The first of the slices that a send takes, if not all.
+    pub(super) fn few_of(self, fd: RawFd, all: &[iovec]) -> Option<iovec> {
+        self.hub.faults_of_call()?;
+        let whole = slices::length(all);
+        let few = self.few(fd, whole);
+        let first = all.iter().find(|slice| slice.iov_len > 0).filter(|_| few < whole)?;
+        Some(iovec { iov_base: first.iov_base, iov_len: first.iov_len.min(few) })
     }
 
     /// What is in the way of a connection: waited for, or why it fails. Of one that may not wait, what is only late is nothing.
@@ -188,6 +201,10 @@ impl Call {
             }
             gate = match held {
                 Gate::Cut if is_cut(faults, to) => Some(Gate::Cut),
+                Gate::Cut => {
+                    let latency = self.hub.latency(faults);
+                    (!latency.is_zero()).then(|| Gate::Until(Time::after(latency)))
+                }
                 Gate::Until(time) if Time::now() < time => Some(held),
                 _ => None,
             };

@@ -45,6 +45,17 @@ pub(super) enum Miss {
     Failed(Errno),
 }
 
+/// What the result of a call counts, if it is none that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Count {
+    /// Bytes that it has moved.
+    Moved,
+    /// Bytes that it has seen, and that stay.
+    Peeked,
+    /// Messages, or nothing: a descriptor.
+    Other,
+}
+
 /// What a try said that did not go through.
 enum Declined {
     /// It would have to wait.
@@ -188,12 +199,23 @@ impl Call {
         interest: Interest,
         attempt: impl FnMut() -> ssize_t,
     ) -> Result<ssize_t, Miss> {
+        self.until_done_with(Count::Moved, fd, interest, attempt)
+    }
+
+    /// [`until_done`](Call::until_done) for a call whose result counts that.
+    pub(super) fn until_done_with(
+        self,
+        count: Count,
+        fd: RawFd,
+        interest: Interest,
+        attempt: impl FnMut() -> ssize_t,
+    ) -> Result<ssize_t, Miss> {
         // What was tried in vain is nobody's affair, nor is what failed when some has come or gone.
         let _errno = Kept::now();
         match self.hub.spend_budget_in_call() {
             Ok(()) => match self.hub.faults_of_call() {
                 None => self.until_ready(fd, interest, attempt),
-                Some(faults) => self.until_ready_amid_faults(faults, fd, interest, attempt),
+                Some(faults) => self.until_ready_amid_faults(faults, count, fd, interest, attempt),
             },
             Err(hindrance) => self.amid_interruption(fd, hindrance, attempt),
         }

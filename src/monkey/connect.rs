@@ -6,10 +6,11 @@ use std::time::Duration;
 use libc::{c_int, sockaddr, socklen_t, ssize_t};
 
 use super::call::{
-    Call, Errno, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, set_errno, time_limit,
-    without_waiting,
+    Call, Count, Errno, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, set_errno,
+    time_limit, without_waiting,
 };
 use super::parts::{Parts, patched};
+use crate::hub::in_world::looking;
 use crate::io::Interest;
 use crate::sys::clock::Time;
 use crate::sys::original;
@@ -87,6 +88,7 @@ fn finish_connecting(
 }
 
 fn retry(call: Call, deadline: Option<Time>, attempt: impl Fn() -> c_int) -> c_int {
+    let _looking = looking();
     let mut pause = Duration::from_millis(1);
     loop {
         let next = Time::after(pause);
@@ -137,7 +139,7 @@ fn accept_with(fd: RawFd, run: impl Fn() -> c_int) -> c_int {
         }
         without_waiting(fd, || run() as ssize_t)
     };
-    answer(call.until_done(fd, Interest::READABLE, attempt), || -1) as c_int
+    answer(call.until_done_with(Count::Other, fd, Interest::READABLE, attempt), || -1) as c_int
 }
 
 /// The C library's `accept`, on a file that hubs of this process may have made O_NONBLOCK meanwhile.

@@ -5,6 +5,7 @@
 //! another OS thread.
 
 use std::os::fd::RawFd;
+use std::slice;
 
 use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
@@ -180,8 +181,11 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, length: size_t) -> 
 unsafe extern "C" fn writev(fd: c_int, slices: *const iovec, count: c_int) -> ssize_t {
     // SAFETY: the caller's contract is that of the C library's function, and the call returns before he goes on.
     match (Call::enter(Parts::SOCKET), unsafe { slices::named(slices, count as usize) }) {
-        // SAFETY: as above.
-        (Some(call), Some(slices)) if !is_exempt(fd) => unsafe { write_slices(call, fd, slices) },
+        (Some(call), Some(slices)) if !is_exempt(fd) => {
+            let few = call.few_of(fd, slices);
+            // SAFETY: as above; what is short is a part of one of them.
+            unsafe { write_slices(call, fd, few.as_ref().map_or(slices, slice::from_ref)) }
+        }
         // SAFETY: as above.
         _ => unsafe { original::writev(fd, slices, count) },
     }

@@ -3,10 +3,11 @@
 use std::mem;
 use std::os::fd::RawFd;
 use std::ptr;
+use std::slice;
 
-use libc::{c_int, c_uint, c_void, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
+use libc::{c_int, c_uint, c_void, iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
-use super::call::{Call, answer};
+use super::call::{Call, Count, answer};
 use super::connect::option;
 use super::interruption::{Side, side};
 use super::parts::Parts;
@@ -50,7 +51,8 @@ fn receive(
     let whole = flags & libc::MSG_WAITALL != 0 && flags & libc::MSG_PEEK == 0;
     let mut come = 0;
     loop {
-        match call.until_done(fd, Interest::READABLE, || attempt(come, flags)) {
+        let what = if flags & libc::MSG_PEEK == 0 { Count::Moved } else { Count::Peeked };
+        match call.until_done_with(what, fd, Interest::READABLE, || attempt(come, flags)) {
             Ok(count) => {
                 come += count as usize;
                 if count == 0 || !whole || come >= length || has_ended(fd) {
@@ -133,12 +135,19 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> s
             return 0;
         }
         let received = if come == 0 {
-            // SAFETY: the caller's contract.
-            unsafe { original::recvmsg(fd, message, flags) }
+            match call.first_of(all) {
+                // SAFETY: the caller's contract.
+                None => unsafe { original::recvmsg(fd, message, flags) },
+                // SAFETY: as above, with a part of one of the caller's slices.
+                Some(first) => unsafe { receive_first(fd, message, first, flags) },
+            }
         } else {
             // SAFETY: as above. Control memory that nothing came for is there for what follows.
             let is_free = unsafe { (*message).msg_controllen } == 0;
             let mut rest = slices::rest(all, come);
+            if let Some(first) = call.first_of(&rest) {
+                rest = vec![first];
+            }
             let control =
                 if is_free { (whole.msg_control, whole.msg_controllen) } else { (ptr::null_mut(), 0) };
             let mut part = msghdr {
@@ -161,6 +170,24 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> s
         passed = received > 0 && unsafe { passes_descriptors(message) };
         received
     })
+}
+
+/// `recvmsg`, into `first` in place of the message's slices.
+///
+/// # Safety
+///
+/// As for `recvmsg`; `first` must be valid for writes.
+#[cold]
+unsafe fn receive_first(fd: RawFd, message: *mut msghdr, mut first: iovec, flags: c_int) -> ssize_t {
+    // SAFETY: the caller's contract.
+    let whole = unsafe { *message };
+    let mut part = msghdr { msg_iov: &raw mut first, msg_iovlen: 1, ..whole };
+    // SAFETY: as above.
+    let received = unsafe { original::recvmsg(fd, &mut part, flags) };
+    // What the kernel has written, or the same as before.
+    // SAFETY: as above.
+    unsafe { *message = msghdr { msg_iov: whole.msg_iov, msg_iovlen: whole.msg_iovlen, ..part } };
+    received
 }
 
 /// Whether descriptors have come with a message.
@@ -249,18 +276,25 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
         // SAFETY: as above.
         return unsafe { original::sendmsg(fd, message, flags) };
     };
+    let few = call.few_of(fd, all);
+    let is_whole = few.is_none();
+    let all = few.as_ref().map_or(all, slice::from_ref);
     let sent = call.until_all_gone(fd, slices::length(all), |sent| {
-        if sent == 0 {
+        if sent == 0 && is_whole {
             // SAFETY: the caller's contract.
             return unsafe { original::sendmsg(fd, message, flags) };
         }
         let mut rest = slices::rest(all, sent);
-        // Control data went with the first bytes. A name is for those that need one with each call.
+        // Control data goes with the first bytes. A name is for those that need one with each call.
+        let control =
+            if sent == 0 { (whole.msg_control, whole.msg_controllen) } else { (ptr::null_mut(), 0) };
         let part = msghdr {
             msg_name: whole.msg_name,
             msg_namelen: whole.msg_namelen,
             msg_iov: rest.as_mut_ptr(),
             msg_iovlen: rest.len() as _,
+            msg_control: control.0,
+            msg_controllen: control.1,
             ..nameless()
         };
         // SAFETY: what is left of the caller's slices, and his name.
@@ -326,7 +360,7 @@ fn several(
     let count = count.min(slices::MOST as c_uint);
     let mut done = 0;
     loop {
-        match call.until_done(fd, interest, || attempt(done) as ssize_t) {
+        match call.until_done_with(Count::Other, fd, interest, || attempt(done) as ssize_t) {
             Ok(more) => {
                 done += more as c_uint;
                 if more == 0 || first_few || done >= count {

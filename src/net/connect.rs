@@ -215,6 +215,8 @@ impl Running {
         let (place, handle) = self.0.remove(index);
         let result = handle.join().unwrap_or_else(|error| match error.stack_error() {
             Some(_) => Err(error.into()),
+            // Not who asked is meant: the kill is a fault in a world, or its whole hub ends.
+            None if error.is_killed() => Err(io::ErrorKind::ConnectionAborted.into()),
             None => resume_unwind(error.into_payload()),
         });
         Some((place, result))

@@ -24,7 +24,7 @@ use crate::hub::hub;
     feature = "monkey",
     doc = "What is patched too: `connect`, `recv`, `send`, `read`, `write` and their siblings, so std's sockets and those of C."
 )]
-/// Not what asks not to wait, such as a socket in nonblocking mode, nor datagrams and pipes.
+/// Not what asks not to wait, such as a socket in nonblocking mode that is connected, nor datagrams and pipes.
 ///
 /// # Examples
 ///

@@ -21,8 +21,8 @@ pub(super) struct Failed {
     pub(super) why: Why,
     /// The time, who ran last, and who was there.
     pub(super) story: String,
-    /// By which schedule it failed, if by one.
-    script: Option<String>,
+    /// How to see it again, if a schedule has made choices.
+    again: Option<String>,
 }
 
 pub(super) enum Why {
@@ -85,8 +85,8 @@ where
 {
     let schedule = Guide::from_environment().map(|guide| move || Schedule::boxed(guide).0);
     run_by(schedule, test).unwrap_or_else(|failed| {
-        if let Some(script) = &failed.script {
-            report_text(&format!("{}\nTo see it again: GREENLOOP_SCHEDULE={script}", failed.story));
+        if let Some(again) = &failed.again {
+            report_text(&format!("{}\n{again}", failed.story));
         }
         failed.raise()
     })
@@ -112,7 +112,7 @@ where
         let thread = real(|| builder.spawn_scoped(scope, life));
         match thread.expect("no OS thread for the world").join() {
             Ok(lived) => lived,
-            Err(payload) => Err(Failed { why: Why::Panic(payload), story: String::new(), script: None }),
+            Err(payload) => Err(Failed { why: Why::Panic(payload), story: String::new(), again: None }),
         }
     })
 }
@@ -121,6 +121,7 @@ where
 fn live<R>(schedule: Option<Box<dyn world::Schedule>>, test: impl FnOnce(&World) -> R) -> Result<R, Failed> {
     let driver = if Driver::Epoll.is_available() { Driver::Epoll } else { Driver::Poll };
     configure(Config::new().driver(driver)).expect("a new OS thread has no hub");
+    let is_chosen = schedule.is_some();
     let hub = hub();
     let clock = Arc::new(stopped());
     hub.set_world(Decider::new(clock.clone(), schedule));
@@ -137,7 +138,12 @@ fn live<R>(schedule: Option<Box<dyn world::Schedule>>, test: impl FnOnce(&World)
                 Err(payload) => Err(Why::Panic(payload)),
             }
         });
-        let result = result.map_err(|why| Failed { why, story: hub.story(), script: hub.script() });
+        let again = |script| match is_chosen {
+            true => format!("To see it again: GREENLOOP_SCHEDULE={script}"),
+            // It chooses from the first use of faults on, and before that all run in order of arrival.
+            false => "It goes the same way each time, without a GREENLOOP_SCHEDULE.".to_owned(),
+        };
+        let result = result.map_err(|why| Failed { why, story: hub.story(), again: hub.script().map(again) });
         // What it raises is of no interest: the test has ended, well or not.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             hub.kill_all();

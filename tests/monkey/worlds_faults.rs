@@ -1,9 +1,12 @@
 //! Unmodified code in a world in which things go wrong.
 
+use std::cell::Cell;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
 use std::time::Duration;
 
 use greenloop::testing::{self, World};
@@ -50,6 +53,80 @@ fn stds_connections_are_refused_reset_and_short() {
     });
 }
 
+/// The first call is sendmsg, of two slices, and the second recvmsg: how many bytes each has moved.
+fn move_messages(from: RawFd, to: RawFd) -> (isize, isize) {
+    let mut bytes = *b"he,llo";
+    let mut slices =
+        bytes.chunks_mut(2).map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: 2 });
+    let mut slices = [slices.next().unwrap(), slices.next().unwrap(), slices.next().unwrap()];
+    // SAFETY: zeros are a valid message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (slices.as_mut_ptr(), slices.len() as _);
+    // SAFETY: three slices of bytes that live.
+    let sent = unsafe { libc::sendmsg(from, &message, 0) };
+    // SAFETY: as above.
+    let received = unsafe { libc::recvmsg(to, &mut message, 0) };
+    assert_eq!((message.msg_iov, message.msg_iovlen as usize), (slices.as_mut_ptr(), 3));
+    (sent, received)
+}
+
+#[test]
+fn messages_and_slices_are_short_and_late_too() {
+    in_world(|world| {
+        let (mut one, mut other) = connection();
+        world.faults().short(1.0);
+        assert_eq!(move_messages(one.as_raw_fd(), other.as_raw_fd()), (2, 2));
+        assert_eq!(one.write_vectored(&[IoSlice::new(b"hell"), IoSlice::new(b"o")]).unwrap(), 3);
+        assert_eq!(other.read(&mut [0; 8]).unwrap(), 3);
+        world.faults().short(0.0).latency(SECOND..=SECOND);
+        one.write_all(b"x").unwrap();
+        greenloop::sleep(MILLISECOND);
+        assert_eq!(move_messages(one.as_raw_fd(), other.as_raw_fd()), (6, 1));
+        assert_eq!(world.elapsed(), SECOND);
+        assert_eq!(other.read(&mut [0; 8]).unwrap(), 6);
+        assert_eq!(world.elapsed(), SECOND + MILLISECOND);
+    });
+}
+
+#[test]
+fn listeners_and_what_does_not_wait_are_spared() {
+    in_world(|world| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        world.faults().reset(1.0).short(1.0);
+        let mut one = TcpStream::connect(to).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        let _another = (TcpStream::connect(to).unwrap(), listener.accept().unwrap());
+        one.set_nonblocking(true).unwrap();
+        other.set_nonblocking(true).unwrap();
+        assert_eq!(one.write(b"hello").unwrap(), 5);
+        assert_eq!(other.read(&mut [0; 8]).unwrap(), 5);
+    });
+}
+
+#[test]
+fn a_connection_for_which_there_is_no_room_is_tried_again_though_time_stands() {
+    in_world(|world| {
+        let path = std::env::temp_dir().join(format!("greenloop-no-room-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let _first = UnixStream::connect(&path).unwrap();
+        let second = spawn({
+            let path = path.clone();
+            move || UnixStream::connect(path).map(drop)
+        });
+        greenloop::yield_now();
+        let hold = world.hold();
+        listener.accept().unwrap();
+        listener.accept().unwrap();
+        second.join().unwrap().unwrap();
+        drop(hold);
+        fs::remove_file(path).unwrap();
+        assert_eq!(world.elapsed(), Duration::ZERO);
+    });
+}
+
 #[test]
 fn signals_interrupt_what_waits_and_nothing_else() {
     in_world(|world| {
@@ -81,6 +158,9 @@ fn latency_and_cuts_reach_stds_sockets() {
         assert_eq!(other.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert_eq!(world.elapsed(), 101 * MILLISECOND);
         other.set_read_timeout(None).unwrap();
+        // A peek waits too, and takes nothing.
+        assert_eq!(other.peek(&mut buffer).unwrap(), 5);
+        assert_eq!(world.elapsed(), SECOND);
         assert_eq!(other.read(&mut buffer).unwrap(), 5);
         assert_eq!(world.elapsed(), SECOND);
         assert_eq!(other.read(&mut buffer).unwrap(), 5);
@@ -97,6 +177,15 @@ fn latency_and_cuts_reach_stds_sockets() {
         drop(cut);
         assert_eq!(reader.join().unwrap(), 4);
         assert_eq!(world.elapsed(), 3 * SECOND + MILLISECOND);
+        // Who was cut off is as late as others are.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let cut = world.faults().latency(SECOND..=SECOND).cut(home, home);
+        let late = spawn(move || TcpStream::connect(to).map(drop));
+        assert!(with_timeout(SECOND, || late.wait()).is_err());
+        drop(cut);
+        late.join().unwrap().unwrap();
+        assert_eq!(world.elapsed(), 5 * SECOND + MILLISECOND);
     });
 }
 
@@ -121,16 +210,22 @@ fn a_host_of_std_connects_from_its_address_and_crashes() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
         let host = world.host([127, 0, 0, 9].into());
-        let client = host.spawn(move || {
-            let mut stream = TcpStream::connect(to).unwrap();
-            let _ = stream.read(&mut [0]);
-            assert!(stream.write(b"bye").is_err());
+        let farewell = Rc::new(Cell::new(None));
+        let client = host.spawn({
+            let farewell = farewell.clone();
+            move || {
+                let mut stream = TcpStream::connect(to).unwrap();
+                let _ = stream.read(&mut [0]);
+                farewell.set(Some(stream.write(b"bye").is_ok()));
+            }
         });
         let (mut stream, from) = listener.accept().unwrap();
         assert_eq!(from.ip(), host.address());
         world.settle();
         host.crash();
         assert_eq!(stream.read(&mut [0; 8]).unwrap_or(0), 0);
+        world.settle();
+        assert_eq!(farewell.get(), Some(false));
         drop(client);
     });
 }
