@@ -389,12 +389,28 @@ pub(crate) fn acknowledge(fd: RawFd) -> bool {
     }
 }
 
-/// How many bytes a TCP connection has sent, or is to send, that the other end has not acknowledged.
+/// How many bytes a TCP connection has sent, or is to send, that the other end has not acknowledged. What begins it counts as one.
 pub(crate) fn unacknowledged(fd: RawFd) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the request, SIOCOUTQ, writes an int; any number may be given as a descriptor.
     let failed = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &mut bytes) };
-    if failed == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+    match usize::try_from(bytes).unwrap_or(0) {
+        bytes if failed == 0 && bytes > 0 => bytes,
+        _ => usize::from(begins(fd)),
+    }
+}
+
+/// Whether it is a TCP connection whose other end has not answered yet.
+fn begins(fd: RawFd) -> bool {
+    const SYN_SENT: u8 = 2;
+    let mut state = 0_u8;
+    let mut length = size_of_val(&state) as libc::socklen_t;
+    // SAFETY: `state` is valid for writes of `length` bytes, which is the first field of what the kernel tells; any number may be given as
+    // a descriptor.
+    let failed = unsafe {
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut state).cast(), &mut length)
+    };
+    failed == 0 && state == SYN_SENT
 }
 
 /// Whether it is a socket whose bytes come as a stream.
@@ -444,6 +460,8 @@ pub(crate) fn reset(fd: BorrowedFd<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -466,6 +484,24 @@ mod tests {
         assert_eq!(Address::from(&name).length, 2 + 7);
         assert!(Address::UNNAMED.to_unix().unwrap().is_unnamed());
         assert!(Address::UNNAMED.to_ip().is_err());
+    }
+
+    #[test]
+    fn a_connection_that_begins_is_on_its_way() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listen(listener.as_fd(), 0).unwrap();
+        let address = Address::from(listener.local_addr().unwrap());
+        let connecting = || {
+            let stream = stream(&address).unwrap();
+            if let Err(error) = connect(stream.as_fd(), &address) {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            }
+            stream
+        };
+        // The kernel has room for a few that nobody has accepted.
+        let streams: Vec<_> = (0..4).map(|_| connecting()).collect();
+        assert_eq!(unacknowledged(streams[3].as_raw_fd()), 1);
+        assert_eq!(unacknowledged(listener.as_raw_fd()), 0);
     }
 
     #[test]
