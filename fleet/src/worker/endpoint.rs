@@ -1,17 +1,18 @@
 //! What a worker tells Prometheus.
 
 use super::Counts;
-use crate::Broker;
+use crate::{Broker, Status};
+use greenloop::channel::{Receiver, Sender, bounded};
 use greenloop::event::Event;
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::server::StreamServer;
-use greenloop::{inspect, with_timeout};
+use greenloop::{inspect, spawn, with_timeout};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a connection may take, and how long the broker has for its part.
 const LIMITS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
@@ -37,9 +38,10 @@ impl Endpoint {
         let until = Arc::clone(&end);
         let serve = move || {
             let listener = TcpListener::from(listener);
+            let question = Question::new(broker);
             let server = StreamServer::new(listener).limit(CONNECTIONS).handle(move |stream, _| {
                 // One that does not keep to the rules, or goes, is no concern of anybody's.
-                let _ = with_timeout(LIMITS.0, || answer(stream, &counts, &*broker));
+                let _ = with_timeout(LIMITS.0, || answer(stream, &counts, &question));
                 Ok(())
             });
             if server.start().is_ok() {
@@ -61,12 +63,12 @@ impl Drop for Endpoint {
     }
 }
 
-fn answer(mut stream: TcpStream, counts: &Counts, broker: &dyn Broker) -> io::Result<()> {
+fn answer(mut stream: TcpStream, counts: &Counts, question: &Question) -> io::Result<()> {
     let Some(line) = read_request(&mut stream)? else { return Ok(()) };
     let mut words = line.split(' ');
     let path = |target: &str| target.split('?').next().unwrap_or_default().to_owned();
     let (status, body) = match (words.next(), words.next().map(path).as_deref()) {
-        (Some("GET"), Some("/metrics")) => ("200 OK", text(counts, broker)),
+        (Some("GET"), Some("/metrics")) => ("200 OK", text(counts, question)),
         (Some("GET"), _) => ("404 Not Found", "There is /metrics.\n".to_owned()),
         _ => ("405 Method Not Allowed", "Only GET is known here.\n".to_owned()),
     };
@@ -79,10 +81,48 @@ fn answer(mut stream: TcpStream, counts: &Counts, broker: &dyn Broker) -> io::Re
     stream.write_all(body.as_bytes())
 }
 
-fn text(counts: &Counts, broker: &dyn Broker) -> String {
+/// What the broker is asked, by one at a time.
+struct Question {
+    broker: Arc<dyn Broker>,
+    turn: Receiver<()>,
+    next: Sender<()>,
+}
+
+/// Whose it is. The next one has it then.
+struct Turn(Sender<()>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // The endpoint may have ended.
+        let _ = self.0.try_send(());
+    }
+}
+
+impl Question {
+    fn new(broker: Arc<dyn Broker>) -> Question {
+        let (next, turn) = bounded(1);
+        drop(Turn(next.clone()));
+        Question { broker, turn, next }
+    }
+
+    /// Asks in a green thread that is left behind if it takes too long: a lock of the broker's is waited for without a limit, also if a job
+    /// keeps the OS thread of who holds it.
+    fn ask(&self) -> Option<Status> {
+        let start = Instant::now();
+        self.turn.recv_timeout(LIMITS.1).ok()?;
+        let (turn, broker) = (Turn(self.next.clone()), Arc::clone(&self.broker));
+        let asked = spawn(move || {
+            let _turn = turn;
+            with_timeout(LIMITS.1, || broker.status()).ok()?.ok()
+        });
+        asked.join_timeout(LIMITS.1.saturating_sub(start.elapsed())).ok()?.ok()?
+    }
+}
+
+fn text(counts: &Counts, question: &Question) -> String {
     let mut text = counts.prometheus();
     // Without it, if the broker is away.
-    if let Ok(Ok(status)) = with_timeout(LIMITS.1, || broker.status()) {
+    if let Some(status) = question.ask() {
         let jobs = [
             ("ready", status.ready),
             ("later", status.later),

@@ -5,8 +5,12 @@ use fleet::{
     Broker, BrokerError, Completion, Count, DeadJob, Job, Lease, NewJob, Record, Settlement, Sqlite, Status,
     Verdict, Worker,
 };
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread::spawn;
 use std::time::Duration;
 
 /// One in front of another, each third call of which fails, half of these after it was carried out; it never takes a record `poison`.
@@ -15,12 +19,14 @@ struct Failing {
     calls: AtomicUsize,
     /// How many jobs followed in one call.
     most: AtomicUsize,
+    /// What is held keeps who asks for the status.
+    lock: Mutex<()>,
 }
 
 impl Failing {
     fn new() -> Failing {
         let broker = Sqlite::in_memory().unwrap();
-        Failing { broker, calls: AtomicUsize::new(0), most: AtomicUsize::new(0) }
+        Failing { broker, calls: AtomicUsize::new(0), most: AtomicUsize::new(0), lock: Mutex::new(()) }
     }
 
     fn pass<R>(&self, call: impl FnOnce(&Sqlite) -> Result<R, BrokerError>) -> Result<R, BrokerError> {
@@ -89,6 +95,7 @@ impl Broker for Failing {
     }
 
     fn status(&self) -> Result<Status, BrokerError> {
+        let _lock = self.lock.lock().unwrap();
         self.pass(Broker::status)
     }
 }
@@ -151,5 +158,44 @@ fn what_follows_from_jobs_that_end_together_is_not_all_in_one_call() {
         let most = broker.most.load(Ordering::SeqCst);
         assert!((1_200..=6_000).contains(&most), "{most}");
         assert_eq!(broker.broker.status().unwrap().later, 12_000);
+    });
+}
+
+/// As one is by a green thread of the worker's while a job keeps their OS thread.
+#[test]
+fn prometheus_is_answered_also_while_a_lock_of_the_broker_is_held() {
+    patched(|| {
+        let broker = Arc::new(Failing::new());
+        broker.push(&[NewJob::new("holds it")]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let worker = Worker::new(broker.clone()).metrics(listener).unwrap();
+        let stopper = worker.stopper();
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let asked = is_asked.clone();
+        let (begin, begun) = channel();
+        let client = spawn(move || {
+            begun.recv().unwrap();
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            let read = stream.read_to_string(&mut answer);
+            asked.store(true, Ordering::SeqCst);
+            stopper.stop();
+            read.map(|_| answer)
+        });
+        let run = worker.run(move |_| {
+            let _lock = broker.lock.lock().unwrap();
+            let _ = begin.send(());
+            while !is_asked.load(Ordering::SeqCst) {
+                greenloop::sleep(Duration::from_millis(5));
+            }
+            Ok(Completion::new())
+        });
+        run.unwrap();
+        let answer = client.join().unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("\nfleet_taken_total 1\n") && !answer.contains("fleet_jobs{"), "{answer}");
     });
 }
