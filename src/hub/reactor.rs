@@ -479,6 +479,24 @@ impl Core {
         }
     }
 
+    /// The same when one has left. The source may be closed next by an OS thread that cannot tell this driver to let go of it.
+    #[inline]
+    fn refresh_left(&mut self, key: Key) {
+        if self.poller.tells_edges() {
+            return;
+        }
+        let was_asked = self.is_asked(key);
+        self.refresh_owned(key);
+        if was_asked && !self.is_asked(key) {
+            self.poller.let_go();
+            self.hear_done();
+        }
+    }
+
+    fn is_asked(&mut self, key: Key) -> bool {
+        self.descriptor(key).is_some_and(|descriptor| !descriptor.asked.is_none())
+    }
+
     /// Asks the driver for what those at `key` wait for, if that has changed; forgets a descriptor that nobody needs.
     fn refresh(&mut self, key: Key) -> io::Result<()> {
         let tells_edges = self.poller.tells_edges();

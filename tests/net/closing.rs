@@ -42,6 +42,29 @@ each_driver! {
         assert_closed("peek", peeker.join().unwrap());
     }
 
+    /// While the hub of those who have waited does nothing.
+    fn what_nobody_waits_at_any_more_is_closed_by_whoever_drops_it() {
+        let listener = Arc::new(secluded_listener());
+        let address = listener.local_addr().unwrap();
+        let stream = Arc::new(TcpStream::connect(address).unwrap());
+        let (peer, _) = listener.accept().unwrap();
+        let accepting = spawn({ let listener = listener.clone(); move || drop(listener.accept()) });
+        let peeking = spawn({ let stream = stream.clone(); move || drop(stream.peek(&mut [0; 1])) });
+        settle();
+        accepting.kill();
+        peeking.kill();
+        drop((accepting, peeking));
+        let mut peer = std::net::TcpStream::from(peer);
+        let elsewhere = thread::spawn(move || {
+            drop((Arc::into_inner(listener).unwrap(), Arc::into_inner(stream).unwrap()));
+            peer.set_nonblocking(false).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
+            assert_eq!(std::net::TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        });
+        elsewhere.join().unwrap();
+    }
+
     fn a_close_wakes_who_waits_elsewhere() {
         let (stream, _peer) = pair();
         let stream = Arc::new(stream);

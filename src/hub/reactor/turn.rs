@@ -119,7 +119,7 @@ impl Drop for Turn<'_> {
                     half.note_drained();
                 }
                 next = half.leave(&self.place);
-                core.refresh_owned(self.key);
+                core.refresh_left(self.key);
             }
         }
         if let Some(notify) = next {
