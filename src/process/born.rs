@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::ptr;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::line::{Limit, Line};
@@ -43,8 +43,8 @@ pub(super) struct Born {
     line: Line,
     /// The child is killed when nobody has this any more. Closed with the rest of what is known of it.
     _lifeline: Option<Heirloom>,
-    /// Who waits for it, if that is another process.
-    mother: Option<Weak<Heirloom>>,
+    /// Readable once who waits for it has ended, if that is another process.
+    mother: Option<Arc<Heirloom>>,
     state: Lock<State>,
 }
 
@@ -112,7 +112,7 @@ impl Born {
         line: Line,
         name: String,
         is_daemon: bool,
-        mother: Weak<Heirloom>,
+        mother: Arc<Heirloom>,
         lifeline: Option<Heirloom>,
     ) -> Arc<Born> {
         Arc::new(Born::new(id, pidfd, line, name, is_daemon, Some(mother), lifeline))
@@ -124,7 +124,7 @@ impl Born {
         line: Line,
         name: String,
         is_daemon: bool,
-        mother: Option<Weak<Heirloom>>,
+        mother: Option<Arc<Heirloom>>,
         lifeline: Option<Heirloom>,
     ) -> Born {
         let creator = std::process::id();
@@ -165,7 +165,7 @@ impl Born {
         match &self.mother {
             None => self.ask(),
             Some(mother) => {
-                let is_gone = mother.upgrade().is_none_or(|mother| is_readable(&mother));
+                let is_gone = is_readable(mother);
                 // Looked at after that: what was told before its end is there.
                 let is_silent = self.hear();
                 let mut state = self.state.lock();

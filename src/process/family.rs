@@ -236,7 +236,7 @@ impl Identity {
             Parent { id: parent, name: parent_name.into(), pidfd: pidfd.map(Heirloom::new).map(Arc::new) };
         let lifeline = lifeline.map(Heirloom::new).map(Arc::new);
         if is_daemon {
-            end_with(&parent, lifeline.as_deref());
+            end_with(&parent, lifeline.as_ref());
         }
         let known =
             Known { id: std::process::id(), name: name.into(), is_daemon, parent, _lifeline: lifeline };
@@ -256,7 +256,7 @@ pub(super) fn lifeline(is_daemon: bool, is_own: bool) -> io::Result<Option<(Owne
 }
 
 /// Ends this process when its parent ends.
-fn end_with(parent: &Parent, lifeline: Option<&Heirloom>) {
+fn end_with(parent: &Parent, lifeline: Option<&Arc<Heirloom>>) {
     let (is_asked, has_ended) = match lifeline {
         Some(lifeline) => (process::die_at_hang_up(lifeline.as_fd()).is_ok(), is_hung_up(lifeline)),
         None => (process::die_with_parent().is_ok(), std::os::unix::process::parent_id() != parent.id),
@@ -264,22 +264,40 @@ fn end_with(parent: &Parent, lifeline: Option<&Heirloom>) {
     if has_ended {
         process::end_now(KILLED);
     }
-    if is_asked && lifeline.is_none() {
+    if is_asked && (lifeline.is_none() || parent.pidfd.is_none()) {
         return;
     }
     // Other forks of the parent may have the pipe, too.
-    let parent = parent.clone();
+    if let Some(end) = parent.pidfd.as_ref().or(lifeline) {
+        end_at(end, KILLED);
+    }
+}
+
+/// Ends this process, in which nobody is to hear of it, when its parent has ended.
+pub(super) fn end_after_parent() {
+    if let Some(Parent { pidfd: Some(pidfd), .. }) = parent() {
+        end_at(&pidfd, 0);
+    }
+}
+
+/// Has a green thread end this process when `end` is readable.
+fn end_at(end: &Arc<Heirloom>, status: i32) {
+    let end = end.clone();
     drop(task::spawn(move || {
-        if let Some(pidfd) = &parent.pidfd {
-            let _ = wait_fd(&**pidfd, Interest::READABLE, None);
+        // It fails where there are no descriptors to wait with.
+        while wait_fd(&*end, Interest::READABLE, None).is_err() && !is_hung_up(&end) {
+            task::sleep(PAUSE);
         }
-        process::end_now(KILLED)
+        process::end_now(status)
     }));
 }
 
 fn is_hung_up(lifeline: &Heirloom) -> bool {
     poll::check(lifeline.as_fd(), Interest::READABLE).is_ok_and(|ready| !ready.is_none())
 }
+
+/// Where it cannot be waited for, it is looked at so often.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a daemon ends with that has seen its parent's end: as a shell tells of SIGKILL.
 const KILLED: i32 = 128 + 9;

@@ -46,8 +46,9 @@
 //! at the top of `main` starts processes at any time, and in less than a millisecond however large this one is: a fork of a process with a
 //! million parked green threads takes a third of a second. A plain [`fork`] splits the process itself.
 //!
-//! **A process that is killed, at whatever moment, takes nothing with it but itself.** No lock and no memory is shared; a message is in a
-//! channel whole or not at all, and stays there when its sender is gone; a channel ends when its last sender does.
+//! **A process that is killed, at whatever moment, takes nothing with it but itself.** No lock is shared, and no memory but that in which a large
+//! message travels; a message is in a channel whole or not at all, and stays there when its sender is gone; a channel ends when its last
+//! sender does.
 //!
 //! # How a child is waited for
 //!

@@ -21,7 +21,7 @@ use crate::hub::birth::{Childless, fork_alone};
 use crate::io::{Interest, wait_fd, wait_readable};
 use crate::sys::heirloom::Heirloom;
 use crate::sys::process;
-use crate::task;
+use crate::task::{self, JoinHandle};
 
 /// Who it is, its argument, the other end of its line, and what hangs up at the end of who asks.
 type Request = (Identity, Vec<u8>, Vec<OwnedFd>, OwnedFd, Option<OwnedFd>);
@@ -44,7 +44,7 @@ impl Birth {
     }
 }
 
-/// A nursery. It ends when this is dropped, and its children's handles are.
+/// A nursery. It ends when this is dropped and its children have ended, and with this process.
 #[derive(Debug)]
 pub(crate) struct Nursery {
     requests: Sender<Request>,
@@ -86,7 +86,7 @@ impl Nursery {
         self.bear(builder, bytes, descriptors).map(Process::new)
     }
 
-    /// Ends it, and waits until it has ended.
+    /// Ends it, and waits until it has ended, and its children.
     pub(crate) fn finish(self) {
         let Nursery { requests, process, .. } = self;
         drop(requests);
@@ -122,7 +122,7 @@ impl Nursery {
         drop(reserved);
         match ours.receive(Limit::Until(None))?.and_then(Report::read) {
             Some(Report::Started(id, pidfd)) => {
-                let end = Arc::downgrade(&self.end);
+                let end = self.end.clone();
                 Ok(Born::of_another(id, pidfd, ours, name, is_daemon, end, kept))
             }
             Some(Report::Failed(number)) => Err(io::Error::from_raw_os_error(number)),
@@ -144,8 +144,9 @@ impl Nursery {
     }
 }
 
-/// The life of the nursery: until nobody can ask it for anything any more.
+/// The life of the nursery: until nobody can ask it for anything any more, and it has told of all that it was asked for.
 fn run(requests: &Receiver<Request>, passed: &[u64], serve: &impl Fn(Birth) -> i32) {
+    let mut kept: Vec<JoinHandle<()>> = Vec::new();
     for request in requests {
         // What is no request has nobody to answer to: its line is closed with it.
         let Ok((identity, bytes, descriptors, line, lifeline)) = request else { continue };
@@ -160,12 +161,20 @@ fn run(requests: &Receiver<Request>, passed: &[u64], serve: &impl Fn(Birth) -> i
         // The child's copy of what it was given.
         drop(birth);
         match forked {
-            Ok(id) => keep(id, told),
+            Ok(id) => {
+                kept.retain(|child| !child.is_finished());
+                kept.push(keep(id, told));
+            }
             Err(Childless::System(error)) => {
                 Report::Failed(error.raw_os_error().unwrap_or_default()).tell(&told)
             }
             Err(Childless::ForeignThreads(_)) => Report::Failed(AGAIN).tell(&told),
         }
+    }
+    family::end_after_parent();
+    for child in kept {
+        // It returns.
+        let _ = child.join();
     }
 }
 
@@ -185,9 +194,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 const ENDING: Duration = Duration::from_secs(1);
 
 /// Waits for a child, in a green thread, and tells its status.
-fn keep(id: u32, line: Arc<Line>) {
+fn keep(id: u32, line: Arc<Line>) -> JoinHandle<()> {
     let pidfd = process::open_pidfd(id).ok().map(Heirloom::new);
-    drop(task::spawn(move || {
+    task::spawn(move || {
         loop {
             match process::try_wait(id) {
                 Ok(None) => {}
@@ -200,5 +209,5 @@ fn keep(id: u32, line: Arc<Line>) {
                 _ => task::sleep(PAUSE),
             }
         }
-    }));
+    })
 }

@@ -24,7 +24,7 @@ const UNKNOWN: i32 = 1;
 /// closures, and their argument travels.
 ///
 /// If the zygote is killed, its children run on, and the next start makes another, where a fork is safe. It ends when it is dropped and
-/// its children's handles are, and with this process.
+/// its children have ended, and with this process.
 ///
 /// # Examples
 ///

@@ -1,6 +1,6 @@
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenloop::error::{ProcessError, StartError};
 use greenloop::process::{
@@ -17,6 +17,7 @@ tests! {
     it_starts_beside_other_threads,
     n07_terminate_and_kill_of_its_children,
     n19_killed_it_leaves_its_children_running,
+    dropped_it_tells_how_its_children_end,
     n20_a_panic_comes_from_there_too tells "no ink",
     n21_exit_codes_from_there_too,
     n14_a_hundred_of_its_children,
@@ -87,6 +88,21 @@ fn n19_killed_it_leaves_its_children_running() {
         ends.kill().unwrap();
         assert!(matches!(ends.join(), Err(ProcessError::Unknown(_))));
     }
+}
+
+fn dropped_it_tells_how_its_children_end() {
+    let zygote = Zygote::start().unwrap();
+    let (go, wait) = channel::<i32>().unwrap();
+    let child = zygote.run(|wait| -> u32 { std::process::exit(wait.recv().unwrap()) }, wait).unwrap();
+    let id = zygote.id() as libc::pid_t;
+    drop(zygote);
+    go.send(&9).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+    until("it has ended, too", || {
+        assert!(active_children().is_empty());
+        // SAFETY: takes no pointers, and sends nothing.
+        unsafe { libc::kill(id, 0) != 0 }
+    });
 }
 
 fn n20_a_panic_comes_from_there_too() {
@@ -188,7 +204,9 @@ fn a_daemon_of_a_zygote_ends_with_its_program() {
 fn a_daemon_that_computes_ends_with_its_program() {
     let computes = |told: Sender<u32>| {
         told.send(&1).unwrap();
-        while std::hint::black_box(true) {}
+        let begin = Instant::now();
+        // For ever, unless the test fails.
+        while begin.elapsed() < 2 * LIMIT {}
     };
     let of_zygote = move |told| {
         let zygote = Zygote::start().unwrap();
