@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::stopper::{Stopper, Stopping};
+use crate::channel::Receiver;
 use crate::error::{ServerClosed, ServerError};
 use crate::fiber::report_text;
 use crate::pool::Pool;
@@ -153,7 +154,7 @@ impl<A: Clone + 'static> Server<A> {
         if !self.shared.stopping.is_asked_for() || self.shared.listening.borrow().is_some() {
             return Ok(());
         }
-        let graces = self.shared.stopping.graces.clone();
+        let graces = Receiver::clone(&self.shared.stopping.graces);
         if !graces.is_empty() {
             drop(Closing::begin(&self.shared));
             return Err(ServerClosed.into());

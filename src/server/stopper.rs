@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
+use std::mem;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -60,8 +62,8 @@ use crate::hub::fork;
 /// ```
 #[derive(Clone)]
 pub struct Stopper {
-    graces: Sender<Duration>,
-    stopping: Receiver<Infallible>,
+    graces: Ours<Sender<Duration>>,
+    stopping: Ours<Receiver<Infallible>>,
     /// In place of that where the server is another process's.
     gone: Receiver<Infallible>,
     over: Arc<Event>,
@@ -87,6 +89,36 @@ impl Home {
         // Relaxed: as above.
         let home = self.0.load(Ordering::Relaxed);
         home == 0 || home == fork::generation() + 1
+    }
+}
+
+/// What is forgotten in another process than the server's, where to drop it would be to touch it.
+#[derive(Clone)]
+pub(super) struct Ours<T> {
+    /// Until the drop.
+    value: Option<T>,
+    home: Arc<Home>,
+}
+
+impl<T> Ours<T> {
+    fn new(value: T, home: &Arc<Home>) -> Ours<T> {
+        Ours { value: Some(value), home: home.clone() }
+    }
+}
+
+impl<T> Deref for Ours<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("it is there until the drop")
+    }
+}
+
+impl<T> Drop for Ours<T> {
+    fn drop(&mut self) {
+        if !self.home.is_here() {
+            mem::forget(self.value.take());
+        }
     }
 }
 
@@ -203,7 +235,7 @@ impl fmt::Debug for Stopper {
 /// The server's end of its [`Stopper`]s. Dropped, it tells that the server is over.
 pub(super) struct Stopping {
     stopper: Stopper,
-    pub(super) graces: Receiver<Duration>,
+    pub(super) graces: Ours<Receiver<Duration>>,
     /// Held until the server begins to stop.
     stopping: Cell<Option<Sender<Infallible>>>,
     /// Whether anybody has a [`Stopper`].
@@ -216,6 +248,8 @@ impl Stopping {
         let (tell, stopping) = unbounded();
         let (_, gone) = unbounded();
         let (over, home) = (Arc::new(Event::new()), Arc::default());
+        let (graces, asked) = (Ours::new(graces, &home), Ours::new(asked, &home));
+        let stopping = Ours::new(stopping, &home);
         let stopper = Stopper { graces, stopping, gone, over, home };
         Stopping { stopper, graces: asked, stopping: Cell::new(Some(tell)), asked_for: Cell::new(false) }
     }
@@ -256,7 +290,7 @@ impl Drop for Stopping {
             self.stopper.over.set();
         } else {
             // To drop it is to tell.
-            std::mem::forget(self.stopping.take());
+            mem::forget(self.stopping.take());
         }
     }
 }
