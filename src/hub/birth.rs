@@ -4,19 +4,22 @@
 
 use std::io;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::bystander::keep_at_rest;
 use super::door::BYSTANDERS;
 use crate::sys::{heirloom, process};
 
 /// How often threads are counted before they count as staying: one of a pool's that ends is there for a moment after it was idle.
 const COUNTS: u32 = 10;
 const PAUSE: Duration = Duration::from_micros(500);
+/// How long a thread of the library's own is waited for that is at work.
+const LONGEST_WORK: Duration = Duration::from_secs(1);
 
 /// Why there is no child.
 #[derive(Debug)]
 pub(crate) enum Childless {
-    /// The process has so many OS threads beside the calling one and the idle ones of pools.
+    /// The process has so many OS threads that may hold something, beside the calling one.
     ForeignThreads(usize),
     System(io::Error),
 }
@@ -40,26 +43,31 @@ pub(crate) fn fork_alone(
 
 /// The same for a child that gives up nothing.
 pub(crate) fn fork_whole(run: impl FnOnce() -> i32) -> Result<u32, Childless> {
-    let mut foreign = foreign_threads().map_err(Childless::System)?;
-    for _ in 1..COUNTS {
-        if foreign == 0 {
-            break;
+    let (began, mut counts) = (Instant::now(), 0);
+    let at_rest = loop {
+        let at_rest = keep_at_rest();
+        let (foreign, at_work) = (foreign_threads().map_err(Childless::System)?, at_rest.at_work());
+        if foreign + at_work == 0 {
+            break at_rest;
+        }
+        drop(at_rest);
+        counts += u32::from(foreign > 0);
+        if counts >= COUNTS || began.elapsed() >= LONGEST_WORK {
+            return Err(Childless::ForeignThreads(foreign + at_work));
         }
         thread::sleep(PAUSE);
-        foreign = foreign_threads().map_err(Childless::System)?;
-    }
-    if foreign > 0 {
-        return Err(Childless::ForeignThreads(foreign));
-    }
-    // SAFETY: there are no other OS threads but idle ones of pools, which hold nothing; and nobody can call those up but this one.
+    };
+    // SAFETY: there are no other OS threads but idle ones of pools, which hold nothing, and nobody can call those up but this one; and
+    // the library's own, which hold nothing either while they are kept at rest.
     let child = unsafe { process::fork() }.map_err(Childless::System)?;
     if child != 0 {
+        drop(at_rest);
         return Ok(child);
     }
     process::end_now(run())
 }
 
-/// How many OS threads there are that may hold something.
+/// How many OS threads there are that are none of the library's, nor of its pools' while they are idle.
 fn foreign_threads() -> io::Result<usize> {
     let idle = BYSTANDERS.count();
     let all = process::thread_count().ok_or(io::ErrorKind::Unsupported)?;

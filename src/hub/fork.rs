@@ -20,7 +20,7 @@ use super::watch;
 use crate::fiber::{self, FiberRef, State};
 use crate::sys::lock::Lock;
 use crate::sys::signal::Mask;
-use crate::sys::{heirloom, process};
+use crate::sys::{heirloom, inquiry, process};
 
 /// What a process ends with whose main thread has panicked.
 const PANICKED: i32 = 101;
@@ -122,6 +122,8 @@ extern "C" fn before() {
 /// Not inlined, as none of these: in an isolated green thread each runs between two changes of what thread-locals are.
 #[inline(never)]
 fn hold_locks() {
+    // First, and with no signal blocked: who holds it may be waiting for this thread to answer one.
+    inquiry::hold_lock();
     fiber::hold_locks();
     heirloom::hold_lock();
     door::hold_locks(local_hub().map(|hub| hub.door()));
@@ -142,6 +144,8 @@ fn release_locks() {
     unsafe { heirloom::release_lock() };
     // SAFETY: as above.
     unsafe { fiber::release_locks() };
+    // SAFETY: as above.
+    unsafe { inquiry::release_lock() };
 }
 
 extern "C" fn in_parent() {
@@ -171,6 +175,7 @@ fn begin_anew() {
     // Relaxed: as above.
     GENERATION.fetch_add(1, Ordering::Relaxed);
     fiber::forget_parents();
+    watch::forget();
     if let Some(hub) = local_hub() {
         hub.begin_anew();
     }
@@ -186,7 +191,6 @@ impl HubState {
         let _parents = self.thread.take_left_behind();
         self.joiner.set(None);
         self.door().watch.end();
-        watch::forget();
         self.door.set(self.door().begin_anew());
         self.epoch.set(self.door().epoch());
         self.hear.set(None);

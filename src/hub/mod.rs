@@ -37,6 +37,7 @@ pub(crate) mod amid_faults;
 pub(crate) mod beat;
 pub(crate) mod birth;
 pub(crate) mod birth_of_first;
+pub(crate) mod bystander;
 pub(crate) mod census;
 mod collecting;
 mod configuration;

@@ -58,7 +58,7 @@ fn park_for_answers<T: Send + 'static>(
     let (sender, receiver) = channel::unbounded();
     for (place, door) in doors.into_iter().enumerate() {
         let sender = sender.clone();
-        send(door, move || drop(sender.send((place, question()))));
+        send(door, deadline, move || drop(sender.send((place, question()))));
     }
     drop(sender);
     let next = || match deadline {
@@ -77,7 +77,7 @@ fn block_for_answers<T: Send + 'static>(
     let (sender, receiver) = mpsc::channel();
     for (place, door) in doors.into_iter().enumerate() {
         let sender = sender.clone();
-        send(door, move || drop(sender.send((place, question()))));
+        send(door, deadline, move || drop(sender.send((place, question()))));
     }
     drop(sender);
     let next = || match deadline {
@@ -87,6 +87,12 @@ fn block_for_answers<T: Send + 'static>(
     std::iter::from_fn(next).collect()
 }
 
-fn send(door: &'static Door, run: impl FnOnce() + Send + 'static) {
+/// Has it run by then, or not at all: a hub that is kept for long has nothing to do for who has gone.
+fn send(door: &'static Door, deadline: Option<Instant>, run: impl FnOnce() + Send + 'static) {
+    let run = move || {
+        if deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            run();
+        }
+    };
     door.send(door.epoch(), Letter::Run(Box::new(run)));
 }

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "what runs before `main` is named to the linker")]
 
 use std::env;
+use std::io;
 use std::time::Duration;
 
 use super::detector::detect;
@@ -25,9 +26,13 @@ extern "C" fn before_main() {
 
 /// Called when the first hub has been made.
 fn begin() {
-    let limit = env::var("GREENLOOP_BLOCK_MS").ok().and_then(|limit| limit.parse().ok());
-    if let Some(limit) = limit.filter(|&limit| limit > 0) {
-        tell_failure("GREENLOOP_BLOCK_MS", detect(Duration::from_millis(limit)).start().map(drop));
+    if let Ok(limit) = env::var("GREENLOOP_BLOCK_MS") {
+        let begun = match limit.parse() {
+            Ok(0) => Ok(()),
+            Ok(limit) => detect(Duration::from_millis(limit)).start().map(drop),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidInput, error)),
+        };
+        tell_failure("GREENLOOP_BLOCK_MS", begun);
     }
     if let Ok(name) = env::var("GREENLOOP_DUMP") {
         let signal = match name.trim_start_matches("SIG") {
@@ -41,7 +46,7 @@ fn begin() {
     }
 }
 
-fn tell_failure(variable: &str, result: std::io::Result<()>) {
+fn tell_failure(variable: &str, result: io::Result<()>) {
     if let Err(error) = result {
         report_text(&format!("{variable} is of no effect: {error}"));
     }

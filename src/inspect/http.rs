@@ -13,7 +13,7 @@ use crate::task::with_timeout;
 
 /// At most 15 bytes, which is what the kernel shows.
 const THREAD_NAME: &str = "greenloop-http";
-/// How long a connection may take.
+/// How long a request may take to come, and the answer to be taken.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long a request may be.
 const LONGEST_REQUEST: usize = 8 * 1024;
@@ -82,12 +82,12 @@ pub fn serve_metrics_openly(listener: net::TcpListener) -> io::Result<Listening>
         move || listener.accept().map(|(stream, _)| stream)
     };
     // One that does not keep to the rules, or goes, is no concern of anybody's.
-    let serve = |stream| drop(with_timeout(LIMIT, || serve(stream)));
+    let serve = |stream| drop(serve(stream));
     Listening::begin(THREAD_NAME, open, serve, || ())
 }
 
 fn serve(mut stream: TcpStream) -> io::Result<()> {
-    let Some(line) = read_request(&mut stream)? else { return Ok(()) };
+    let Some(line) = with_timeout(LIMIT, || read_request(&mut stream))?? else { return Ok(()) };
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let path = target.split('?').next().unwrap_or("");
@@ -110,8 +110,10 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())
+    with_timeout(LIMIT, || {
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())
+    })?
 }
 
 fn take_dump() -> Dump {

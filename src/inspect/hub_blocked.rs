@@ -45,7 +45,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// let own = std::thread::current().name().unwrap_or("<unnamed>").to_owned();
     /// assert_eq!(blocked.thread(), own);
     /// # Ok::<(), std::io::Error>(())
@@ -68,7 +68,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert!(std::path::Path::new(&format!("/proc/self/task/{}", blocked.thread_id())).exists());
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -90,7 +90,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert_eq!(blocked.id().unwrap().to_string(), id);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -113,7 +113,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert_eq!(blocked.name(), "sleeper");
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -140,7 +140,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert_eq!(blocked.spawned_at(), Some(place));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -163,7 +163,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert!(blocked.lasts() >= Duration::from_millis(10));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -185,7 +185,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert!(blocked.processor_time().is_none_or(|computed| computed < blocked.lasts()));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -207,7 +207,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert!(!blocked.is_computing()); // it sleeps
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -229,7 +229,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert!(blocked.system_call().is_none_or(|call| call.ends_with("nanosleep")));
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -254,7 +254,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert_eq!(blocked.ready(), 0); // main waits for the sleeper, and nobody else is there
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -277,7 +277,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert_eq!(blocked.due_timers(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -299,7 +299,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// let frames = blocked.backtrace().map_or(&[][..], |backtrace| backtrace.frames());
     /// assert!(!frames.is_empty());
     /// # Ok::<(), std::io::Error>(())
@@ -323,7 +323,7 @@ impl HubBlocked {
     /// # let sleeper = Builder::new().name("sleeper").spawn(sleep)?;
     /// # let (id, place) = (sleeper.id().to_string(), sleeper.spawned_at());
     /// # sleeper.join().unwrap();
-    /// # let blocked = reports.recv().unwrap();
+    /// # let blocked = reports.iter().find(|blocked| blocked.name() == "sleeper").unwrap();
     /// assert_eq!(blocked.unreported(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// ```

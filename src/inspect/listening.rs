@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::channel::{self, Sender};
 use crate::fiber::catch;
-use crate::hub::door::BYSTANDERS;
+use crate::hub::bystander::Bystander;
 use crate::pool::Pool;
 use crate::sys::os_thread::real;
 use crate::task::{sleep, spawn};
@@ -22,11 +22,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Something that listens, on an OS thread of its own. [`serve_metrics`](super::serve_metrics) and [`listen`](fn@super::listen) return it.
 ///
 /// Dropped, it listens for as long as the process is. It is no reason for a hub to wait: a [`LoopExit`](crate::LoopExit) comes as without
-/// it. The child of a fork has no such thread.
+/// it. The child of a fork has no such thread. It is at work all the time, so the process [starts](crate::process::Process) no others
+/// meanwhile, but by a [`Zygote`](crate::process::Zygote) that was there before.
 #[must_use = "it listens also without it: say so by `drop`, or keep it to stop it"]
 pub struct Listening {
     stopper: Sender<()>,
     thread: thread::JoinHandle<()>,
+    process: u32,
 }
 
 impl Listening {
@@ -46,7 +48,7 @@ impl Listening {
         let kept = stopper.clone();
         let (begun, has_begun) = mpsc::channel();
         let attend = move || {
-            BYSTANDERS.add();
+            let _bystander = Bystander::begin();
             catch("what listens for `inspect`", || {
                 let mut accept = open();
                 let (serve, pool) = (Rc::new(serve), Rc::new(Pool::new(MOST_CONNECTIONS)));
@@ -69,18 +71,17 @@ impl Listening {
             });
             catch("what listens for `inspect`", end);
             drop(kept);
-            BYSTANDERS.remove();
         };
         let thread = real(|| {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(attend)?;
             let _ = has_begun.recv();
             Ok::<_, io::Error>(thread)
         })?;
-        Ok(Listening { stopper, thread })
+        Ok(Listening { stopper, thread, process: std::process::id() })
     }
 
     /// Stops: nobody is listened to any more, and who is being served is cut off. Blocks the OS thread for that moment, and does not
-    /// yield.
+    /// yield. In the child of a fork it does nothing.
     ///
     /// # Examples
     ///
@@ -95,6 +96,9 @@ impl Listening {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn stop(self) {
+        if self.process != std::process::id() {
+            return;
+        }
         let _ = self.stopper.send(());
         // What it raises has been reported.
         let _ = real(|| self.thread.join());

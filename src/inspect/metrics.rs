@@ -10,6 +10,7 @@ use super::watcher::{self, Watcher};
 use crate::fiber;
 use crate::hub::hub;
 use crate::sys::process::{self, SleepCount};
+use crate::sys::thread_state::processor_time;
 
 /// How long the answers of other hubs are waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -113,7 +114,7 @@ impl HubMetrics {
             descriptors: load.descriptors as u64,
             stacks: stacks as u64,
             idle_stacks: idle_stacks as u64,
-            processor_time: process::processor_time_of(thread_id).unwrap_or_default(),
+            processor_time: processor_time(thread_id).unwrap_or_default(),
             sleeps: voluntary,
             preemptions: involuntary,
             slices,

@@ -3,16 +3,21 @@
 use std::io;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use super::dump::Dump;
 use super::options::DumpOptions;
 use crate::fiber::catch;
-use crate::hub::door::BYSTANDERS;
+use crate::hub::bystander::Bystander;
+use crate::hub::hub;
 use crate::signal::Signals;
 use crate::sys::os_thread::real;
+use crate::task::yield_now;
 
 /// At most 15 bytes, which is what the kernel shows.
 const THREAD_NAME: &str = "greenloop-dump";
+/// While reports have left green threads, after so long it is looked whether they still are there.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Has `report` called with a dump of all hubs, with backtraces, whenever `signal` comes.
 ///
@@ -42,10 +47,9 @@ pub fn dump_on(signal: i32, report: impl FnMut(&Dump) + Send + 'static) -> io::R
     let (sender, answer) = mpsc::channel();
     let attend = move || match Signals::new([signal]) {
         Ok(signals) => {
-            BYSTANDERS.add();
+            let bystander = Bystander::begin();
             let _ = sender.send(Ok(()));
-            attend(signals, report);
-            BYSTANDERS.remove();
+            attend(&signals, report, &bystander)
         }
         Err(error) => drop(sender.send(Err(error))),
     };
@@ -55,10 +59,27 @@ pub fn dump_on(signal: i32, report: impl FnMut(&Dump) + Send + 'static) -> io::R
     })
 }
 
-fn attend(signals: Signals, mut report: impl FnMut(&Dump)) {
-    for _ in signals {
+fn attend(signals: &Signals, mut report: impl FnMut(&Dump), bystander: &Bystander) -> ! {
+    loop {
+        wait(signals, bystander);
         let mut options = DumpOptions::new();
         let dump = options.all_hubs(true).backtraces(true).but_own().take();
         catch("the report of a dump on a signal", || report(&dump));
+    }
+}
+
+/// Until a signal has come.
+fn wait(signals: &Signals, bystander: &Bystander) {
+    let mut came = signals.try_next();
+    while came.is_none() {
+        // Whoever a report has spawned goes on meanwhile.
+        if hub().load().alive > 0 {
+            came = signals.next_timeout(PAUSE);
+        } else {
+            bystander.rest(|| hub().door().sleep(None));
+            // The hub looks what there is.
+            yield_now();
+            came = signals.try_next();
+        }
     }
 }

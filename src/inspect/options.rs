@@ -239,11 +239,15 @@ impl DumpOptions {
     }
 
     fn ask(&self, doors: Vec<&'static Door>, answer: Answer) {
+        let own = local_hub().map(|hub| hub.door());
+        let deadline = Instant::now().checked_add(self.patience);
         for (place, door) in doors.into_iter().enumerate() {
             let stacks = self.backtraces.then(HashMap::new);
             let (limit, answer) = (self.limit, answer.clone());
-            let census =
-                Census { place, limit, next: 0, stacks, unstarted: Vec::new(), gathered: None, answer };
+            let is_own = own.is_some_and(|own| door.is(own));
+            let deadline = deadline.filter(|_| !is_own);
+            let (unstarted, gathered) = (Vec::new(), None);
+            let census = Census { place, limit, deadline, next: 0, stacks, unstarted, gathered, answer };
             door.send(door.epoch(), Letter::Run(Box::new(move || census.go_on(door))));
         }
     }
@@ -274,6 +278,8 @@ type Answer = Arc<dyn Fn((usize, HubDump)) + Send + Sync>;
 struct Census {
     place: usize,
     limit: usize,
+    /// When who asks has gone; `None` for the own hub, whose time may be another.
+    deadline: Option<Instant>,
     /// The number of the next fiber to be looked at.
     next: u32,
     /// The backtraces so far, by their addresses, if they are asked for.
@@ -287,6 +293,9 @@ struct Census {
 impl Census {
     /// One slice, in the hub.
     fn go_on(mut self, door: &'static Door) {
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return;
+        }
         let mut gathered = self.gathered.take().unwrap_or_else(|| self.begin());
         if self.gather(&mut gathered) {
             // Those that have begun come first, main before all.

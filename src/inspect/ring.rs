@@ -80,8 +80,10 @@ impl Ring {
 
     /// One for the calling thread's hub to write to: with room for so many events, a power of two.
     pub(super) fn take(recording: u64, events: usize, thread: &str, thread_id: u32) -> &'static Ring {
+        // In the child of a fork none of the parent's: one of its OS threads may have held a lock of that.
         let is_free = |ring: &&Ring| {
             ring.capacity() == events
+                && ring.generation.load(Ordering::SeqCst) == fork::generation()
                 && ring.is_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         };
         let ring = all().find(is_free).unwrap_or_else(|| enter(Box::leak(Box::new(Ring::new(events)))));

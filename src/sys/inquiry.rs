@@ -33,6 +33,21 @@ static REQUEST: AtomicPtr<Run> = AtomicPtr::new(ptr::null_mut());
 /// What was to be done at the signal before.
 static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
+/// Holds the lock that a fork must find free.
+pub(crate) fn hold_lock() {
+    ASKING.hold();
+}
+
+/// Ends [`hold_lock`].
+///
+/// # Safety
+///
+/// This thread, or in the child the one that it is a copy of, has called that.
+pub(crate) unsafe fn release_lock() {
+    // SAFETY: the caller's promise.
+    unsafe { ASKING.release() };
+}
+
 type Run = unsafe fn(*mut ());
 
 #[repr(C)]

@@ -102,6 +102,8 @@ unsafe fn call_on(top: usize, end: usize, capture: &mut Capture) {
             returns_to = in(reg) &raw mut capture.returns_to,
             take = sym take,
             in("x0") ptr::from_mut(capture),
+            // It is written before the inputs are read.
+            out("x9") _,
             out("x20") _,
             out("x21") _,
             clobber_abi("C"),

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use super::{SystemCall, original, uninterrupted};
 
@@ -32,16 +31,6 @@ pub(crate) fn resident_bytes(id: u32) -> Option<u64> {
 pub(crate) fn os_thread_id() -> u32 {
     // SAFETY: the call has no argument and cannot fail.
     unsafe { libc::gettid() }.cast_unsigned()
-}
-
-/// How long an OS thread of this process has been on a processor; `None` if there is none.
-pub(crate) fn processor_time_of(thread: u32) -> Option<Duration> {
-    // As the kernel makes the number of such a clock (`CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK`).
-    let clock = (!thread.cast_signed() << 3) | 6;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid to be written to; a clock that is none is refused.
-    unsafe { libc::clock_gettime(clock, &mut time) }.check().ok()?;
-    Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
 /// How often an OS thread has given up its processor.

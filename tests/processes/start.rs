@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use greenloop::error::{ProcessError, StartError};
+use greenloop::inspect::{detect, dump_on};
 use greenloop::io::{Interest, wait_fd};
 use greenloop::process::{Process, active_children, channel, current, parent};
+use greenloop::signal::SIGUSR1;
 use greenloop::{Waitable, iwait, sleep, spawn, wait_any, with_timeout, yield_now};
 
 use crate::support::open_files;
@@ -36,6 +38,7 @@ tests! {
     n23_killed_before_it_began,
     a_daemon_ends_with_its_parent,
     an_idle_pool_is_no_obstacle,
+    what_watches_the_process_is_no_obstacle,
     a_large_result_comes_whole,
     a_panic_as_the_parent_drops_the_closure_leaves_no_child_waiting tells "dropped here",
     a_result_with_descriptors_in_it,
@@ -337,6 +340,24 @@ fn an_idle_pool_is_no_obstacle() {
     assert_eq!(greenloop::threadpool::unblock(|| 7), 7);
     let child = Process::start(|| greenloop::threadpool::unblock(|| 8)).unwrap();
     assert_eq!(child.join().unwrap(), 8);
+}
+
+fn what_watches_the_process_is_no_obstacle() {
+    // It tells of each start, which keeps the hub for longer.
+    let limit = Duration::from_millis(1);
+    let detector = detect(limit).on_report(|blocked| drop(blocked.to_string())).start().unwrap();
+    let (sender, dumps) = std::sync::mpsc::channel();
+    dump_on(SIGUSR1, move |dump| sender.send(dump.hubs().len()).unwrap()).unwrap();
+    for number in 0..20 {
+        let child = Process::start(move || spawn(move || number).join().unwrap()).unwrap();
+        assert_eq!(child.join().unwrap(), number);
+        // SAFETY: takes no pointers.
+        unsafe { libc::raise(SIGUSR1) };
+        while dumps.try_recv().is_err() {
+            yield_now();
+        }
+    }
+    detector.stop();
 }
 
 fn a_large_result_comes_whole() {
