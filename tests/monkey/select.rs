@@ -101,9 +101,10 @@ fn a_closed_number_is_told_of() {
     patched(|| {
         let (low, _other) = UnixStream::pair().unwrap();
         // A number that no other test's descriptor gets once it is closed.
-        // SAFETY: takes no pointers; the number that it returns is owned by nobody else.
-        let one = unsafe { OwnedFd::from_raw_fd(libc::fcntl(low.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 800)) };
-        let fd = one.as_raw_fd();
+        // SAFETY: takes no pointers.
+        let fd = unsafe { libc::fcntl(low.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 800) };
+        // SAFETY: the kernel has just made it, and nobody else owns it.
+        let one = unsafe { OwnedFd::from_raw_fd(fd) };
         let waiter = spawn(move || {
             let mut set = [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }];
             // SAFETY: the set is valid for its length.
