@@ -76,7 +76,8 @@ impl KeptAtRest {
 
 impl Drop for KeptAtRest {
     fn drop(&mut self) {
-        change(|state| Some(state - FORK));
+        // In the child of the fork, nothing is counted.
+        change(|state| (state as u32 >> 16 > 0).then(|| state - FORK));
     }
 }
 
