@@ -42,7 +42,8 @@
 //!
 //! Work of a [thread pool](crate::threadpool) that was begun in the world, files and look-ups of names included: until it has ended, time
 //! stands, and the world waits in real time. What other OS threads and processes do, a world cannot see: [`World::hold`] stops its time
-//! while they are to do something.
+//! while they are to do something. A crate may make an OS thread unasked, as ureq does to look up a name within a limit of the whole call;
+//! with `monkey::Parts::SPAWN` patched it is a green thread of the world.
 //!
 //! # Ends
 //!
