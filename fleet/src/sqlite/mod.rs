@@ -79,12 +79,7 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
     ) -> Result<R, BrokerError> {
-        // What panicked in the middle of a transaction has rolled it back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = work(&transaction)?;
-        transaction.commit()?;
-        Ok(value)
+        self.within(TransactionBehavior::Immediate, work)
     }
 
     /// Reads what is committed as of one time. It waits for nobody who writes.
@@ -92,9 +87,20 @@ impl Sqlite {
         &self,
         read: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
     ) -> Result<R, BrokerError> {
+        self.within(TransactionBehavior::Deferred, read)
+    }
+
+    fn within<R>(
+        &self,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
+    ) -> Result<R, BrokerError> {
+        // What panicked in the middle of a transaction has rolled it back.
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-        read(&transaction)
+        let transaction = connection.transaction_with_behavior(behavior)?;
+        let value = work(&transaction)?;
+        transaction.commit()?;
+        Ok(value)
     }
 }
 
