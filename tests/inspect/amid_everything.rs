@@ -49,7 +49,9 @@ fn works(seed: u64) -> u64 {
     let mut tasks = Vec::new();
     for number in 0..6 {
         let count = count.clone();
-        let builder = Builder::new().name(if number % 2 == 0 { "even" } else { "odd" }).stack_size(32 * 1024);
+        let builder = Builder::new()
+            .name(if (number + seed).is_multiple_of(2) { "even" } else { "odd" })
+            .stack_size(32 * 1024);
         #[cfg(feature = "monkey")]
         let builder = builder.isolated((number + seed).is_multiple_of(3));
         let task = builder.spawn(move || {
