@@ -20,6 +20,24 @@ pub trait Broker: Send + Sync {
     /// Those whose lease has ended are among them.
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError>;
 
+    /// Waits until it is worth while to [take](Broker::take) again after a call that found no job, at most for `most`, and returns `true`. It
+    /// may return sooner.
+    ///
+    /// An engine that tells nobody of jobs returns `false` at once, as this does unless it is overridden: SQLite and PostgreSQL do. Redis
+    /// tells.
+    ///
+    /// ```
+    /// use fleet::{Broker, Sqlite};
+    /// use std::time::Duration;
+    ///
+    /// assert!(!Sqlite::in_memory()?.wait(Duration::from_secs(600))?);
+    /// # Ok::<(), fleet::BrokerError>(())
+    /// ```
+    fn wait(&self, most: Duration) -> Result<bool, BrokerError> {
+        let _ = most;
+        Ok(false)
+    }
+
     /// Has leases last for `lease` from now on, and returns those that somebody else has by now, or that were settled.
     fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError>;
 

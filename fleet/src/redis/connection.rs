@@ -59,6 +59,11 @@ impl Line {
         Ok(line)
     }
 
+    /// Another one to the same queue, which connects when it is asked.
+    pub(super) fn beside(&self) -> Line {
+        Line { client: self.client.clone(), key: self.key.clone(), open: Mutex::default() }
+    }
+
     /// Connects to the server that has the queue, which is looked for where it was, and then where the address says.
     fn connect(&self, owner: &mut Option<Client>) -> Result<(Connection, String), BrokerError> {
         if let Some(client) = owner.take()
@@ -99,8 +104,8 @@ impl Line {
         }
         if let Err(error) = Cmd::exists(&self.key).exec(&mut connection) {
             return match error.redirect_node() {
-                Some((place, _)) => Ok(Found::At(place.to_owned())),
-                None => Err(error.into()),
+                Some((place, _)) if error.code() == Some("MOVED") => Ok(Found::At(place.to_owned())),
+                _ => Err(error.into()),
             };
         }
         if about.get("role").is_some_and(|role: String| role == "slave") {
@@ -175,8 +180,9 @@ impl From<RedisError> for BrokerError {
             (
                 _,
                 Some(
+                    // `ASK` comes while a cluster moves the queue. It is not followed, since a script would find half of it there.
                     "LOADING" | "MASTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY"
-                    | "NOREPLICAS",
+                    | "NOREPLICAS" | "UNBLOCKED",
                 ),
             ) => BrokerError::Unreachable(said),
             (ErrorKind::Io, _) => BrokerError::unreachable(said),

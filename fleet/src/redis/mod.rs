@@ -6,14 +6,17 @@ use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict,
     fingerprint,
 };
-use ::redis::{Cmd, FromRedisValue};
+use ::redis::{Cmd, FromRedisValue, Value};
 use connection::Line;
 use std::collections::HashMap;
 use std::fmt;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How many keys are removed at once.
 const PURGED: usize = 1000;
+/// How long a connection is left to wait for news: less than it may take to answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A broker in a server of Redis, 7.0 or later, or of Valkey. The crate `redis` talks to it.
 ///
@@ -36,7 +39,17 @@ const PURGED: usize = 1000;
 /// ```
 pub struct Redis {
     line: Line,
+    /// For who waits, which keeps it meanwhile.
+    waiting: Line,
     prefix: String,
+    quiet: Mutex<Option<Quiet>>,
+}
+
+/// What a look has left that found no job: until when there is none but what somebody tells of after these news.
+#[derive(Clone)]
+struct Quiet {
+    until: Instant,
+    news: String,
 }
 
 impl Redis {
@@ -55,7 +68,9 @@ impl Redis {
             ));
         }
         let prefix = format!("fleet:{{{queue}}}:");
-        Ok(Redis { line: Line::open(url, format!("{prefix}next"))?, prefix })
+        let line = Line::open(url, format!("{prefix}next"))?;
+        let waiting = line.beside();
+        Ok(Redis { line, waiting, prefix, quiet: Mutex::new(None) })
     }
 
     fn run<T: FromRedisValue>(&self, what: &str, add: impl Fn(&mut Cmd)) -> Result<T, BrokerError> {
@@ -85,11 +100,33 @@ impl Broker for Redis {
     }
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
-        let taken: Vec<(u64, u64, String, u32)> = self.run("take", |command| {
+        type Taken = Vec<(u64, u64, String, u32)>;
+        let (taken, quiet, news): (Taken, u64, String) = self.run("take", |command| {
             command.arg(bounded(most)).arg(milliseconds(lease));
         })?;
+        let until = Instant::now() + Duration::from_millis(quiet);
+        let quiet = taken.is_empty().then_some(Quiet { until, news });
+        *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = quiet;
         let job = |(id, token, payload, attempt)| Job { id, token, payload, attempt };
         Ok(taken.into_iter().map(job).collect())
+    }
+
+    fn wait(&self, most: Duration) -> Result<bool, BrokerError> {
+        let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(Quiet { until, news }) = quiet else { return Ok(true) };
+        let left = until.saturating_duration_since(Instant::now()).min(most).min(LONGEST_WAIT);
+        if left.is_zero() {
+            return Ok(true);
+        }
+        let key = self.key("news");
+        self.waiting.ask::<Value>(|_| {
+            let mut command = ::redis::cmd("XREAD");
+            // Without a time it would be for ever.
+            command.arg("COUNT").arg(1).arg("BLOCK").arg(milliseconds(left).max(1));
+            command.arg("STREAMS").arg(&key).arg(&news);
+            command
+        })?;
+        Ok(true)
     }
 
     fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {

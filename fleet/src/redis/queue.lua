@@ -18,6 +18,7 @@
 -- result:ID  text, which ends by itself
 -- kept:NAME  text, which ends by itself
 -- done       number
+-- news       stream of one entry, which is another one whenever there may be something to take sooner than who looked before knows
 local call, prefix = redis.call, KEYS[1]
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -36,6 +37,9 @@ end
 local function stream(class)
     return key('jobs:' .. class)
 end
+
+-- Whether others are to look.
+local has_news = false
 
 local at = 1
 local function argument()
@@ -76,6 +80,7 @@ end
 -- `number` is of `next`, and not used before in this stream.
 local function enqueue(job, class, number)
     ensure(class)
+    has_news = true
     local entry = whole(number * CLASSES + class) .. '-0'
     if job.lane then
         call('XADD', stream(class), entry, 'id', job.id, 'payload', job.payload, 'attempt', job.attempt,
@@ -114,7 +119,7 @@ local function make_ready(job, number)
     if job.lane then
         keep_waiting(job)
         call('ZADD', key('lane:' .. job.lane), whole(job.priority * 2 ^ 50 + job.id), job.id)
-        call('ZADD', key('lanes'), 'NX', now, job.lane)
+        has_news = call('ZADD', key('lanes'), 'NX', now, job.lane) == 1 or has_news
         call('INCR', key('laned'))
     else
         enqueue(job, job.priority, number or next_number())
@@ -125,6 +130,7 @@ local function make_ready_at(job, delay, number)
     if tonumber(delay) > 0 then
         keep_waiting(job)
         call('ZADD', key('later'), whole(now + delay), job.id)
+        has_news = call('ZRANK', key('later'), job.id) == 0 or has_news
     else
         make_ready(job, number)
     end
@@ -166,6 +172,9 @@ local function promote()
     end
 end
 
+-- For how long nothing may be taken but what `news` tells of, at most.
+local quiet = 1000000
+
 -- Those whose leases have ended are ready again, by other entries.
 local function take_over(class)
     local pending = call('XPENDING', stream(class), GROUP)
@@ -176,8 +185,10 @@ local function take_over(class)
         -- A clock may have been set back.
         if now < last or now - last >= lease / 10 then
             ended = call('XPENDING', stream(class), GROUP, 'IDLE', lease, '-', '+', ENDED, lease)
-            call('HSET', key('sweeps'), sweep, #ended < ENDED and now or 0)
+            last = #ended < ENDED and now or 0
+            call('HSET', key('sweeps'), sweep, last)
         end
+        quiet = math.min(quiet, last + lease / 10 - now)
         for _, delivery in ipairs(ended) do
             local entry = call('XRANGE', stream(class), delivery[1], delivery[1])[1]
             call('XACK', stream(class), GROUP, delivery[1])
@@ -273,7 +284,16 @@ local function take()
     deliver(LANES, jobs, most, lease)
     deliver(1, jobs, most, lease)
     deliver(2, jobs, most, lease)
-    return jobs
+    -- It has taken what there was, unless there was more.
+    has_news = has_news and #jobs >= most
+    if #jobs > 0 then
+        return { jobs, 0, '' }
+    end
+    for _, name in ipairs({ 'later', 'lanes' }) do
+        quiet = math.min(quiet, (call('ZRANGE', key(name), 0, 0, 'WITHSCORES')[2] or now + quiet) - now)
+    end
+    local last = call('XREVRANGE', key('news'), '+', '-', 'COUNT', 1)[1]
+    return { jobs, math.ceil(math.max(quiet, 0)), last and last[1] or '0-0' }
 end
 
 local function renew()
@@ -331,6 +351,8 @@ local function settle_one()
             job = found and job_of(found, class)
             if job then
                 close_lane(job, 0)
+                -- Sooner than who took it had said.
+                has_news = job.exclusive == '1' and call('EXISTS', key('lane:' .. job.lane)) == 1 or has_news
             end
         end
         call('XDEL', stream(class), entry)
@@ -414,4 +436,8 @@ local commands = {
     requeue_dead = requeue_dead,
     status = status,
 }
-return commands[ARGV[1]]()
+local answer = commands[ARGV[1]]()
+if has_news then
+    call('XADD', key('news'), 'MAXLEN', 1, '*', 'is', 'new')
+end
+return answer

@@ -39,6 +39,23 @@ pub(super) struct Held {
     pub(super) changed: Event,
     /// Set when a job with a limit begins.
     pub(super) limited: Event,
+    pub(super) news: News,
+}
+
+/// That there may be jobs again.
+pub(super) struct News {
+    /// Set when somebody is to wait for them.
+    pub(super) wanted: Event,
+    /// Set when they have come.
+    pub(super) come: Event,
+    /// Whether the broker tells.
+    pub(super) are_told: Cell<bool>,
+}
+
+impl Default for News {
+    fn default() -> News {
+        News { wanted: Event::new(), come: Event::new(), are_told: Cell::new(true) }
+    }
 }
 
 impl Held {

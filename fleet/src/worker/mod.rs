@@ -199,7 +199,9 @@ impl Worker {
         self
     }
 
-    /// Sets how long the worker waits at most before it looks for jobs again when it has found none.
+    /// Sets how long the worker waits at most before it looks for jobs again when it has found none: a tenth of a second, unless it is set.
+    /// With Redis it is told of jobs and waits for that, for a second at most; then this is how often it looks at most while all that it
+    /// is told of is taken by others.
     #[must_use]
     pub fn poll(mut self, poll: Duration) -> Worker {
         self.settings.poll = poll;

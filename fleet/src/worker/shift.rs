@@ -1,5 +1,5 @@
-//! One run of a worker. Four green threads beside those of the jobs: who takes them (the caller), who settles them, many at once, who
-//! renews their leases, and who kills those that run for too long.
+//! One run of a worker. Green threads beside those of the jobs: who takes them (the caller), who settles them, many at once, who
+//! renews their leases, who kills those that run for too long, who waits for news of the broker's, and who answers that the worker runs.
 
 use super::endpoint::Endpoint;
 use super::held::{Held, Sentence};
@@ -23,6 +23,8 @@ const FOLLOWERS: usize = 5_000;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// The first pause after a look that has found no job.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
+/// How long news are waited for at most: somebody may have pushed who tells of nothing.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often it is asked whether others still have jobs.
 const IDLE_LOOK: Duration = Duration::from_millis(50);
 /// How long it is tried at least to settle what was killed at the end.
@@ -54,6 +56,7 @@ impl Shift {
             self.employ("settles", Shift::settle_all),
             self.employ("renews", Shift::renew_all),
             self.employ("limits", Shift::limit_all),
+            self.employ("listens", Shift::listen_all),
             self.employ("answers", |shift| shift.held.watched.answer_all()),
         ];
         let on_duty = OnDuty { shift: Rc::clone(&self), crew };
@@ -99,9 +102,13 @@ impl Shift {
                     if settings.until_idle && self.held.len() == 0 && self.is_all_idle() {
                         return;
                     }
-                    let most = if settings.until_idle { settings.poll.min(IDLE_LOOK) } else { settings.poll };
-                    self.wait(look.min(most));
-                    look = look.saturating_mul(2).min(settings.poll);
+                    let bound = |most: Duration| if settings.until_idle { most.min(IDLE_LOOK) } else { most };
+                    let start = Instant::now();
+                    // However often somebody tells.
+                    self.wait(look.min(bound(settings.poll)));
+                    self.listen(bound(QUIET));
+                    let was_quiet = self.held.news.are_told.get() && start.elapsed() > settings.poll;
+                    look = if was_quiet { FIRST_LOOK } else { look.saturating_mul(2).min(settings.poll) };
                 }
                 Ok(jobs) => {
                     (look, pause) = (FIRST_LOOK, PAUSES.0);
@@ -121,6 +128,38 @@ impl Shift {
     fn wait(&self, most: Duration) {
         let stop = &*self.worker.stopper.0;
         greenloop::iwait([&self.held.changed, stop]).timeout(most).next();
+    }
+
+    /// Until the broker tells of jobs, if it does, or one has ended here, or it is time, or the worker is stopped.
+    fn listen(&self, most: Duration) {
+        let (news, held) = (&self.held.news, &self.held);
+        if news.are_told.get() && !held.changed.is_set() {
+            news.come.clear();
+            news.wanted.set();
+            greenloop::iwait([&held.changed, &news.come, &*self.worker.stopper.0]).timeout(most).next();
+        }
+    }
+
+    /// Waits for news whenever they are wanted.
+    fn listen_all(&self) {
+        let (news, mut pause) = (&self.held.news, PAUSES.0);
+        loop {
+            news.wanted.wait();
+            news.wanted.clear();
+            match self.worker.broker.wait(QUIET) {
+                Ok(are_told) => {
+                    news.are_told.set(are_told);
+                    pause = PAUSES.0;
+                }
+                Err(error) => {
+                    // Who was killed meanwhile has nothing to complain of.
+                    sleep(pause);
+                    self.complain(&error);
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+            news.come.set();
+        }
     }
 
     fn is_all_idle(&self) -> bool {
@@ -306,7 +345,7 @@ impl Shift {
 /// Who works beside those of the jobs. All of them, and the jobs, end with this, also if it goes since the run was killed.
 struct OnDuty {
     shift: Rc<Shift>,
-    crew: [JoinHandle<()>; 4],
+    crew: [JoinHandle<()>; 5],
 }
 
 impl Drop for OnDuty {

@@ -68,6 +68,25 @@ fn a_queue_is_found_on_whichever_server_of_a_cluster_has_it() {
             brokers[0].purge().unwrap();
             assert_eq!(brokers[1].status().unwrap(), fleet::Status::default());
         }
+        // While the other one goes, key by key, nobody does anything to half of it.
+        let broker = open(ports[0], "a").unwrap();
+        broker.push(&[NewJob::new("one"), NewJob::new("two").unique("two")]).unwrap();
+        ask::<()>(&mut one, &format!("CLUSTER SETSLOT 15495 IMPORTING {}", ids[1]));
+        ask::<()>(&mut two, &format!("CLUSTER SETSLOT 15495 MIGRATING {}", ids[0]));
+        let keys: Vec<String> = ask(&mut two, "CLUSTER GETKEYSINSLOT 15495 100");
+        assert!(keys.len() > 2, "{keys:?}");
+        for (moved, key) in keys.iter().enumerate() {
+            assert_eq!(told(broker.push(&[NewJob::new("three")])), "Unreachable");
+            assert_eq!(told(broker.take(9, Duration::from_secs(100))), "Unreachable");
+            assert_eq!(ask::<usize>(&mut one, "CLUSTER COUNTKEYSINSLOT 15495"), moved);
+            ask::<()>(&mut two, &format!("MIGRATE 127.0.0.1 {} {key} 0 5000", ports[0]));
+        }
+        for server in [&mut one, &mut two] {
+            ask::<()>(server, &format!("CLUSTER SETSLOT 15495 NODE {}", ids[0]));
+        }
+        let jobs = broker.take(9, Duration::from_secs(100)).unwrap();
+        assert_eq!(jobs.iter().map(|job| job.payload.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(broker.push(&[NewJob::new("two").unique("two")]).unwrap(), 0);
         // Its slot goes to the other one, with nothing in it.
         let broker = open(ports[0], "b").unwrap();
         ask::<()>(&mut one, "DEL fleet:{b}:next");

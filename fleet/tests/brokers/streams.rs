@@ -2,9 +2,11 @@
 
 use crate::engines::{redis, redis_server};
 use clients::measure::patched;
-use fleet::{Broker, Completion, NewJob, Redis};
+use fleet::{Broker, Completion, NewJob, Redis, Verdict};
+use greenloop::event::Event;
 use redis::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -64,6 +66,71 @@ fn a_lease_that_ends_is_found_behind_thousands_that_do_not() {
         assert!(taken.iter().all(|job| job.attempt == 2));
         let first = (late.first().unwrap().lease(), taken.first().unwrap().lease());
         assert_eq!(broker.renew(&[first.0, first.1], LONG).unwrap(), [first.0]);
+    });
+}
+
+/// Far less than who is told nothing waits.
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn who_waits_is_told_of_whatever_may_be_taken() {
+    let Some(server) = redis() else { return };
+    let url = server.url.clone();
+    patched(move || {
+        let (broker, other) =
+            (Arc::new(Redis::open(&url, "news").unwrap()), Redis::open(&url, "news").unwrap());
+        let told = |what: &str, happens: &dyn Fn()| {
+            assert_eq!(broker.take(9, LONG).unwrap(), [], "{what}");
+            let (start, begins) = (Instant::now(), Arc::new(Event::new()));
+            let (waiting, begun) = (broker.clone(), begins.clone());
+            let waits = greenloop::spawn(move || {
+                begun.set();
+                waiting.wait(LONG).unwrap()
+            });
+            begins.wait();
+            happens();
+            assert!(waits.join().unwrap());
+            assert!(start.elapsed() < SOON, "nobody told: {what}");
+            // And who begins to wait only after that returns at once.
+            broker.wait(LONG).unwrap();
+            assert!(start.elapsed() < SOON, "it was told before: {what}");
+        };
+        let lane = |name| NewJob::new(name).exclusive_lane("host", Duration::ZERO);
+        told("a job", &|| assert_eq!(other.push(&[NewJob::new("job")]).unwrap(), 1));
+        let job = broker.take(9, LONG).unwrap().remove(0);
+        told("it was given back", &|| assert!(other.settle_one(&job.lease(), Verdict::GivenBack).unwrap()));
+        let job = broker.take(9, LONG).unwrap().remove(0);
+        told("it failed", &|| assert!(other.fail(&job.lease(), Duration::ZERO, "again").unwrap()));
+        let job = broker.take(9, LONG).unwrap().remove(0);
+        assert!(broker.dead(&job.lease(), "no use").unwrap());
+        told("it rose", &|| assert_eq!(other.requeue_dead().unwrap(), 1));
+        let job = broker.take(9, LONG).unwrap().remove(0);
+        let next = Completion::new().jobs([NewJob::new("next")]);
+        told("a job that follows", &|| assert!(other.done(&job.lease(), next.clone()).unwrap()));
+        broker.take(9, LONG).unwrap();
+        other.push(&[NewJob::new("late").later(LONG)]).unwrap();
+        told("one for later", &|| assert_eq!(other.push(&[NewJob::new("soon").later(SHORT)]).unwrap(), 1));
+        let start = Instant::now();
+        while broker.take(9, LONG).unwrap().is_empty() {
+            assert!(broker.wait(LONG).unwrap() && start.elapsed() < SOON, "its time has come");
+        }
+        told("a lane", &|| assert_eq!(other.push(&["one", "two"].map(lane)).unwrap(), 2));
+        let one = broker.take(9, LONG).unwrap().remove(0);
+        told("a lane that is free", &|| assert!(other.done(&one.lease(), Completion::new()).unwrap()));
+        let start = Instant::now();
+        while broker.take(9, SHORT).unwrap().is_empty() {
+            assert!(start.elapsed() < SOON, "it is free");
+            sleep(Duration::from_millis(1));
+        }
+        // Its lease ends.
+        let start = Instant::now();
+        while broker.take(9, LONG).unwrap().is_empty() {
+            assert!(broker.wait(LONG).unwrap() && start.elapsed() < SOON, "its lease has ended");
+        }
+        let start = Instant::now();
+        broker.take(9, LONG).unwrap();
+        broker.wait(SHORT).unwrap();
+        assert!(start.elapsed() >= SHORT, "{:?}", start.elapsed());
     });
 }
 

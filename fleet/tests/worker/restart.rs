@@ -5,7 +5,7 @@ use clients::folder::Folder;
 use clients::program::{Program, Stop};
 use fleet::{Broker, Completion, Count, NewJob, Redis, Worker};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const JOBS: u32 = 200;
 
@@ -18,6 +18,52 @@ fn start(port: Option<u16>, folder: &str) -> Program {
         let durable = ["--appendonly", "yes", "--appendfsync", "always"];
         arguments.iter().chain(&durable).map(|argument| (*argument).to_owned()).collect()
     })
+}
+
+/// It is told of jobs, and does not look for them ten times a second.
+#[test]
+fn who_has_nothing_to_do_asks_redis_once_a_second() {
+    if std::process::Command::new("redis-server").arg("--version").output().is_err() {
+        return println!("left out: there is no redis-server here, see `.ci/run`");
+    }
+    let folder = Folder::new("fleet-idle");
+    let path = folder.file("");
+    patched(move || {
+        let server = start(None, &path);
+        let url = format!("redis://127.0.0.1:{}/", server.port);
+        let mut connection = redis::Client::open(&*url).unwrap().get_connection().unwrap();
+        let mut calls = || {
+            let said: String = redis::cmd("INFO").arg("commandstats").query(&mut connection).unwrap();
+            let line = said.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+            line.split(',').next().unwrap().parse::<u32>().unwrap()
+        };
+        let broker = Arc::new(Redis::open(&url, "idle").unwrap());
+        broker.push(&[NewJob::new("before")]).unwrap();
+        let worker = Worker::new(broker.clone());
+        let (stopper, counts) = (worker.stopper(), worker.counts());
+        let task = greenloop::spawn(move || {
+            worker.run(|job| Ok(Completion::new().record(&job.payload))).unwrap();
+        });
+        let done = |count| {
+            while counts.get(Count::Done) < count {
+                greenloop::sleep(Duration::from_millis(1));
+            }
+        };
+        done(1);
+        // It has nothing to settle, and has looked once more.
+        greenloop::sleep(Duration::from_millis(200));
+        let (start, before) = (Instant::now(), calls());
+        greenloop::sleep(Duration::from_secs(2));
+        let (asked, most) = (calls() - before, start.elapsed().as_secs() as u32 + 2);
+        assert!((1..=2 * most).contains(&asked), "{asked} times, not {most}");
+        broker.push(&[NewJob::new("after")]).unwrap();
+        done(2);
+        assert_eq!(records(&*broker), ["after", "before"]);
+        stopper.stop();
+        task.join().unwrap();
+        assert_eq!(counts.get(Count::Errors), 0);
+        drop((server, folder));
+    });
 }
 
 #[test]
