@@ -12,6 +12,11 @@ use std::time::Duration;
 ///
 /// All times are the engine's: no clock of a worker's is ever compared with that of another.
 pub trait Broker: Send + Sync {
+    /// The name of the queue, or of the file, for a log; empty if it has none. It has no password in it.
+    fn queue(&self) -> &str {
+        ""
+    }
+
     /// Adds jobs, and returns how many there were not yet, by their unique keys. All of them are added, or none.
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError>;
 

@@ -181,6 +181,10 @@ impl fmt::Debug for Postgres {
 }
 
 impl Broker for Postgres {
+    fn queue(&self) -> &str {
+        self.schema.trim_start_matches("fleet_")
+    }
+
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
         let jobs = Value::from_iter(jobs.iter().map(job));
         let added: i64 = self.ask(|client| client.query_one("select push($1)", &[&jobs])?.try_get(0))?;

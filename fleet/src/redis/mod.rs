@@ -95,6 +95,10 @@ impl fmt::Debug for Redis {
 }
 
 impl Broker for Redis {
+    fn queue(&self) -> &str {
+        self.prefix.trim_start_matches("fleet:{").trim_end_matches("}:")
+    }
+
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
         self.run("push", |command| add_jobs(command, jobs))
     }

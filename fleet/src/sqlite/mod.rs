@@ -43,6 +43,7 @@ const OPEN: &str = "on conflict (name) do update set next = excluded.next, parke
 #[derive(Debug)]
 pub struct Sqlite {
     connection: Mutex<Connection>,
+    file: String,
 }
 
 impl Sqlite {
@@ -52,15 +53,16 @@ impl Sqlite {
     ///
     /// Those of the file, and [`Unreadable`](BrokerError::Unreadable) if it is not one of SQLite's, or of a later version of this crate.
     pub fn open(path: impl AsRef<Path>) -> Result<Sqlite, BrokerError> {
-        Sqlite::of(Connection::open(path)?)
+        let file = path.as_ref().display().to_string();
+        Sqlite::of(Connection::open(path)?, file)
     }
 
     /// One that is this process's alone, and ends with the value.
     pub fn in_memory() -> Result<Sqlite, BrokerError> {
-        Sqlite::of(Connection::open_in_memory()?)
+        Sqlite::of(Connection::open_in_memory()?, String::new())
     }
 
-    fn of(mut connection: Connection) -> Result<Sqlite, BrokerError> {
+    fn of(mut connection: Connection, file: String) -> Result<Sqlite, BrokerError> {
         connection.busy_timeout(PATIENCE)?;
         let mut attempts = 0;
         // Two that change the journal of a new file at once are not told to wait, but that it is locked.
@@ -71,7 +73,7 @@ impl Sqlite {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(Sqlite { connection: Mutex::new(connection) })
+        Ok(Sqlite { connection: Mutex::new(connection), file })
     }
 
     /// Does `work` in one transaction, which is known to be alone from its beginning on.
@@ -123,6 +125,10 @@ fn prepare(connection: &mut Connection) -> Result<(), BrokerError> {
 }
 
 impl Broker for Sqlite {
+    fn queue(&self) -> &str {
+        &self.file
+    }
+
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
         self.transaction(|transaction| push(transaction, now(transaction)?, jobs))
     }

@@ -2,6 +2,7 @@
 
 mod backoff;
 mod counts;
+mod detection;
 mod endpoint;
 mod failure;
 mod held;
@@ -240,6 +241,9 @@ impl Worker {
 
     /// Has `hook` told, on an OS thread of its own, when a job has kept the worker's for longer than the [hard
     /// limit](Worker::hard_limit), which it tells once each time. Without a hard limit it is told nothing.
+    ///
+    /// It is told which job that is, and in which calls, by a [detector](greenloop::inspect::detect) that runs as long as the worker, and
+    /// interrupts with `SIGURG` who keeps an OS thread for a fifth of a second.
     #[must_use]
     pub fn on_blocked(mut self, hook: impl Fn(&Blocked) + Send + Sync + 'static) -> Worker {
         self.blocked = Some(Arc::new(hook));

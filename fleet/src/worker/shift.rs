@@ -67,9 +67,9 @@ impl Shift {
     }
 
     fn watch(&self) -> io::Result<Option<Watch>> {
-        let Worker { blocked, settings, .. } = &self.worker;
+        let Worker { broker, blocked, settings, .. } = &self.worker;
         let (Some(hook), Some(limit)) = (blocked, settings.hard) else { return Ok(None) };
-        Watch::begin(self.held.watched.clone(), limit, hook.clone()).map(Some)
+        Watch::begin(self.held.watched.clone(), limit, broker.queue(), hook.clone()).map(Some)
     }
 
     fn tell_prometheus(&self) -> io::Result<Option<Endpoint>> {

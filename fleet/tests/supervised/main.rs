@@ -82,6 +82,7 @@ fn main() {
     assert_eq!(started, 3, "{events:?}");
     // The jobs that ran beside it may have ended before.
     let told = fs::read_to_string(told).unwrap();
-    let stuck = format!("worker {} has not run for ", stuck[0]);
-    assert!(told.lines().any(|line| line.starts_with(&stuck) && line.contains(&kept.to_string())), "{told}");
+    let (stuck, kept) =
+        (format!("worker {} of the queue ", stuck[0]), format!(": job {kept} keeps it, one of "));
+    assert!(told.lines().any(|line| line.starts_with(&stuck) && line.contains(&kept)), "{told}");
 }

@@ -2,9 +2,12 @@
 
 use crate::{patched, records, with_jobs};
 use fleet::{Blocked, Broker, Completion, NewJob, Sqlite, Worker};
+use greenloop::monkey::{Parts, patch, unpatch};
+use std::cell::RefCell;
 use std::hint::spin_loop;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -27,11 +30,7 @@ fn a_job_that_keeps_its_os_thread_beyond_the_hard_limit_is_named() {
         let run = worker.run(move |job| {
             match job.payload.as_str() {
                 // Until it was told.
-                "computes" => {
-                    while !is_told.load(Ordering::SeqCst) {
-                        spin_loop();
-                    }
-                }
+                "computes" => computes_until(&is_told),
                 _ => greenloop::sleep(LIMIT / 2),
             }
             Ok(Completion::new().record(&job.payload))
@@ -43,13 +42,69 @@ fn a_job_that_keeps_its_os_thread_beyond_the_hard_limit_is_named() {
         assert_eq!((blocked.process, blocked.running), (std::process::id(), blocked.jobs.len()));
         assert!(blocked.lasted >= LIMIT && blocked.jobs.contains(&2), "{blocked:?}");
         let named: Vec<_> = blocked.jobs.iter().map(u64::to_string).collect();
+        let mut unseen = blocked.clone();
+        unseen.job = None;
         let expected = format!(
             "one of its {} jobs keeps it, of which the last begun are {}",
             named.len(),
             named.join(", ")
         );
-        assert!(blocked.to_string().ends_with(&expected), "{blocked}");
+        assert!(unseen.to_string().ends_with(&expected), "{unseen}");
+        let (Some(2), Some(seen)) = (blocked.job, &blocked.seen) else { panic!("{blocked:?}") };
+        assert!(seen.is_computing() && seen.name() == "fleet: job 2", "{seen}");
+        let told = blocked.to_string();
+        let (first, calls) = told.split_once('\n').unwrap();
+        assert!(first.ends_with(&format!("job 2 keeps it, one of {}", named.len())), "{told}");
+        assert!(calls.contains("computes_until"), "{told}");
     });
+}
+
+/// Of two that run beside others, one is long over its limit, and the other one keeps the OS thread in a system call.
+#[test]
+fn a_job_that_blocks_in_a_system_call_is_named_with_that() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["waits"; 5]);
+        broker.push(&[NewJob::new("blocks")]).unwrap();
+        let (tell, told) = channel();
+        let worker =
+            worker.attempts(1).hard_limit(LIMIT).on_blocked(move |blocked| drop(tell.send(blocked.clone())));
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let (stdin, child) = (child.stdin.take(), RefCell::new(child));
+        let ends = spawn(move || {
+            let blocked = told.recv().unwrap();
+            // So that it ends.
+            drop(stdin);
+            blocked
+        });
+        let run = worker.run(move |job| {
+            match job.payload.as_str() {
+                "blocks" => {
+                    unpatch(Parts::PROCESS);
+                    assert!(child.borrow_mut().wait().unwrap().success());
+                    patch(Parts::PROCESS);
+                }
+                _ => {
+                    let start = Instant::now();
+                    while start.elapsed() < 5 * LIMIT {
+                        let _ = std::panic::catch_unwind(|| greenloop::sleep(LIMIT));
+                    }
+                }
+            }
+            Ok(Completion::new())
+        });
+        run.unwrap();
+        let blocked = ends.join().unwrap();
+        let Some(seen) = blocked.seen.as_ref() else { panic!("{blocked:?}") };
+        assert_eq!((blocked.job, seen.name()), (Some(6), "fleet: job 6"));
+        assert!(seen.system_call().is_none_or(|call| call.starts_with("wait")), "{blocked}");
+    });
+}
+
+#[inline(never)]
+fn computes_until(is_over: &AtomicBool) {
+    while !is_over.load(Ordering::SeqCst) {
+        spin_loop();
+    }
 }
 
 #[test]
