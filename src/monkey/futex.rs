@@ -1,9 +1,10 @@
-//! The futex calls of `syscall`, on which std's locks wait.
+//! `syscall`: its futex calls, on which std's locks wait, and random bytes.
 //!
 //! A wait from a green thread stands in a table here; a wake looks there first and then in the kernel. So std's Mutex,
 //! RwLock, Condvar, Once and Barrier work between green threads of one hub, of several, and with plain OS threads.
 
 use std::convert::Infallible;
+use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::call::{Call, failed};
 use super::line::{Line, Standing};
 use super::parts::{Parts, patched};
 use super::pauses::Pauses;
+use super::random::put_those_of_world;
 use super::stop::{stop, stop_for_ever};
 use crate::fiber::isolation::{Reservation, is_isolated, is_reserved};
 use crate::hub::no_unwind::Hindrance;
@@ -376,5 +378,11 @@ unsafe extern "C" fn syscall(
         return if done == -1 { done } else { done + wake_of_two(second, done, words, [third, fourth]) };
     }
     // SAFETY: as above.
-    unsafe { original::syscall(number, first, second, third, fourth, fifth, sixth) }
+    let result = unsafe { original::syscall(number, first, second, third, fourth, fifth, sixth) };
+    if number == libc::SYS_getrandom {
+        let buffer = ptr::with_exposed_provenance_mut(first.cast_unsigned() as usize);
+        // SAFETY: as above, and the kernel has written so many bytes there.
+        unsafe { put_those_of_world(buffer, usize::try_from(result).unwrap_or(0)) };
+    }
+    result
 }

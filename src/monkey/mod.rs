@@ -39,6 +39,7 @@
 //! | [`SPAWN`](Parts::SPAWN), not in `ALL` | `pthread_create`: see [threads as green threads](#threads-as-green-threads) | `thread::spawn`, `thread::scope`, `thread::Builder` |
 //! | any, for what `SPAWN` has made | `pthread_tryjoin_np`, `pthread_timedjoin_np`, `pthread_clockjoin_np`, `pthread_detach`, `pthread_exit`, `pthread_cancel`, `pthread_kill`, `pthread_setname_np`, `pthread_getname_np`, `pthread_getattr_np` | `JoinHandle` |
 //! | any | `close`, `dup2`, `dup3`: green threads of this hub that wait for the descriptor get EBADF | dropping a socket |
+//! | none, in a [world of a test](crate::testing) | `getrandom`, `getentropy`, and `SYS_getrandom` of `syscall`: the bytes are those of a seed | `HashMap`'s order |
 //! | none | `pthread_key_create`, `pthread_key_delete`, `tss_create`, `tss_delete`: what is to be destroyed with an isolated green thread is noted from the beginning on | |
 //! | none | `sigaction`, `__sigaction`, `signal`, `bsd_signal`, `ssignal`, `sysv_signal`, `__sysv_signal`, `sigset`, `vfork`: what runs in the midst of something is known as such | |
 //!
@@ -260,6 +261,7 @@
 //! - `res_query` and its siblings; `sigsuspend`; message queues of POSIX, and message queues and semaphores of System V.
 //! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
 //!   [`Coverage`] reports.
+//! - Random bytes in the world of a test that come from `/dev/urandom`, `arc4random` or the processor.
 //! - Two crates that define these names cannot be linked into one program.
 //!
 //! # What it is shown on
@@ -338,6 +340,7 @@ compile_error!(
 // |         | `stand_ins.rs`  | none: which green threads there are for them                                             |
 // | any     | `close.rs`      | close, dup2, dup3                                                                        |
 // |         | `handlers.rs`   | sigaction, signal and its siblings, vfork                                                |
+// |         | `random.rs`     | getrandom, getentropy                                                                    |
 // |         | `keys.rs`       | pthread_key_create, pthread_key_delete, tss_create, tss_delete                           |
 //
 // The others are what those have in common: the call, what it says when it is interrupted, its descriptors' memory, OS threads to do it
@@ -369,6 +372,7 @@ mod pause;
 mod pauses;
 mod process;
 mod pthread;
+mod random;
 mod read_write;
 mod rwlock;
 mod select;

@@ -87,10 +87,10 @@ impl Time {
     }
 }
 
-/// A clock that stands at the present time until it is told to [pass](pass_until).
-pub(crate) fn stopped() -> VirtualClock {
+/// A clock that stands at the present time until it is told to [pass](pass_until), with this seed for what is random.
+pub(crate) fn stopped(seed: u64) -> VirtualClock {
     let origin = Instant::now();
-    VirtualClock::new(origin, Time::now().0)
+    VirtualClock::new(origin, Time::now().0, seed)
 }
 
 /// It is `time` on that clock from now on, unless it is later already.

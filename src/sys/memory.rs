@@ -8,7 +8,9 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use super::SystemCall;
+use libc::c_long;
+
+use super::{SystemCall, original};
 
 /// `MADV_GUARD_INSTALL` of Linux 6.13, which the C library's headers may be too old to know.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
@@ -194,8 +196,19 @@ pub(crate) unsafe fn install_guards(slots: Range<usize>, slot: usize, length: us
 /// The contents of the page are not needed.
 unsafe fn faults(page: usize) -> bool {
     // The system call itself: the C library's function may write without the kernel. It needs no descriptor, and never waits.
+    let none: c_long = 0;
     // SAFETY: nothing needs the byte that it writes, if it can.
-    let written = unsafe { libc::syscall(libc::SYS_getrandom, pointer(page), 1, libc::GRND_INSECURE) };
+    let written = unsafe {
+        original::syscall(
+            libc::SYS_getrandom,
+            page as c_long,
+            1,
+            libc::GRND_INSECURE.into(),
+            none,
+            none,
+            none,
+        )
+    };
     written == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
@@ -223,11 +236,7 @@ impl ThisProcess {
 /// # Safety
 ///
 /// As for [`advise`].
-unsafe fn process_madvise(
-    process: &ThisProcess,
-    ranges: &[libc::iovec],
-    advice: libc::c_int,
-) -> libc::c_long {
+unsafe fn process_madvise(process: &ThisProcess, ranges: &[libc::iovec], advice: libc::c_int) -> c_long {
     let fd = process.0.as_ref().map_or(PIDFD_SELF, AsRawFd::as_raw_fd);
     // SAFETY: so many entries of `ranges` are valid to read. As for the pages: as promised by the caller.
     unsafe { libc::syscall(libc::SYS_process_madvise, fd, ranges.as_ptr(), ranges.len(), advice, 0) }

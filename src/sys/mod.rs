@@ -42,6 +42,7 @@ pub(crate) mod plain;
 pub(crate) mod poll;
 pub(crate) mod portable;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod readiness;
 pub(crate) mod replaceable;
 pub(crate) mod reuse_port;

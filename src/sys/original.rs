@@ -272,6 +272,8 @@ originals! {
     fn syscall(
         number: c_long, first: c_long, second: c_long, third: c_long, fourth: c_long, fifth: c_long, sixth: c_long
     ) -> c_long;
+    fn getrandom(buffer: *mut c_void, length: size_t, flags: c_uint) -> ssize_t;
+    fn getentropy(buffer: *mut c_void, length: size_t) -> c_int;
     fn __read_chk(fd: c_int, buffer: *mut c_void, length: size_t, room: size_t) -> ssize_t;
     fn __pread_chk(fd: c_int, buffer: *mut c_void, length: size_t, offset: off_t, room: size_t) -> ssize_t;
     fn __pread64_chk(fd: c_int, buffer: *mut c_void, length: size_t, offset: off64_t, room: size_t) -> ssize_t;

@@ -1,10 +1,13 @@
-//! A clock that one OS thread has for itself, and that only passes when it is told to.
+//! A clock that one OS thread has for itself, and that only passes when it is told to; and what is random there.
 
 use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+#[cfg(feature = "monkey")]
+use super::random::Random;
 
 /// When a world begins, after 1970: with the year 2000.
 pub(crate) const EPOCH: Duration = Duration::from_secs(946_684_800);
@@ -30,6 +33,9 @@ pub(crate) struct VirtualClock {
     /// How often others have asked since it last passed.
     #[cfg(feature = "monkey")]
     asked: AtomicU64,
+    /// The seed of the next random bytes.
+    #[cfg(feature = "monkey")]
+    random: AtomicU64,
     /// How many have something under way for which real time must pass.
     holds: Arc<AtomicUsize>,
     /// Whether others than its OS thread have had a part in its world.
@@ -49,14 +55,17 @@ thread_local! {
 pub(crate) struct Hold(Arc<AtomicUsize>);
 
 impl VirtualClock {
-    /// One that stands at `origin`, which is `began` in nanoseconds of CLOCK_MONOTONIC.
-    pub(super) fn new(origin: Instant, began: u64) -> VirtualClock {
+    /// One that stands at `origin`, which is `began` in nanoseconds of CLOCK_MONOTONIC, and its random bytes have this seed.
+    #[cfg_attr(not(feature = "monkey"), expect(unused_variables, reason = "nobody asks it for random bytes"))]
+    pub(super) fn new(origin: Instant, began: u64, seed: u64) -> VirtualClock {
         VirtualClock {
             origin,
             began,
             elapsed: AtomicU64::new(0),
             #[cfg(feature = "monkey")]
             asked: AtomicU64::new(0),
+            #[cfg(feature = "monkey")]
+            random: AtomicU64::new(seed),
             holds: Arc::default(),
             was_held: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
@@ -106,6 +115,16 @@ impl VirtualClock {
             self.elapsed.fetch_add(STEP, Ordering::Relaxed);
         }
         if is_date { EPOCH + self.elapsed() } else { Duration::from_nanos(self.now()) }
+    }
+
+    /// Fills `bytes` with the next random ones.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn fill(&self, bytes: &mut [u8]) {
+        let mut random = Random::new(self.random.load(Ordering::Relaxed));
+        for chunk in bytes.chunks_mut(size_of::<u64>()) {
+            chunk.copy_from_slice(&random.next().to_le_bytes()[..chunk.len()]);
+        }
+        self.random.store(random.state(), Ordering::Relaxed);
     }
 
     /// Has it stand until what this returns is dropped.

@@ -89,6 +89,7 @@ where
 /// One run: what was chosen, and the panic, if there was one.
 fn attempt<R: Send>(guide: Guide, test: &(impl Fn(&World) -> R + Sync)) -> (Log, Option<Failed>) {
     let slot = Arc::<Lock<Option<Arc<Lock<Log>>>>>::new(Lock::new(None));
+    let seed = guide.seed();
     let make = {
         let slot = slot.clone();
         move || {
@@ -97,7 +98,7 @@ fn attempt<R: Send>(guide: Guide, test: &(impl Fn(&World) -> R + Sync)) -> (Log,
             schedule
         }
     };
-    let failed = run_by(Some(make), test).err();
+    let failed = run_by(seed, Some(make), test).err();
     let log = slot.lock().take().map(|log| log.lock().clone()).unwrap_or_default();
     (log, failed)
 }
@@ -182,12 +183,17 @@ impl Failure {
         let Some(same) = fails(failure.script.clone()) else { return failure };
         failure.again = true;
         (failure.script, failure.words, failure.story) = same;
+        let seedless = Script { seed: 0, ..failure.script.clone() };
+        let same = if failure.script.seed == 0 { None } else { fails(seedless) };
+        if let Some(same) = same.filter(|same| same.0.deviations() <= failure.script.deviations()) {
+            (failure.script, failure.words, failure.story) = same;
+        }
         let mut attempts = MOST_ATTEMPTS;
-        let mut part = failure.script.0.len().next_power_of_two();
+        let mut part = failure.script.places.len().next_power_of_two();
         // Large parts first, then choice by choice.
         while part > 0 {
             let mut start = 0;
-            while start < failure.script.0.len() {
+            while start < failure.script.places.len() {
                 let smaller =
                     if attempts > 0 { failure.script.without(start..start + part) } else { Vec::new() };
                 let found = smaller.into_iter().find_map(|smaller| {

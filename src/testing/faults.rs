@@ -7,10 +7,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::guide::Guide;
-use super::random::Random;
 use super::schedule::Schedule;
 use crate::hub::faults::{self, Fault};
 use crate::hub::hub;
+use crate::sys::random::Random;
 
 /// What is to go wrong in a [world](super::World), made by [`World::faults`](super::World::faults).
 ///

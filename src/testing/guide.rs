@@ -1,10 +1,10 @@
 //! Ways to choose who runs next.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::env;
 
-use super::random::Random;
 use super::script::Script;
+use crate::sys::random::Random;
 
 /// How often in a row one may be chosen by its priority while others are ready, before it gets the lowest: it may wait for them in a loop.
 const MOST_IN_A_ROW: usize = 64;
@@ -29,7 +29,8 @@ pub(super) enum Guide {
 #[derive(Debug)]
 pub(super) struct Priorities {
     random: Random,
-    of: HashMap<u64, u64>,
+    // No maps whose order is random: each would be one that a replay does not make.
+    of: BTreeMap<u64, u64>,
     /// Steps at which who runs gets a low priority.
     changes: Vec<usize>,
     step: usize,
@@ -38,7 +39,7 @@ pub(super) struct Priorities {
     last: Option<u64>,
     in_a_row: usize,
     /// How often in a row each was passed over that is ready.
-    passed: HashMap<u64, usize>,
+    passed: BTreeMap<u64, usize>,
 }
 
 /// Priorities below this are those of who was put back.
@@ -51,13 +52,13 @@ impl Priorities {
         let changes = (1..depth).map(|_| random.below(steps.max(1))).collect();
         Priorities {
             random,
-            of: HashMap::new(),
+            of: BTreeMap::new(),
             changes,
             step: 0,
             low: HIGH - 1,
             last: None,
             in_a_row: 0,
-            passed: HashMap::new(),
+            passed: BTreeMap::new(),
         }
     }
 
@@ -98,6 +99,17 @@ impl Guide {
             .or_else(|| seed_from_environment().map(|seed| Guide::Random(Random::new(seed))))
     }
 
+    /// The seed of the bytes that the world gives for random ones.
+    pub(super) fn seed(&self) -> u64 {
+        match self {
+            // Other numbers than those by which it chooses.
+            Guide::Random(random) => random.clone().next(),
+            Guide::Priorities(priorities) => priorities.random.clone().next(),
+            Guide::Script(script) => script.seed,
+            Guide::Arrival(_) => 0,
+        }
+    }
+
     /// The place of one among those who are `ready`; `turn` counts those turns on which there was a choice.
     pub(super) fn choose(&mut self, turn: usize, ready: &[u64]) -> usize {
         match self {
@@ -113,7 +125,7 @@ impl Guide {
             Guide::Random(random) | Guide::Arrival(random) => random.below(count),
             Guide::Priorities(priorities) => priorities.random.below(count),
             // That of another test, or of one that has changed, may have more to choose from.
-            Guide::Script(Script(places)) => {
+            Guide::Script(Script { places, .. }) => {
                 places.get(turn).map_or(0, |&place| (place as usize).min(count - 1))
             }
         }

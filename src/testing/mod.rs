@@ -45,6 +45,13 @@
 //! while they are to do something. A crate may make an OS thread unasked, as ureq does to look up a name within a limit of the whole call;
 //! with `monkey::Parts::SPAWN` patched it is a green thread of the world.
 //!
+//! # What is random
+//!
+//! With the cargo feature `monkey`, what `getrandom` gives in a world is the same in each run: so are the order of a `HashMap`, and what the
+//! crates `rand` and `getrandom` draw. Under [`explore`](fn@explore), and by `GREENLOOP_SEED`, each seed has its own, which comes again with
+//! what a failure tells. So a name of a file that is drawn may be taken, by the run before. What other OS threads draw is not the world's,
+//! nor what is read from `/dev/urandom`.
+//!
 //! # Ends
 //!
 //! When the test returns, each of its green threads must have ended. Those that have not are named with their places of spawn in the panic of
@@ -74,7 +81,6 @@ mod explore;
 mod faults;
 mod guide;
 mod host;
-mod random;
 mod run;
 mod schedule;
 mod script;

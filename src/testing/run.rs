@@ -15,6 +15,7 @@ use crate::hub::world::{self, World as Decider};
 use crate::hub::{Config, Driver, HubState, configure, hub};
 use crate::sys::clock::stopped;
 use crate::sys::os_thread::real;
+use crate::sys::virtual_clock::VirtualClock;
 
 /// Why a test has failed.
 pub(super) struct Failed {
@@ -83,8 +84,9 @@ where
     F: FnOnce(&World) -> R + Send,
     R: Send,
 {
-    let schedule = Guide::from_environment().map(|guide| move || Schedule::boxed(guide).0);
-    run_by(schedule, test).unwrap_or_else(|failed| {
+    let guide = Guide::from_environment();
+    let seed = guide.as_ref().map_or(0, Guide::seed);
+    run_by(seed, guide.map(|guide| move || Schedule::boxed(guide).0), test).unwrap_or_else(|failed| {
         if let Some(again) = &failed.again {
             report_text(&format!("{}\n{again}", failed.story));
         }
@@ -92,12 +94,13 @@ where
     })
 }
 
-/// [`run`] by a schedule, which is made there.
+/// [`run`] by a schedule, which is made there, and with random bytes of this seed.
 ///
 /// # Errors
 ///
 /// The panic.
 pub(super) fn run_by<F, R>(
+    seed: u64,
     schedule: Option<impl FnOnce() -> Box<dyn world::Schedule> + Send>,
     test: F,
 ) -> Result<R, Failed>
@@ -106,7 +109,11 @@ where
     R: Send,
 {
     let name = thread::current().name().map(str::to_owned);
-    let life = || live(schedule.map(|make| make()), test);
+    let life = || {
+        let clock = Arc::new(stopped(seed));
+        // From the beginning on: what the OS thread first asks for random bytes is the order of its maps.
+        clock.lend(|| live(&clock, schedule.map(|make| make()), test))
+    };
     thread::scope(|scope| {
         let builder = name.into_iter().fold(thread::Builder::new(), thread::Builder::name);
         let thread = real(|| builder.spawn_scoped(scope, life));
@@ -118,39 +125,40 @@ where
 }
 
 /// The life of a world, on its OS thread.
-fn live<R>(schedule: Option<Box<dyn world::Schedule>>, test: impl FnOnce(&World) -> R) -> Result<R, Failed> {
+fn live<R>(
+    clock: &Arc<VirtualClock>,
+    schedule: Option<Box<dyn world::Schedule>>,
+    test: impl FnOnce(&World) -> R,
+) -> Result<R, Failed> {
     let driver = if Driver::Epoll.is_available() { Driver::Epoll } else { Driver::Poll };
     configure(Config::new().driver(driver)).expect("a new OS thread has no hub");
     let is_chosen = schedule.is_some();
     let hub = hub();
-    let clock = Arc::new(stopped());
     hub.set_world(Decider::new(clock.clone(), schedule));
-    let world = World::new(clock);
-    hub.in_its_time(|| {
-        let result = catch_unwind(AssertUnwindSafe(|| test(&world))).map_err(Why::Panic).and_then(|result| {
-            let left = catch_unwind(AssertUnwindSafe(|| {
-                world.settle();
-                complaint(&hub)
-            }));
-            match left {
-                Ok(None) => Ok(result),
-                Ok(Some(complaint)) => Err(Why::Leak(complaint)),
-                Err(payload) => Err(Why::Panic(payload)),
-            }
-        });
-        let again = |script| match is_chosen {
-            true => format!("To see it again: GREENLOOP_SCHEDULE={script}"),
-            // It chooses from the first use of faults on, and before that all run in order of arrival.
-            false => "It goes the same way each time, without a GREENLOOP_SCHEDULE.".to_owned(),
-        };
-        let result = result.map_err(|why| Failed { why, story: hub.story(), again: hub.script().map(again) });
-        // What it raises is of no interest: the test has ended, well or not.
-        let _ = catch_unwind(AssertUnwindSafe(|| {
-            hub.kill_all();
+    let world = World::new(clock.clone());
+    let result = catch_unwind(AssertUnwindSafe(|| test(&world))).map_err(Why::Panic).and_then(|result| {
+        let left = catch_unwind(AssertUnwindSafe(|| {
             world.settle();
+            complaint(&hub)
         }));
-        result
-    })
+        match left {
+            Ok(None) => Ok(result),
+            Ok(Some(complaint)) => Err(Why::Leak(complaint)),
+            Err(payload) => Err(Why::Panic(payload)),
+        }
+    });
+    let again = |script| match is_chosen {
+        true => format!("To see it again: GREENLOOP_SCHEDULE={script}"),
+        // It chooses from the first use of faults on, and before that all run in order of arrival.
+        false => "It goes the same way each time, without a GREENLOOP_SCHEDULE.".to_owned(),
+    };
+    let result = result.map_err(|why| Failed { why, story: hub.story(), again: hub.script().map(again) });
+    // What it raises is of no interest: the test has ended, well or not.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        hub.kill_all();
+        world.settle();
+    }));
+    result
 }
 
 /// Who has not ended, if anybody has not.

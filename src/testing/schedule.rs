@@ -13,6 +13,8 @@ use crate::sys::virtual_clock;
 /// What was chosen in one run.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Log {
+    /// That of the world's random bytes.
+    pub(super) seed: u64,
     /// Of each turn on which there was a choice, the place, and among how many.
     pub(super) choices: Vec<(u32, u32)>,
     /// How many turns there were.
@@ -23,7 +25,8 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn script(&self) -> Script {
-        Script(self.choices.iter().map(|&(place, _)| place).collect()).trimmed()
+        let places = self.choices.iter().map(|&(place, _)| place).collect();
+        Script { seed: self.seed, places }.trimmed()
     }
 }
 
@@ -36,7 +39,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// One for a hub, and its log for who looks at that afterwards.
     pub(super) fn boxed(guide: Guide) -> (Box<dyn world::Schedule>, Arc<Lock<Log>>) {
-        let log = Arc::<Lock<Log>>::new(Lock::new(Log::default()));
+        let log = Arc::<Lock<Log>>::new(Lock::new(Log { seed: guide.seed(), ..Log::default() }));
         (Box::new(Schedule { guide: RefCell::new(guide), log: log.clone() }), log)
     }
 

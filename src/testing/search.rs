@@ -1,9 +1,9 @@
 //! Which schedules are tried.
 
 use super::guide::{Guide, Priorities, seed_from_environment};
-use super::random::Random;
 use super::schedule::Log;
 use super::script::Script;
+use crate::sys::random::Random;
 
 /// Which schedules [`explore`](fn@super::explore) tries.
 ///
@@ -128,7 +128,7 @@ impl Search {
             seeds: Random::new(seed),
             steps: 0,
             bound,
-            next: Some(Script::default()),
+            next: Some(Script { seed, ..Script::default() }),
             cut: false,
         }
     }
@@ -171,7 +171,7 @@ impl Course {
             // makes as many as there are turns.
             self.bound = if deviations == usize::MAX { deviations } else { self.bound + 1 };
             self.cut = false;
-            self.next = Some(Script::default());
+            self.next = Some(Script { seed: log.seed, ..Script::default() });
         }
     }
 
@@ -190,7 +190,7 @@ impl Course {
             }
             let mut places: Vec<u32> = log.choices[..turn].iter().map(|(place, _)| *place).collect();
             places.push(place + 1);
-            return Some(Script(places));
+            return Some(Script { seed: log.seed, places });
         }
         None
     }

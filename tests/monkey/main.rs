@@ -35,6 +35,7 @@ mod time;
 /// In the world of a test.
 mod worlds;
 mod worlds_faults;
+mod worlds_random;
 
 use std::io::Read;
 use std::process::Stdio;

@@ -2,14 +2,14 @@
 
 /// splitmix64.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut number = self.0;
         number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -17,13 +17,19 @@ impl Random {
         number ^ (number >> 31)
     }
 
+    /// The seed of one that gives the numbers which this one will.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn state(&self) -> u64 {
+        self.0
+    }
+
     /// From 0 up to 1, not included.
-    pub(super) fn part(&mut self) -> f64 {
+    pub(crate) fn part(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// From 0 up to `end`, not included.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         // The high half of the product, so that no modulo favours anybody.
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }
