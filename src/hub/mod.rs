@@ -73,7 +73,7 @@ mod steps;
 pub(crate) mod tally;
 pub(crate) mod time_limit;
 pub(crate) mod timers;
-mod wait;
+pub(crate) mod wait;
 pub(crate) mod waiter;
 pub(crate) mod waitlist;
 pub(crate) mod waitset;

@@ -367,6 +367,9 @@ impl HubState {
         if !self.door().has_letters() {
             return somebody_is_gone;
         }
+        if let Some(witness) = self.witness() {
+            witness.pauses();
+        }
         for (epoch, letter) in self.door().take_letters() {
             match letter {
                 Letter::Wake(wait) => self.wake(wait),

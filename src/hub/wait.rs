@@ -28,6 +28,11 @@ impl Wait {
         (self.0 >> 24) as u32 & Wait::EPOCH
     }
 
+    /// As far as it is kept.
+    pub(crate) fn generation(self) -> u64 {
+        self.0 & Wait::GENERATION
+    }
+
     #[inline]
     pub(super) fn is_of_generation(self, generation: u64) -> bool {
         (self.0 ^ generation) & Wait::GENERATION == 0

@@ -81,6 +81,9 @@ impl Wake {
 
     #[cold]
     fn wake_remote(self) {
+        if let Some(witness) = local_hub().as_ref().and_then(|hub| hub.witness()) {
+            witness.calls(self.door, self.wait);
+        }
         // Whichever hub is there: if it is not ours any more, it finds no such wait. One that ends has looked after by itself what
         // was set aside for this wait, see `line`.
         self.door.send(self.door.epoch(), Letter::Wake(self.wait));

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::time::Duration;
 
+use super::door::Door;
+use super::wait::Wait;
 use crate::fiber::{Describe, FiberRef};
 
 /// How long a hub spins that does not, and has a witness.
@@ -18,6 +20,10 @@ pub(crate) trait Witness: Any {
     fn ends(&self, number: u64);
     /// One that was [witnessed](crate::fiber::State::Witnessed) has been made ready by who runs, or by the hub.
     fn woken(&self, fiber: FiberRef);
+    /// Who runs wakes that wait of another hub, whose door this is.
+    fn calls(&self, door: &Door, wait: Wait);
+    /// The hub is about to read letters. Whom they wake is only [witnessed](crate::fiber::State::Witnessed) if who has left his stack is.
+    fn pauses(&self);
     /// Nobody is ready: the hub is about to wait.
     fn sleeps(&self);
     /// It hears nothing more, perhaps since it is in the child of a fork.

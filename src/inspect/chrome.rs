@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::codes;
 use super::json::Text;
 use super::recorder::{HubRecording, Recording};
-use super::story::{Slice, Waited, story};
+use super::story::{Slice, Waited};
 
 impl Recording {
     /// Writes it as Chrome's JSON, which <https://ui.perfetto.dev> and `chrome://tracing` open.
@@ -37,16 +37,13 @@ fn write(recording: &Recording, mut writer: impl Write) -> io::Result<()> {
     let process = std::process::id();
     write!(writer, r#"{{"displayTimeUnit":"ns","traceEvents":[{{"ph":"M","name":"process_name","#)?;
     write!(writer, r#""pid":{process},"args":{{"name":"greenloop"}}}}"#)?;
-    let mut wakes = 1;
-    for hub in &recording.hubs {
-        let (slices, waits) = story(&hub.events, wakes);
-        wakes += slices.iter().map(|slice| slice.wakes.len() as u64).sum::<u64>();
+    for (hub, story) in recording.stories() {
         let track = Track { process, hub };
         track.write_name(&mut writer)?;
-        for slice in &slices {
+        for slice in &story.slices {
             track.write_slice(slice, &mut writer)?;
         }
-        for wait in &waits {
+        for wait in &story.waits {
             track.write_wait(wait, &mut writer)?;
         }
     }
@@ -61,12 +58,12 @@ struct Track<'a> {
 
 impl Track<'_> {
     fn write_name(&self, writer: &mut impl Write) -> io::Result<()> {
-        let name = Text(&self.hub.thread);
+        let name = Text(&self.hub.scribe.thread);
         write!(writer, r#",{{"ph":"M","name":"thread_name",{self},"args":{{"name":{name}}}}}"#)
     }
 
     fn write_slice(&self, slice: &Slice, writer: &mut impl Write) -> io::Result<()> {
-        let name = self.hub.name(slice.id, slice.place);
+        let name = self.hub.names.of(slice.id, slice.place);
         let (start, took) = (Microseconds(slice.start), Microseconds(slice.end - slice.start));
         write!(writer, r#",{{"ph":"X","name":{},"ts":{start},"dur":{took},{self}"#, Text(&name))?;
         let then = slice.then.map_or("", codes::words);
@@ -97,7 +94,7 @@ impl Track<'_> {
 /// Where it stands: the process and the thread.
 impl Display for Track<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, r#""pid":{},"tid":{}"#, self.process, self.hub.thread_id)
+        write!(formatter, r#""pid":{},"tid":{}"#, self.process, self.hub.scribe.thread_id)
     }
 }
 

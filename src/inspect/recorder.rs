@@ -1,18 +1,22 @@
 //! What the hubs have done of late.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::codes;
-use super::ring::{self, Event};
-use super::watcher::{MAIN, begin_recording, end_recording};
+use super::log::Log;
+use super::names::Names;
+use super::ring::{self, Chapter, Event, Scribe};
+use super::story::{Story, stories};
+use super::watcher::{begin_recording, end_recording};
 
 /// What an event takes in memory.
 const BYTES_PER_EVENT: usize = 16;
 const LEAST_EVENTS: usize = 1024;
+/// The ring of a hub whose events are written to a file.
+const BYTES_BESIDE_FILE: usize = 4 << 20;
 
 /// Has all hubs of the process write down what they do, until it is dropped: who runs, who waits and on what, who woke whom, who ends. Each
 /// hub keeps the last of that in a ring of its own, so it may go on for ever.
@@ -50,6 +54,7 @@ const LEAST_EVENTS: usize = 1024;
 #[must_use = "it ends when it is dropped"]
 pub struct Recorder {
     number: u64,
+    log: Option<Log>,
 }
 
 impl Recorder {
@@ -72,14 +77,81 @@ impl Recorder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(bytes: usize) -> io::Result<Recorder> {
-        static NUMBERS: AtomicU64 = AtomicU64::new(1);
-        // Relaxed: only uniqueness counts.
-        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let events = (bytes / BYTES_PER_EVENT).max(LEAST_EVENTS).next_power_of_two();
-        if !begin_recording(number, events) {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "another recorder runs"));
+        begin(bytes).map(|number| Recorder { number, log: None })
+    }
+
+    /// Starts to record, as [`start`](Recorder::start), and writes all of it to the file at `path` in Perfetto's format, while it goes on. When
+    /// the file is half as long as `most_bytes`, it gets the suffix `.1`, in place of the one before, and another one begins. So both
+    /// together tell of the time until now, and grow no further. Does not yield.
+    ///
+    /// An OS thread of its own writes, twenty times a second or more often; it is no reason for a hub to wait. Each hub has a ring of 4 MiB.
+    /// What is overwritten in that before it is written, in a process whose processors are all at work, is [counted](Recorder::lost). When
+    /// the recorder is dropped, the rest is written, which blocks. The child of a fork writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start`](Recorder::start), of making the file, and of making an OS thread. Those of writing later end the file, and are
+    /// returned by [`finish`](Recorder::finish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::Recorder;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("greenloop-doc-file-{}", std::process::id()));
+    /// let recorder = Recorder::file(&path, 64 << 20)?;
+    /// greenloop::Builder::new().name("worker").spawn(|| ())?.join().unwrap();
+    /// recorder.finish()?;
+    /// assert!(std::fs::read(&path)?.windows(6).any(|name| name == b"worker"));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn file(path: impl AsRef<Path>, most_bytes: u64) -> io::Result<Recorder> {
+        let number = begin(BYTES_BESIDE_FILE)?;
+        match Log::begin(number, path.as_ref(), most_bytes) {
+            Ok(log) => Ok(Recorder { number, log: Some(log) }),
+            Err(error) => {
+                end_recording(number);
+                Err(error)
+            }
         }
-        Ok(Recorder { number })
+    }
+
+    /// Ends the recording. If it goes to a file, blocks until the rest is written. Does not yield.
+    ///
+    /// # Errors
+    ///
+    /// The first one of writing the file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::Recorder;
+    ///
+    /// let full = Recorder::file("/dev/full", 1 << 20)?;
+    /// assert_eq!(full.finish().unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    /// assert!(Recorder::start(0)?.finish().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn finish(mut self) -> io::Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        end_recording(self.number);
+        self.log.take().map_or(Ok(()), |mut log| log.end())
+    }
+
+    /// Returns how many events are missing in the file, since they were overwritten too early. 0 if there is no file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(greenloop::inspect::Recorder::start(0)?.lost(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn lost(&self) -> u64 {
+        self.log.as_ref().map_or(0, Log::lost)
     }
 
     /// Returns what the rings hold now, while the recording goes on.
@@ -99,46 +171,43 @@ impl Recorder {
     /// ```
     pub fn snapshot(&self) -> Recording {
         let rings = ring::all().filter(|ring| ring.belongs_to(self.number));
-        let hub = |ring: &ring::Ring| HubRecording {
-            thread: ring.thread(),
-            // Relaxed would do: it belongs to the ring's recording, which was seen.
-            thread_id: ring.thread_id.load(Ordering::SeqCst),
-            events: ring.read(),
-            names: ring.names(),
-        };
-        Recording { hubs: rings.map(hub).collect() }
+        let hubs = rings.flat_map(|ring| {
+            let chapters = ring.read(0);
+            let names = Arc::new(Names::from(ring.names()));
+            let hub =
+                move |Chapter { scribe, events, .. }| HubRecording { scribe, events, names: names.clone() };
+            chapters.into_iter().map(hub)
+        });
+        Recording { hubs: hubs.collect() }
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        end_recording(self.number);
+        // Who wants to know how it went asks before.
+        let _ended = self.end();
+    }
+}
+
+/// Begins a recording with rings of so many bytes, and returns its number.
+fn begin(bytes: usize) -> io::Result<u64> {
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: only uniqueness counts.
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    let events = (bytes / BYTES_PER_EVENT).max(LEAST_EVENTS).next_power_of_two();
+    if begin_recording(number, events) {
+        Ok(number)
+    } else {
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "another recorder runs"))
     }
 }
 
 /// What one hub did.
 #[derive(Clone)]
 pub(super) struct HubRecording {
-    pub(super) thread: String,
-    pub(super) thread_id: u32,
+    pub(super) scribe: Scribe,
     pub(super) events: Vec<Event>,
-    names: HashMap<u64, Arc<str>>,
-}
-
-impl HubRecording {
-    pub(super) fn has_name(&self, id: u64) -> bool {
-        self.names.contains_key(&id)
-    }
-
-    /// Who it is: its name, or its place of spawn.
-    pub(super) fn name(&self, id: u64, place: u16) -> String {
-        match (self.names.get(&id), codes::place(place)) {
-            (Some(name), _) => name.to_string(),
-            (None, Some(place)) => format!("{}:{}", place.file(), place.line()),
-            (None, None) if place == MAIN => "main".to_owned(),
-            (None, None) => "a greenlet".to_owned(),
-        }
-    }
+    pub(super) names: Arc<Names>,
 }
 
 /// What hubs did, to be written as a file. [`Recorder::snapshot`] returns it.
@@ -148,6 +217,12 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Each hub, and what it did.
+    pub(super) fn stories(&self) -> impl Iterator<Item = (&HubRecording, Story)> {
+        let stories = stories(self.hubs.iter().map(|hub| (hub.scribe.hub, &hub.events[..])));
+        self.hubs.iter().zip(stories)
+    }
+
     /// Returns how many events it has.
     ///
     /// # Examples

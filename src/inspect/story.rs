@@ -28,71 +28,137 @@ pub(super) struct Waited {
     pub(super) end: u64,
 }
 
-/// What a hub did. Wakes are numbered from `first_wake` on.
-pub(super) fn story(events: &[Event], first_wake: u64) -> (Vec<Slice>, Vec<Waited>) {
-    let (mut slices, mut waits) = (Vec::<Slice>::new(), Vec::new());
-    let mut parked: HashMap<u64, (u64, u16)> = HashMap::new();
-    let mut awaited: HashMap<u64, u64> = HashMap::new();
-    let mut running: Option<Slice> = None;
-    let mut next_wake = first_wake;
-    for event in events {
+/// The wakes of a recording, by number, so that an arrow leads from each to what it has set going.
+#[derive(Default)]
+pub(super) struct Wakes {
+    last: u64,
+    /// Those that are on their way to another hub: its number, and the code of the wait.
+    called: HashMap<(u64, u16), u64>,
+}
+
+impl Wakes {
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+/// What a hub did, as it is told event by event.
+#[derive(Default)]
+pub(super) struct Story {
+    hub: u64,
+    /// What has come to an end since somebody took it.
+    pub(super) slices: Vec<Slice>,
+    pub(super) waits: Vec<Waited>,
+    running: Option<Slice>,
+    /// Who waits, since when, and on what.
+    parked: HashMap<u64, (u64, u16)>,
+    /// By which wake each goes on.
+    awaited: HashMap<u64, u64>,
+    last: u64,
+}
+
+impl Story {
+    pub(super) fn of_hub(hub: u64) -> Story {
+        Story { hub, ..Story::default() }
+    }
+
+    pub(super) fn hear(&mut self, event: &Event, wakes: &mut Wakes) {
+        self.last = event.time;
         match event.kind {
             Kind::Run => {
-                end(&mut running, event.time, None, &mut slices);
-                if let Some((start, on)) = parked.remove(&event.id) {
-                    waits.push(Waited { id: event.id, on, start, end: event.time });
+                self.end_slice(event.time, None);
+                if let Some((start, on)) = self.parked.remove(&event.id) {
+                    self.waits.push(Waited { id: event.id, on, start, end: event.time });
                 }
-                running = Some(Slice {
+                self.running = Some(Slice {
                     id: event.id,
                     place: event.code,
                     start: event.time,
                     end: event.time,
                     then: None,
-                    woken_by: awaited.remove(&event.id),
+                    woken_by: self.awaited.remove(&event.id),
                     wakes: Vec::new(),
                 });
             }
             Kind::Park => {
                 if event.id != 0 {
-                    parked.insert(event.id, (event.time, event.code));
+                    self.parked.insert(event.id, (event.time, event.code));
                 }
-                end(&mut running, event.time, Some(event.code), &mut slices);
+                self.end_slice(event.time, Some(event.code));
             }
             Kind::End => {
-                parked.remove(&event.id);
-                end(&mut running, event.time, None, &mut slices);
+                self.parked.remove(&event.id);
+                self.end_slice(event.time, None);
             }
-            Kind::Wake => {
-                if let Some(waker) = &mut running
-                    && event.id != 0
-                {
-                    waker.wakes.push((event.time, next_wake));
-                    awaited.insert(event.id, next_wake);
-                    next_wake += 1;
+            Kind::Wake if event.id != 0 => {
+                let number = match &mut self.running {
+                    Some(waker) => {
+                        let number = wakes.next();
+                        waker.wakes.push((event.time, number));
+                        Some(number)
+                    }
+                    // By the hub: for another one, it may be.
+                    None => wakes.called.remove(&(self.hub, event.code)),
+                };
+                if let Some(number) = number {
+                    self.awaited.insert(event.id, number);
                 }
             }
-            Kind::Sleep => end(&mut running, event.time, None, &mut slices),
+            Kind::Call => {
+                if let Some(waker) = &mut self.running {
+                    let number = wakes.next();
+                    waker.wakes.push((event.time, number));
+                    wakes.called.insert((event.id, event.code), number);
+                }
+            }
+            Kind::Wake => {}
+            Kind::Sleep => self.end_slice(event.time, None),
         }
     }
-    let last = events.last().map_or(0, |event| event.time);
-    end(&mut running, last, None, &mut slices);
-    (slices, waits)
+
+    /// Ends it with its last event.
+    pub(super) fn close(&mut self) {
+        self.end_slice(self.last, None);
+    }
+
+    fn end_slice(&mut self, time: u64, then: Option<u16>) {
+        if let Some(mut slice) = self.running.take() {
+            (slice.end, slice.then) = (time, then);
+            self.slices.push(slice);
+        }
+    }
 }
 
-fn end(running: &mut Option<Slice>, time: u64, then: Option<u16>, slices: &mut Vec<Slice>) {
-    if let Some(mut slice) = running.take() {
-        (slice.end, slice.then) = (time, then);
-        slices.push(slice);
+/// What hubs did, of each of which its number and its events are given.
+pub(super) fn stories<'a>(hubs: impl Iterator<Item = (u64, &'a [Event])>) -> Vec<Story> {
+    let (mut stories, mut all) = (Vec::new(), Vec::new());
+    for (hub, events) in hubs {
+        all.extend(events.iter().map(|event| (stories.len(), event)));
+        stories.push(Story::of_hub(hub));
     }
+    // One hub calls before another one wakes.
+    all.sort_by_key(|(_, event)| event.time);
+    let mut wakes = Wakes::default();
+    all.into_iter().for_each(|(place, event)| stories[place].hear(event, &mut wakes));
+    stories.iter_mut().for_each(Story::close);
+    stories
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn event(time: u64, kind: Kind, id: u64, code: u16) -> Event {
+        Event { time, kind, id, code }
+    }
+
+    fn slice(id: u64, [start, end]: [u64; 2], then: Option<u16>, woken_by: Option<u64>) -> Slice {
+        Slice { id, place: 7, start, end, then, woken_by, wakes: Vec::new() }
+    }
+
     #[test]
     fn a_ping_and_a_pong() {
-        let event = |time, kind, id, code| Event { time, kind, id, code };
         let events = [
             event(1, Kind::Park, 9, 5),
             event(2, Kind::Run, 1, 7),
@@ -108,26 +174,39 @@ mod tests {
             event(9, Kind::Run, 1, 7),
             event(10, Kind::Wake, 3, 0),
         ];
-        let (slices, waits) = story(&events, 100);
-        let slice = |id, start, end, then, woken_by, wakes: &[(u64, u64)]| Slice {
-            id,
-            place: 7,
-            start,
-            end,
-            then,
-            woken_by,
-            wakes: wakes.to_vec(),
-        };
+        let [story] = &stories([(5, &events[..])].into_iter())[..] else { panic!("of one hub") };
         assert_eq!(
-            slices,
+            story.slices,
             [
-                slice(1, 2, 4, Some(8), None, &[(3, 100)]),
-                slice(2, 4, 7, None, Some(100), &[(6, 101)]),
-                slice(1, 7, 8, Some(8), Some(101), &[]),
-                slice(1, 9, 10, None, None, &[(10, 102)]),
+                Slice { wakes: vec![(3, 1)], ..slice(1, [2, 4], Some(8), None) },
+                Slice { wakes: vec![(6, 2)], ..slice(2, [4, 7], None, Some(1)) },
+                slice(1, [7, 8], Some(8), Some(2)),
+                Slice { wakes: vec![(10, 3)], ..slice(1, [9, 10], None, None) },
             ]
         );
         let waited = |start, end| Waited { id: 1, on: 8, start, end };
-        assert_eq!(waits, [waited(4, 7), waited(8, 9)]);
+        assert_eq!(story.waits, [waited(4, 7), waited(8, 9)]);
+    }
+
+    #[test]
+    fn a_wake_leads_to_another_hub() {
+        let sleeper = [
+            event(1, Kind::Park, 4, 8),
+            event(1, Kind::Sleep, 0, 0),
+            event(6, Kind::Wake, 4, 99),
+            event(7, Kind::Run, 4, 7),
+            event(8, Kind::End, 4, 0),
+        ];
+        let waker = [
+            event(2, Kind::Run, 3, 7),
+            event(5, Kind::Call, 1, 99),
+            // To a third one.
+            event(5, Kind::Call, 3, 99),
+            event(9, Kind::Park, 3, 8),
+        ];
+        let stories = stories([(1, &sleeper[..]), (2, &waker[..])].into_iter());
+        assert_eq!(stories[0].slices, [slice(4, [7, 8], None, Some(1))]);
+        let wakes = vec![(5, 1), (5, 2)];
+        assert_eq!(stories[1].slices, [Slice { wakes, ..slice(3, [2, 9], Some(8), None) }]);
     }
 }

@@ -2,21 +2,23 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::codes;
 use super::histogram::{Counts, Histogram};
-use super::ring::{Kind, Ring};
+use super::names::MAIN;
+use super::ring::{Kind, Ring, Scribe};
 use crate::fiber::{self, Describe, FiberRef, State, existing_thread, in_callback};
-use crate::hub::HubState;
-use crate::hub::fork;
+use crate::hub::door::Door;
+use crate::hub::wait::Wait;
 use crate::hub::witness::Witness;
 use crate::hub::witnessed::{on_all_hubs, witness_all, witness_none};
+use crate::hub::{HubState, fork, local_hub};
 use crate::sys::clock::Time;
 use crate::sys::process;
 
-/// The code of the main greenlet's place of spawn.
-pub(super) const MAIN: u16 = u16::MAX - 1;
 /// What one waits on that could go on, and lets others go first.
 const YIELD: &str = "its turn";
 const SWITCH: &str = "a switch by hand";
@@ -84,11 +86,13 @@ fn apply() {
 pub(super) struct Watcher {
     /// Who runs, and since when.
     running: Cell<Option<FiberRef>>,
+    /// Who that is, while it is recorded.
+    face: Cell<Face>,
     began: Cell<u64>,
     times: Cell<bool>,
     slices: Counts,
     delays: Counts,
-    /// By the fiber's index: since when it is ready, 0 if it is not.
+    /// By the fiber's index: since when it is ready, 0 if it is not, or nobody times it.
     ready_since: RefCell<Vec<u64>>,
     /// By the fiber's index: who it is, and of which run of the fiber that is true.
     faces: RefCell<Vec<Face>>,
@@ -108,6 +112,7 @@ impl Watcher {
     fn new() -> Watcher {
         let watcher = Watcher {
             running: Cell::new(None),
+            face: Cell::default(),
             began: Cell::new(0),
             times: Cell::new(false),
             slices: Counts::new(),
@@ -141,6 +146,7 @@ impl Watcher {
         if times_else {
             self.slices.clear();
             self.delays.clear();
+            self.ready_since.borrow_mut().clear();
         }
         if records_else {
             self.leave_ring();
@@ -149,8 +155,12 @@ impl Watcher {
         if records_else && recording != 0 {
             // The hub's, also where a green thread has variables of its own.
             let thread = fiber::in_common(std::thread::current);
-            let (name, events) = (thread.name().unwrap_or("<unnamed>"), EVENTS.load(Ordering::SeqCst));
-            self.ring.set(Some(Ring::take(recording, events, name, process::os_thread_id())));
+            let scribe = Scribe {
+                hub: local_hub().map_or(0, |hub| number_of(hub.door())),
+                thread: Arc::from(thread.name().unwrap_or("<unnamed>")),
+                thread_id: process::os_thread_id(),
+            };
+            self.ring.set(Some(Ring::take(recording, EVENTS.load(Ordering::SeqCst), scribe)));
         }
         if times_else || records_else {
             self.begin();
@@ -164,10 +174,7 @@ impl Watcher {
         if let Some(fiber) = current {
             let now = now();
             self.enter(fiber, now);
-            if self.ring.get().is_some() {
-                let face = self.face(fiber);
-                self.record(Kind::Run, now, face, face.place);
-            }
+            self.record_run(now, |watcher| watcher.face(fiber));
         }
     }
 
@@ -177,9 +184,19 @@ impl Watcher {
         }
     }
 
-    fn record(&self, kind: Kind, now: u64, face: Face, code: u16) {
+    fn record(&self, kind: Kind, now: u64, id: u64, code: u16) {
         if let Some(ring) = self.ring.get() {
-            ring.write(kind, now, face.id, code);
+            ring.write(kind, now, id, code);
+        }
+    }
+
+    /// Somebody goes on, whose face is asked for if there is a recording.
+    #[inline]
+    fn record_run(&self, now: u64, face: impl FnOnce(&Watcher) -> Face) {
+        if let Some(ring) = self.ring.get() {
+            let face = face(self);
+            self.face.set(face);
+            ring.write(Kind::Run, now, face.id, face.place);
         }
     }
 
@@ -214,7 +231,12 @@ impl Watcher {
         face
     }
 
+    /// `fiber` is ready, if that is timed.
+    #[inline]
     fn stamp(&self, fiber: FiberRef, now: u64) {
+        if !self.times.get() {
+            return;
+        }
         let mut ready_since = self.ready_since.borrow_mut();
         let index = fiber.index() as usize;
         if ready_since.len() <= index {
@@ -223,12 +245,12 @@ impl Watcher {
         ready_since[index] = now;
     }
 
-    #[inline]
     fn take_stamp(&self, fiber: FiberRef) -> u64 {
         self.ready_since.borrow_mut().get_mut(fiber.index() as usize).map_or(0, std::mem::take)
     }
 
     /// Who ran does not run any more.
+    #[inline]
     fn end_slice(&self, now: u64) -> Option<FiberRef> {
         let fiber = self.running.take()?;
         if self.times.get() {
@@ -237,6 +259,7 @@ impl Watcher {
         Some(fiber)
     }
 
+    #[inline]
     fn leave(&self, now: u64) {
         let Some(fiber) = self.end_slice(now) else { return };
         let on = match fiber.state.get() {
@@ -251,17 +274,27 @@ impl Watcher {
             State::Running => SWITCH,
             State::Idle => return,
         };
-        if self.ring.get().is_some() {
-            self.record(Kind::Park, now, self.face(fiber), codes::of_words(on));
+        if let Some(ring) = self.ring.get() {
+            ring.write(Kind::Park, now, self.face.get().id, codes::of_words(on));
         }
     }
 
+    /// The hub does something, perhaps between one who has left his stack and the next one.
+    fn leave_if_gone(&self, now: u64) {
+        if self.running.get().is_some_and(|running| running.state.get() != State::Running) {
+            self.leave(now);
+        }
+    }
+
+    #[inline]
     fn enter(&self, fiber: FiberRef, now: u64) {
         self.running.set(Some(fiber));
         self.began.set(now);
-        let since = self.take_stamp(fiber);
-        if since != 0 && self.times.get() {
-            self.delays.add(now.saturating_sub(since));
+        if self.times.get() {
+            let since = self.take_stamp(fiber);
+            if since != 0 {
+                self.delays.add(now.saturating_sub(since));
+            }
         }
     }
 }
@@ -270,15 +303,24 @@ fn now() -> u64 {
     Time::now().nanoseconds()
 }
 
+/// The number of the hub behind this door.
+fn number_of(door: &Door) -> u64 {
+    ptr::from_ref(door).addr() as u64
+}
+
+/// Which wait it is, of those that a hub has at a time: more than as many of them that are at an end may be woken late.
+fn code_of(generation: u64) -> u16 {
+    generation as u16
+}
+
 impl Witness for Watcher {
     fn passes(&self, target: FiberRef) {
         let now = now();
         self.leave(now);
         self.enter(target, now);
         // Who has not begun is told of when it does.
-        if self.ring.get().is_some() && (target.index() == 0 || target.description().is_some()) {
-            let face = self.face(target);
-            self.record(Kind::Run, now, face, face.place);
+        if target.index() == 0 || target.description().is_some() {
+            self.record_run(now, |watcher| watcher.face(target));
         }
     }
 
@@ -286,30 +328,38 @@ impl Witness for Watcher {
         // The first on a stack has been switched to, the others follow on it.
         let now = if self.running.get().is_some() { self.began.get() } else { now() };
         self.enter(fiber, now);
-        if self.ring.get().is_some() {
-            let face = self.look_at(fiber, fiber.runs.get(), description);
-            self.record(Kind::Run, now, face, face.place);
-        }
+        self.record_run(now, |watcher| watcher.look_at(fiber, fiber.runs.get(), description));
     }
 
     fn ends(&self, number: u64) {
         let now = now();
         self.end_slice(now);
-        self.record(Kind::End, now, Face { id: number, ..Face::default() }, codes::UNKNOWN);
+        self.record(Kind::End, now, number, codes::UNKNOWN);
     }
 
     fn woken(&self, fiber: FiberRef) {
         let now = now();
+        self.leave_if_gone(now);
         self.stamp(fiber, now);
         if self.ring.get().is_some() {
-            self.record(Kind::Wake, now, self.face(fiber), codes::UNKNOWN);
+            self.record(Kind::Wake, now, self.face(fiber).id, code_of(fiber.generation.get()));
         }
+    }
+
+    fn calls(&self, door: &Door, wait: Wait) {
+        if self.ring.get().is_some() {
+            self.record(Kind::Call, now(), number_of(door), code_of(wait.generation()));
+        }
+    }
+
+    fn pauses(&self) {
+        self.leave_if_gone(now());
     }
 
     fn sleeps(&self) {
         let now = now();
         self.leave(now);
-        self.record(Kind::Sleep, now, Face::default(), codes::UNKNOWN);
+        self.record(Kind::Sleep, now, 0, codes::UNKNOWN);
     }
 
     fn stops(&self) {

@@ -1,4 +1,8 @@
 use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -282,6 +286,80 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, u64, &[u8])> {
     found
 }
 
+/// What a trace in Perfetto's format tells.
+#[derive(Default)]
+struct Told {
+    /// The names of the slices that begin, in order, and how many end.
+    begun: Vec<String>,
+    ended: usize,
+    /// Arrows that begin, and that end.
+    arrows: (usize, usize),
+    /// The last time of each sequence.
+    times: HashMap<u64, u64>,
+}
+
+/// Reads it, by the rules of the format.
+fn told(trace: &[u8]) -> Told {
+    let value = |fields: &[(u64, u64, &[u8])], number| {
+        fields.iter().find(|field| field.0 == number).map(|field| field.1)
+    };
+    let (mut told, mut names, mut tracks) = (Told::default(), HashMap::new(), HashSet::new());
+    let mut open: HashMap<u64, u64> = HashMap::new();
+    for (number, _, packet) in fields(trace) {
+        assert_eq!(number, 1);
+        let packet = fields(packet);
+        let Some(sequence) = value(&packet, 10) else { continue };
+        // What is told for the first time is so in the packet that needs it first.
+        for &(_, _, content) in packet.iter().filter(|field| field.0 == 12) {
+            let name = fields(fields(content)[0].2);
+            names.insert((sequence, name[0].1), String::from_utf8(name[1].2.to_vec()).unwrap());
+        }
+        for &(number, _, content) in &packet {
+            match number {
+                6 => {
+                    let clocks: Vec<_> = fields(content).into_iter().map(|clock| fields(clock.2)).collect();
+                    assert_eq!(clocks.iter().filter(|clock| value(clock, 3) == Some(1)).count(), 1);
+                    told.times.insert(sequence, value(&clocks[0], 2).unwrap());
+                }
+                59 => {
+                    assert_eq!(value(&fields(content), 58), Some(64));
+                    let defaults = fields(fields(content)[0].2);
+                    assert!(tracks.insert(value(&defaults, 11).unwrap()));
+                }
+                11 => {
+                    let event = fields(content);
+                    // What has passed since the packet before of the same sequence.
+                    let time = told.times.get_mut(&sequence).unwrap();
+                    *time += value(&packet, 8).unwrap();
+                    told.arrows.0 += usize::from(value(&event, 47).is_some());
+                    told.arrows.1 += usize::from(value(&event, 48).is_some());
+                    match value(&event, 9).unwrap() {
+                        1 => {
+                            told.begun.push(names[&(sequence, value(&event, 10).unwrap())].clone());
+                            assert_eq!(open.insert(sequence, *time), None);
+                        }
+                        2 => {
+                            assert!(open.remove(&sequence).unwrap() <= *time);
+                            told.ended += 1;
+                        }
+                        3 => assert!(open.contains_key(&sequence)),
+                        other => panic!("type {other}"),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    told
+}
+
+impl Told {
+    fn count(&self, name: &str) -> usize {
+        self.begun.iter().filter(|begun| *begun == name).count()
+    }
+}
+
 #[test]
 fn perfettos_own_format_has_the_same() {
     let _alone = alone();
@@ -293,55 +371,145 @@ fn perfettos_own_format_has_the_same() {
         drop(recorder);
         let mut trace = Vec::new();
         recording.write_perfetto(&mut trace).unwrap();
-        let value = |fields: &[(u64, u64, &[u8])], number| {
-            fields.iter().find(|field| field.0 == number).map(|field| field.1)
-        };
-        let (mut names, mut begun, mut ended, mut arrows) = (HashMap::new(), Vec::new(), 0, (0, 0));
-        let mut open: HashMap<u64, u64> = HashMap::new();
-        let mut last: HashMap<u64, u64> = HashMap::new();
-        for (number, _, packet) in fields(&trace) {
-            assert_eq!(number, 1);
-            let packet = fields(packet);
-            let sequence = value(&packet, 10);
-            for &(number, _, content) in &packet {
-                match number {
-                    12 => {
-                        let name = fields(fields(content)[0].2);
-                        let text = String::from_utf8(name[1].2.to_vec()).unwrap();
-                        names.insert((sequence, name[0].1), text);
-                    }
-                    11 => {
-                        let (event, time) = (fields(content), value(&packet, 8).unwrap());
-                        let track = value(&event, 11).unwrap();
-                        let last = last.entry(track).or_insert(0);
-                        assert!(*last <= time);
-                        *last = time;
-                        arrows.0 += usize::from(value(&event, 47).is_some());
-                        arrows.1 += usize::from(value(&event, 48).is_some());
-                        match value(&event, 9).unwrap() {
-                            1 => {
-                                begun.push((sequence, value(&event, 10).unwrap()));
-                                assert_eq!(open.insert(track, time), None);
-                            }
-                            2 => {
-                                assert!(open.remove(&track).unwrap() <= time);
-                                ended += 1;
-                            }
-                            3 => assert!(open.contains_key(&track)),
-                            other => panic!("type {other}"),
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
+        let told = told(&trace);
         let events = parsed(&recording);
-        assert_eq!((begun.len(), ended), (of_phase(&events, "X").len(), begun.len()));
-        assert_eq!(arrows, (of_phase(&events, "s").len(), of_phase(&events, "f").len()));
-        let of_ponger = begun.iter().filter(|name| names[name] == "ponger").count();
-        assert!((50..=52).contains(&of_ponger), "{of_ponger}");
-        // The names of those that waited for others are told once each.
-        assert!(trace.len() < 40 * recording.events(), "{} {recording:?}", trace.len());
+        assert_eq!((told.begun.len(), told.ended), (of_phase(&events, "X").len(), told.begun.len()));
+        assert_eq!(told.arrows, (of_phase(&events, "s").len(), of_phase(&events, "f").len()));
+        assert!((50..=52).contains(&told.count("ponger")), "{:?}", told.begun);
+        let last = of_phase(&events, "X").iter().map(|slice| nanoseconds(&slice["ts"])).max().unwrap();
+        assert!(told.times.values().any(|time| *time >= last), "{:?} {last}", told.times);
+        assert!(trace.len() < 26 * recording.events(), "{} {recording:?}", trace.len());
+    });
+}
+
+/// A path for a test's own file.
+fn own_file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("greenloop-{name}-{}", std::process::id()))
+}
+
+#[test]
+fn a_file_has_all_that_happened() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let path = own_file("recording");
+        let recorder = Recorder::file(&path, 1 << 30).unwrap();
+        assert_eq!(Recorder::file(&path, 1).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        for name in ["first thread", "second thread"] {
+            let thread = move || Builder::new().name(name).spawn(yield_now).unwrap().join().unwrap();
+            thread::spawn(thread).join().unwrap();
+        }
+        play(3000);
+        assert_eq!(recorder.lost(), 0);
+        recorder.finish().unwrap();
+        let told = told(&fs::read(&path).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(told.begun.len(), told.ended);
+        assert!((3000..=3002).contains(&told.count("ponger")), "{}", told.count("ponger"));
+        assert_eq!((told.count("first thread"), told.count("second thread")), (2, 2));
+        assert!(told.arrows.1 >= 5998 && told.arrows.0 >= told.arrows.1, "{:?}", told.arrows);
+        // The recording has ended.
+        assert!(Recorder::start(0).is_ok());
+    });
+}
+
+#[test]
+fn a_file_that_is_full_goes_on_in_another_one() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let path = own_file("turned");
+        let recorder = Recorder::file(&path, 1 << 14).unwrap();
+        let former = PathBuf::from(format!("{}.1", path.display()));
+        // It is turned over for a second time.
+        let mut seen = None;
+        let mut turns = 0;
+        while turns < 2 {
+            play(20);
+            sleep(Duration::from_millis(5));
+            let now = fs::metadata(&former).ok().map(|file| file.ino());
+            turns += usize::from(now != seen);
+            seen = now;
+        }
+        Builder::new().name("the last").spawn(|| ()).unwrap().join().unwrap();
+        recorder.finish().unwrap();
+        let [last, before] = [&path, &former].map(|path| told(&fs::read(path).unwrap()));
+        let lengths = [&path, &former].map(|path| fs::metadata(path).unwrap().len());
+        [&path, &former].iter().for_each(|path| fs::remove_file(path).unwrap());
+        assert_eq!((last.count("the last"), before.count("the last")), (1, 0));
+        assert!(before.count("ponger") > 20, "{:?}", before.begun);
+        assert!(lengths[1] > 1 << 13, "{lengths:?}");
+    });
+}
+
+#[test]
+fn an_arrow_leads_to_who_was_woken_on_another_hub() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Recorder::start(1 << 20).unwrap();
+        let (there, arrives) = bounded(0);
+        let (back, returns) = bounded(0);
+        let other = thread::spawn(move || {
+            let echoes = move || arrives.iter().for_each(|number: u32| back.send(number).unwrap());
+            Builder::new().name("echoes").spawn(echoes).unwrap().join().unwrap();
+        });
+        let asks = Builder::new().name("asks").spawn(move || {
+            for number in 0..20 {
+                there.send(number).unwrap();
+                assert_eq!(returns.recv().unwrap(), number);
+            }
+        });
+        asks.unwrap().join().unwrap();
+        other.join().unwrap();
+        let events = parsed(&recorder.snapshot());
+        assert_sound(&events);
+        let runs_at = |arrow: &Value| {
+            let time = nanoseconds(&arrow["ts"]);
+            let contains = |slice: &&&Value| {
+                let start = nanoseconds(&slice["ts"]);
+                slice["tid"] == arrow["tid"]
+                    && (start..=start + nanoseconds(&slice["dur"]) + 1).contains(&time)
+            };
+            of_phase(&events, "X")
+                .iter()
+                .find(contains)
+                .map(|slice| slice["name"].as_str().unwrap().to_owned())
+        };
+        let begun: HashMap<_, _> =
+            of_phase(&events, "s").into_iter().map(|arrow| (arrow["id"].to_string(), arrow)).collect();
+        let arrows: Vec<_> = of_phase(&events, "f")
+            .into_iter()
+            .map(|head| (begun[&head["id"].to_string()], head))
+            .filter(|(tail, head)| tail["tid"] != head["tid"])
+            .filter_map(|(tail, head)| runs_at(tail).zip(runs_at(head)))
+            .collect();
+        let count =
+            |from: &str, to: &str| arrows.iter().filter(|arrow| arrow.0 == from && arrow.1 == to).count();
+        let [there, back] = [count("asks", "echoes"), count("echoes", "asks")];
+        assert!(there >= 10 && back >= 10, "{there} {back} {arrows:?}");
+    });
+}
+
+#[test]
+fn what_ended_os_threads_did_stays() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Recorder::start(1 << 16).unwrap();
+        let names: Vec<_> = (0..30).map(|number| format!("of thread {number}")).collect();
+        for name in &names {
+            let name = name.clone();
+            thread::spawn(|| Builder::new().name(name).spawn(yield_now).unwrap().join().unwrap())
+                .join()
+                .unwrap();
+        }
+        let events = parsed(&recorder.snapshot());
+        assert_sound(&events);
+        let slices = of_phase(&events, "X");
+        for name in names {
+            assert_eq!(slices.iter().filter(|slice| slice["name"] == name).count(), 2, "{name}");
+        }
     });
 }
 
