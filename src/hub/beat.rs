@@ -71,8 +71,10 @@ impl Watch {
         self.begin(UNWATCHED);
     }
 
-    pub(super) fn is_on(&self) -> bool {
-        // Relaxed: of the hub's own thread.
+    /// Whether it is watched.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        // Relaxed: who begins that tells who watches.
         self.beat.load(Ordering::Relaxed) & KIND != UNWATCHED
     }
 

@@ -5,7 +5,7 @@
 //! has nothing to do with all this.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 
 use super::beat::{LOOKS, RUNS, Watch};
 use super::current::local_hub;
@@ -13,8 +13,8 @@ use super::door::{Letter, open_doors};
 use super::state::{BUDGET, HubState, SWITCHES_PER_LOOK, WATCHED};
 use crate::fiber::{self, Describe, at_work, existing_thread};
 use crate::sys::clock::Time;
-use crate::sys::process;
 use crate::sys::unwind::frames_of_the_interrupted;
+use crate::sys::{futex, process};
 
 /// Whether new hubs are watched, and how.
 static LEVEL: AtomicU8 = AtomicU8::new(NOT);
@@ -22,6 +22,9 @@ const NOT: u8 = 0;
 const BEATS: u8 = 1;
 /// Each beat says who runs, too.
 const NAMES: u8 = 2;
+
+/// Not 0 while who watches sleeps, or is about to, since no hub goes on.
+static WATCHER_SLEEPS: AtomicU32 = AtomicU32::new(0);
 
 /// How many frames are taken down.
 const MOST_FRAMES: usize = 64;
@@ -60,6 +63,32 @@ fn tell_all(change: fn(&HubState)) {
     }
 }
 
+/// Says that who watches is about to sleep. `false` if a hub goes on that is watched: then it is not.
+pub(crate) fn prepare_watcher_to_sleep() -> bool {
+    WATCHER_SLEEPS.store(1, Ordering::SeqCst);
+    // With the one in `wake_watcher`: either this finds the hub awake, or that finds this asleep.
+    fence(Ordering::SeqCst);
+    let all_sleep = open_doors().iter().all(|door| door.is_asleep() || !door.watch.is_on());
+    if !all_sleep {
+        WATCHER_SLEEPS.store(0, Ordering::SeqCst);
+    }
+    all_sleep
+}
+
+/// Blocks until a hub goes on, or somebody calls [`wake_watcher`], since that was prepared.
+pub(crate) fn let_watcher_sleep() {
+    futex::wait(&WATCHER_SLEEPS, 1, None);
+}
+
+/// Wakes who watches, if he sleeps.
+pub(crate) fn wake_watcher() {
+    fence(Ordering::SeqCst);
+    if WATCHER_SLEEPS.load(Ordering::SeqCst) != 0 {
+        WATCHER_SLEEPS.store(0, Ordering::SeqCst);
+        futex::wake(&WATCHER_SLEEPS);
+    }
+}
+
 /// Runs `function`, which may keep the hub as long as it takes, until it ends or first waits.
 pub(crate) fn allow<R>(function: impl FnOnce() -> R) -> R {
     let _allowance = local_hub().map(|hub| hub.door().watch.allow());
@@ -78,6 +107,14 @@ impl HubState {
         watch.tell(self.thread.current().description());
         watch.begin(RUNS);
         self.unlooked.set(self.unlooked.get() | WATCHED);
+        wake_watcher();
+    }
+
+    /// It has slept.
+    pub(super) fn tell_watcher(&self) {
+        if self.door().watch.is_on() {
+            wake_watcher();
+        }
     }
 
     /// Not watched any more.

@@ -86,7 +86,8 @@ impl fmt::Debug for DetectorOptions {
 /// With the environment variable `GREENLOOP_BLOCK_MS`, a limit in milliseconds, the first hub of the process starts one by itself; 0 is none.
 /// The child of a fork whose parent had a hub starts none by that.
 ///
-/// A hub that is watched leaves a mark before each switch, which costs about a nanosecond. One that is not, does nothing for it.
+/// A hub that is watched leaves a mark before each switch, which costs about a nanosecond. One that is not, does nothing for it. While all
+/// hubs sleep, so does the detector.
 ///
 /// # Examples
 ///
@@ -316,6 +317,7 @@ impl Detector {
         watch::watch_none();
         self.ended.store(1, Ordering::SeqCst);
         futex::wake(&self.ended);
+        watch::wake_watcher();
         // A report that raises is caught there.
         let _ended = real(|| self.thread.join());
         WATCHED_PROCESS.store(0, Ordering::SeqCst);
@@ -373,6 +375,18 @@ impl Attendant {
             let next = self.hubs.values().map(|lasting| lasting.left(self.options.limit)).min();
             let pause = next.map_or(longest, |left| left.min(longest)).max(SHORTEST_PAUSE);
             bystander.rest(|| futex::wait(ended, 0, Some(pause)));
+            self.sleep_while_all_do(ended, bystander);
+        }
+    }
+
+    /// Until a hub goes on, which is looked at then at once.
+    fn sleep_while_all_do(&self, ended: &AtomicU32, bystander: &Bystander) {
+        // Nobody wakes it when memory is taken.
+        if self.options.memory.is_none()
+            && watch::prepare_watcher_to_sleep()
+            && ended.load(Ordering::SeqCst) == 0
+        {
+            bystander.rest(watch::let_watcher_sleep);
         }
     }
 

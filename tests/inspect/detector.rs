@@ -1,8 +1,11 @@
-use std::fs::File;
+use std::env;
+use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::panic::Location;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -12,7 +15,7 @@ use greenloop::inspect::{self, Detector, DetectorOptions, HubBlocked};
 use greenloop::{Builder, JoinHandle, sleep, spawn, spawn_later, yield_now};
 
 use crate::LIMIT;
-use crate::support::within;
+use crate::support::{finish, within};
 
 /// After so long a hub counts as kept here.
 const LONG: Duration = Duration::from_millis(30);
@@ -336,4 +339,63 @@ fn a_process_has_one_at_a_time() {
         first.stop();
         inspect::detect(LONG).on_report(|_| ()).start().unwrap().stop();
     });
+}
+
+/// Says that the test below is in a process of its own.
+const CHILD: &str = "GREENLOOP_TEST_IDLE";
+
+/// How often the detector's OS thread has gone to sleep.
+fn sleeps_of_the_detector() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let is_it = |path: &PathBuf| {
+        fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "greenloop-watch")
+    };
+    let status = fs::read_to_string(tasks.filter(is_it).next().unwrap().join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// No test but where it is asked for: other hubs of the process would have the detector look.
+#[test]
+fn idle_child() {
+    if env::var_os(CHILD).is_none() {
+        return;
+    }
+    let (detector, reports) = watch("afterwards", |options| options);
+    sleep(LONG);
+    let before = sleeps_of_the_detector();
+    sleep(40 * LONG);
+    let more = sleeps_of_the_detector() - before;
+    // It would be a hundred.
+    assert!(more < 10, "{more}");
+    // It sees at once who goes on, and also a callback before.
+    let task = Builder::new().name("afterwards").spawn(move || {
+        sleep(4 * LONG);
+        reports.recv().unwrap()
+    });
+    assert!(task.unwrap().join().unwrap().lasts() >= LONG);
+    let (sender, reports) = mpsc::channel();
+    detector.stop();
+    let detector = inspect::detect(LONG).on_report(move |blocked| drop(sender.send(blocked.clone()))).start();
+    let event = Arc::new(greenloop::event::Event::new());
+    let (done, told) = mpsc::channel();
+    let _link = event.rawlink(move || done.send(reports.recv().unwrap().name().to_owned()).unwrap());
+    let setter = thread::spawn(move || {
+        // When all sleep.
+        thread::sleep(4 * LONG);
+        event.set();
+    });
+    while told.try_recv().map(|name| assert_eq!(name, "<hub>")).is_err() {
+        sleep(40 * LONG);
+    }
+    setter.join().unwrap();
+    detector.unwrap().stop();
+}
+
+#[test]
+fn a_detector_sleeps_while_all_hubs_do() {
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args(["--exact", "detector::idle_child", "--test-threads", "1"]).env(CHILD, "1");
+    let finished = finish(&mut child, LIMIT);
+    assert!(finished.status.success() && finished.stdout.contains("1 passed"), "{finished:?}");
 }
