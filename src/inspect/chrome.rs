@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::codes;
 use super::json::Text;
-use super::recorder::{HubRecording, Recording};
+use super::recording::{HubRecording, Recording};
 use super::story::{Slice, Waited};
 
 impl Recording {

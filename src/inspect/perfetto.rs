@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use super::names::Names;
-use super::recorder::Recording;
+use super::recording::Recording;
 use super::ring::Scribe;
 use super::story::Slice;
 
