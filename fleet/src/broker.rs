@@ -18,11 +18,14 @@ pub trait Broker: Send + Sync {
     }
 
     /// Adds jobs, and returns how many there were not yet, by their unique keys. All of them are added, or none.
+    ///
+    /// It is [`TooLong`](BrokerError::TooLong) if a text is longer than [`LONGEST_TEXT`](crate::LONGEST_TEXT), or all are together than
+    /// [`LONGEST_CALL`](crate::LONGEST_CALL).
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError>;
 
     /// Takes up to `most` jobs that may be taken, the most urgent and oldest first, each for the time of a lease. Does not wait for jobs.
     ///
-    /// Those whose lease has ended are among them.
+    /// Those whose lease has ended are among them. It takes no more once the payloads have 16 MiB, so of long ones there are few at a time.
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError>;
 
     /// Waits until it is worth while to [take](Broker::take) again after a call that found no job, at most for `most`, and returns `true`. It

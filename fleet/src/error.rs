@@ -32,6 +32,16 @@ pub enum BrokerError {
         /// The oldest one that will do.
         needed: &'static str,
     },
+    /// A text is longer than is handed about: see [`LONGEST_TEXT`](crate::LONGEST_TEXT). Nothing of the call was done.
+    #[error("{what} has {length} bytes, and {most} are allowed: keep it elsewhere, and its name in the job")]
+    TooLong {
+        /// Which one.
+        what: &'static str,
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// It cannot be told from this URL or path where the broker is.
     #[error("no address of a broker: {0}")]
     Address(String),

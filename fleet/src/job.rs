@@ -1,7 +1,18 @@
 //! What a broker is given and gives back.
 
+use crate::BrokerError;
 use sha2::{Digest, Sha256};
 use std::time::Duration;
+
+/// How many bytes a text may have that a broker is given: a payload, a record, a result, what is kept, the error of a job that failed, a
+/// unique key, or the name of a lane. What is longer belongs into a file or an object store, and its name into the job.
+pub const LONGEST_TEXT: usize = 16 << 20;
+
+/// How many bytes the jobs of one [push](crate::Broker::push), or what comes of one job, may have together.
+pub const LONGEST_CALL: usize = 64 << 20;
+
+/// A [take](crate::Broker::take) ends when the payloads that it has have so many bytes.
+pub(crate) const TAKEN_BYTES: usize = 16 << 20;
 
 /// How urgent a job is. Of two that may be taken, the more urgent one is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +118,44 @@ impl NewJob {
     }
 }
 
+impl NewJob {
+    /// The texts of it, and what each is called.
+    fn texts(&self) -> [(&'static str, usize); 3] {
+        let length = |text: Option<&String>| text.map_or(0, String::len);
+        let lane = self.lane.as_ref().map(|lane| &lane.name);
+        [
+            ("a payload", self.payload.len()),
+            ("a unique key", length(self.unique.as_ref())),
+            ("the name of a lane", length(lane)),
+        ]
+    }
+}
+
+/// Refuses what is too long to be handed about.
+pub(crate) fn check(texts: impl Iterator<Item = (&'static str, usize)>) -> Result<(), BrokerError> {
+    let mut all = 0;
+    for (what, length) in texts {
+        all += length;
+        if length > LONGEST_TEXT {
+            return Err(BrokerError::TooLong { what, length, most: LONGEST_TEXT });
+        }
+    }
+    if all > LONGEST_CALL {
+        return Err(BrokerError::TooLong { what: "what one call adds", length: all, most: LONGEST_CALL });
+    }
+    Ok(())
+}
+
+/// [`check`] for what is pushed.
+pub(crate) fn check_jobs(jobs: &[NewJob]) -> Result<(), BrokerError> {
+    check(jobs.iter().flat_map(NewJob::texts))
+}
+
+/// [`check`] for what has come of jobs, each by itself.
+pub(crate) fn check_settlements(settlements: &[Settlement]) -> Result<(), BrokerError> {
+    settlements.iter().try_for_each(|settlement| check(settlement.verdict.texts().into_iter()))
+}
+
 /// A job that was [taken](crate::Broker::take).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -208,6 +257,26 @@ pub struct Settlement {
     pub lease: Lease,
     /// The verdict.
     pub verdict: Verdict,
+}
+
+impl Verdict {
+    /// The texts of it, and what each is called.
+    fn texts(&self) -> Vec<(&'static str, usize)> {
+        match self {
+            Verdict::Done(Completion { result, record, jobs }) => {
+                let result = result.iter().map(|(text, _)| ("a result", text.len()));
+                let record = record.iter().map(|text| ("a record", text.len()));
+                result.chain(record).chain(jobs.iter().flat_map(NewJob::texts)).collect()
+            }
+            Verdict::Retry { error, .. } | Verdict::Dead { error } => vec![("an error", error.len())],
+            Verdict::GivenBack => Vec::new(),
+        }
+    }
+
+    /// How many bytes it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.texts().into_iter().map(|(_, length)| length).sum()
+    }
 }
 
 impl Settlement {

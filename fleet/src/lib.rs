@@ -37,7 +37,8 @@ pub use address::open;
 pub use broker::Broker;
 pub use error::BrokerError;
 pub use job::{
-    Completion, DeadJob, Job, Lane, Lease, NewJob, Priority, Record, Settlement, Status, Verdict, fingerprint,
+    Completion, DeadJob, Job, LONGEST_CALL, LONGEST_TEXT, Lane, Lease, NewJob, Priority, Record, Settlement,
+    Status, Verdict, fingerprint,
 };
 pub use postgresql::Postgres;
 pub use redis::Redis;

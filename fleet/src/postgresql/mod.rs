@@ -1,5 +1,6 @@
 //! The broker for those who have a database anyway, and effects that are to happen once: PostgreSQL.
 
+use crate::job::{TAKEN_BYTES, check, check_jobs, check_settlements};
 use crate::tls::{self, Trusted};
 use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict,
@@ -19,7 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// The oldest server that will do, as it counts.
 const OLDEST: (&str, i32) = ("12", 120_000);
 /// Tables and functions, and which version of them this is: a change of them is another one.
-const SCHEMA: (&str, u32) = (include_str!("schema.sql"), 3);
+const SCHEMA: (&str, u32) = (include_str!("schema.sql"), 4);
 /// How long a server may take to let somebody in, and to do one thing.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often what met somebody else is tried again.
@@ -159,7 +160,9 @@ impl Postgres {
         completion: Completion,
         mut effect: impl FnMut(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<bool, BrokerError> {
-        let settlements = json!([settlement(&Settlement::new(*lease, Verdict::Done(completion)))]);
+        let done = Settlement::new(*lease, Verdict::Done(completion));
+        check_settlements(std::slice::from_ref(&done))?;
+        let settlements = json!([settlement(&done)]);
         self.ask(|client| {
             let mut transaction = client.transaction()?;
             let held = settle(&mut transaction, &settlements)?.first().copied().unwrap_or(false);
@@ -186,13 +189,15 @@ impl Broker for Postgres {
     }
 
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
+        check_jobs(jobs)?;
         let jobs = Value::from_iter(jobs.iter().map(job));
         let added: i64 = self.ask(|client| client.query_one("select push($1)", &[&jobs])?.try_get(0))?;
         Ok(added as usize)
     }
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
-        self.rows("select * from take($1, $2)", &[&count(most), &milliseconds(lease)], |row| {
+        let sql = "select * from take($1, $2, $3)";
+        self.rows(sql, &[&count(most), &count(TAKEN_BYTES), &milliseconds(lease)], |row| {
             let (id, token, payload, attempt): (i64, i64, _, i32) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
             Ok(Job { id: id as u64, token: token as u64, payload, attempt: attempt as u32 })
@@ -209,6 +214,7 @@ impl Broker for Postgres {
     }
 
     fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
+        check_settlements(settlements)?;
         let settlements = Value::from_iter(settlements.iter().map(settlement));
         self.ask(|client| settle(client, &settlements))
     }
@@ -219,6 +225,7 @@ impl Broker for Postgres {
     }
 
     fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
+        check([("what is kept", text.len())].into_iter())?;
         let sql = "select keep($1, $2, $3)";
         self.ask(|client| client.execute(sql, &[&name, &text, &milliseconds(kept)]).map(drop))
     }
@@ -385,6 +392,6 @@ mod tests {
     #[test]
     fn another_schema_has_another_number() {
         let fingerprint = hexadecimal(&crate::fingerprint(SCHEMA.0));
-        assert_eq!((SCHEMA.1, fingerprint.as_str()), (3, "aba36392281c16df116d0f25c8870947"));
+        assert_eq!((SCHEMA.1, fingerprint.as_str()), (4, "b197a4337bf044f6b5cb0482a3a261a9"));
     }
 }

@@ -96,11 +96,27 @@ begin
     return cardinality(lanes);
 end $$;
 
-create or replace function take(most bigint, lease double precision)
+-- The next ones without a lane, locked, up to so many, and as long as those before have fewer bytes.
+create or replace function next_of(urgency smallint, now timestamptz, most bigint, bytes bigint)
+returns table (ids bigint[], size bigint) language sql as $$
+    with candidate as (
+        select id, due, octet_length(payload)::bigint as length from job
+        where state = 0 and lane is null and priority = urgency and due <= now
+        order by due, id limit most for update skip locked
+    ), summed as (
+        select id, due, length, sum(length) over (order by due, id) - length as before from candidate
+    )
+    select coalesce(array_agg(id order by due, id), '{}'), coalesce(sum(length), 0)::bigint from summed where before < bytes
+$$;
+
+-- Takes no more once payloads have so many bytes. That of two arguments stays, where it is, for workers of an earlier version.
+create or replace function take(most bigint, bytes bigint, lease double precision)
 returns table (taken_id bigint, taken_token bigint, taken_payload text, taken_attempt integer) language plpgsql as $$
 declare
     now constant timestamptz := clock_timestamp();
     ids bigint[];
+    size bigint;
+    more record;
     ended text[];
     one record;
     first record;
@@ -113,17 +129,19 @@ begin
     )
     select array_agg(lane) from free into ended;
     perform open_lanes(ended);
-    ids := array(
-        select id from job where state = 0 and lane is null and priority = 0 and due <= now
-        order by due, id limit most for update skip locked
-    );
+    select * into more from next_of(0::smallint, now, most, bytes);
+    ids := more.ids;
+    size := more.size;
     for one in
         select name from lane where next <= now order by next limit most - cardinality(ids) for update skip locked
     loop
-        select id, spacing, exclusive into first from job where state = 0 and lane = one.name and due <= now
+        exit when size >= bytes;
+        select id, spacing, exclusive, octet_length(payload) as length into first from job
+        where state = 0 and lane = one.name and due <= now
         order by priority, id limit 1;
         if found then
             ids := ids || first.id;
+            size := size + first.length;
             update lane set parked = false,
                 next = after(greatest(first.spacing, 1) + case when first.exclusive then lease else 0 end)
             where name = one.name;
@@ -137,10 +155,9 @@ begin
         end if;
     end loop;
     for urgency in 1..2 loop
-        ids := ids || array(
-            select id from job where state = 0 and lane is null and priority = urgency and due <= now
-            order by due, id limit most - cardinality(ids) for update skip locked
-        );
+        select * into more from next_of(urgency::smallint, now, most - cardinality(ids), bytes - size);
+        ids := ids || more.ids;
+        size := size + more.size;
     end loop;
     for position in 1..cardinality(ids) loop
         return query update job set state = 1, due = after(lease), token = nextval('number'), attempt = attempt + 1

@@ -2,6 +2,7 @@
 
 mod connection;
 
+use crate::job::{TAKEN_BYTES, check, check_jobs, check_settlements};
 use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict,
     fingerprint,
@@ -100,13 +101,14 @@ impl Broker for Redis {
     }
 
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
+        check_jobs(jobs)?;
         self.run("push", |command| add_jobs(command, jobs))
     }
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         type Taken = Vec<(u64, u64, String, u32)>;
         let (taken, quiet, news): (Taken, u64, String) = self.run("take", |command| {
-            command.arg(bounded(most)).arg(milliseconds(lease));
+            command.arg(bounded(most)).arg(milliseconds(lease)).arg(TAKEN_BYTES);
         })?;
         let until = Instant::now() + Duration::from_millis(quiet);
         let quiet = taken.is_empty().then_some(Quiet { until, news });
@@ -144,6 +146,7 @@ impl Broker for Redis {
     }
 
     fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
+        check_settlements(settlements)?;
         self.run("settle", |command| {
             command.arg(settlements.len());
             settlements.iter().for_each(|settlement| add_settlement(command, settlement));
@@ -156,6 +159,7 @@ impl Broker for Redis {
     }
 
     fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
+        check([("what is kept", text.len())].into_iter())?;
         let key = self.key(format_args!("kept:{name}"));
         // Redis refuses a time of nothing.
         self.line.ask(|_| Cmd::pset_ex(&key, text, milliseconds(kept).max(1)))

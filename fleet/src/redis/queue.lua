@@ -17,6 +17,7 @@
 -- records    stream; the id is NUMBER-0
 -- result:ID  text, which ends by itself
 -- kept:NAME  text, which ends by itself
+-- large      1 if there was a payload of more than LARGE bytes
 -- done       number
 -- news       stream of one entry, which is another one whenever there may be something to take sooner than who looked before knows
 local call, prefix = redis.call, KEYS[1]
@@ -25,6 +26,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local GROUP = 'fleet'
 local CLASSES, LANES = 4, 3
+-- The jobs of a queue that has had a longer payload are taken one by one, so that it is seen when they have too many bytes.
+local LARGE = 65536
 -- How many leases that have ended one look finds. It sees all, so it is had ten times in a lease.
 local ENDED = 200
 -- How many ids one command is given.
@@ -144,6 +147,9 @@ local function push()
     if seen ~= '' and call('SADD', key('seen:' .. string.sub(seen, -5)), seen) == 0 then
         return 0
     end
+    if #payload > LARGE then
+        call('SET', key('large'), 1)
+    end
     local number = next_number()
     local job = { id = whole(number), payload = payload, priority = priority, attempt = '0' }
     if has_lane ~= '0' then
@@ -230,26 +236,38 @@ local function prolong(class, entries, lease)
     return held
 end
 
+-- What a take has room for yet, and how many that it may take at once without a look at their bytes.
+local room, bytes, portion = 0, 0, 1
+
+local function has_room()
+    return room > 0 and bytes > 0
+end
+
 -- Takes jobs of a class, for as long as `lease`.
-local function deliver(class, jobs, most, lease)
-    if #jobs >= most then
-        return
-    end
-    local answer = call('XREADGROUP', 'GROUP', GROUP, lease, 'COUNT', most - #jobs, 'STREAMS', stream(class), '>')
-    for _, entry in ipairs(answer and answer[1][2] or {}) do
-        local job = job_of(entry, class)
-        close_lane(job, lease)
-        jobs[#jobs + 1] = { tonumber(job.id), tonumber(job.token), job.payload, job.attempt + 1 }
+local function deliver(class, jobs, lease)
+    while has_room() do
+        local asked = math.min(room, portion)
+        local answer = call('XREADGROUP', 'GROUP', GROUP, lease, 'COUNT', asked, 'STREAMS', stream(class), '>')
+        local entries = answer and answer[1][2] or {}
+        for _, entry in ipairs(entries) do
+            local job = job_of(entry, class)
+            close_lane(job, lease)
+            jobs[#jobs + 1] = { tonumber(job.id), tonumber(job.token), job.payload, job.attempt + 1 }
+            room, bytes = room - 1, bytes - #job.payload
+        end
+        if #entries < asked then
+            return
+        end
     end
 end
 
--- Has the lanes whose turn has come have a job each that may be taken.
+-- Has the lanes whose turn has come have a job each that may be taken, and returns how many.
 local function turn_lanes(most)
     local turned = 0
     while turned < most do
         local lanes = call('ZRANGEBYSCORE', key('lanes'), '-inf', now, 'LIMIT', 0, most - turned)
         if #lanes == 0 then
-            return
+            break
         end
         for _, lane in ipairs(lanes) do
             local id = call('ZPOPMIN', key('lane:' .. lane))[1]
@@ -270,22 +288,30 @@ local function turn_lanes(most)
             end
         end
     end
+    return turned
 end
 
 local function take()
     local most, lease, jobs = tonumber(argument()), argument(), {}
+    room, bytes = most, tonumber(argument())
+    if call('EXISTS', key('large')) == 0 then
+        portion = bytes / LARGE
+    end
     for class = 0, LANES do
         ensure(class)
         take_over(class)
     end
     promote()
-    deliver(0, jobs, most, lease)
-    turn_lanes(most - #jobs)
-    deliver(LANES, jobs, most, lease)
-    deliver(1, jobs, most, lease)
-    deliver(2, jobs, most, lease)
+    deliver(0, jobs, lease)
+    -- No turn of a lane is taken for which there is no room.
+    repeat
+        local turned = has_room() and turn_lanes(math.min(room, portion)) or 0
+        deliver(LANES, jobs, lease)
+    until turned == 0
+    deliver(1, jobs, lease)
+    deliver(2, jobs, lease)
     -- It has taken what there was, unless there was more.
-    has_news = has_news and #jobs >= most
+    has_news = has_news and not has_room()
     if #jobs > 0 then
         return { jobs, 0, '' }
     end

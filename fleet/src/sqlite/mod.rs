@@ -1,5 +1,6 @@
 //! The broker for the processes of one machine: a file of SQLite.
 
+use crate::job::{TAKEN_BYTES, check, check_jobs, check_settlements};
 use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Priority, Record, Settlement, Status,
     Verdict, fingerprint,
@@ -130,6 +131,7 @@ impl Broker for Sqlite {
     }
 
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
+        check_jobs(jobs)?;
         self.transaction(|transaction| push(transaction, now(transaction)?, jobs))
     }
 
@@ -146,11 +148,13 @@ impl Broker for Sqlite {
             transaction
                 .prepare_cached("update job set state = 0, due = ?1 where state = 1 and due <= ?1")?
                 .execute([now])?;
-            let mut ids = of_priority(transaction, now, Priority::High, most)?;
-            ids.extend(of_lanes(transaction, now, most - ids.len(), lease)?);
+            let mut chosen = Chosen { ids: Vec::new(), most, bytes: TAKEN_BYTES };
+            of_priority(transaction, now, Priority::High, &mut chosen)?;
+            of_lanes(transaction, now, &mut chosen, lease)?;
             for priority in [Priority::Normal, Priority::Low] {
-                ids.extend(of_priority(transaction, now, priority, most - ids.len())?);
+                of_priority(transaction, now, priority, &mut chosen)?;
             }
+            let ids = chosen.ids;
             let last: i64 = transaction
                 .prepare_cached("update counter set value = value + ? where name = 'token' returning value")?
                 .query_row([ids.len() as i64], |row| row.get(0))?;
@@ -185,6 +189,7 @@ impl Broker for Sqlite {
     }
 
     fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
+        check_settlements(settlements)?;
         self.transaction(|transaction| {
             let now = now(transaction)?;
             settlements.iter().map(|settlement| settle(transaction, now, settlement)).collect()
@@ -199,6 +204,7 @@ impl Broker for Sqlite {
     }
 
     fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
+        check([("what is kept", text.len())].into_iter())?;
         self.transaction(|transaction| {
             let now = now(transaction)?;
             transaction.prepare_cached("delete from kept where until <= ?")?.execute([now])?;
@@ -320,49 +326,77 @@ fn push(transaction: &Transaction<'_>, now: i64, jobs: &[NewJob]) -> Result<usiz
     Ok(added)
 }
 
+/// Jobs that are to be taken, and what there is room for yet.
+struct Chosen {
+    ids: Vec<i64>,
+    most: usize,
+    bytes: usize,
+}
+
+impl Chosen {
+    fn is_full(&self) -> bool {
+        self.most == 0 || self.bytes == 0
+    }
+
+    fn add(&mut self, id: i64, length: i64) {
+        self.ids.push(id);
+        self.most -= 1;
+        self.bytes = self.bytes.saturating_sub(length as usize);
+    }
+}
+
 /// Jobs without a lane that may be taken.
 fn of_priority(
     transaction: &Transaction<'_>,
     now: i64,
     priority: Priority,
-    most: usize,
-) -> Result<Vec<i64>, BrokerError> {
+    chosen: &mut Chosen,
+) -> Result<(), BrokerError> {
     let mut query = transaction.prepare_cached(
-        "select id from job where state = 0 and lane is null and priority = ? and due <= ? order by due, id limit ?",
+        "select id, octet_length(payload) from job where state = 0 and lane is null and priority = ? and due <= ? \
+         order by due, id limit ?",
     )?;
-    let ids = query.query_map(params![priority.number(), now, most as i64], |row| row.get(0))?;
-    Ok(ids.collect::<Result<_, _>>()?)
+    let mut rows = query.query(params![priority.number(), now, chosen.most as i64])?;
+    while !chosen.is_full()
+        && let Some(row) = rows.next()?
+    {
+        chosen.add(row.get(0)?, row.get(1)?);
+    }
+    Ok(())
 }
 
 /// The first job of each lane whose turn has come.
 fn of_lanes(
     transaction: &Transaction<'_>,
     now: i64,
-    most: usize,
+    chosen: &mut Chosen,
     lease: Duration,
-) -> Result<Vec<i64>, BrokerError> {
+) -> Result<(), BrokerError> {
     let mut due =
         transaction.prepare_cached("select name from lane where next <= ? order by next limit ?")?;
     let mut first = transaction.prepare_cached(
-        "select id, spacing, exclusive from job where state = 0 and lane = ? and due <= ? order by priority, id limit 1",
+        "select id, spacing, exclusive, octet_length(payload) from job where state = 0 and lane = ? and due <= ? \
+         order by priority, id limit 1",
     )?;
     let mut next = transaction.prepare_cached("select min(due) from job where state = 0 and lane = ?")?;
     let mut turn = transaction.prepare_cached("update lane set next = ?, parked = ? where name = ?")?;
     let mut close = transaction.prepare_cached("delete from lane where name = ?")?;
-    let mut ids = Vec::new();
     // Some may have nothing left, and be of no use.
-    while ids.len() < most {
-        let names = due.query_map(params![now, (most - ids.len()) as i64], |row| row.get(0))?;
+    while !chosen.is_full() {
+        let names = due.query_map(params![now, chosen.most as i64], |row| row.get(0))?;
         let names: Vec<String> = names.collect::<Result<_, _>>()?;
         if names.is_empty() {
             break;
         }
         for name in names {
+            if chosen.is_full() {
+                break;
+            }
             let found = first
-                .query_row(params![name, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                .query_row(params![name, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
                 .optional()?;
-            if let Some((id, spacing, exclusive)) = found {
-                ids.push(id);
+            if let Some((id, spacing, exclusive, length)) = found {
+                chosen.add(id, length);
                 let (spacing, exclusive): (i64, bool) = (spacing, exclusive);
                 let held = if exclusive { milliseconds(lease) } else { 0 };
                 // With none it is one of a lane at each look.
@@ -374,7 +408,7 @@ fn of_lanes(
             }
         }
     }
-    Ok(ids)
+    Ok(())
 }
 
 /// The lane of a job that was held, and what is to be waited for there.

@@ -27,11 +27,19 @@ struct Running {
     sentence: Rc<Cell<Option<Sentence>>>,
 }
 
-/// By lease: `None` once it has ended, and until it is settled.
+struct Place {
+    /// `None` once it has ended, and until it is settled.
+    running: Option<Rc<Running>>,
+    /// Of its payload, and of what has come of it.
+    bytes: usize,
+}
+
 #[derive(Default)]
 pub(super) struct Held {
-    jobs: RefCell<HashMap<Lease, Option<Rc<Running>>>>,
+    jobs: RefCell<HashMap<Lease, Place>>,
     running: Cell<usize>,
+    /// Of all.
+    bytes: Cell<usize>,
     /// Whose hard limit comes when: the same limit for all, so they come in order.
     limits: RefCell<VecDeque<(Instant, Lease)>>,
     pub(super) watched: Arc<Watched>,
@@ -63,7 +71,7 @@ impl Held {
     pub(super) fn begin(&self, job: &Job, spawn: impl FnOnce(Rc<Cell<Option<Sentence>>>) -> JoinHandle<()>) {
         let sentence = Rc::default();
         let task = spawn(Rc::clone(&sentence));
-        self.jobs.borrow_mut().insert(job.lease(), Some(Rc::new(Running { task, sentence })));
+        self.insert(job, Some(Rc::new(Running { task, sentence })));
         self.running.set(self.running.get() + 1);
     }
 
@@ -78,25 +86,39 @@ impl Held {
     }
 
     /// Holds a job that is not even begun.
-    pub(super) fn hold(&self, lease: Lease) {
-        self.jobs.borrow_mut().insert(lease, None);
+    pub(super) fn hold(&self, job: &Job) {
+        self.insert(job, None);
     }
 
-    /// It has ended, and is to be settled.
-    pub(super) fn end(&self, lease: Lease) {
+    fn insert(&self, job: &Job, running: Option<Rc<Running>>) {
+        let bytes = job.payload.len();
+        self.jobs.borrow_mut().insert(job.lease(), Place { running, bytes });
+        self.bytes.set(self.bytes.get() + bytes);
+    }
+
+    /// It has ended, with what has so many bytes, and is to be settled.
+    pub(super) fn end(&self, lease: Lease, bytes: usize) {
         self.watched.end(lease);
         if let Some(place) = self.jobs.borrow_mut().get_mut(&lease)
-            && place.take().is_some()
+            && place.running.take().is_some()
         {
             self.running.set(self.running.get() - 1);
+            place.bytes += bytes;
+            self.bytes.set(self.bytes.get() + bytes);
         }
         self.changed.set();
     }
 
     /// It is settled.
     pub(super) fn release(&self, lease: Lease) {
-        self.jobs.borrow_mut().remove(&lease);
+        let bytes = self.jobs.borrow_mut().remove(&lease).map_or(0, |place| place.bytes);
+        self.bytes.set(self.bytes.get() - bytes);
         self.changed.set();
+    }
+
+    /// How many bytes what it holds has.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.get()
     }
 
     /// How many run.
@@ -115,7 +137,7 @@ impl Held {
 
     /// Kills a job, if it still runs. Does not wait for its end.
     pub(super) fn kill(&self, lease: Lease, why: Sentence) {
-        let running = self.jobs.borrow().get(&lease).cloned().flatten();
+        let running = self.jobs.borrow().get(&lease).and_then(|place| place.running.clone());
         let Some(running) = running else { return };
         if running.sentence.get().is_none() {
             running.sentence.set(Some(why));
@@ -130,7 +152,7 @@ impl Held {
         let mut overdue = Vec::new();
         while let Some(&(limit, lease)) = limits.front() {
             // It may have ended long ago.
-            let runs = matches!(self.jobs.borrow().get(&lease), Some(Some(_)));
+            let runs = matches!(self.jobs.borrow().get(&lease), Some(Place { running: Some(_), .. }));
             match runs {
                 true if limit > now => return (overdue, Some(limit)),
                 true => overdue.push(lease),
@@ -153,14 +175,14 @@ mod tests {
 
     impl Drop for Ends {
         fn drop(&mut self) {
-            self.0.end(self.1);
+            self.0.end(self.1, 7);
         }
     }
 
     #[test]
     fn a_job_that_has_not_begun_is_killed_too() {
         let broker = Sqlite::in_memory().unwrap();
-        broker.push(&[NewJob::new("")]).unwrap();
+        broker.push(&[NewJob::new("payload")]).unwrap();
         let job = broker.take(1, Duration::from_secs(100)).unwrap().remove(0);
         let held = Rc::new(Held::default());
         let ends = Ends(held.clone(), job.lease());
@@ -173,8 +195,8 @@ mod tests {
         assert_eq!((held.running(), held.len()), (1, 1));
         held.kill(job.lease(), Sentence::Stop);
         greenloop::yield_now();
-        assert_eq!((held.running(), held.len()), (0, 1));
+        assert_eq!((held.running(), held.len(), held.bytes()), (0, 1, 7 + "payload".len()));
         held.release(job.lease());
-        assert_eq!(held.len(), 0);
+        assert_eq!((held.len(), held.bytes()), (0, 0));
     }
 }

@@ -78,6 +78,7 @@ type Observer = Arc<dyn Fn(&Happening<'_>)>;
 #[derive(Clone, Debug)]
 struct Settings {
     concurrency: usize,
+    held_bytes: usize,
     lease: Duration,
     soft: Option<Duration>,
     hard: Option<Duration>,
@@ -135,6 +136,7 @@ impl Worker {
     pub fn new(broker: impl IntoBroker) -> Worker {
         let settings = Settings {
             concurrency: 100,
+            held_bytes: 256 << 20,
             lease: Duration::from_secs(10),
             soft: None,
             hard: None,
@@ -161,6 +163,14 @@ impl Worker {
     #[must_use]
     pub fn concurrency(mut self, jobs: usize) -> Worker {
         self.settings.concurrency = jobs.max(1);
+        self
+    }
+
+    /// Sets after how many bytes no more jobs are taken: of the payloads of those that run, and of what has come of those that are to be
+    /// settled. It is 256 MiB, unless it is set. One call takes up to 16 MiB more, and the end of one job.
+    #[must_use]
+    pub fn held_bytes(mut self, most: usize) -> Worker {
+        self.settings.held_bytes = most.max(1);
         self
     }
 

@@ -5,7 +5,7 @@ use super::endpoint::Endpoint;
 use super::held::{Held, Sentence};
 use super::watch::Watch;
 use super::{Count, Failure, Happening, Settings, Worker, failure::Kind};
-use crate::{BrokerError, Completion, Job, Lease, Settlement, Verdict};
+use crate::{BrokerError, Completion, Job, Settlement, Verdict};
 use greenloop::channel::{Receiver, Sender, unbounded};
 use greenloop::{Builder, JoinHandle, processes, sleep, with_timeout, yield_now};
 use std::any::Any;
@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 500;
 /// And with how many jobs that follow, beside those of one delivery: a server has a limit to what is one request.
 const FOLLOWERS: usize = 5_000;
+/// And with how many bytes, beside those of one delivery.
+const SETTLED_BYTES: usize = 16 << 20;
+/// How much of an error is kept.
+const LONGEST_ERROR: usize = 64 << 10;
 /// The first pause after a call of the broker's that failed, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 /// The first pause after a look that has found no job.
@@ -93,7 +97,8 @@ impl Shift {
             // Those to be settled are bounded too, if the broker is slow.
             let room = settings.concurrency.saturating_sub(self.held.running());
             let backlog = self.held.len() >= settings.concurrency.saturating_mul(2).saturating_add(BATCH);
-            if room == 0 || backlog {
+            let is_heavy = self.held.bytes() >= settings.held_bytes;
+            if room == 0 || backlog || is_heavy {
                 self.wait(settings.poll);
                 continue;
             }
@@ -177,7 +182,7 @@ impl Shift {
     ) {
         let settings = &self.worker.settings;
         if job.attempt > settings.attempts {
-            self.held.hold(job.lease());
+            self.held.hold(&job);
             let error = format!("its worker ended before it, {} times", settings.attempts);
             let _ = self.ended.send((job, Verdict::Dead { error }));
             return;
@@ -194,13 +199,14 @@ impl Shift {
     /// Settles what has ended: as much at once as has come meanwhile.
     fn settle_all(&self) {
         while let Ok(first) = self.to_settle.recv() {
-            let (mut jobs, mut settlements, mut following) = (Vec::new(), Vec::new(), 0);
+            let (mut jobs, mut settlements, mut following, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
             let mut next = Some(first);
             while let Some((job, verdict)) = next {
                 following += followers(&verdict);
+                bytes += verdict.bytes();
                 settlements.push(Settlement::new(job.lease(), verdict));
                 jobs.push(job);
-                let is_full = jobs.len() >= BATCH || following >= FOLLOWERS;
+                let is_full = jobs.len() >= BATCH || following >= FOLLOWERS || bytes >= SETTLED_BYTES;
                 next = if is_full { None } else { self.to_settle.try_recv().ok() };
             }
             for (job, (verdict, held)) in jobs.iter().zip(self.settle(settlements)) {
@@ -221,7 +227,10 @@ impl Shift {
                 Ok(held) => return settlements.into_iter().map(|one| one.verdict).zip(held).collect(),
                 Err(error) => {
                     self.complain(&error);
-                    let refused = matches!(error, BrokerError::Other(_) | BrokerError::Unreadable(_));
+                    let refused = matches!(
+                        error,
+                        BrokerError::Other(_) | BrokerError::Unreadable(_) | BrokerError::TooLong { .. }
+                    );
                     if refused && settlements.len() > 1 {
                         return settlements.into_iter().flat_map(|one| self.settle(vec![one])).collect();
                     }
@@ -333,6 +342,7 @@ impl Shift {
             Ok(completion) => return Verdict::Done(completion),
             Err(failure) => failure,
         };
+        let error = shortened(error);
         match kind {
             Kind::Dead => Verdict::Dead { error },
             _ if job.attempt >= settings.attempts => Verdict::Dead { error },
@@ -405,11 +415,20 @@ impl Drop for End {
             (Some(Sentence::Stop | Sentence::LostLease), _) => Verdict::GivenBack,
             (None, outcome) => self.shift.verdict(&job, outcome),
         };
-        let lease: Lease = job.lease();
+        let (lease, bytes) = (job.lease(), verdict.bytes());
         // It cannot fail while the shift is there.
         let _ = self.shift.ended.send((job, verdict));
-        self.shift.held.end(lease);
+        self.shift.held.end(lease, bytes);
     }
+}
+
+/// As much of an error as is kept.
+fn shortened(mut error: String) -> String {
+    if error.len() > LONGEST_ERROR {
+        error.truncate(error.floor_char_boundary(LONGEST_ERROR));
+        error.push('\u{2026}');
+    }
+    error
 }
 
 /// How many jobs follow from a job.

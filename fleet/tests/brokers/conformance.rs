@@ -1,7 +1,9 @@
 //! Each function is a test of every engine.
 
 use crate::engines::{self, Brokers};
-use fleet::{Broker, BrokerError, Completion, Job, Lease, NewJob, Priority, Settlement, Verdict, Worker};
+use fleet::{
+    Broker, BrokerError, Completion, Job, LONGEST_TEXT, Lease, NewJob, Priority, Settlement, Verdict, Worker,
+};
 use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -402,6 +404,51 @@ each_engine! {
         b.done(&job.lease(), Completion::new().record(&text).result(&text, LONG)).unwrap();
         assert!(a.records(0, 1).unwrap().remove(0).text == text);
         assert!(a.result(job.id).unwrap().unwrap() == text);
+    }
+
+    /// A hundred of them are not to fill the memory of who takes them, and no lane loses its turn.
+    fn a_take_ends_when_it_has_many_bytes([a, b]) {
+        let long = |number: usize| number.to_string().repeat(6 << 20);
+        let take = |broker: &dyn Broker| {
+            let jobs = broker.take(9, LONG).unwrap();
+            let firsts = jobs.iter().map(|job| job.payload[..1].to_owned()).collect::<BTreeSet<_>>();
+            jobs.iter().for_each(|job| assert!(broker.done(&job.lease(), Completion::new()).unwrap()));
+            firsts.into_iter().collect::<String>()
+        };
+        a.push(&[1, 2, 3].map(|number| NewJob::new(long(number)))).unwrap();
+        a.push(&[4, 5].map(|number| NewJob::new(long(number)))).unwrap();
+        assert_eq!([take(&*a), take(&*b), take(&*a)], ["123", "45", ""]);
+        let lane = |number: usize| NewJob::new(long(number)).lane(number.to_string(), LONG);
+        a.push(&[1, 2, 3].map(lane)).unwrap();
+        a.push(&[4, 5].map(lane)).unwrap();
+        let (first, second) = (take(&*b), take(&*a));
+        assert_eq!((first.len(), second.len()), (3, 2), "{first}, {second}");
+        assert_eq!((first + &second).chars().collect::<BTreeSet<_>>().len(), 5);
+    }
+
+    fn what_is_too_long_is_refused_as_a_whole([a, _b]) {
+        let too_long = "x".repeat(LONGEST_TEXT + 1);
+        let refused = |result: Result<(), BrokerError>, what: &str| {
+            let error = result.unwrap_err().to_string();
+            let expected = format!("{what} has 16777217 bytes, and 16777216 are allowed: ");
+            assert!(error.starts_with(&expected), "{error}");
+        };
+        a.push(&[NewJob::new("job")]).unwrap();
+        let lease = one(&*a, LONG).lease();
+        let pushed = |job| a.push(&[NewJob::new("beside"), job]).map(drop);
+        refused(pushed(NewJob::new(&too_long)), "a payload");
+        refused(pushed(NewJob::new("").unique(&too_long)), "a unique key");
+        refused(pushed(NewJob::new("").lane(&too_long, SHORT)), "the name of a lane");
+        refused(a.done(&lease, Completion::new().record(&too_long)).map(drop), "a record");
+        refused(a.done(&lease, Completion::new().result(&too_long, LONG)).map(drop), "a result");
+        refused(a.done(&lease, Completion::new().jobs([NewJob::new(&too_long)])).map(drop), "a payload");
+        refused(a.dead(&lease, &too_long).map(drop), "an error");
+        refused(a.keep("text", &too_long, LONG), "what is kept");
+        let many = vec![NewJob::new("x".repeat(LONGEST_TEXT / 2)); 9];
+        assert!(a.push(&many).unwrap_err().to_string().starts_with("what one call adds has 75497472 bytes, "));
+        let status = a.status().unwrap();
+        assert_eq!((status.leased, status.ready, status.records), (1, 0, 0));
+        assert!(a.done(&lease, Completion::new()).unwrap());
     }
 
     /// What one engine cannot keep is refused as a whole, or comes back as it was; a worker buries it.

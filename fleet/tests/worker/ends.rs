@@ -252,6 +252,50 @@ fn whose_run_is_killed_leaves_no_job_behind() {
 }
 
 #[test]
+fn of_long_payloads_few_are_held_at_once() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&[]);
+        let long = "long ".repeat(1 << 20);
+        for _ in 0..3 {
+            broker.push(&[(); 4].map(|()| NewJob::new(&long))).unwrap();
+        }
+        let (running, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let seen = most.clone();
+        let run = worker.held_bytes(1).run(move |_| {
+            running.set(running.get() + 1);
+            seen.set(seen.get().max(running.get()));
+            greenloop::sleep(Duration::from_millis(5));
+            running.set(running.get() - 1);
+            Ok(Completion::new())
+        });
+        run.unwrap();
+        // As many as one call takes.
+        assert_eq!((most.get(), broker.status().unwrap().done), (4, 12));
+    });
+}
+
+#[test]
+fn what_is_too_long_is_cut_or_refused() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["error", "panic", "record"]);
+        let run = worker.attempts(1).run(|job| {
+            let long = "\u{1f415}".repeat(5 << 20);
+            match job.payload.as_str() {
+                "error" => Err(Failure::retry(long)),
+                "panic" => panic!("{}", "long ".repeat(100_000)),
+                _ => Ok(Completion::new().record(long)),
+            }
+        });
+        run.unwrap();
+        let errors = errors(&*broker);
+        assert_eq!(errors[0], "\u{1f415}".repeat(16 << 10) + "\u{2026}");
+        assert!(errors[1].starts_with("panicked: long ") && errors[1].len() == (64 << 10) + 3);
+        let refused = "the broker does not take what has come of it: a record has 20971520 bytes";
+        assert!(errors[2].starts_with(refused), "{}", errors[2]);
+    });
+}
+
+#[test]
 fn a_worker_may_have_all_the_time_there_is() {
     patched(|| {
         let (broker, worker) = with_jobs(&["one"]);
