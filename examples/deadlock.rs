@@ -1,9 +1,9 @@
 //! A deadlock that explains itself: two green threads take two locks in opposite order.
 //!
 //! Run it with `cargo run --example deadlock`. When nothing is left that could wake the main greenlet, its wait ends with a
-//! `LoopExit`, which names every parked green thread and what it waits on. Uncaught, it ends the process with this report,
-//! which goes to standard error in any case. Here it is caught and printed once more, and then everybody takes the locks
-//! in the same order.
+//! `LoopExit`, which names every parked green thread and what it waits on. Here it is caught and printed, and then everybody
+//! takes the locks in the same order. Caught or not, standard error gets a dump: who holds what the others wait for, and who
+//! waits for one another.
 //!
 //! Expected output:
 //!

@@ -658,6 +658,9 @@ impl From<TimedOut> for io::Error {
 /// process, whatever that does. When the last of them is gone, it comes. While there is a listener of a [signal](crate::signal), it
 /// never comes.
 ///
+/// Whoever catches it, it is reported to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook), which is standard error unless it was
+/// set, with a [dump](crate::inspect) of the hub: grouped, and of 10,000 greenlets at most.
+///
 /// In its text, a green thread that joins another one waits on `the end of green thread 4`. The number is the other's
 /// [`id`](crate::JoinHandle::id).
 ///

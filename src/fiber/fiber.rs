@@ -106,6 +106,10 @@ pub(crate) trait Describe {
     /// Gives it a name, unless it has one.
     #[cfg(feature = "monkey")]
     fn give_name(&self, _name: &str) {}
+    /// The number of the green thread that has spawned it, if that is known.
+    fn spawned_by(&self) -> Option<u64> {
+        None
+    }
     /// Where it was made.
     fn spawned_at(&self) -> &'static Location<'static>;
 }

@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::state::{Alarm, HubState};
 use super::waiter::WaitingOn;
@@ -46,6 +47,10 @@ pub(crate) struct Resident {
     /// The size of its stack, and how many bytes of it are in use; `None` for the main greenlet, and for who has not begun.
     stack: Option<(NonZero<u32>, u32)>,
     pub(crate) is_isolated: bool,
+    /// One more than for how many milliseconds it has waited, at least.
+    waited: Option<NonZero<u32>>,
+    /// The number of who has spawned it.
+    pub(crate) spawned_by: Option<NonZero<u64>>,
 }
 
 /// What a hub has to do.
@@ -126,7 +131,11 @@ impl HubState {
         let is_isolated = fiber.is_isolated();
         #[cfg(not(feature = "monkey"))]
         let is_isolated = false;
-        Some(Resident { is_main, greenlet, waits_on, stack, is_isolated, ..resident })
+        let waited = waits_on.and_then(|_| self.wait_age(fiber.generation.get()));
+        let waited = waited.and_then(|waited| {
+            NonZero::new(u32::try_from(waited.as_millis()).unwrap_or(u32::MAX).saturating_add(1))
+        });
+        Some(Resident { is_main, greenlet, waits_on, stack, is_isolated, waited, ..resident })
     }
 }
 
@@ -157,6 +166,8 @@ impl Resident {
             waits_on: None,
             stack: None,
             is_isolated: false,
+            waited: None,
+            spawned_by: description.and_then(Describe::spawned_by).and_then(NonZero::new),
         }
     }
 
@@ -173,6 +184,11 @@ impl Resident {
     /// The size of its stack, and how many bytes of it are in use; `None` for the main greenlet, and for who has not begun.
     pub(crate) fn stack(&self) -> Option<(usize, usize)> {
         self.stack.map(|(size, used)| (size.get() as usize, used as usize))
+    }
+
+    /// For how long it has waited, at least; `None` where nobody asks.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.waited.map(|more| Duration::from_millis(u64::from(more.get() - 1)))
     }
 
     /// The green thread whose end it waits for, if it waits for one.

@@ -1,6 +1,6 @@
 //! When nothing is ready: who waited for that, and whether anything can ever be ready again.
 
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use super::census::Resident;
@@ -14,6 +14,17 @@ use crate::sys::process;
 
 /// How long another hub may take to say who is parked there. It sleeps, so that it has nothing else to do.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Of how many in the hubs of workers the report of a deadlock tells.
+const MOST_ELSEWHERE: usize = 100;
+
+/// Who is there, for the report of a deadlock. Set before `main` begins, by a room above.
+static WHO_IS_THERE: OnceLock<fn() -> String> = OnceLock::new();
+
+/// Has reports of deadlocks say what `who_is_there` does. It is called on the hub's OS thread, and does not wait.
+pub(crate) fn tell_at_deadlocks(who_is_there: fn() -> String) {
+    WHO_IS_THERE.get_or_init(|| who_is_there);
+}
 
 impl HubState {
     /// Whether somebody waits for the hub to be idle.
@@ -43,9 +54,9 @@ impl HubState {
         if let Some(joiner) = self.joiner.take() {
             return joiner.wake();
         }
-        let parked = self.parked().into_iter().chain(elsewhere()).collect();
-        let exit = LoopExit { parked };
-        fiber::report_text(&exit.to_string());
+        let elsewhere = elsewhere();
+        fiber::report_text(&report(&elsewhere));
+        let exit = LoopExit { parked: self.parked().into_iter().chain(elsewhere).collect() };
         main.throw(Box::new(exit));
         main.state.set(State::Ready);
         self.ready.borrow_mut().push_woken(main);
@@ -68,6 +79,21 @@ impl HubState {
     pub(super) fn parked_but_main(&self) -> Vec<Parked> {
         let main = self.thread.main();
         self.parked_of(self.thread.all().into_iter().filter(|&fiber| fiber != main))
+    }
+}
+
+/// What everybody is told of it, who is there included.
+fn report(elsewhere: &[Parked]) -> String {
+    let mut report = LoopExit { parked: Vec::new() }.to_string();
+    if let Some(who_is_there) = WHO_IS_THERE.get() {
+        report = format!("{report}\n{}", who_is_there());
+    }
+    for parked in elsewhere.iter().take(MOST_ELSEWHERE) {
+        report = format!("{report}\nelsewhere: {parked}");
+    }
+    match elsewhere.len().saturating_sub(MOST_ELSEWHERE) {
+        0 => report,
+        more => format!("{report}\nand {more} more"),
     }
 }
 

@@ -70,6 +70,7 @@ impl HubState {
     /// Makes `world` decide from now on.
     pub(crate) fn set_world(&self, world: World) {
         self.end_watch();
+        self.stop_notes();
         // From the first pass on.
         self.unlooked.set(SWITCHES_PER_LOOK);
         let had_none = self.world.set(world).is_ok();

@@ -55,6 +55,7 @@ fn make_hub() -> HubRef {
     hub.start_watch();
     born();
     hub.follow_witness();
+    hub.follow_notes();
     hub
 }
 

@@ -42,7 +42,7 @@ pub(crate) mod census;
 mod collecting;
 mod configuration;
 mod current;
-mod deadlock;
+pub(crate) mod deadlock;
 pub(crate) mod door;
 mod doorbell;
 mod driver;
@@ -53,6 +53,7 @@ mod feed;
 pub(crate) mod fork;
 mod handle;
 pub(crate) mod handover;
+pub(crate) mod history;
 pub(crate) mod in_world;
 #[cfg(feature = "monkey")]
 mod isolated;
@@ -61,6 +62,7 @@ mod killing;
 mod lifetime;
 #[cfg(feature = "monkey")]
 pub(crate) mod no_unwind;
+mod notes;
 mod notify;
 mod panic_hook;
 pub(crate) mod reactor;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::deadlock::parked_elsewhere;
 use super::door::Letter;
 use super::reactor::{Heard, Reactor};
-use super::state::{Alarm, BUDGET, HubState, Job, Queues, SWITCHES_PER_LOOK, WATCHED};
+use super::state::{Alarm, BUDGET, HubState, Job, NOTING, Queues, SWITCHES_PER_LOOK};
 use super::witness::WITNESS_ONLY;
 use super::world::World;
 use crate::error::Elapsed;
@@ -39,9 +39,8 @@ impl HubState {
             let (fresh, woken) = if is_due { (0, 0) } else { self.ready.borrow_mut().begin_pass() };
             if fresh + woken == 0 {
                 self.thread.back_in_hub();
-                let is_watched = self.unlooked.get() >= WATCHED;
-                if if is_watched { self.run_watched() } else { at_work(|| self.look()) && self.run_chosen() }
-                {
+                let is_marked = self.unlooked.get() >= NOTING;
+                if if is_marked { self.run_marked() } else { at_work(|| self.look()) && self.run_chosen() } {
                     return;
                 }
                 continue;
@@ -53,8 +52,8 @@ impl HubState {
     }
 
     /// Whether main is to go on.
-    #[inline]
-    fn run_woken(&self, count: usize) -> bool {
+    #[inline(always)]
+    pub(super) fn run_woken(&self, count: usize) -> bool {
         self.unlooked.set(self.unlooked.get() + count);
         let mut left = count;
         while left > 0 {
@@ -88,8 +87,8 @@ impl HubState {
     }
 
     /// Whether main is to go on.
-    #[inline]
-    fn begin_fresh(&self) -> bool {
+    #[inline(always)]
+    pub(super) fn begin_fresh(&self) -> bool {
         loop {
             let Some(job) = self.ready.borrow_mut().pop_fresh() else { return false };
             self.budget.set(BUDGET);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::door::Door;
 use super::driver::Driver;
+use super::notes::History;
 use super::reactor::Reactor;
 use super::ready::Ready;
 use super::timers::{Slack, TimerKey, Timers};
@@ -26,6 +27,10 @@ pub(super) const BUDGET: u32 = 64;
 pub(super) const SWITCHES_PER_LOOK: usize = 128;
 /// So many more are counted while the hub is [watched](super::watch): a look is always due.
 pub(super) const WATCHED: usize = 1 << 30;
+/// And so many more while it [notes](super::history) the time of each look.
+pub(super) const NOTING: usize = 1 << 29;
+/// What is no count of switches.
+pub(super) const MARKS: usize = WATCHED | NOTING;
 /// Killed ones that may stand among the fresh ones in any case.
 const DEAD_FRESH: usize = 1024;
 /// Green threads are numbered from blocks, so that a spawn needs no atomic operation for it.
@@ -185,6 +190,9 @@ pub(crate) struct HubState {
     /// How many it has begun since then.
     pub(super) meals: Cell<u32>,
 
+    /// Since when waits go on, if anybody has asked.
+    pub(super) history: OnceCell<Box<History>>,
+
     // ---- its witness ----
     /// Who hears what it does, or did.
     pub(super) witness: OnceCell<Box<dyn Witness>>,
@@ -252,6 +260,7 @@ impl HubState {
             timer_slack,
             driver,
             reactor: OnceCell::new(),
+            history: OnceCell::new(),
             witness: OnceCell::new(),
             is_witnessed: Cell::new(false),
             entry: Cell::new(entry),

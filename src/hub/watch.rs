@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering, fence};
 use super::beat::{LOOKS, RUNS, Watch};
 use super::current::local_hub;
 use super::door::{Letter, open_doors};
-use super::state::{BUDGET, HubState, SWITCHES_PER_LOOK, WATCHED};
-use crate::fiber::{self, Describe, at_work, existing_thread};
+use super::state::{BUDGET, HubState, MARKS, SWITCHES_PER_LOOK, WATCHED};
+use crate::fiber::{self, Describe, existing_thread};
 use crate::sys::clock::Time;
 use crate::sys::unwind::frames_of_the_interrupted;
 use crate::sys::{futex, process};
@@ -136,16 +136,11 @@ impl HubState {
     #[inline(never)]
     pub(super) fn run_watched(&self) -> bool {
         let watch = &self.door().watch;
-        let is_due = self.unlooked.get() & !WATCHED >= SWITCHES_PER_LOOK;
+        let is_due = self.unlooked.get() & !MARKS >= SWITCHES_PER_LOOK;
         let (fresh, woken) = if is_due { (0, 0) } else { self.ready.borrow_mut().begin_pass() };
         if fresh + woken == 0 {
             watch.begin(LOOKS);
-            // Which forgets how many switches there were.
-            let is_chosen = at_work(|| self.look());
-            if self.door().watch.is_on() {
-                self.unlooked.set(self.unlooked.get() | WATCHED);
-            }
-            return is_chosen && self.run_chosen();
+            return self.look_marked() && self.run_chosen();
         }
         watch.set_ready(fresh + woken);
         self.begin_fresh_watched(watch, fresh) || self.run_woken_watched(watch, woken)

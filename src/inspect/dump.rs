@@ -176,6 +176,27 @@ impl Dump {
         self.hubs.iter().flat_map(|hub| &hub.green_threads)
     }
 
+    /// Returns who has [waited](GreenThread::waited) for longest. It is `None` if nobody waits, and where [nobody keeps
+    /// that](super::keep_history).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, inspect, sleep};
+    /// use std::time::Duration;
+    ///
+    /// inspect::keep_history(true);
+    /// let forgotten = Builder::new().name("forgotten").spawn(|| sleep(Duration::from_secs(60)))?;
+    /// (0..5).for_each(|_| sleep(Duration::from_millis(10)));
+    /// assert_eq!(inspect::dump().longest_waiting().unwrap().name(), "forgotten");
+    /// # forgotten.kill();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn longest_waiting(&self) -> Option<&GreenThread> {
+        let waiting = self.green_threads().filter_map(|thread| Some((thread, thread.waited()?)));
+        waiting.max_by_key(|&(_, waited)| waited).map(|(thread, _)| thread)
+    }
+
     /// Returns the circles of green threads of which each waits for the end of the next, or for a [`Mutex`](crate::sync::Mutex) or a
     /// [`ReentrantLock`](crate::sync::ReentrantLock) that the next one holds. None of them can ever go on, even while others run, so that no
     /// [`LoopExit`](crate::LoopExit) comes. One that locks a mutex twice waits for itself.
@@ -270,6 +291,20 @@ pub fn dump() -> Dump {
     let delayed = hub.delayed(usize::MAX);
     gathered.green_threads = begun.chain(unstarted).chain(delayed).map(GreenThread::new).collect();
     Dump::new(began, vec![gathered], 0)
+}
+
+/// The same of `most` greenlets; the others are counted.
+pub(super) fn dump_of_most(most: usize) -> Dump {
+    let mut dump = dump();
+    dump.hubs.iter_mut().for_each(|hub| hub.cut(most));
+    dump
+}
+
+impl HubDump {
+    fn cut(&mut self, most: usize) {
+        self.left_out += self.green_threads.len().saturating_sub(most);
+        self.green_threads.truncate(most);
+    }
 }
 
 impl Dump {

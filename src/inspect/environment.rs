@@ -1,6 +1,7 @@
 //! What the environment asks for, without a line in the program.
 //!
-//! The first hub of a process is made in a room below, which does not know this one: so a function is left there before `main` begins.
+//! The first hub of a process is made in a room below, which does not know this one, and so are deadlocks found there: so functions are left
+//! there before `main` begins.
 
 #![expect(unsafe_code, reason = "what runs before `main` is named to the linker")]
 
@@ -9,9 +10,11 @@ use std::io;
 use std::time::Duration;
 
 use super::detector::detect;
+use super::dump::dump_of_most;
 use super::on_signal::dump_on;
 use crate::fiber::report_text;
 use crate::hub::birth_of_first::at_first_hub;
+use crate::hub::deadlock::tell_at_deadlocks;
 use crate::signal::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 
 // SAFETY: the section holds functions that the C library's start calls, before `main` and after the C library is ready.
@@ -19,9 +22,13 @@ use crate::signal::{SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = before_main;
 
-/// Keeps a function, and no more: nothing of std is used that needs its start.
+/// Of how many greenlets the report of a deadlock tells.
+const MOST_AT_DEADLOCK: usize = 10_000;
+
+/// Keeps functions, and no more: nothing of std is used that needs its start.
 extern "C" fn before_main() {
     at_first_hub(begin);
+    tell_at_deadlocks(|| dump_of_most(MOST_AT_DEADLOCK).to_string());
 }
 
 /// Called when the first hub has been made.

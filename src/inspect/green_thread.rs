@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZero;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::backtrace::Backtrace;
 use crate::hub::census::{self, Resident};
@@ -80,6 +81,12 @@ impl fmt::Display for Holder {
 #[derive(Clone, Debug)]
 pub struct GreenThread {
     resident: Resident,
+    details: Option<Box<Details>>,
+}
+
+/// What is not told of all.
+#[derive(Clone, Default, Debug)]
+struct Details {
     holder: Option<Arc<Holder>>,
     backtrace: Option<Arc<Backtrace>>,
 }
@@ -88,11 +95,11 @@ const _: () = assert!(size_of::<GreenThread>() <= 96, "there may be a million in
 
 impl GreenThread {
     pub(super) fn new(resident: Resident) -> GreenThread {
-        GreenThread { resident, holder: None, backtrace: None }
+        GreenThread { resident, details: None }
     }
 
     pub(super) fn set_backtrace(&mut self, backtrace: Arc<Backtrace>) {
-        self.backtrace = Some(backtrace);
+        self.details.get_or_insert_default().backtrace = Some(backtrace);
     }
 
     /// A number that no other greenlet in the dump has; 0 for who has not begun.
@@ -106,11 +113,11 @@ impl GreenThread {
     }
 
     pub(super) fn set_holder(&mut self, holder: Arc<Holder>) {
-        self.holder = Some(holder);
+        self.details.get_or_insert_default().holder = Some(holder);
     }
 
     pub(super) fn named_holder(&self) -> Option<&Holder> {
-        self.holder.as_deref().filter(|_| self.standing() == Standing::Parked)
+        self.details.as_ref()?.holder.as_deref().filter(|_| self.standing() == Standing::Parked)
     }
 
     pub(super) fn is_main(&self) -> bool {
@@ -118,7 +125,7 @@ impl GreenThread {
     }
 
     pub(super) fn shared_backtrace(&self) -> Option<&Arc<Backtrace>> {
-        self.backtrace.as_ref()
+        self.details.as_ref()?.backtrace.as_ref()
     }
 
     /// It is who takes the dump: it only waits for that.
@@ -171,6 +178,47 @@ impl GreenThread {
     /// ```
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
         self.resident.spawned_at
+    }
+
+    /// Returns the number of the green thread that has spawned it. It is `None` where [nobody keeps that](super::keep_history), if main or a
+    /// greenlet made by hand was it, and for who was spawned [on workers](crate::workers::Workers::spawn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, inspect, spawn, yield_now};
+    ///
+    /// inspect::keep_history(true);
+    /// let parent = spawn(|| {
+    ///     let child = Builder::new().name("child").spawn(yield_now).unwrap();
+    ///     inspect::dump().green_threads().find(|thread| thread.name() == "child").unwrap().spawned_by()
+    /// });
+    /// let id = parent.id().to_string();
+    /// assert_eq!(parent.join().unwrap().unwrap().to_string(), id);
+    /// ```
+    pub fn spawned_by(&self) -> Option<u64> {
+        self.resident.spawned_by.map(NonZero::get)
+    }
+
+    /// Returns for how long it has waited, at least, in milliseconds. It is `None` if it does not wait, and where [nobody keeps
+    /// that](super::keep_history); there it also says how exact it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, sleep, spawn};
+    /// use std::time::Duration;
+    ///
+    /// inspect::keep_history(true);
+    /// let sleeper = spawn(|| sleep(Duration::from_secs(60)));
+    /// (0..5).for_each(|_| sleep(Duration::from_millis(10)));
+    /// let dump = inspect::dump();
+    /// let waited = dump.green_threads().nth(1).unwrap().waited().unwrap();
+    /// assert!(waited >= Duration::from_millis(20));
+    /// # sleeper.kill();
+    /// ```
+    pub fn waited(&self) -> Option<Duration> {
+        self.resident.waited().filter(|_| self.standing() == Standing::Parked)
     }
 
     /// Returns where it stood.
@@ -315,7 +363,7 @@ impl GreenThread {
     /// # napper.kill();
     /// ```
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        self.backtrace.as_deref()
+        self.shared_backtrace().map(|backtrace| &**backtrace)
     }
 
     /// Returns whether it runs with thread-local variables of its own, by the feature `monkey`.
@@ -342,8 +390,10 @@ impl fmt::Display for GreenThread {
         if let Some(place) = self.spawned_at() {
             write!(formatter, ", spawned at {place}")?;
         }
+        self.spawned_by().map_or(Ok(()), |id| write!(formatter, " by green thread {id}"))?;
         write!(formatter, ", {}", self.standing())?;
         self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))?;
-        self.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))
+        self.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
+        self.waited().map_or(Ok(()), |waited| write!(formatter, ", for {waited:?} so far"))
     }
 }

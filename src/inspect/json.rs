@@ -15,8 +15,8 @@ impl Dump {
     ///
     /// It has `taken_at_ms` (since 1970), `took_us`, `silent_hubs`, `hubs` and `cycles`. A hub has `thread`, `thread_id`, `alive`, `ready`,
     /// `unstarted`, `timers`, `descriptors`, `left_out`, `green_threads` and `backtraces`. One of those has `id`, `name`, `spawned_at` (`file`, `line`,
-    /// `column`), `standing`, `waits_on`, `waits_for`, `held_by`, `stack_size`, `stack_used`, `backtrace` and `isolated`. What is not known is `null`. A cycle is an
-    /// array of ids, `null` for main. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
+    /// `column`), `spawned_by`, `standing`, `waits_on`, `waited_ms`, `waits_for`, `held_by`, `stack_size`, `stack_used`, `backtrace` and
+    /// `isolated`. What is not known is `null`. A cycle is an array of ids, `null` for main. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
     ///
     /// # Errors
     ///
@@ -91,8 +91,10 @@ impl Display for Object<'_> {
         let Object(thread, backtrace) = *self;
         write!(formatter, r#"{{"id":{},"name":{}"#, Known(thread.id()), Text(thread.name()))?;
         write!(formatter, r#","spawned_at":{}"#, Known(thread.spawned_at().map(Place)))?;
+        write!(formatter, r#","spawned_by":{}"#, Known(thread.spawned_by()))?;
         write!(formatter, r#","standing":{}"#, Text(&thread.standing().to_string()))?;
         write!(formatter, r#","waits_on":{}"#, Known(thread.waits_on().as_deref().map(Text)))?;
+        write!(formatter, r#","waited_ms":{}"#, Known(thread.waited().map(|waited| waited.as_millis())))?;
         write!(formatter, r#","waits_for":{}"#, Known(thread.waits_for()))?;
         write!(formatter, r#","held_by":{}"#, Known(thread.held_by()))?;
         write!(formatter, r#","stack_size":{}"#, Known(thread.stack_size()))?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::dump::Dump;
+use super::history::keep_history;
 use super::json::Text;
 use super::listening::Listening;
 use super::metrics::{take_metrics, time_slices};
@@ -50,7 +51,8 @@ const RING: usize = 4 << 20;
 ///
 /// The socket has mode 0600, and who connects must be of this process's user, or root; he is asked by SO_PEERCRED. A socket at `path` to
 /// which nobody listens is replaced. An OS thread of its own answers, so answers come also while hubs are kept. [`Listening`] says how it
-/// ends; a stop removes the socket. Returns at once.
+/// ends; a stop removes the socket. From now on hubs [keep](super::keep_history) since when each waits, and who spawns whom. Returns at
+/// once.
 ///
 /// # Errors
 ///
@@ -85,6 +87,7 @@ pub fn listen(path: impl AsRef<Path>) -> io::Result<Listening> {
         let listener = UnixListener::from(listener);
         move || listener.accept().map(|(stream, _)| stream)
     };
+    keep_history(true);
     // Who goes amid an answer is no concern of anybody's.
     Listening::begin(THREAD_NAME, open, |stream| drop(serve(stream)), move || remove(&path, made))
 }

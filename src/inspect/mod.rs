@@ -8,6 +8,7 @@
 //! | everybody in the process, from anywhere | [`DumpOptions`] |
 //! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`] |
 //! | the calls in which each of them waits | [`DumpOptions::backtraces`] |
+//! | since when each of them waits, and who has spawned it | [`keep_history`] |
 //! | to look into a running program from a terminal | [`listen`](fn@listen), and the example `top` |
 //! | what happened of late, as a file for <https://ui.perfetto.dev> | [`Recorder`] |
 //! | how long green threads run at a stretch, and are ready before they do | [`time_slices`] |
@@ -77,6 +78,7 @@ mod dump;
 mod environment;
 mod green_thread;
 mod histogram;
+mod history;
 mod http;
 mod hub_blocked;
 mod json;
@@ -103,6 +105,7 @@ pub use detector::{Detector, DetectorOptions, MemoryUse, allow_blocking, detect}
 pub use dump::{Dump, HubDump, dump};
 pub use green_thread::{GreenThread, Standing};
 pub use histogram::Histogram;
+pub use history::keep_history;
 pub use http::{serve_metrics, serve_metrics_openly};
 pub use hub_blocked::HubBlocked;
 pub use listen::listen;

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::dump::Dump;
+use super::history::keep_history;
 use super::options::DumpOptions;
 use crate::fiber::catch;
 use crate::hub::bystander::Bystander;
@@ -26,6 +27,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// nobody wait for what `report` sends. A signal that comes while a dump is taken has one more taken after it. What `report` raises goes
 /// to the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook). The child of a fork has no such thread.
 ///
+/// From now on hubs [keep](super::keep_history) since when each waits, and who spawns whom.
+///
 /// Returns when the signal is listened to. It blocks for that, and does not yield.
 ///
 /// # Errors
@@ -44,6 +47,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn dump_on(signal: i32, report: impl FnMut(&Dump) + Send + 'static) -> io::Result<()> {
+    keep_history(true);
     let (sender, answer) = mpsc::channel();
     let attend = move || match Signals::new([signal]) {
         Ok(signals) => {

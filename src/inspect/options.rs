@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::backtrace::{Backtrace, Names};
-use super::dump::{Dump, HubDump, dump};
+use super::dump::{Dump, HubDump, dump_of_most};
 use super::green_thread::GreenThread;
 use crate::channel;
 use crate::fiber::{self, Visit};
@@ -183,9 +183,7 @@ impl DumpOptions {
         let began = Instant::now();
         let own = if self.all_hubs { local_hub() } else { Some(hub()) }.map(|hub| hub.door());
         if own.is_some() && !(may_wait() && fiber::may_wait()) {
-            let mut dump = dump();
-            dump.hubs.iter_mut().for_each(|hub| hub.cut(self.limit));
-            return dump;
+            return dump_of_most(self.limit);
         }
         let mut doors: Vec<_> = own.into_iter().filter(|_| !self.but_own).collect();
         if self.all_hubs {
@@ -362,10 +360,5 @@ impl HubDump {
         } else {
             self.left_out += 1;
         }
-    }
-
-    fn cut(&mut self, limit: usize) {
-        self.left_out += self.green_threads.len().saturating_sub(limit);
-        self.green_threads.truncate(limit);
     }
 }

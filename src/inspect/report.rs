@@ -92,14 +92,19 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
     if let Some(place) = first.spawned_at() {
         write!(formatter, ", spawned at {place}")?;
     }
+    if let Some(id) = first.spawned_by().filter(|_| have_same(group, GreenThread::spawned_by)) {
+        write!(formatter, " by green thread {id}")?;
+    }
     write!(formatter, ", {}", first.standing())?;
     if let Some(on) = first.waits_on() {
-        let same = others.iter().all(|other| other.waits_on().as_ref() == Some(&on));
+        let same = have_same(group, GreenThread::waits_on);
         let words = first.wait_words().map(|words| words.replace("{}", "(each its own)"));
         write!(formatter, ", waiting on {}", if same { on } else { words.unwrap_or(on) })?;
         first.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
     }
+    let longest = group.iter().filter_map(|thread| thread.waited()).max();
     write_stack(group, formatter)?;
+    longest.map_or(Ok(()), |longest| write!(formatter, "; for {longest:?} so far at most"))?;
     formatter.write_str("\n    ")?;
     for (place, thread) in group.iter().take(NAMED).enumerate() {
         let separator = if place == 0 { "" } else { ", " };
@@ -111,6 +116,10 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
         more => write!(formatter, " and {more} more")?,
     }
     write_calls(first, formatter)
+}
+
+fn have_same<T: PartialEq>(group: &[&GreenThread], what: fn(&GreenThread) -> T) -> bool {
+    group.windows(2).all(|pair| what(pair[0]) == what(pair[1]))
 }
 
 fn write_calls(thread: &GreenThread, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

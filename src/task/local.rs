@@ -6,13 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ptr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::duties;
 use crate::fiber::{self, FiberRef};
 use crate::hub::HubRef;
-
-/// Whether a value that is inherited was ever made in this process: until then, a spawn need not look for any.
-static INHERITED: AtomicBool = AtomicBool::new(false);
 
 /// Declares values that every greenlet has for itself, as [`thread_local!`](std::thread_local) does for OS threads.
 ///
@@ -131,8 +128,7 @@ thread_local! {
 /// Whether there are values that a spawn hands down.
 #[inline]
 pub(super) fn are_inherited() -> bool {
-    // Relaxed: what the calling thread has made itself it sees.
-    INHERITED.load(Ordering::Relaxed)
+    duties::have(duties::HAND_DOWN)
 }
 
 /// The number of a green thread that the calling greenlet spawns, for which its values are derived and kept.
@@ -221,8 +217,7 @@ impl<T: 'static> LocalKey<T> {
         // The initialiser is user code: it may use other locals, or yield.
         let value = Rc::new((self.make)());
         if self.derive.is_some() {
-            // Relaxed: see `are_inherited`.
-            INHERITED.store(true, Ordering::Relaxed);
+            duties::set(duties::HAND_DOWN, true);
         }
         let entry = Held { key: self, value: value.clone() };
         fiber::thread().current().with_locals(|locals| {

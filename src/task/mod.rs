@@ -28,6 +28,7 @@ mod body;
 mod builder;
 mod current;
 mod debugger;
+pub(crate) mod duties;
 mod ending;
 mod followers;
 mod future;

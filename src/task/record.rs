@@ -5,6 +5,7 @@ use std::fmt;
 #[cfg(feature = "monkey")]
 use std::io;
 use std::mem::{self, ManuallyDrop};
+use std::num::NonZero;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -23,6 +24,7 @@ use crate::hub::{Ended, HubRef, HubState, hub, local_hub};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 
+use super::duties;
 use super::ending::{End, Ending, Outcome};
 use super::followers::{Followers, LinkFunction};
 #[cfg(feature = "monkey")]
@@ -100,6 +102,8 @@ pub(super) struct Record {
 struct Rarities {
     /// Set before the handle is given out, or on the home thread if nobody asks a handle for it.
     name: OnceCell<Arc<str>>,
+    /// Who has spawned it. Set before the handle is given out.
+    spawned_by: Cell<Option<NonZero<u64>>>,
     /// The timer that begins it, which may have rung. Home thread only.
     due: Cell<Option<TimerKey>>,
 }
@@ -112,8 +116,24 @@ impl Record {
         place: &'static Location<'static>,
         stack: SizeClass,
     ) -> Record {
+        let (id, rarities) = if duties::are_there() {
+            Record::with_duties(hub, name)
+        } else {
+            (hub.count_spawned(), name.map_or_else(OnceCell::new, Record::named))
+        };
+        Record::of(id, DoorCell::at(hub.door()), hub.epoch(), rarities, place, stack)
+    }
+
+    /// The number of one that is spawned here, and what few have.
+    #[cold]
+    #[inline(never)]
+    fn with_duties(hub: HubRef, name: Option<Arc<str>>) -> (u64, OnceCell<Box<Rarities>>) {
         let id = if local::are_inherited() { local::hand_down(hub) } else { hub.count_spawned() };
-        Record::of(id, DoorCell::at(hub.door()), hub.epoch(), name, place, stack)
+        let rarities = name.map_or_else(OnceCell::new, Record::named);
+        if let Some(spawner) = duties::spawner(hub) {
+            rarities.get_or_init(Box::default).spawned_by.set(Some(spawner));
+        }
+        (id, rarities)
     }
 
     /// Of one that may begin on any hub, and is handed no locals down.
@@ -123,7 +143,7 @@ impl Record {
             hub().take_number_of_stranger(),
             DoorCell::open(),
             0,
-            None,
+            OnceCell::new(),
             place,
             SizeClass::default_now(),
         )
@@ -134,13 +154,13 @@ impl Record {
         id: u64,
         door: DoorCell,
         epoch: u32,
-        name: Option<Arc<str>>,
+        rarities: OnceCell<Box<Rarities>>,
         place: &'static Location<'static>,
         stack: SizeClass,
     ) -> Record {
         Record {
             id,
-            rarities: ManuallyDrop::new(name.map_or_else(OnceCell::new, Record::named)),
+            rarities: ManuallyDrop::new(rarities),
             place,
             stack,
             door,
@@ -158,7 +178,7 @@ impl Record {
 
     #[cold]
     fn named(name: Arc<str>) -> OnceCell<Box<Rarities>> {
-        OnceCell::from(Box::new(Rarities { name: name.into(), due: Cell::new(None) }))
+        OnceCell::from(Box::new(Rarities { name: name.into(), ..Rarities::default() }))
     }
 
     /// Lets it have thread-local variables of its own, or not. It has not begun.
@@ -452,6 +472,10 @@ impl Describe for Record {
     #[cfg(feature = "monkey")]
     fn give_name(&self, name: &str) {
         self.rarities.get_or_init(Box::default).name.get_or_init(|| Arc::from(name));
+    }
+
+    fn spawned_by(&self) -> Option<u64> {
+        self.rarities.get()?.spawned_by.get().map(NonZero::get)
     }
 
     fn spawned_at(&self) -> &'static Location<'static> {

@@ -49,7 +49,21 @@ scenarios! {
     a_dump_on_a_signal_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     a_detector_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     a_detector_of_workers_hides_no_deadlock => succeeds_and_reports_a_deadlock,
-    workers_that_sleep_hide_no_deadlock => succeeds_and_reports_a_deadlock,
+    workers_that_sleep_hide_no_deadlock => |child| {
+        succeeds_and_reports_a_deadlock(child);
+        let elsewhere = "\nelsewhere: green thread '<unnamed>', spawned at tests/hub/scenarios.rs:";
+        assert_eq!(child.stderr.matches(elsewhere).count(), 2, "{child:?}");
+    },
+    a_report_of_a_deadlock_has_a_dump_and_is_short => |child| {
+        succeeds_and_reports_a_deadlock(child);
+        let lines: Vec<_> = child.stderr.lines().collect();
+        let has = |parts: &[&str]| assert!(lines.iter().any(|line| parts.iter().all(|part| line.contains(part))), "{child:?}");
+        has(&["hub of the OS thread 'main' (", "1002 alive, 0 ready, 0 unstarted"]);
+        has(&["  1000 green threads, spawned at ", ", parked, waiting on Receiver::recv"]);
+        has(&["green thread 'left' (", ", parked, waiting on Mutex::lock, held by 'right' ("]);
+        has(&["these wait for one another, for ever:"]);
+        assert!(lines.len() < 15, "{child:?}");
+    },
     a_worker_at_work_may_still_wake_main => succeeds_in_silence,
     an_isolated_one_hides_no_deadlock => succeeds_and_reports_a_deadlock,
     a_deadlock_is_raised_at_every_wait_of_main => succeeds_and_reports_a_deadlock,
@@ -184,6 +198,26 @@ fn workers_that_sleep_hide_no_deadlock() {
     assert!(exit.parked()[1..].iter().all(|parked| parked.waits_on() == "Receiver::recv"));
     // Main goes on, and so do the workers.
     assert_eq!(workers.spawn(|| 1).join().unwrap(), 1);
+}
+
+fn a_report_of_a_deadlock_has_a_dump_and_is_short() {
+    let (_sender, receiver) = unbounded::<()>();
+    let spawn_one = |_| {
+        let receiver = receiver.clone();
+        spawn(move || receiver.recv())
+    };
+    let _parked: Vec<_> = (0..1000).map(spawn_one).collect();
+    let tools = [(); 2].map(|()| Rc::new(Mutex::new(())));
+    let both = [("left", 0, 1), ("right", 1, 0)].map(|(name, first, second)| {
+        let (first, second) = (tools[first].clone(), tools[second].clone());
+        let takes_both = move || {
+            let _first = first.lock();
+            yield_now();
+            drop(second.lock());
+        };
+        Builder::new().name(name).spawn(takes_both).unwrap()
+    });
+    assert_eq!(deadlock(|| joinall(&both).len()).parked().len(), 1003);
 }
 
 fn a_worker_at_work_may_still_wake_main() {

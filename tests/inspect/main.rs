@@ -19,6 +19,8 @@ mod elsewhere;
 mod environment;
 /// What the guide says of dumps.
 mod guide;
+/// Since when each waits, and who has spawned it.
+mod history;
 /// Metrics and dumps over HTTP.
 mod http;
 /// A Unix socket for who attaches.
