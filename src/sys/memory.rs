@@ -203,7 +203,7 @@ unsafe fn faults(page: usize) -> bool {
             libc::SYS_getrandom,
             page as c_long,
             1,
-            libc::GRND_INSECURE.into(),
+            libc::GRND_INSECURE as c_long,
             none,
             none,
             none,
