@@ -7,11 +7,12 @@ use libc::{c_int, clockid_t, pthread_t, timespec};
 
 use super::call::Call;
 use super::contended::deadline;
-use super::off_hub::apart;
+use super::off_hub::{apart, apart_uncounted};
 use super::parts::Parts;
 use super::stand_ins::{Patience, StandIn, find};
 use crate::fiber::isolation::is_isolated;
 use crate::sys::original;
+use crate::sys::virtual_clock::ask;
 
 /// # Safety
 ///
@@ -60,7 +61,9 @@ unsafe fn join_at_last(thread: pthread_t, result: *mut *mut c_void) -> Option<c_
         // SAFETY: the caller's contract, and it waits, so `result` is still there.
         unsafe { original::pthread_join(thread, ptr::with_exposed_provenance_mut(result)) as isize }
     };
-    Some(apart(join) as c_int)
+    // Its thread counts while it is at work. A join need not, and it may wait for the time to pass.
+    let is_counted = ask(|clock| clock.threads().contain(thread)).unwrap_or(false);
+    Some(if is_counted { apart_uncounted(join) } else { apart(join) } as c_int)
 }
 
 #[unsafe(no_mangle)]

@@ -11,6 +11,7 @@ use crate::hub::fork::generation;
 use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::sys::clock::Time;
 use crate::sys::interruptible::Interruptible;
+use crate::sys::virtual_clock::unseen;
 use crate::task::{Notice, Waitable};
 use crate::threadpool::{Job, ThreadPool, check_disk};
 
@@ -37,12 +38,26 @@ pub(super) fn apart(run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ss
     on(&APART, run)
 }
 
+/// The same for one that does not hold the time of a world.
+pub(super) fn apart_uncounted(run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ssize_t {
+    if is_unwinding() {
+        return run();
+    }
+    let job = unseen(|| APART.try_submit(move || (run(), errno())));
+    ended(job.ok(), run)
+}
+
 fn on(pool: &ThreadPool, run: impl FnOnce() -> ssize_t + Copy + Send + 'static) -> ssize_t {
     if is_unwinding() {
         return run();
     }
     // No thread can be made: then rather stop this one than leave it undone.
-    let Ok(job) = pool.try_submit(move || (run(), errno())) else { return run() };
+    ended(pool.try_submit(move || (run(), errno())).ok(), run)
+}
+
+/// The result of `job`, whose end is waited for, or of `run` where there is none.
+fn ended(job: Option<Job<(ssize_t, c_int)>>, run: impl FnOnce() -> ssize_t) -> ssize_t {
+    let Some(job) = job else { return run() };
     let waiter = Waiter::new(WaitingOn::Other("a file"));
     let subscription = job.subscribe(Notice(waiter.notify()));
     while !job.is_finished() {

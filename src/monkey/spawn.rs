@@ -12,6 +12,7 @@ use crate::sys::original;
 use crate::sys::section::is_any_open;
 use crate::sys::thread_attributes::{describe, wishes};
 use crate::sys::thread_start::Start;
+use crate::sys::virtual_clock::ask;
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pthread_create(
@@ -39,8 +40,20 @@ unsafe extern "C" fn pthread_create(
             Err(_) => libc::EAGAIN,
         };
     }
+    let make = |start, argument| {
+        // SAFETY: the caller's contract.
+        unsafe { original::pthread_create(thread, attributes, start, argument) }
+    };
+    // Those that the library makes are at work while they have a job, which counts.
+    let threads = if is_any_open() { None } else { ask(|clock| clock.threads_to_come()) };
+    let (Some(threads), Some(start)) = (threads, start) else { return make(start, argument) };
+    let counted = |start, argument| {
+        let error = make(Some(start), argument);
+        // SAFETY: as above; the C library has written it if there is no error.
+        (error, if error == 0 { unsafe { thread.read() } } else { 0 })
+    };
     // SAFETY: as above.
-    unsafe { original::pthread_create(thread, attributes, start, argument) }
+    unsafe { threads.create(start, argument, counted) }
 }
 
 fn own_number() -> pthread_t {

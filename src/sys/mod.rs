@@ -9,6 +9,8 @@ pub(crate) mod clock;
 pub(crate) mod condition;
 #[cfg(feature = "monkey")]
 pub(crate) mod control_block;
+#[cfg(feature = "monkey")]
+pub(crate) mod counted_threads;
 pub(crate) mod credentials;
 pub(crate) mod descriptor;
 pub(crate) mod destructors;

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "monkey")]
+use super::counted_threads::CountedThreads;
+#[cfg(feature = "monkey")]
 use super::random::Random;
 
 /// When a world begins, after 1970: with the year 2000.
@@ -36,6 +38,9 @@ pub(crate) struct VirtualClock {
     /// The seed of the next random bytes.
     #[cfg(feature = "monkey")]
     random: AtomicU64,
+    /// The OS threads that were made by its own.
+    #[cfg(feature = "monkey")]
+    threads: Arc<CountedThreads>,
     /// How many have something under way for which real time must pass.
     holds: Arc<AtomicUsize>,
     /// Whether others than its OS thread have had a part in its world.
@@ -48,6 +53,15 @@ thread_local! {
     /// # Invariant
     /// Null, or valid until it is set again.
     static CLOCK: Cell<*const VirtualClock> = const { Cell::new(ptr::null()) };
+}
+
+/// Sets the clock of the calling OS thread back to what it was.
+struct Former(*const VirtualClock);
+
+impl Drop for Former {
+    fn drop(&mut self) {
+        CLOCK.set(self.0);
+    }
 }
 
 /// While it lives its clock stands, and whoever waits for a time waits in real time.
@@ -66,6 +80,8 @@ impl VirtualClock {
             asked: AtomicU64::new(0),
             #[cfg(feature = "monkey")]
             random: AtomicU64::new(seed),
+            #[cfg(feature = "monkey")]
+            threads: Arc::new(CountedThreads::new()),
             holds: Arc::default(),
             was_held: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
@@ -74,12 +90,6 @@ impl VirtualClock {
 
     /// Runs `function` with it as the clock of the calling OS thread, and with the thread-local variables that are in use now.
     pub(crate) fn lend<R>(&self, function: impl FnOnce() -> R) -> R {
-        struct Former(*const VirtualClock);
-        impl Drop for Former {
-            fn drop(&mut self) {
-                CLOCK.set(self.0);
-            }
-        }
         let _former = Former(CLOCK.replace(self));
         function()
     }
@@ -140,7 +150,23 @@ impl VirtualClock {
 
     pub(crate) fn is_held(&self) -> bool {
         // Acquire: pairs with the end of a hold.
-        self.holds.load(Ordering::Acquire) > 0
+        let is_held = self.holds.load(Ordering::Acquire) > 0;
+        #[cfg(feature = "monkey")]
+        let is_held = is_held || self.threads.are_at_work();
+        is_held
+    }
+
+    /// The OS threads that were made by its own.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn threads(&self) -> &Arc<CountedThreads> {
+        &self.threads
+    }
+
+    /// The same, of which there is to be another one.
+    #[cfg(feature = "monkey")]
+    pub(crate) fn threads_to_come(&self) -> Arc<CountedThreads> {
+        self.was_held.store(true, Ordering::Relaxed);
+        self.threads.clone()
     }
 
     /// From now on time is real here.
@@ -172,6 +198,13 @@ pub(crate) fn is_std() -> bool {
 #[cfg(feature = "monkey")]
 pub(crate) fn set_std(is_std: bool) {
     IS_STD.store(is_std, Ordering::Relaxed);
+}
+
+/// Runs `function`, which does not switch, as if the calling OS thread had no clock of its own.
+#[cfg(feature = "monkey")]
+pub(crate) fn unseen<R>(function: impl FnOnce() -> R) -> R {
+    let _former = Former(CLOCK.replace(ptr::null()));
+    function()
 }
 
 /// What the clock of the calling OS thread says to `ask`, if it has one of its own.

@@ -78,7 +78,7 @@ impl Host {
     ///
     /// # Panics
     ///
-    /// As [`spawn`](crate::spawn).
+    /// As [`spawn`].
     ///
     /// # Examples
     ///

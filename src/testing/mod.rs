@@ -41,9 +41,15 @@
 //! # What stops it
 //!
 //! Work of a [thread pool](crate::threadpool) that was begun in the world, files and look-ups of names included: until it has ended, time
-//! stands, and the world waits in real time. What other OS threads and processes do, a world cannot see: [`World::hold`] stops its time
-//! while they are to do something. A crate may make an OS thread unasked, as ureq does to look up a name within a limit of the whole call;
-//! with `monkey::Parts::SPAWN` patched it is a green thread of the world.
+//! stands, and the world waits in real time.
+//!
+//! With the cargo feature `monkey`, so does the work of OS threads that were made in the world, as ureq makes one to look up a name within a
+//! limit of the whole call: time passes while each of them has ended, waits for another thread without a limit, or has waited so for a
+//! descriptor for some 300 ms. They live in real time, and sleep in it. `World::deny_threads` has their making fail; with
+//! `monkey::Parts::SPAWN` patched they are green threads of the world.
+//!
+//! What other OS threads and processes do, a world cannot see, and without `monkey` none: [`World::hold`] stops its time while they are to
+//! do something.
 //!
 //! # What is random
 //!
@@ -74,8 +80,9 @@
 //! # Limits
 //!
 //! A world is one OS thread: [`Workers`](crate::workers), the hubs of other threads and child processes live in real time. Its hub uses epoll,
-//! or poll(2), whatever `GREENLOOP_DRIVER` says. The kernel's own
-//! timers, such as the delayed acknowledgement of TCP, run in real time.
+//! or poll(2), whatever `GREENLOOP_DRIVER` says. The kernel's own timers, such as the delayed acknowledgement of TCP, run in real time.
+//! So does the clock of code that asks neither this crate nor the C library: the processor's counter, or the kernel's page by itself, as
+//! rustix does by default.
 
 mod explore;
 mod faults;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::SystemTime;
 
 use super::guide::Guide;
 use super::schedule::Schedule;
@@ -15,7 +16,7 @@ use crate::hub::world::{self, World as Decider};
 use crate::hub::{Config, Driver, HubState, configure, hub};
 use crate::sys::clock::stopped;
 use crate::sys::os_thread::real;
-use crate::sys::virtual_clock::VirtualClock;
+use crate::sys::virtual_clock::{VirtualClock, is_std};
 
 /// Why a test has failed.
 pub(super) struct Failed {
@@ -29,8 +30,8 @@ pub(super) struct Failed {
 pub(super) enum Why {
     /// Its own panic.
     Panic(Box<dyn Any + Send>),
-    /// It has left somebody behind.
-    Leak(String),
+    /// It has left somebody behind, or could not begin.
+    Complaint(String),
 }
 
 impl Failed {
@@ -38,7 +39,7 @@ impl Failed {
     pub(super) fn words(&self) -> String {
         match &self.why {
             Why::Panic(payload) => payload_text(&**payload),
-            Why::Leak(complaint) => complaint.clone(),
+            Why::Complaint(complaint) => complaint.clone(),
         }
     }
 
@@ -48,7 +49,7 @@ impl Failed {
         match self.why {
             Why::Panic(payload) => resume_unwind(payload),
             // Nobody has been told of it yet.
-            Why::Leak(complaint) => panic!("{complaint}"),
+            Why::Complaint(complaint) => panic!("{complaint}"),
         }
     }
 }
@@ -59,7 +60,8 @@ impl Failed {
 ///
 /// # Panics
 ///
-/// As `test` does; if a green thread has not ended when `test` returns; if no OS thread can be made.
+/// As `test` does; if a green thread has not ended when `test` returns; if no OS thread can be made; if C's clocks are patched, and std
+/// asks others all the same.
 ///
 /// # Examples
 ///
@@ -136,14 +138,19 @@ fn live<R>(
     let hub = hub();
     hub.set_world(Decider::new(clock.clone(), schedule));
     let world = World::new(clock.clone());
-    let result = catch_unwind(AssertUnwindSafe(|| test(&world))).map_err(Why::Panic).and_then(|result| {
+    let other_clock = if is_std() { other_clock(SystemTime::now(), world.system_time()) } else { None };
+    let tried = match other_clock {
+        Some(complaint) => Err(Why::Complaint(complaint)),
+        None => catch_unwind(AssertUnwindSafe(|| test(&world))).map_err(Why::Panic),
+    };
+    let result = tried.and_then(|result| {
         let left = catch_unwind(AssertUnwindSafe(|| {
             world.settle();
             complaint(&hub)
         }));
         match left {
             Ok(None) => Ok(result),
-            Ok(Some(complaint)) => Err(Why::Leak(complaint)),
+            Ok(Some(complaint)) => Err(Why::Complaint(complaint)),
             Err(payload) => Err(Why::Panic(payload)),
         }
     });
@@ -159,6 +166,14 @@ fn live<R>(
         world.settle();
     }));
     result
+}
+
+/// What is wrong where std is to ask for the time of the world, and is told another.
+fn other_clock(told: SystemTime, world: SystemTime) -> Option<String> {
+    (told != world).then(|| {
+        "Parts::TIME is patched, but `clock_gettime` does not lead to greenloop here, and std's clocks are not those of the world:          greenloop is in a library that was loaded while the program ran, or something else has taken the name"
+            .to_owned()
+    })
 }
 
 /// Who has not ended, if anybody has not.
@@ -177,4 +192,18 @@ fn complaint(hub: &HubState) -> Option<String> {
         write!(words, "\n  {} wait to begin", alive - parked.len()).expect("as above");
     }
     Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_that_is_told_is_the_worlds_or_complained_of() {
+        run(|world| {
+            assert_eq!(other_clock(world.system_time(), world.system_time()), None);
+            let complaint = other_clock(SystemTime::UNIX_EPOCH, world.system_time());
+            assert!(complaint.is_some_and(|complaint| complaint.contains("`clock_gettime`")));
+        });
+    }
 }

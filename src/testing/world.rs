@@ -161,6 +161,28 @@ impl World {
         Hold { _hold: self.clock.hold() }
     }
 
+    /// Has OS threads that are to be made in this world be refused from now on, with EPERM.
+    ///
+    /// Those of [pools](crate::threadpool) are made all the same, and those for which `monkey` makes
+    /// [green threads](crate::monkey#threads-as-green-threads).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::testing;
+    /// use std::{io::ErrorKind, thread};
+    ///
+    /// testing::run(|world| {
+    ///     world.deny_threads();
+    ///     let refused = thread::Builder::new().spawn(|| ()).unwrap_err();
+    ///     assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    /// });
+    /// ```
+    #[cfg(feature = "monkey")]
+    pub fn deny_threads(&self) {
+        self.clock.threads().deny();
+    }
+
     /// Returns what is to go wrong here, to be set: at first nothing.
     ///
     /// # Examples

@@ -36,6 +36,7 @@ mod time;
 mod worlds;
 mod worlds_faults;
 mod worlds_random;
+mod worlds_threads;
 
 use std::io::Read;
 use std::process::Stdio;
