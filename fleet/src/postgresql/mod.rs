@@ -95,8 +95,10 @@ impl Postgres {
             None => self.config.connect(NoTls)?,
         };
         let version: String = client.query_one("show server_version_num", &[])?.get(0);
-        if version.parse().is_ok_and(|version: i32| version < OLDEST.1) {
-            return Err(BrokerError::TooOld { found: version, needed: OLDEST.0 });
+        let number = version.parse().unwrap_or(0);
+        if number < OLDEST.1 {
+            let (major, minor) = (number / 10_000, number % 10_000);
+            return Err(BrokerError::TooOld { found: format!("{major}.{minor}"), needed: OLDEST.0 });
         }
         let schema = &self.schema;
         client.batch_execute(&format!(

@@ -16,11 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the servers of a cluster may say that another one has a queue.
 const REDIRECTIONS: u32 = 5;
 
+/// What the keys of a queue are, which `queue.lua` writes down with the first number. A change that workers of before cannot work with is
+/// another one.
+const LAYOUT: u32 = 1;
+
 pub(super) struct Line {
     /// As the address says.
     client: Client,
-    /// A key of the queue, whose others are where this is.
-    key: String,
+    /// What the names of the queue's keys begin with.
+    prefix: String,
     open: Mutex<Open>,
 }
 
@@ -33,8 +37,8 @@ struct Open {
 }
 
 impl Line {
-    /// Connects, for a queue that has this key.
-    pub(super) fn open(url: &str, key: String) -> Result<Line, BrokerError> {
+    /// Connects, for a queue whose keys begin with this.
+    pub(super) fn open(url: &str, prefix: String) -> Result<Line, BrokerError> {
         let (url, trusted) = Trusted::of(url)?;
         // Not what it says: there may be a password in it.
         let expected = || BrokerError::Address("redis://HOST:PORT/DATABASE is expected".to_owned());
@@ -52,7 +56,7 @@ impl Line {
             }
             None => Client::open(place),
         };
-        let line = Line { client: client.map_err(|_| expected())?, key, open: Mutex::default() };
+        let line = Line { client: client.map_err(|_| expected())?, prefix, open: Mutex::default() };
         let mut open = line.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.connection = Some(line.connect(&mut open.owner)?);
         drop(open);
@@ -61,7 +65,7 @@ impl Line {
 
     /// Another one to the same queue, which connects when it is asked.
     pub(super) fn beside(&self) -> Line {
-        Line { client: self.client.clone(), key: self.key.clone(), open: Mutex::default() }
+        Line { client: self.client.clone(), prefix: self.prefix.clone(), open: Mutex::default() }
     }
 
     /// Connects to the server that has the queue, which is looked for where it was, and then where the address says.
@@ -102,11 +106,20 @@ impl Line {
         {
             return Err(BrokerError::Evicts(policy));
         }
-        if let Err(error) = Cmd::exists(&self.key).exec(&mut connection) {
-            return match error.redirect_node() {
-                Some((place, _)) if error.code() == Some("MOVED") => Ok(Found::At(place.to_owned())),
-                _ => Err(error.into()),
-            };
+        let layout: Option<u32> = match Cmd::get(format!("{}layout", self.prefix)).query(&mut connection) {
+            Ok(layout) => layout,
+            Err(error) => {
+                return match error.redirect_node() {
+                    Some((place, _)) if error.code() == Some("MOVED") => Ok(Found::At(place.to_owned())),
+                    _ => Err(error.into()),
+                };
+            }
+        };
+        // The first ones were not written down.
+        if layout.is_some_and(|layout| layout > LAYOUT) {
+            return Err(BrokerError::Unreadable(
+                "the queue is of a later version of this program".to_owned(),
+            ));
         }
         if about.get("role").is_some_and(|role: String| role == "slave") {
             return Err(BrokerError::ReadOnly("it is the replica of another one".to_owned()));

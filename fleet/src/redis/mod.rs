@@ -69,7 +69,7 @@ impl Redis {
             ));
         }
         let prefix = format!("fleet:{{{queue}}}:");
-        let line = Line::open(url, format!("{prefix}next"))?;
+        let line = Line::open(url, prefix.clone())?;
         let waiting = line.beside();
         Ok(Redis { line, waiting, prefix, quiet: Mutex::new(None) })
     }
@@ -193,7 +193,7 @@ impl Broker for Redis {
     }
 
     fn purge(&self) -> Result<(), BrokerError> {
-        let (pattern, next) = (self.key("*"), self.key("next"));
+        let (pattern, left) = (self.key("*"), ["next", "layout"].map(|name| self.key(name)));
         let mut cursor = 0;
         loop {
             let (following, keys): (u64, Vec<String>) = self.line.ask(|_| {
@@ -202,7 +202,7 @@ impl Broker for Redis {
                 command
             })?;
             // So that a lease of before is never taken for one of after.
-            let keys: Vec<_> = keys.into_iter().filter(|key| *key != next).collect();
+            let keys: Vec<_> = keys.into_iter().filter(|key| !left.contains(key)).collect();
             if !keys.is_empty() {
                 self.line.ask::<()>(|_| Cmd::unlink(&keys))?;
             }

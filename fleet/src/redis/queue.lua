@@ -2,6 +2,7 @@
 -- The queue of one name. KEYS[1] is what the names of its keys begin with, ARGV[1] what to do. One call is one commit: nothing else
 -- runs meanwhile, and Redis refuses it as a whole where it is read-only or has no memory.
 --
+-- layout     number: which version of this list it is
 -- next       number: ids and tokens are counted together
 -- jobs:C     stream of jobs that may be taken or are, by class: the priority, or 3 if their lane's turn has come. Its group `fleet` has
 --            those that are taken, with a consumer for each length of a lease. An entry is one delivery, and its id is TOKEN-0, so who has
@@ -24,6 +25,7 @@ local call, prefix = redis.call, KEYS[1]
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+local LAYOUT = 1
 local GROUP = 'fleet'
 local CLASSES, LANES = 4, 3
 -- The jobs of a queue that has had a longer payload are taken one by one, so that it is seen when they have too many bytes.
@@ -61,7 +63,11 @@ local has_next = false
 local function next_number()
     if not has_next then
         local least = time[1] * 100000 + math.floor(time[2] / 10)
-        if tonumber(call('GET', key('next')) or 0) < least then
+        local last = call('GET', key('next'))
+        if not last then
+            call('SET', key('layout'), LAYOUT)
+        end
+        if tonumber(last or 0) < least then
             call('SET', key('next'), whole(least))
         end
         has_next = true

@@ -89,7 +89,7 @@ fn a_queue_is_found_on_whichever_server_of_a_cluster_has_it() {
         assert_eq!(broker.push(&[NewJob::new("two").unique("two")]).unwrap(), 0);
         // Its slot goes to the other one, with nothing in it.
         let broker = open(ports[0], "b").unwrap();
-        ask::<()>(&mut one, "DEL fleet:{b}:next");
+        ask::<()>(&mut one, "DEL fleet:{b}:next fleet:{b}:layout");
         for server in [&mut two, &mut one] {
             ask::<()>(server, &format!("CLUSTER SETSLOT 3300 NODE {}", ids[1]));
         }

@@ -1,11 +1,11 @@
 //! Servers and files that will not do. No error says a password.
 
-use crate::engines::{PASSWORD, has_program, postgresql, redis_server, told};
+use crate::engines::{PASSWORD, has_program, postgresql, redis, redis_server, told};
 use clients::folder::Folder;
 use clients::measure::patched;
 use fleet::{Broker, NewJob, Postgres, Redis, Sqlite};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -28,8 +28,33 @@ fn addresses_that_lead_nowhere() {
             format!("postgres:me:{PASSWORD}@{address}"),
             format!("host=127.0.0.1 password={PASSWORD}"),
             format!("amqp://me:{PASSWORD}@{address}/"),
+            format!("me:{PASSWORD}@{address}://redis"),
+            format!("//me:{PASSWORD}@{address}/db"),
+            format!(" redis://:{PASSWORD}@{address}/"),
+            format!("REDIS:/:{PASSWORD}@{address}/"),
+            format!("user=me Password = {PASSWORD}"),
+            format!("redis://{address}/x?password={PASSWORD}"),
+            format!("redis://{PASSWORD}%zz@{address}:x/"),
+            format!("postgres://me:{PASSWORD}@{address}/db?sslmode=open&sslmode=sesame"),
+            format!("postgres://me:{PASSWORD}@{address}/db?port=x"),
+            format!("postgres://{address}/db?password={PASSWORD}&nothing=1"),
         ] {
             assert_eq!(told(fleet::open(&address, "queue")), "Address");
+        }
+        // As it is written in the address, and as it is.
+        for secret in ["open%2Dsesame", "%6Fpen-sesame"] {
+            for address in [
+                format!("redis://me:{secret}@{address}/"),
+                format!("redis://{address}/?password={secret}"),
+                format!("rediss://me:{secret}@{address}/"),
+                format!("postgres://me:{secret}@{address}/db"),
+                format!("postgres://{address}/db?user=me&password={secret}"),
+                format!("postgres://me:{secret}@{address}/db?sslmode=require"),
+            ] {
+                let error = fleet::open(&address, "queue").err().expect("nobody is there");
+                let said = format!("{error} {error:?}");
+                assert!(!said.contains("sesame"), "{said}");
+            }
         }
         for name in ["", "a{b}*", "a b", "\u{e9}"] {
             assert_eq!(told(Redis::open("redis://127.0.0.1/", name)), "Address");
@@ -85,10 +110,10 @@ fn servers_of_redis_that_will_not_do() {
         assert_eq!(told(open(&format!(":{PASSWORD}x@"))), "Refused");
         let broker = open(&format!(":{PASSWORD}@")).unwrap();
         assert!(!format!("{broker:?}").contains(PASSWORD));
-        let client = redis::Client::open(format!("redis://:{PASSWORD}@127.0.0.1:{port}/")).unwrap();
+        let client = ::redis::Client::open(format!("redis://:{PASSWORD}@127.0.0.1:{port}/")).unwrap();
         let mut connection = client.get_connection().unwrap();
         let mut set = |name: &str, value: &str| {
-            redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut connection).unwrap();
+            ::redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec(&mut connection).unwrap();
         };
         set("maxmemory", "1");
         // The one at work fails as a whole, and goes on later.
@@ -97,12 +122,12 @@ fn servers_of_redis_that_will_not_do() {
         assert_eq!(told(open(&format!(":{PASSWORD}@"))), "Evicts");
         set("maxmemory", "0");
         assert_eq!(broker.push(&[NewJob::new("job")]).unwrap(), 1);
-        redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
+        ::redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
         assert_eq!(broker.take(1, Duration::from_secs(100)).unwrap().len(), 1);
-        redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut connection).unwrap();
+        ::redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut connection).unwrap();
         assert_eq!(told(broker.status()), "Unreachable");
         assert_eq!(broker.status().unwrap().leased, 1);
-        redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut connection).unwrap();
+        ::redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut connection).unwrap();
         assert_eq!(told(broker.push(&[NewJob::new("job")])), "ReadOnly");
     });
 }
@@ -150,6 +175,84 @@ fn a_server_of_redis_that_is_too_old() {
         assert_eq!(error.to_string(), "the broker is too old: it is of version 6.2.14, and 7.0 is needed");
     });
     server.join().unwrap();
+}
+
+/// A message of PostgreSQL's: its kind, its length, and the rest.
+fn message(kind: u8, rest: &[u8]) -> Vec<u8> {
+    let length = (rest.len() as u32 + 4).to_be_bytes();
+    [&[kind], &length[..], rest].concat()
+}
+
+/// One that only says that it is old, too.
+#[test]
+fn a_server_of_postgresql_that_is_too_old() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let is_ready = message(b'Z', b"I");
+        let mut answer = [message(b'R', &[0; 4]), is_ready.clone()].concat();
+        // Who says hello says no kind.
+        let mut head = [0; 5];
+        stream.read_exact(&mut head[1..]).unwrap();
+        loop {
+            let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize - 4;
+            stream.read_exact(&mut vec![0; length]).unwrap();
+            match head[0] {
+                0 | b'S' => {
+                    stream.write_all(&answer).unwrap();
+                    answer.clear();
+                }
+                // A column of text, and what is in it.
+                b'D' => {
+                    let column = b"\0\x01version\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+                    answer = [message(b'1', b""), message(b't', b"\0\0"), message(b'T', column)].concat();
+                    answer.extend(&is_ready);
+                }
+                b'E' => {
+                    let row = b"\0\x01\0\0\0\x06110022";
+                    answer = [message(b'2', b""), message(b'D', row), message(b'C', b"SHOW\0")].concat();
+                    answer.extend(&is_ready);
+                }
+                b'C' => answer = [message(b'3', b""), is_ready.clone()].concat(),
+                _ => {}
+            }
+            if stream.read_exact(&mut head).is_err() {
+                break;
+            }
+        }
+    });
+    patched(move || {
+        let error = Postgres::open(&format!("postgres://me@{address}/db"), "queue").unwrap_err();
+        assert_eq!(error.to_string(), "the broker is too old: it is of version 11.22, and 12 is needed");
+    });
+    server.join().unwrap();
+}
+
+/// What it holds is left alone, and a worker that finds it so when it connects again goes on asking.
+#[test]
+fn a_queue_in_redis_of_a_later_version() {
+    let Some(server) = redis() else { return };
+    let url = server.url.clone();
+    patched(move || {
+        let broker = Redis::open(&url, "later").unwrap();
+        let mut connection = ::redis::Client::open(&*url).unwrap().get_connection().unwrap();
+        let mut ask = |words: &[&str]| {
+            let mut command = ::redis::cmd(words[0]);
+            command.arg(&words[1..]);
+            command.query::<Option<String>>(&mut connection).unwrap()
+        };
+        broker.push(&[NewJob::new("job")]).unwrap();
+        assert_eq!(ask(&["GET", "fleet:{later}:layout"]).as_deref(), Some("1"));
+        broker.purge().unwrap();
+        assert_eq!(ask(&["GET", "fleet:{later}:layout"]).as_deref(), Some("1"));
+        ask(&["SET", "fleet:{later}:layout", "1000"]);
+        assert_eq!(told(Redis::open(&url, "later")), "Unreadable");
+        // One of before that was written down nowhere.
+        ask(&["GETDEL", "fleet:{later}:layout"]);
+        assert_eq!(Redis::open(&url, "later").unwrap().push(&[NewJob::new("job")]).unwrap(), 1);
+        assert_eq!(broker.take(1, Duration::from_secs(100)).unwrap().len(), 1);
+    });
 }
 
 #[test]
