@@ -46,7 +46,7 @@ fn until_free_or_circle(
         if !is_taken(result) {
             return result;
         }
-        interruptible(call, "a part of a file", libc::ENOLCK, wait)
+        interruptible(call, "a part of a file", |call| call.refuse_with(libc::ENOLCK), wait)
             .unwrap_or_else(|| until_free(call, attempt))
     })
 }

@@ -74,7 +74,8 @@ fn path_in_proc(folder: &str, fd: RawFd) -> [u8; 40] {
     path
 }
 
-fn is_eventfd(fd: RawFd) -> bool {
+/// Whether it is a counter, by which OS threads wake an event loop.
+pub(super) fn is_eventfd(fd: RawFd) -> bool {
     let mut target = [0_u8; 24];
     let path = path_in_proc("fd", fd);
     // SAFETY: a C string, and a buffer of the length that is given.

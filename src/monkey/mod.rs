@@ -29,7 +29,7 @@
 //! |---|---|---|
 //! | [`TIME`](Parts::TIME) | `nanosleep`, `clock_nanosleep`, `sleep`, `usleep`, `sched_yield` | `thread::sleep`, `yield_now` |
 //! | [`TIME`](Parts::TIME), in a [world of a test](crate::testing) | `clock_gettime`, `gettimeofday`, `time` | `Instant::now`, `SystemTime::now` |
-//! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`; `read`, `readv`, `write`, `writev`; `tcdrain` | `net`, Unix sockets, pipes, standard input |
+//! | [`SOCKET`](Parts::SOCKET) | `connect`, `accept`, `accept4`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`, `send`, `sendto`, `sendmsg`, `sendmmsg`, `sendfile`, `sendfile64`, `splice`, `tee`, `vmsplice`; `read`, `readv`, `write`, `writev`; `tcdrain` | `net`, Unix sockets, pipes, standard input |
 //! | [`SELECT`](Parts::SELECT) | `poll`, `ppoll`, `select`, `pselect`, `epoll_wait`, `epoll_pwait` | `TcpStream::connect_timeout`, `Command::output` |
 //! | [`DNS`](Parts::DNS) | `getaddrinfo`, `getnameinfo`, `gethostbyname`, `gethostbyname2`, `gethostbyaddr`, `gethostbyname_r`, `gethostbyname2_r`, `gethostbyaddr_r`, on another OS thread | `ToSocketAddrs`, `connect` to a name |
 //! | [`PROCESS`](Parts::PROCESS) | `wait`, `wait3`, `wait4`, `waitpid`, `waitid`; `sigwait`, `sigwaitinfo`, `sigtimedwait`, `pause` | `Child::wait`, `Command::status` |
@@ -193,6 +193,9 @@
 //!   time limit reaches the OS thread by a signal: the highest one for real time that the program does not use has a handler of
 //!   greenloop's from the first such wait on. If the program gives that signal a handler of its own later, waits from then on use the next
 //!   one, and those under way last until the lock is free. Who has the signal blocked asks again and again.
+//! - A blocking write to a terminal other than standard output and error takes an OS thread in the same way, and so does a read of one that is to
+//!   give several bytes or those before a pause (VMIN above 1), and a write of more than 1 to an eventfd. Who waits in a read as a terminal
+//!   hangs up may be told its end, in place of EIO.
 //! - The kernel does not announce some events, so greenloop polls for them: a free lock on an open file (`flock`, F_OFD_SETLKW), an empty
 //!   queue of a terminal, what another process does with a futex or a semaphore, what the handler of a signal does with a semaphore, and the end
 //!   of any child when a call waits for whichever ends first, at least every 20 ms; the stops of a child that is traced, in time as long
@@ -258,6 +261,8 @@
 //!   that is not isolated. glibc's, jemalloc and mimalloc are none of these.
 //! - `pwrite` in a green thread that is not isolated: it writes to memory that the kernel takes to the disk later, and SQLite holds a
 //!   lock of C's across it. `fallocate`, `unlink`, `stat` and other calls that wait only for a disk. `recvmmsg` with a time limit.
+//! - `preadv2` and `pwritev2` of what is no file; `epoll_pwait2`; `eventfd_read` and `eventfd_write`; `tcsetattr` that waits for what is
+//!   to go out; `close` of a socket with SO_LINGER.
 //! - `res_query` and its siblings; `sigsuspend`; message queues of POSIX, and message queues and semaphores of System V.
 //! - A library with greenloop inside that a program loads while it runs: its own calls may find the C library first, which
 //!   [`Coverage`] reports.
@@ -318,7 +323,7 @@ compile_error!(
 // |         | `clocks.rs`     | clock_gettime, gettimeofday, time                                                        |
 // | SOCKET  | `connect.rs`    | connect, accept, accept4                                                                 |
 // |         | `socket.rs`     | recv, recvfrom, recvmsg, recvmmsg, send, sendto, sendmsg, sendmmsg                       |
-// |         | `sendfile.rs`   | sendfile, sendfile64, splice                                                             |
+// |         | `sendfile.rs`   | sendfile, sendfile64, splice, tee, vmsplice                                              |
 // |         | `read_write.rs` | read, readv, write, writev; with FILES on regular files too                              |
 // |         | `terminal.rs`   | tcdrain                                                                                  |
 // | SELECT  | `select.rs`     | poll, ppoll, select, pselect, epoll_wait, epoll_pwait                                    |

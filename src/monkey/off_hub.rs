@@ -126,12 +126,12 @@ const INTERRUPTIBLE: u64 = 64;
 const AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 
 /// Runs a call that uses memory of the caller's, and that others end, or nobody, on another OS thread. There a kill or a time limit
-/// interrupts it, and it fails as by [`refuse_with`](Call::refuse_with) with `refusal`. `None` if there is no thread or no signal for it,
-/// or if the caller unwinds, who must not wait.
+/// interrupts it, and it fails with what `refuse` says. `None` if there is no thread or no signal for it, or if the caller unwinds, who must
+/// not wait.
 pub(super) fn interruptible(
     call: Call,
     on: &'static str,
-    refusal: Errno,
+    refuse: impl FnOnce(Call) -> Errno,
     run: impl FnOnce() -> c_int + Copy + Send + 'static,
 ) -> Option<c_int> {
     if is_unwinding() {
@@ -163,12 +163,12 @@ pub(super) fn interruptible(
     job.unsubscribe(subscription);
     drop(waiter);
     if !will_begin {
-        return Some(failed(call.refuse_with(refusal)));
+        return Some(failed(refuse(call)));
     }
     Some(match job.join().expect("a call into C does not panic") {
         Ok(result) => result,
         Err(error) => match errno_of(&error) {
-            libc::EINTR if interrupted => failed(call.refuse_with(refusal)),
+            libc::EINTR if interrupted => failed(refuse(call)),
             errno => failed(errno),
         },
     })

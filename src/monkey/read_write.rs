@@ -1,19 +1,25 @@
 //! `read` and `write` and their vectored forms, on whatever a descriptor names.
 //!
 //! The kernel is asked for what does not wait (RWF_NOWAIT); where it cannot promise that, as for terminals, it is asked
-//! first whether the descriptor is ready. A regular file makes nobody wait for readiness, only for the disk: that is done on
+//! first whether the descriptor is ready. Where readiness does not tell, as of a terminal with a time for its reads or little room,
+//! another OS thread asks and waits. A regular file makes nobody wait for readiness, only for the disk: that is done on
 //! another OS thread.
 
 use std::os::fd::RawFd;
+use std::ptr;
 use std::slice;
 
 use libc::{c_int, c_void, iovec, size_t, ssize_t};
 
-use super::call::{Call, answer, errno, failed, is_ready};
+use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, is_ready};
 use super::file::{is_regular_file, read_from_disk, read_on, write_to_disk};
+use super::interruption::is_eventfd;
+use super::off_hub::interruptible;
 use super::parts::Parts;
 use super::slices;
+use super::terminal::{Awaited, awaited, is_terminal};
 use crate::io::Interest;
+use crate::sys::clock::Time;
 use crate::sys::original;
 
 /// The descriptors of standard output and error. A green thread that is in the midst of a line holds std's lock on them.
@@ -35,12 +41,80 @@ unsafe fn wait_in_kernel(fd: RawFd, slices: &[iovec], interest: Interest) -> ssi
     }
 }
 
-/// A try to read, which waits at most for a disk.
+/// [`wait_in_kernel`], on another OS thread; `None` if there is none for it.
+///
+/// # Safety
+///
+/// As for that.
+unsafe fn wait_elsewhere(call: Call, fd: RawFd, slices: &[iovec], interest: Interest) -> Option<ssize_t> {
+    let (first, count) = (slices.as_ptr().expose_provenance(), slices.len());
+    let run = move || {
+        // SAFETY: the caller's, who waits until this has returned.
+        let slices = unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(first), count) };
+        // SAFETY: the caller's contract. No call moves more bytes than a `c_int` counts.
+        unsafe { wait_in_kernel(fd, slices, interest) as c_int }
+    };
+    let refuse = |call: Call| call.hub.hindrance().map_or(libc::EINTR, |hindrance| call.refuse(hindrance));
+    interruptible(call, "a terminal or a counter", refuse, run).map(|count| count as ssize_t)
+}
+
+/// A try to read what the kernel does not promise to give at once.
 ///
 /// # Safety
 ///
 /// As for `readv`.
-unsafe fn read_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
+#[cold]
+unsafe fn read_unpromised(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
+    match awaited(fd) {
+        Awaited::Readiness if !is_ready(fd, libc::POLLIN) => return failed(libc::EAGAIN) as ssize_t,
+        Awaited::Readiness | Awaited::Nothing => {}
+        Awaited::Within(limit) => match call.wait_for(fd, Interest::READABLE, Some(Time::after(limit))) {
+            Err(Miss::Late) => return 0,
+            Err(Miss::Failed(errno)) => return failed(errno) as ssize_t,
+            Ok(()) | Err(Miss::Unwaitable) => {}
+        },
+        Awaited::Several => {
+            // SAFETY: the caller's contract.
+            if let Some(come) = unsafe { wait_elsewhere(call, fd, slices, Interest::READABLE) } {
+                return come;
+            }
+            if !is_ready(fd, libc::POLLIN) {
+                return failed(libc::EAGAIN) as ssize_t;
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe { wait_in_kernel(fd, slices, Interest::READABLE) }
+}
+
+/// A try to write what the kernel does not promise to take at once, to what has some room.
+///
+/// # Safety
+///
+/// As for `writev`.
+#[cold]
+unsafe fn write_unpromised(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
+    let Some(first) = slices.iter().find(|slice| slice.iov_len > 0) else { return 0 };
+    // SAFETY: the caller's contract.
+    let adds_one = || first.iov_len == 8 && unsafe { first.iov_base.cast::<u64>().read_unaligned() } == 1;
+    // How much room a terminal has nobody tells, nor a counter, save for one.
+    if (is_terminal(fd) || !adds_one() && is_eventfd(fd))
+        && !is_nonblocking(fd)
+        // SAFETY: as above.
+        && let Some(gone) = unsafe { wait_elsewhere(call, fd, slices, Interest::WRITABLE) }
+    {
+        return gone;
+    }
+    // SAFETY: a part of a slice of the caller's.
+    unsafe { original::write(fd, first.iov_base, first.iov_len.min(libc::PIPE_BUF)) }
+}
+
+/// A try to read, which waits at most for a disk, or for what readiness does not tell of.
+///
+/// # Safety
+///
+/// As for `readv`.
+unsafe fn read_now(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
     // SAFETY: the caller's contract.
     let come = unsafe { libc::preadv2(fd, slices.as_ptr(), slices::count(slices), -1, libc::RWF_NOWAIT) };
     if come > 0 && (come as usize) < slices::length(slices) && is_regular_file(fd) {
@@ -52,20 +126,19 @@ unsafe fn read_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
         libc::EAGAIN | libc::EOPNOTSUPP if come == -1 && is_regular_file(fd) => unsafe {
             read_from_disk(fd, slices)
         },
-        libc::EOPNOTSUPP if come == -1 && !is_ready(fd, libc::POLLIN) => failed(libc::EAGAIN) as ssize_t,
         // SAFETY: as above.
-        libc::EOPNOTSUPP if come == -1 => unsafe { wait_in_kernel(fd, slices, Interest::READABLE) },
+        libc::EOPNOTSUPP if come == -1 => unsafe { read_unpromised(call, fd, slices) },
         _ => come,
     }
 }
 
-/// A try to write, which waits at most for a disk. Where the kernel cannot promise not to wait, it writes no more than a pipe
-/// with any room takes.
+/// A try to write, which waits at most for a disk, or for what readiness does not tell of. Where the kernel cannot promise not to wait, it
+/// writes no more than a pipe with any room takes.
 ///
 /// # Safety
 ///
 /// As for `writev`.
-unsafe fn write_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
+unsafe fn write_now(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
     // SAFETY: the caller's contract.
     let gone = unsafe { libc::pwritev2(fd, slices.as_ptr(), slices::count(slices), -1, libc::RWF_NOWAIT) };
     match errno() {
@@ -74,11 +147,8 @@ unsafe fn write_now(fd: RawFd, slices: &[iovec]) -> ssize_t {
             write_to_disk(fd, slices)
         },
         libc::EOPNOTSUPP if gone == -1 && !is_ready(fd, libc::POLLOUT) => failed(libc::EAGAIN) as ssize_t,
-        libc::EOPNOTSUPP if gone == -1 => {
-            let Some(first) = slices.iter().find(|slice| slice.iov_len > 0) else { return 0 };
-            // SAFETY: a part of a slice of the caller's.
-            unsafe { original::write(fd, first.iov_base, first.iov_len.min(libc::PIPE_BUF)) }
-        }
+        // SAFETY: as above.
+        libc::EOPNOTSUPP if gone == -1 => unsafe { write_unpromised(call, fd, slices) },
         _ => gone,
     }
 }
@@ -92,9 +162,9 @@ unsafe fn read_slices(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
     // SAFETY: the caller's contract.
     let come = call.until_done(fd, Interest::READABLE, || match call.first_of(slices) {
         // SAFETY: the caller's contract.
-        None => unsafe { read_now(fd, slices) },
+        None => unsafe { read_now(call, fd, slices) },
         // SAFETY: a part of a slice of the caller's.
-        Some(first) => unsafe { read_now(fd, &[first]) },
+        Some(first) => unsafe { read_now(call, fd, &[first]) },
     });
     // SAFETY: as above.
     answer(come, || unsafe { wait_in_kernel(fd, slices, Interest::READABLE) })
@@ -108,9 +178,9 @@ unsafe fn read_slices(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
 unsafe fn write_slices(call: Call, fd: RawFd, slices: &[iovec]) -> ssize_t {
     let gone = call.until_all_gone(fd, slices::length(slices), |gone| match gone {
         // SAFETY: the caller's contract.
-        0 => unsafe { write_now(fd, slices) },
+        0 => unsafe { write_now(call, fd, slices) },
         // SAFETY: what is left of the caller's slices.
-        _ => unsafe { write_now(fd, &slices::rest(slices, gone)) },
+        _ => unsafe { write_now(call, fd, &slices::rest(slices, gone)) },
     });
     // SAFETY: the caller's contract.
     answer(gone, || unsafe { wait_in_kernel(fd, slices, Interest::WRITABLE) })

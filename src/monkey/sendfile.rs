@@ -1,10 +1,10 @@
-//! `sendfile` and `splice`.
+//! `sendfile`, `splice`, `tee` and `vmsplice`.
 
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 
-use libc::{c_int, c_uint, loff_t, off_t, off64_t, size_t, ssize_t};
+use libc::{c_int, c_uint, iovec, loff_t, off_t, off64_t, size_t, ssize_t};
 
 use super::call::{Call, Miss, answer, errno, failed, is_nonblocking, is_ready, quietly, without_waiting};
 use super::file::is_regular_file;
@@ -177,6 +177,49 @@ unsafe extern "C" fn splice(
             return run(flags);
         }
         until_moved(call, from, to, |more| run(flags | more))
+    })
+}
+
+/// Copies what there is from pipe to pipe, and leaves it there.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn tee(from: c_int, to: c_int, length: size_t, flags: c_uint) -> ssize_t {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let run = |flags| unsafe { original::tee(from, to, length, flags) };
+    let call = match Call::enter(Parts::SOCKET) {
+        Some(call) if length > 0 && flags & libc::SPLICE_F_NONBLOCK == 0 => call,
+        _ => return run(flags),
+    };
+    quietly(|| match kind(from) == Kind::Pipe && kind(to) == Kind::Pipe && flags & !FLAGS == 0 {
+        true => until_moved(call, from, to, |more| run(flags | more)),
+        false => run(flags),
+    })
+}
+
+/// Gives memory to a pipe, as much as there is room for, or takes what there is from one. O_NONBLOCK is nothing to it.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn vmsplice(pipe: c_int, slices: *const iovec, count: size_t, flags: c_uint) -> ssize_t {
+    // SAFETY: the caller's contract is that of the C library's function.
+    let run = |flags| unsafe { original::vmsplice(pipe, slices, count, flags) };
+    let call = match Call::enter(Parts::SOCKET) {
+        Some(call) if flags & libc::SPLICE_F_NONBLOCK == 0 => call,
+        _ => return run(flags),
+    };
+    quietly(|| {
+        if let Err(errno) = call.spend_budget() {
+            return failed(errno) as ssize_t;
+        }
+        // SAFETY: takes no pointers.
+        let mode = unsafe { original::fcntl(pipe, libc::F_GETFL, ptr::null_mut()) } & libc::O_ACCMODE;
+        let interest = if mode == libc::O_RDONLY { Interest::READABLE } else { Interest::WRITABLE };
+        loop {
+            let moved = run(flags | libc::SPLICE_F_NONBLOCK);
+            if moved != -1 || errno() != libc::EAGAIN {
+                return moved;
+            }
+            if let Err(Miss::Failed(errno)) = call.wait_for(pipe, interest, None) {
+                return failed(errno) as ssize_t;
+            }
+        }
     })
 }
 

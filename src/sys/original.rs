@@ -121,6 +121,8 @@ originals! {
     fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int;
     fn sendfile(to: c_int, from: c_int, offset: *mut off_t, length: size_t) -> ssize_t;
     fn sendfile64(to: c_int, from: c_int, offset: *mut off64_t, length: size_t) -> ssize_t;
+    fn tee(from: c_int, to: c_int, length: size_t, flags: c_uint) -> ssize_t;
+    fn vmsplice(pipe: c_int, slices: *const iovec, count: size_t, flags: c_uint) -> ssize_t;
     fn splice(
         from: c_int, from_offset: *mut loff_t, to: c_int, to_offset: *mut loff_t, length: size_t, flags: c_uint
     ) -> ssize_t;

@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "C calls, as a C library makes them")]
 
+#[macro_use]
+mod said;
 #[path = "../support/shared_library.rs"]
 mod shared_library;
 #[path = "../support/mod.rs"]
@@ -9,6 +11,7 @@ mod support;
 
 mod coverage;
 mod cplusplus;
+mod differential;
 mod early;
 mod files;
 mod handlers;
@@ -85,7 +88,12 @@ fn yields<T: 'static>(run: impl FnOnce() -> T + 'static) -> T {
     let counter = greenloop::spawn(move || {
         loop {
             count.set(count.get() + 1);
-            greenloop::sleep(Duration::from_millis(1));
+            // At first as soon as it can: a wait may be short, and the machine slow.
+            if count.get() < 10 {
+                greenloop::yield_now();
+            } else {
+                greenloop::sleep(Duration::from_millis(1));
+            }
         }
     });
     let value = greenloop::spawn(run).join().expect("no panic");

@@ -16,33 +16,8 @@ use std::time::{Duration, Instant};
 use greenloop::{Builder, spawn, yield_now};
 use libc::{c_int, c_long, iovec, msghdr, timespec};
 
+use crate::said::Said;
 use crate::{patched, yields};
-
-/// What errno is before each call, and nobody sets.
-const UNTOUCHED: c_int = 9_999;
-
-/// What a call returns, and errno then.
-type Said = (i64, c_int);
-
-fn set_errno(errno: c_int) {
-    // SAFETY: takes nothing, and returns a valid pointer to the calling thread's own errno.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    unsafe { *place = errno };
-}
-
-fn errno() -> c_int {
-    io::Error::last_os_error().raw_os_error().unwrap()
-}
-
-macro_rules! said {
-    ($call:expr) => {{
-        set_errno(UNTOUCHED);
-        // SAFETY: what the call looks at is there, or null, which the kernel refuses.
-        let result = unsafe { $call };
-        (result as i64, errno())
-    }};
-}
 
 /// Asserts that `run` says the same in main, in a green thread, and in an isolated one, as on an OS thread without a hub.
 fn everywhere<T: PartialEq + Debug + Send + 'static>(run: fn() -> T) {

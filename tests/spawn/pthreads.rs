@@ -101,6 +101,23 @@ extern "C" fn sleeps(number: *mut c_void) -> *mut c_void {
     number
 }
 
+/// A thread that lives until `gate` has a number in it, which is what it returns.
+fn begin_behind(gate: &'static AtomicUsize) -> pthread_t {
+    extern "C" fn waits(gate: *mut c_void) -> *mut c_void {
+        // SAFETY: the reference below.
+        let gate = unsafe { &*gate.cast::<AtomicUsize>() };
+        while gate.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        value(gate.load(Ordering::SeqCst))
+    }
+    let mut thread = 0;
+    let gate = ptr::from_ref(gate).cast_mut().cast();
+    // SAFETY: a place that is valid for writes, no attributes, and a function with what it is to be given.
+    assert_eq!(unsafe { libc::pthread_create(&mut thread, ptr::null(), waits, gate) }, 0);
+    thread
+}
+
 extern "C" fn tells_os_thread(_: *mut c_void) -> *mut c_void {
     value(os_thread() as usize)
 }
@@ -173,8 +190,9 @@ fn joins_with_a_limit() {
         let seconds = now.tv_sec + delay.as_secs() as i64;
         timespec { tv_sec: seconds + nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000 }
     }
+    static GATE: AtomicUsize = AtomicUsize::new(0);
     patched(|| {
-        let thread = begin(sleeps, 20);
+        let thread = begin_behind(&GATE);
         let mut result = value(0);
         // SAFETY: places that are valid for writes, and times that are valid for reads, here and below.
         assert_eq!(unsafe { pthread_tryjoin_np(thread, &mut result) }, libc::EBUSY);
@@ -188,6 +206,7 @@ fn joins_with_a_limit() {
         let invalid = timespec { tv_sec: 1, tv_nsec: 1_000_000_000 };
         // SAFETY: as above.
         assert_eq!(unsafe { pthread_timedjoin_np(thread, &mut result, &invalid) }, libc::EINVAL);
+        GATE.store(20, Ordering::SeqCst);
         let late = after(libc::CLOCK_REALTIME, Duration::from_secs(60));
         // SAFETY: as above.
         assert_eq!(unsafe { pthread_timedjoin_np(thread, &mut result, &late) }, 0);
@@ -207,17 +226,11 @@ fn joins_with_a_limit() {
 /// Lives until the hub's others have run.
 #[test]
 fn an_os_thread_is_joined_without_a_limit_by_what_has_one() {
-    static GO: AtomicUsize = AtomicUsize::new(0);
-    extern "C" fn waits(number: *mut c_void) -> *mut c_void {
-        while GO.load(Ordering::SeqCst) < number.addr() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        number
-    }
+    static GATES: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
     patched(|| {
-        for number in [1, 2] {
-            let thread = greenloop::threadpool::unblock(move || begin(waits, number));
-            let go = greenloop::spawn(move || GO.store(number, Ordering::SeqCst));
+        for (number, gate) in (1..).zip(&GATES) {
+            let thread = greenloop::threadpool::unblock(move || begin_behind(gate));
+            let go = greenloop::spawn(move || gate.store(number, Ordering::SeqCst));
             let mut result = value(0);
             let joined = match number {
                 // SAFETY: a place that is valid for writes; no time is no limit.
@@ -233,15 +246,16 @@ fn an_os_thread_is_joined_without_a_limit_by_what_has_one() {
 
 #[test]
 fn an_os_thread_is_joined_with_a_limit_too() {
+    static GATE: AtomicUsize = AtomicUsize::new(0);
     patched(|| {
-        let thread = greenloop::threadpool::unblock(|| begin(sleeps, 300));
+        let thread = greenloop::threadpool::unblock(|| begin_behind(&GATE));
         let past = timespec { tv_sec: 1, tv_nsec: 0 };
         let mut result = value(0);
         // SAFETY: a place that is valid for writes, and a time that is valid for reads.
         assert_eq!(unsafe { pthread_timedjoin_np(thread, &mut result, &past) }, libc::ETIMEDOUT);
-        let others = greenloop::spawn(|| sleep(Duration::from_millis(1)));
+        // It ends by what another one of the hub does while it is joined.
+        let _others = greenloop::spawn(|| GATE.store(300, Ordering::SeqCst));
         assert_eq!(join(thread), (0, 300));
-        assert!(others.is_finished(), "the OS thread was stopped");
     });
 }
 
