@@ -46,12 +46,12 @@ impl<T> Channel<T> {
 
     /// For one receiver, and nobody else.
     pub(super) fn never() -> Channel<T> {
-        Channel { is_never: true, ..Channel::new(0) }
+        Channel { is_never: true, senders: AtomicUsize::new(0), ..Channel::new(0) }
     }
 
     /// For one receiver, and no sender but `clock`.
     pub(super) fn with_clock(clock: Clock<T>) -> Channel<T> {
-        let channel = Channel { has_clock: true, ..Channel::new(1) };
+        let channel = Channel { has_clock: true, senders: AtomicUsize::new(0), ..Channel::new(1) };
         channel.flow.lock().clock = Some(Box::new(clock));
         channel
     }
@@ -127,7 +127,7 @@ impl<T> Channel<T> {
         mut flow: LockGuard<'_, Flow<T>>,
         deadline: Option<Time>,
     ) -> Result<(), SendTimeoutError<T>> {
-        let waiter = Waiter::new(WaitingOn::Other("Sender::send"));
+        let waiter = Waiter::new(WaitingOn::others("Sender::send", &self.receivers));
         let ticket = flow.offers.push(Offer { value: Some(value), sender: Some(waiter.wake()) });
         self.announce(flow);
         let settle = |flow: &mut Flow<T>| {
@@ -226,7 +226,7 @@ impl<T> Channel<T> {
         mut flow: LockGuard<'a, Flow<T>>,
         deadline: Option<Time>,
     ) -> Result<T, RecvTimeoutError> {
-        let waiter = Waiter::new(WaitingOn::Other("Receiver::recv"));
+        let waiter = Waiter::new(WaitingOn::others("Receiver::recv", &self.senders));
         if flow.clock.is_some() {
             drop(flow);
             return self.await_time(&waiter, deadline);
@@ -350,7 +350,7 @@ impl<T> Channel<T> {
             }
             let sender = choosers.pop_sender()?;
             let number = choosers.number();
-            let waiter = Waiter::new(WaitingOn::Other("Receiver::try_recv"));
+            let waiter = Waiter::new(WaitingOn::others("Receiver::try_recv", &self.senders));
             let ticket = flow.receivers.reserve();
             let place = flow.offers.reserve();
             let receiver = Called::Plain(ticket, waiter.wake());

@@ -123,7 +123,7 @@ impl HubState {
         let waits_on = (standing == Standing::Parked).then(|| fiber.waits_on.get());
         let is_main = fiber == self.thread.main();
         let greenlet = fiber.as_ptr().addr();
-        let waits_on = waits_on.map(with_holder);
+        let waits_on = waits_on.map(with_more);
         let stack =
             fiber.stack_use().and_then(|(size, used)| Some((NonZero::new(size as u32)?, used as u32)));
         let resident = Resident::described(fiber.description(), standing);
@@ -139,19 +139,20 @@ impl HubState {
     }
 }
 
-/// What a parked one of this thread waits on, with the number of who holds that in place of where it is to be found.
-fn with_holder(waits_on: (&'static str, u64)) -> (&'static str, u64) {
-    if !WaitingOn::has_holder(waits_on) {
+/// What a parked one of this thread waits on, with the number that tells more in place of where it is to be found.
+fn with_more(waits_on: (&'static str, u64)) -> (&'static str, u64) {
+    if !WaitingOn::has_more(waits_on) {
         return waits_on;
     }
     if fiber::is_ending() {
         return (waits_on.0, 0);
     }
     let place = ptr::with_exposed_provenance::<AtomicUsize>(waits_on.1 as usize);
-    // SAFETY: who parks with that borrows it until it goes on, and is parked now, on this OS thread.
-    let holder = unsafe { &*place };
+    // SAFETY: who waits with that borrows it until it goes on, or until another wait in its middle has taken its place; and it is parked
+    // now, on this OS thread.
+    let more = unsafe { &*place };
     // Relaxed: it is a report.
-    (waits_on.0, holder.load(Ordering::Relaxed) as u64)
+    (waits_on.0, more.load(Ordering::Relaxed) as u64)
 }
 
 impl Resident {
@@ -178,7 +179,14 @@ impl Resident {
 
     /// The number of who holds what it waits for, if that is known.
     pub(crate) fn held_by(&self) -> Option<usize> {
-        self.waits_on.filter(|&on| WaitingOn::has_holder(on)).map(|(_, holder)| holder as usize)
+        let known = self.waits_on.filter(|&on| WaitingOn::has_more(on) && WaitingOn::counted(on.0).is_none());
+        known.map(|(_, holder)| holder as usize)
+    }
+
+    /// How many there are of the other ends of the channel that it waits for, and what these are.
+    pub(crate) fn others(&self) -> Option<(usize, &'static str)> {
+        let (words, count) = self.waits_on?;
+        Some((count as usize, WaitingOn::counted(words)?))
     }
 
     /// The size of its stack, and how many bytes of it are in use; `None` for the main greenlet, and for who has not begun.

@@ -37,11 +37,31 @@ pub(crate) enum WaitingOn {
     Writable(RawFd),
     /// The end of the green thread with this number.
     Join(u64),
-    /// The call that waits, for instance `Mutex::lock`.
+    /// The call that waits, for instance `Semaphore::acquire`.
     Other(&'static str),
+    /// The same, and the address of a word that tells more of it, which the wait borrows.
+    With(&'static str, u64),
 }
 
+/// What the words count that waits on the ends of a channel have.
+const ENDS: [(&str, &str); 3] =
+    [("Receiver::recv", "senders"), ("Receiver::try_recv", "senders"), ("Sender::send", "receivers")];
+
 impl WaitingOn {
+    /// `call` waits for who has what [`current_greenlet`] said, or 0 if nobody is known to have it. The caller borrows `holder` as long as
+    /// it waits.
+    #[inline(always)]
+    pub(crate) fn held(call: &'static str, holder: &AtomicUsize) -> WaitingOn {
+        WaitingOn::With(call, ptr::from_ref(holder).expose_provenance() as u64)
+    }
+
+    /// `call`, which is one of an end of a channel, waits for the other ends, of which there are so many. As above.
+    #[inline(always)]
+    pub(crate) fn others(call: &'static str, count: &AtomicUsize) -> WaitingOn {
+        debug_assert!(ENDS.iter().any(|&(end, _)| end == call), "reports know whose number that is");
+        WaitingOn::With(call, ptr::from_ref(count).expose_provenance() as u64)
+    }
+
     #[inline]
     fn words(self) -> (&'static str, u64) {
         match self {
@@ -50,6 +70,7 @@ impl WaitingOn {
             WaitingOn::Writable(fd) => ("fd {} to be writable", fd as u64),
             WaitingOn::Join(task) => ("the end of green thread {}", task),
             WaitingOn::Other(call) => (call, 0),
+            WaitingOn::With(call, address) => (call, address),
         }
     }
 
@@ -58,9 +79,14 @@ impl WaitingOn {
         words == WaitingOn::Join(words.1).words()
     }
 
-    /// Whether the number beside these words is the address of one that says who holds what is waited for.
-    pub(super) fn has_holder((words, number): (&'static str, u64)) -> bool {
+    /// Whether the number beside these words is the address of one that tells more.
+    pub(super) fn has_more((words, number): (&'static str, u64)) -> bool {
         number != 0 && !words.contains("{}")
+    }
+
+    /// What a number that tells more counts; `None` if it tells who holds what is waited for.
+    pub(super) fn counted(words: &str) -> Option<&'static str> {
+        ENDS.iter().find(|&&(end, _)| end == words).map(|&(_, counted)| counted)
     }
 
     /// Whether a wait with these words is neither for a time, nor for a descriptor, nor for an end: it may stand in a line.
@@ -207,14 +233,6 @@ impl Waiter {
     #[inline]
     pub(crate) fn notify(&self) -> Notify {
         Notify::Wake(self.wake())
-    }
-
-    /// While this wait parks, a report finds in `holder` who has what it waits for: what [`current_greenlet`] said there, or 0. To be taken
-    /// back with `None` before `holder` is gone.
-    pub(crate) fn tell_holder(&self, holder: Option<&AtomicUsize>) {
-        let (words, _) = self.fiber.waits_on.get();
-        let place = holder.map_or(0, |holder| ptr::from_ref(holder).expose_provenance());
-        self.fiber.waits_on.set((words, place as u64));
     }
 
     /// Leaves the stack until a wake, the deadline, or an interrupt. A wake that came before it returns at once.
@@ -409,6 +427,8 @@ impl Drop for Waiter {
         if self.outer != 0 {
             // The outer wait's wake may have come meanwhile and found another generation: let it look.
             self.fiber.disturbed.set_woken();
+            // What this one borrowed may be gone when that parks again.
+            self.fiber.waits_on.set(WaitingOn::Other("a wait in whose middle there was another").words());
         }
     }
 }
@@ -488,6 +508,18 @@ mod tests {
 
     use super::super::yielding::yield_now;
     use super::*;
+
+    /// A report may not look for what the inner wait has borrowed.
+    #[test]
+    fn what_a_wait_amid_another_has_borrowed_is_forgotten() {
+        let outer = Waiter::new(WaitingOn::Other("the outer"));
+        let holder = Box::new(AtomicUsize::new(7));
+        let inner = Waiter::new(WaitingOn::held("the inner", &holder));
+        assert!(WaitingOn::has_more(inner.fiber().waits_on.get()));
+        drop(inner);
+        drop(holder);
+        assert!(!WaitingOn::has_more(outer.fiber().waits_on.get()));
+    }
 
     /// As where a patched function switches while its caller gets in line.
     #[test]

@@ -1,6 +1,6 @@
 //! Who waits for one another in a circle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The circles among `waits`, each of which says who waits for whom; one waits for one other at most. Each circle begins with its
 /// smallest number.
@@ -23,6 +23,22 @@ pub(super) fn cycles(waits: impl IntoIterator<Item = (u64, u64)>) -> Vec<Vec<u64
         if seen.get(&at) == Some(&start) && waits.contains_key(&at) {
             found.push(round(&waits, at));
         }
+    }
+    found
+}
+
+/// Those, and all who wait for one of them or for one who does, each once, those first and the others in the order of `waits`.
+pub(super) fn with_those_who_wait(mut found: Vec<u64>, waits: &[(u64, u64)]) -> Vec<u64> {
+    let mut waiting: HashMap<u64, Vec<u64>> = HashMap::new();
+    for &(from, to) in waits {
+        waiting.entry(to).or_default().push(from);
+    }
+    let mut known: HashSet<u64> = found.iter().copied().collect();
+    let mut next = 0;
+    while let Some(awaited) = found.get(next) {
+        next += 1;
+        let more = waiting.remove(awaited).unwrap_or_default();
+        found.extend(more.into_iter().filter(|&one| known.insert(one)));
     }
     found
 }
@@ -53,6 +69,13 @@ mod tests {
     fn each_circle_is_found_once_whoever_waits_for_its_members() {
         let waits = [(5, 4), (4, 9), (9, 5), (1, 5), (2, 1), (30, 30), (41, 40), (40, 41), (3, 9)];
         assert_eq!(cycles(waits), [vec![4, 9, 5], vec![30], vec![40, 41]]);
+    }
+
+    #[test]
+    fn who_waits_for_a_circle_is_found_behind_it() {
+        let waits = [(5, 4), (4, 5), (1, 5), (2, 1), (7, 8), (3, 1)];
+        assert_eq!(with_those_who_wait(vec![4, 5], &waits), [4, 5, 1, 2, 3]);
+        assert_eq!(with_those_who_wait(vec![], &waits), Vec::<u64>::new());
     }
 
     #[test]

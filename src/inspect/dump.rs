@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::cycles::cycles;
+use super::cycles::{cycles, with_those_who_wait};
 use super::green_thread::{GreenThread, Holder, Standing};
 use crate::fiber;
 use crate::hub::census::Load;
@@ -197,8 +197,8 @@ impl Dump {
         waiting.max_by_key(|&(_, waited)| waited).map(|(thread, _)| thread)
     }
 
-    /// Returns the circles of green threads of which each waits for the end of the next, or for a [`Mutex`](crate::sync::Mutex) or a
-    /// [`ReentrantLock`](crate::sync::ReentrantLock) that the next one holds. None of them can ever go on, even while others run, so that no
+    /// Returns the circles of green threads of which each waits for the end of the next, or for a [`Mutex`](crate::sync::Mutex), a
+    /// [`ReentrantLock`](crate::sync::ReentrantLock) or a [`RwLock`](crate::sync::RwLock) that the next one holds. None of them can ever go on, even while others run, so that no
     /// [`LoopExit`](crate::LoopExit) comes. One that locks a mutex twice waits for itself.
     ///
     /// # Examples
@@ -225,18 +225,58 @@ impl Dump {
     /// ```
     pub fn cycles(&self) -> Vec<Vec<&GreenThread>> {
         let threads: Vec<&GreenThread> = self.green_threads().collect();
-        let place = |(place, thread): (usize, &&GreenThread)| (thread.greenlet(), place as u64);
-        let greenlets: HashMap<_, _> = threads.iter().enumerate().map(place).collect();
-        let number = |(place, thread): (usize, &&GreenThread)| Some((thread.id()?, place as u64));
-        let ids: HashMap<_, _> = threads.iter().enumerate().filter_map(number).collect();
-        let waits = threads.iter().enumerate().filter_map(|(place, thread)| {
-            let joined = thread.waits_for().and_then(|id| ids.get(&id));
-            let awaited = joined.or_else(|| thread.holder().and_then(|holder| greenlets.get(&holder)))?;
-            Some((place as u64, *awaited))
-        });
         let found = |place: u64| threads[place as usize];
-        cycles(waits).into_iter().map(|cycle| cycle.into_iter().map(found).collect()).collect()
+        let circles = cycles(awaited(&threads));
+        circles.into_iter().map(|circle| circle.into_iter().map(found).collect()).collect()
     }
+
+    /// Returns who can never be woken though others run: those of [`cycles`](Dump::cycles), and all who wait for one of them, or for one
+    /// who does.
+    ///
+    /// A deadlock that goes by channels, events or permits is not seen: nobody knows who would have sent, set or given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{Builder, inspect, spawn, sync::Mutex, yield_now};
+    /// use std::rc::Rc;
+    ///
+    /// let mutex = Rc::new(Mutex::new(()));
+    /// let locks_twice = Rc::new(spawn(move || {
+    ///     let _guard = mutex.lock().unwrap();
+    ///     drop(mutex.lock());
+    /// }));
+    /// let joined = locks_twice.clone();
+    /// let joins = Builder::new().name("joins").spawn(move || joined.wait())?;
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// assert_eq!((dump.cycles().concat().len(), dump.unreachable().len()), (1, 2));
+    /// assert_eq!(dump.unreachable()[1].name(), "joins");
+    /// # greenloop::killall(&[&*locks_twice, &joins]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn unreachable(&self) -> Vec<&GreenThread> {
+        let threads: Vec<&GreenThread> = self.green_threads().collect();
+        let awaited: Vec<_> = awaited(&threads).collect();
+        let found = |place: u64| threads[place as usize];
+        with_those_who_wait(cycles(awaited.iter().copied()).concat(), &awaited)
+            .into_iter()
+            .map(found)
+            .collect()
+    }
+}
+
+/// Who waits for whom among them, by their places.
+fn awaited<'a>(threads: &'a [&GreenThread]) -> impl Iterator<Item = (u64, u64)> + 'a {
+    let place = |(place, thread): (usize, &&GreenThread)| (thread.greenlet(), place as u64);
+    let greenlets: HashMap<_, _> = threads.iter().enumerate().map(place).collect();
+    let number = |(place, thread): (usize, &&GreenThread)| Some((thread.id()?, place as u64));
+    let ids: HashMap<_, _> = threads.iter().enumerate().filter_map(number).collect();
+    threads.iter().enumerate().filter_map(move |(place, thread)| {
+        let joined = thread.waits_for().and_then(|id| ids.get(&id));
+        let awaited = joined.or_else(|| thread.holder().and_then(|holder| greenlets.get(&holder)))?;
+        Some((place as u64, *awaited))
+    })
 }
 
 /// Says to each who waits for a lock who holds it.

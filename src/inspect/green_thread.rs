@@ -280,8 +280,10 @@ impl GreenThread {
         self.resident.waits_for().filter(|_| self.standing() == Standing::Parked)
     }
 
-    /// Returns the number of the green thread that holds the [`Mutex`](crate::sync::Mutex) or the
-    /// [`ReentrantLock`](crate::sync::ReentrantLock) that it waits for. It is `None` if that is main, or not in the dump.
+    /// Returns the number of the green thread that holds the [`Mutex`](crate::sync::Mutex), the
+    /// [`ReentrantLock`](crate::sync::ReentrantLock) or the [`RwLock`](crate::sync::RwLock) that it waits for. It is `None` if that is main,
+    /// or not in the dump. Of several readers it is one, if it is known: who has locked last. Permits of a
+    /// [`Semaphore`](crate::sync::Semaphore) are nobody's: whoever likes may give them back.
     ///
     /// # Examples
     ///
@@ -303,6 +305,34 @@ impl GreenThread {
     /// ```
     pub fn held_by(&self) -> Option<u64> {
         self.named_holder().and_then(|holder| holder.id)
+    }
+
+    /// Returns how many senders there are of the [channel](crate::channel) from which it waits to receive, or how many receivers of that to
+    /// which it waits to send. There is at least one of them, or the wait would be over; but for a channel that
+    /// [`never`](crate::channel::never) has a value, or whose values the clock makes. It is `None` for other waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{channel, inspect, spawn, yield_now};
+    ///
+    /// let (sender, receiver) = channel::unbounded::<u32>();
+    /// let others = [(); 2].map(|()| sender.clone());
+    /// let receives = spawn(move || receiver.recv());
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// assert_eq!(dump.green_threads().nth(1).unwrap().other_ends(), Some(3));
+    /// assert!(dump.to_string().contains("waiting on Receiver::recv, of 3 senders"));
+    /// # receives.kill();
+    /// # drop((sender, others));
+    /// ```
+    pub fn other_ends(&self) -> Option<usize> {
+        self.counted_ends().map(|(count, _)| count)
+    }
+
+    /// The same, and what they are.
+    pub(super) fn counted_ends(&self) -> Option<(usize, &'static str)> {
+        self.resident.others().filter(|_| self.standing() == Standing::Parked)
     }
 
     /// Returns the size of its stack in bytes; `None` for the main greenlet, and before it begins.
@@ -393,6 +423,7 @@ impl fmt::Display for GreenThread {
         self.spawned_by().map_or(Ok(()), |id| write!(formatter, " by green thread {id}"))?;
         write!(formatter, ", {}", self.standing())?;
         self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))?;
+        self.counted_ends().map_or(Ok(()), |(count, ends)| write!(formatter, ", of {count} {ends}"))?;
         self.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
         self.waited().map_or(Ok(()), |waited| write!(formatter, ", for {waited:?} so far"))
     }

@@ -13,10 +13,10 @@ use super::green_thread::GreenThread;
 impl Dump {
     /// Writes it as one JSON object, in one line.
     ///
-    /// It has `taken_at_ms` (since 1970), `took_us`, `silent_hubs`, `hubs` and `cycles`. A hub has `thread`, `thread_id`, `alive`, `ready`,
+    /// It has `taken_at_ms` (since 1970), `took_us`, `silent_hubs`, `hubs`, `cycles` and `unreachable`. A hub has `thread`, `thread_id`, `alive`, `ready`,
     /// `unstarted`, `timers`, `descriptors`, `left_out`, `green_threads` and `backtraces`. One of those has `id`, `name`, `spawned_at` (`file`, `line`,
-    /// `column`), `spawned_by`, `standing`, `waits_on`, `waited_ms`, `waits_for`, `held_by`, `stack_size`, `stack_used`, `backtrace` and
-    /// `isolated`. What is not known is `null`. A cycle is an array of ids, `null` for main. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
+    /// `column`), `spawned_by`, `standing`, `waits_on`, `waited_ms`, `waits_for`, `held_by`, `other_ends`, `stack_size`, `stack_used`, `backtrace` and
+    /// `isolated`. What is not known is `null`. A cycle, and `unreachable`, is an array of ids, `null` for main. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
     ///
     /// # Errors
     ///
@@ -48,7 +48,9 @@ fn write(dump: &Dump, mut writer: impl Write) -> io::Result<()> {
         let ids: Vec<_> = cycle.iter().map(|thread| Known(thread.id()).to_string()).collect();
         write!(writer, "{}[{}]", separator(place), ids.join(","))?;
     }
-    writeln!(writer, "]}}")
+    let unreachable: Vec<_> =
+        dump.unreachable().iter().map(|thread| Known(thread.id()).to_string()).collect();
+    writeln!(writer, r#"],"unreachable":[{}]}}"#, unreachable.join(","))
 }
 
 fn separator(place: usize) -> &'static str {
@@ -97,6 +99,7 @@ impl Display for Object<'_> {
         write!(formatter, r#","waited_ms":{}"#, Known(thread.waited().map(|waited| waited.as_millis())))?;
         write!(formatter, r#","waits_for":{}"#, Known(thread.waits_for()))?;
         write!(formatter, r#","held_by":{}"#, Known(thread.held_by()))?;
+        write!(formatter, r#","other_ends":{}"#, Known(thread.other_ends()))?;
         write!(formatter, r#","stack_size":{}"#, Known(thread.stack_size()))?;
         write!(formatter, r#","stack_used":{}"#, Known(thread.stack_used()))?;
         write!(formatter, r#","backtrace":{}"#, Known(backtrace))?;

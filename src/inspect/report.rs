@@ -33,7 +33,11 @@ fn write(dump: &Dump, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "\nthese wait for one another, for ever:")?;
         cycle.iter().try_for_each(|thread| write!(formatter, "\n  {thread}"))?;
     }
-    Ok(())
+    let in_cycles = dump.cycles().iter().map(Vec::len).sum();
+    match dump.unreachable().len().saturating_sub(in_cycles) {
+        0 => Ok(()),
+        more => write!(formatter, "\nand so many wait for them, for ever: {more}"),
+    }
 }
 
 fn write_hub(hub: &HubDump, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +104,8 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
         let same = have_same(group, GreenThread::waits_on);
         let words = first.wait_words().map(|words| words.replace("{}", "(each its own)"));
         write!(formatter, ", waiting on {}", if same { on } else { words.unwrap_or(on) })?;
+        let ends = first.counted_ends().filter(|_| have_same(group, GreenThread::counted_ends));
+        ends.map_or(Ok(()), |(count, ends)| write!(formatter, ", of {count} {ends}"))?;
         first.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
     }
     let longest = group.iter().filter_map(|thread| thread.waited()).max();

@@ -37,7 +37,7 @@ pub(super) struct RawMutex {
     claimed: AtomicU64,
     /// The departures of which it has taken notice.
     noticed: AtomicU64,
-    /// Who holds it, as [`Waiter::tell_holder`] wants it, for reports.
+    /// Who holds it, as [`WaitingOn::held`] wants it, for reports.
     pub(super) holder: AtomicUsize,
 }
 
@@ -76,13 +76,10 @@ impl RawMutex {
     /// Inlined up to the public call: the processor mispredicts each return after a switch.
     #[inline(always)]
     pub(super) fn lock_contended(&self, on: &'static str, deadline: Option<Time>) -> bool {
-        let waiter = Waiter::new(WaitingOn::Other(on));
+        let waiter = Waiter::new(WaitingOn::held(on, &self.holder));
         let Some(ticket) = self.stand_in_line(waiter.wake()) else { return true };
         loop {
-            waiter.tell_holder(Some(&self.holder));
-            let ended = waiter.park(deadline);
-            waiter.tell_holder(None);
-            match ended {
+            match waiter.park(deadline) {
                 Wakeup::Woken if self.claim(ticket) => return true,
                 Wakeup::Woken => _ = self.pass_on_from_gone(),
                 ended => return self.leave_line(ticket, ended),

@@ -9,12 +9,13 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LockResult, TryLockError, TryLockResult};
 use std::time::{Duration, Instant};
 
 use super::poison::{Before, Poison};
 use crate::hub::handover::{self, Ended, Line, Standing};
-use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake};
+use crate::hub::waiter::{Notify, Waiter, WaitingOn, Wake, current_greenlet};
 use crate::sys::clock::Time;
 use crate::sys::lock::{Lock, LockGuard};
 
@@ -60,7 +61,11 @@ pub struct RwLock<T: ?Sized> {
 }
 
 /// Who has the lock and who waits for it, whatever the value is.
-struct Turns(Lock<Holders>);
+struct Turns {
+    holders: Lock<Holders>,
+    /// One of those who hold it, as [`WaitingOn::held`] wants it, for reports: who has locked it last, until it unlocks.
+    holder: AtomicUsize,
+}
 
 // No user's value is inside.
 impl UnwindSafe for Turns {}
@@ -108,7 +113,11 @@ impl<T> RwLock<T> {
     /// ```
     pub const fn new(value: T) -> RwLock<T> {
         let state = Holders { readers: 0, writing: false, line: Line::new() };
-        RwLock { turns: Turns(Lock::new(state)), poison: Poison::new(), value: UnsafeCell::new(value) }
+        RwLock {
+            turns: Turns { holders: Lock::new(state), holder: AtomicUsize::new(0) },
+            poison: Poison::new(),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Consumes the lock, and returns its value. Never waits.
@@ -176,7 +185,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # drop(one);
     /// ```
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
-        let locked = self.turns.0.lock().try_lock(Access::Read);
+        let locked = self.turns.holders.lock().try_lock(Access::Read);
         if locked { Ok(RwLockReadGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -279,7 +288,7 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(*lock.read().unwrap(), 2);
     /// ```
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
-        let locked = self.turns.0.lock().try_lock(Access::Write);
+        let locked = self.turns.holders.lock().try_lock(Access::Write);
         if locked { Ok(RwLockWriteGuard::new(self)?) } else { Err(TryLockError::WouldBlock) }
     }
 
@@ -394,24 +403,25 @@ impl Turns {
     #[inline]
     fn lock(&self, access: Access, deadline: impl FnOnce() -> Option<Time>) -> bool {
         // A look at the clock takes too long for the lock, so it is locked twice if need be.
-        self.0.lock().lock(access) || self.stand(access, deadline())
+        self.holders.lock().lock(access) || self.stand(access, deadline())
     }
 
     /// Waits in line; `false` if the deadline has passed.
     #[cold]
     fn stand(&self, access: Access, deadline: Option<Time>) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.holders.lock();
         if state.try_lock(access) {
             return true;
         }
-        let waiter = Waiter::new(WaitingOn::Other(match access {
+        let call = match access {
             Access::Read => "RwLock::read",
             Access::Write => "RwLock::write",
-        }));
+        };
+        let waiter = Waiter::new(WaitingOn::held(call, &self.holder));
         let ticket = state.line.stand((waiter.wake(), access));
         drop(state);
         let locked = |state: &mut Holders| state.line.is_called(ticket).then_some(());
-        let (mut state, ended) = waiter.stand(&self.0, deadline, locked, |state| self.call(state));
+        let (mut state, ended) = waiter.stand(&self.holders, deadline, locked, |state| self.call(state));
         let locked = state.line.leave(ticket).is_some();
         match ended {
             Ok(()) => return true,
@@ -429,9 +439,27 @@ impl Turns {
         false
     }
 
+    /// The caller has locked it. Returns who that is.
+    #[inline]
+    fn tell_holder(&self) -> usize {
+        let holder = current_greenlet();
+        // Relaxed, here and below: for reports alone.
+        self.holder.store(holder, Ordering::Relaxed);
+        holder
+    }
+
+    /// By who was told as `holder`.
+    #[inline]
+    fn unlock_by(&self, holder: usize, access: Access) {
+        if self.holder.load(Ordering::Relaxed) == holder {
+            self.holder.store(0, Ordering::Relaxed);
+        }
+        self.unlock(access);
+    }
+
     #[inline]
     fn unlock(&self, access: Access) {
-        let mut state = self.0.lock();
+        let mut state = self.holders.lock();
         state.unlock(access);
         self.call(state);
     }
@@ -439,7 +467,7 @@ impl Turns {
     /// Gives it to the first in line, as far as that goes.
     #[inline]
     fn call<'a>(&'a self, state: LockGuard<'a, Holders>) {
-        handover::notify_all(&self.0, state, Holders::call);
+        handover::notify_all(&self.holders, state, Holders::call);
     }
 }
 
@@ -547,6 +575,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
     /// The value of a lock that is borrowed for `'a` and locked to read.
     value: NonNull<T>,
     turns: &'a Turns,
+    holder: usize,
 }
 
 /// A guard that gives exclusive access to a [`RwLock`]'s value. Dropping it unlocks.
@@ -573,6 +602,7 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
 #[must_use = "if unused the RwLock will immediately unlock"]
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
+    holder: usize,
     before: Before,
     not_send: PhantomData<*const ()>,
 }
@@ -593,7 +623,7 @@ impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
     fn of(lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
         // SAFETY: what an `UnsafeCell` points to is not null.
         let value = unsafe { NonNull::new_unchecked(lock.value.get()) };
-        RwLockReadGuard { value, turns: &lock.turns }
+        RwLockReadGuard { value, turns: &lock.turns, holder: lock.turns.tell_holder() }
     }
 }
 
@@ -601,7 +631,8 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// For the one who has locked.
     #[inline]
     fn new(lock: &'a RwLock<T>) -> LockResult<RwLockWriteGuard<'a, T>> {
-        lock.poison.wrap(RwLockWriteGuard { lock, before: Before::now(), not_send: PhantomData })
+        let holder = lock.turns.tell_holder();
+        lock.poison.wrap(RwLockWriteGuard { lock, holder, before: Before::now(), not_send: PhantomData })
     }
 
     /// Turns the write guard into a read guard, and lets in the readers that wait before the next writer.
@@ -622,7 +653,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     pub fn downgrade(s: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         let lock = s.lock;
         mem::forget(s);
-        let mut state = lock.turns.0.lock();
+        let mut state = lock.turns.holders.lock();
         (state.writing, state.readers) = (false, 1);
         lock.turns.call(state);
         RwLockReadGuard::of(lock)
@@ -659,7 +690,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.turns.unlock(Access::Read);
+        self.turns.unlock_by(self.holder, Access::Read);
     }
 }
 
@@ -667,7 +698,7 @@ impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         self.lock.poison.end(&self.before);
-        self.lock.turns.unlock(Access::Write);
+        self.lock.turns.unlock_by(self.holder, Access::Write);
     }
 }
 

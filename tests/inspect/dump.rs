@@ -367,3 +367,127 @@ fn it_changes_nothing() {
         spawn_parked(|| sleep(LONG)).kill();
     });
 }
+
+#[test]
+fn an_rwlock_names_who_writes_and_who_reads() {
+    within(LIMIT, || {
+        let lock = Rc::new(RwLock::new(()));
+        let read = |lock: &Rc<RwLock<()>>| {
+            let lock = lock.clone();
+            move || {
+                let _guard = lock.read();
+                sleep(LONG);
+            }
+        };
+        let write = |lock: &Rc<RwLock<()>>| {
+            let lock = lock.clone();
+            move || {
+                let _guard = lock.write();
+                sleep(LONG);
+            }
+        };
+        let first = waiting("first reader", read(&lock));
+        let second = waiting("second reader", read(&lock));
+        let writer = waiting("writer", write(&lock));
+        let third = waiting("third reader", read(&lock));
+        let held_by = |name| named(&inspect::dump(), name).held_by().map(|id| id.to_string());
+        let id = |task: &JoinHandle<()>| Some(task.id().to_string());
+        // The one who has locked last.
+        assert_eq!((held_by("writer"), held_by("third reader")), (id(&second), id(&second)));
+        second.kill();
+        settle();
+        // Others may hold it, of whom nothing is known any more.
+        assert_eq!(held_by("writer"), None);
+        first.kill();
+        settle();
+        assert_eq!(held_by("third reader"), id(&writer));
+        assert!(inspect::dump().to_string().contains(", waiting on RwLock::read, held by 'writer' ("));
+        writer.kill();
+        settle();
+        assert_eq!(held_by("third reader"), None, "it has it");
+        third.kill();
+    });
+}
+
+#[test]
+fn a_guard_that_another_one_drops_leaves_no_holder_behind() {
+    within(LIMIT, || {
+        let lock: &'static RwLock<()> = Box::leak(Box::new(RwLock::new(())));
+        let slot = Rc::new(RefCell::new(None));
+        let puts = slot.clone();
+        let maker = waiting("maker", move || {
+            *puts.borrow_mut() = Some(lock.read().unwrap());
+            sleep(LONG);
+        });
+        let own = lock.read().unwrap();
+        drop(slot.take());
+        let writer = waiting("writer", || drop(lock.write()));
+        let dump = inspect::dump();
+        // Main has it.
+        assert!(named(&dump, "writer").to_string().contains("held by 'main'"), "{dump}");
+        drop(own);
+        killall(&[maker, writer]);
+    });
+}
+
+#[test]
+fn circles_go_through_rwlocks_and_who_waits_for_them_is_counted() {
+    within(LIMIT, || {
+        let (lock, first) = (Rc::new(RwLock::new(())), Rc::new(OnceCell::<JoinHandle<()>>::new()));
+        let (read, awaited) = (lock.clone(), first.clone());
+        let reads_and_joins = Builder::new().name("reads and joins").spawn(move || {
+            let _guard = read.read();
+            yield_now();
+            awaited.get().unwrap().wait();
+        });
+        yield_now();
+        first.set(Builder::new().name("writes").spawn(move || drop(lock.write())).unwrap()).unwrap();
+        settle();
+        let (joined, joiner) = (Rc::new(reads_and_joins.unwrap()), Rc::new(OnceCell::new()));
+        let (one, other) = (joined.clone(), joiner.clone());
+        joiner.set(waiting("joins them", move || one.wait())).unwrap();
+        let last = waiting("joins the joiner", move || JoinHandle::wait(other.get().unwrap()));
+        let bystander = waiting("bystander", || sleep(LONG));
+        let dump = inspect::dump();
+        let names = |threads: &[&inspect::GreenThread]| {
+            threads.iter().map(|thread| thread.name().to_owned()).collect::<Vec<_>>()
+        };
+        let cycles = dump.cycles();
+        assert_eq!(cycles.len(), 1);
+        assert_eq!(names(&cycles[0]), ["reads and joins", "writes"]);
+        let all = ["reads and joins", "writes", "joins them", "joins the joiner"];
+        assert_eq!(names(&dump.unreachable()), all);
+        assert!(dump.to_string().ends_with("\nand so many wait for them, for ever: 2"), "{dump}");
+        let ids: Vec<_> = dump.unreachable().iter().map(|thread| thread.id().unwrap()).collect();
+        assert_eq!(parsed(&dump)["unreachable"], json!(ids));
+        killall(&[last, bystander]);
+        killall([&*joined, first.get().unwrap(), joiner.get().unwrap()]);
+    });
+}
+
+#[test]
+fn a_wait_on_a_channel_tells_how_many_other_ends_there_are() {
+    within(LIMIT, || {
+        let (sender, receiver) = unbounded::<u32>();
+        let (full, kept) = greenloop::channel::bounded(1);
+        let senders = [sender.clone(), sender.clone(), sender];
+        let more_kept = kept.clone();
+        let tasks = [
+            waiting("receives", move || assert!(receiver.recv().is_err())),
+            waiting("sends", move || {
+                full.send(1).unwrap();
+                assert!(full.send(2).is_err());
+            }),
+            waiting("never receives", || assert!(greenloop::channel::never::<u32>().recv().is_err())),
+        ];
+        let ends = |name| named(&inspect::dump(), name).other_ends();
+        assert_eq!((ends("receives"), ends("sends"), ends("never receives")), (Some(3), Some(2), Some(0)));
+        assert_eq!(ends("main"), None);
+        let line = named(&inspect::dump(), "receives").to_string();
+        assert!(line.contains("parked, waiting on Receiver::recv, of 3 senders"), "{line}");
+        drop((senders, kept, more_kept));
+        settle();
+        assert!(tasks[0].is_finished() && tasks[1].is_finished());
+        killall(&tasks);
+    });
+}
