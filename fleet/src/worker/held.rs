@@ -92,8 +92,8 @@ impl Held {
 
     fn insert(&self, job: &Job, running: Option<Rc<Running>>) {
         let bytes = job.payload.len();
-        self.jobs.borrow_mut().insert(job.lease(), Place { running, bytes });
-        self.bytes.set(self.bytes.get() + bytes);
+        let before = self.jobs.borrow_mut().insert(job.lease(), Place { running, bytes });
+        self.bytes.set(self.bytes.get() + bytes - before.map_or(0, |place| place.bytes));
     }
 
     /// It has ended, with what has so many bytes, and is to be settled.

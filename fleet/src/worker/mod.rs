@@ -196,7 +196,8 @@ impl Worker {
         self
     }
 
-    /// Sets how often a job is tried before it lies among the dead.
+    /// Sets how often a job is tried before it lies among the dead. One whose worker has ended each time has one attempt more, in which no
+    /// other job of its worker runs: so a job that ends processes, by an overflow of its stack, takes none of those beside it among the dead.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Worker {
         self.settings.attempts = attempts.max(1);

@@ -5,11 +5,12 @@ use super::endpoint::Endpoint;
 use super::held::{Held, Sentence};
 use super::watch::Watch;
 use super::{Count, Failure, Happening, Settings, Worker, failure::Kind};
-use crate::{BrokerError, Completion, Job, Settlement, Verdict};
+use crate::{BrokerError, Completion, Job, Lease, Settlement, Verdict};
 use greenloop::channel::{Receiver, Sender, unbounded};
 use greenloop::{Builder, JoinHandle, processes, sleep, with_timeout, yield_now};
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -39,6 +40,8 @@ pub(super) struct Shift {
     held: Rc<Held>,
     ended: Sender<(Job, Verdict)>,
     to_settle: Receiver<(Job, Verdict)>,
+    /// Jobs each of which may be what has ended its workers: they are done when no other one runs.
+    alone: RefCell<VecDeque<Job>>,
     /// That it is, if it is one of a supervisor's.
     process: Option<processes::Worker>,
 }
@@ -46,7 +49,14 @@ pub(super) struct Shift {
 impl Shift {
     pub(super) fn new(worker: &Worker, process: Option<processes::Worker>) -> Rc<Shift> {
         let (ended, to_settle) = unbounded();
-        Rc::new(Shift { worker: worker.clone(), held: Rc::default(), ended, to_settle, process })
+        Rc::new(Shift {
+            worker: worker.clone(),
+            held: Rc::default(),
+            ended,
+            to_settle,
+            alone: RefCell::default(),
+            process,
+        })
     }
 
     pub(super) fn run(
@@ -65,6 +75,10 @@ impl Shift {
         ];
         let on_duty = OnDuty { shift: Rc::clone(&self), crew };
         self.take_all(&handle);
+        for job in self.alone.take() {
+            // It cannot fail while this is there.
+            let _ = self.ended.send((job, Verdict::GivenBack));
+        }
         self.wind_up();
         greenloop::killall(&on_duty.crew);
         Ok(())
@@ -94,6 +108,11 @@ impl Shift {
         let (mut look, mut pause) = (FIRST_LOOK, PAUSES.0);
         while !self.worker.stopper.is_stopped() {
             self.held.changed.clear();
+            if !self.alone.borrow().is_empty() {
+                self.begin_alone(handle);
+                self.wait(settings.poll);
+                continue;
+            }
             // Those to be settled are bounded too, if the broker is slow.
             let room = settings.concurrency.saturating_sub(self.held.running());
             let backlog = self.held.len() >= settings.concurrency.saturating_mul(2).saturating_add(BATCH);
@@ -181,12 +200,35 @@ impl Shift {
         handle: &Rc<impl Fn(&Job) -> Result<Completion, Failure> + 'static>,
     ) {
         let settings = &self.worker.settings;
-        if job.attempt > settings.attempts {
-            self.held.hold(&job);
-            let error = format!("its worker ended before it, {} times", settings.attempts);
-            let _ = self.ended.send((job, Verdict::Dead { error }));
-            return;
+        // It was delivered as often as it may be, and each time its worker ended, or it would be dead. Many jobs end with their worker for
+        // one that ends it: all have a last attempt, in which they can end no other.
+        match job.attempt.saturating_sub(settings.attempts) {
+            0 => self.spawn(job, handle),
+            1 => {
+                self.held.hold(&job);
+                self.alone.borrow_mut().push_back(job);
+            }
+            _ => {
+                self.held.hold(&job);
+                let error = format!("its worker ended before it, {} times", job.attempt - 1);
+                let _ = self.ended.send((job, Verdict::Dead { error }));
+            }
         }
+    }
+
+    fn begin_alone(self: &Rc<Shift>, handle: &Rc<impl Fn(&Job) -> Result<Completion, Failure> + 'static>) {
+        if self.held.running() == 0
+            && let Some(job) = self.alone.borrow_mut().pop_front()
+        {
+            self.spawn(job, handle);
+        }
+    }
+
+    fn spawn(
+        self: &Rc<Shift>,
+        job: Job,
+        handle: &Rc<impl Fn(&Job) -> Result<Completion, Failure> + 'static>,
+    ) {
         let (shift, handle) = (Rc::clone(self), Rc::clone(handle));
         let running = job.clone();
         self.held.begin(&job, |sentence| {
@@ -279,9 +321,19 @@ impl Shift {
             }
             match self.worker.broker.renew(&leases, lease) {
                 // What was settled meanwhile is no longer held.
-                Ok(lost) => lost.into_iter().for_each(|lost| self.held.kill(lost, Sentence::LostLease)),
+                Ok(lost) => lost.into_iter().for_each(|lost| self.lose(lost)),
                 Err(error) => self.complain(&error),
             }
+        }
+    }
+
+    /// Ends what somebody else has by now.
+    fn lose(&self, lease: Lease) {
+        self.held.kill(lease, Sentence::LostLease);
+        let mut alone = self.alone.borrow_mut();
+        if let Some(place) = alone.iter().position(|job| job.lease() == lease) {
+            alone.remove(place);
+            self.held.release(lease);
         }
     }
 

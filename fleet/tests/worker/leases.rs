@@ -2,7 +2,7 @@
 
 use crate::{errors, patched, records, with_jobs};
 use fleet::{Broker, Completion, Count, NewJob, Worker};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn a_job_that_somebody_else_has_by_now_is_killed() {
 fn a_job_whose_workers_end_before_it_lies_among_the_dead() {
     patched(|| {
         let (broker, worker) = with_jobs(&["deadly"]);
-        for attempt in 1..=2 {
+        for attempt in 1..=3 {
             let job = loop {
                 if let Some(job) = broker.take(1, Duration::from_millis(1)).unwrap().pop() {
                     break job;
@@ -66,7 +66,38 @@ fn a_job_whose_workers_end_before_it_lies_among_the_dead() {
             assert_eq!(job.attempt, attempt);
         }
         worker.run(|_| panic!("it is not even begun")).unwrap();
-        assert_eq!(errors(&*broker), ["its worker ended before it, 2 times"]);
+        assert_eq!(errors(&*broker), ["its worker ended before it, 3 times"]);
+    });
+}
+
+/// Each of them may be the one that ends its workers.
+#[test]
+fn jobs_whose_workers_ended_each_time_are_done_one_by_one() {
+    patched(|| {
+        let (broker, worker) = with_jobs(&["one", "two", "three"]);
+        for attempt in 1..=2 {
+            let mut taken = 0;
+            while taken < 3 {
+                let jobs = broker.take(3, Duration::from_millis(1)).unwrap();
+                taken += jobs.iter().filter(|job| job.attempt == attempt).count();
+                sleep(Duration::from_millis(2));
+            }
+        }
+        broker.push(&["four", "five"].map(NewJob::new)).unwrap();
+        let running = Rc::new(RefCell::new(Vec::new()));
+        let together = Rc::new(RefCell::new(Vec::new()));
+        let seen = together.clone();
+        let run = worker.run(move |job| {
+            running.borrow_mut().push(job.attempt);
+            greenloop::sleep(Duration::from_millis(5));
+            seen.borrow_mut().push(running.borrow().clone());
+            running.borrow_mut().retain(|attempt| *attempt != job.attempt);
+            Ok(Completion::new().record(&job.payload))
+        });
+        run.unwrap();
+        assert_eq!(records(&*broker), ["five", "four", "one", "three", "two"]);
+        let alone = together.borrow().iter().filter(|together| together[..] == [3]).count();
+        assert_eq!(alone, 3, "{together:?}");
     });
 }
 
