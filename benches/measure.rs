@@ -9,6 +9,7 @@
 //!     cargo bench --bench measure -- http --port 7000 --workers 2
 //!     cargo bench --bench measure -- cores --workers 2
 //!     cargo bench --bench measure -- timers --tasks 10000 --timer-slack-us 1000
+//!     cargo bench --bench measure -- world_turns --tasks 10 --iters 1000000
 //!     cargo bench --bench measure -- --short
 
 #[path = "support/calls.rs"]
@@ -20,6 +21,8 @@ mod cores;
 #[path = "support/slow_server.rs"]
 mod slow_server;
 mod support;
+#[path = "support/worlds.rs"]
+mod worlds;
 
 use std::time::Duration;
 
@@ -30,7 +33,7 @@ use support::green::Green;
 use support::output::Output;
 
 /// A little of each measure that ends by itself: some seconds.
-const SHORT: [&str; 21] = [
+const SHORT: [&str; 25] = [
     "info",
     "switch --tasks 2 --iters 200000",
     "switch --tasks 1000 --iters 200000",
@@ -52,6 +55,10 @@ const SHORT: [&str; 21] = [
     "children --tasks 100 --rounds 1",
     "select --channels 10 --iters 2000",
     "cores --workers 2 --part 20",
+    "world_turns --iters 100000",
+    "world_schedules --iters 1000",
+    "world_timers --tasks 10000",
+    "world_sleeps --tasks 1000",
 ];
 
 fn main() {
@@ -81,6 +88,7 @@ fn run(output: &Output, line: &str) {
 
 fn measure(output: &Output, arguments: &Arguments) {
     let special = cores::run(output, arguments)
+        || worlds::run(output, arguments)
         || calls::run::<Green>(output, arguments)
         || choosing::run::<Green>(output, arguments);
     if !special {

@@ -8,7 +8,7 @@ use super::state::{Alarm, BUDGET, HubState, SWITCHES_PER_LOOK};
 use super::steps::Who;
 use super::world::World;
 use crate::error::Parked;
-use crate::fiber::{FiberRef, State};
+use crate::fiber::{Describe, FiberRef, State};
 use crate::sys::clock::{Time, pass_until};
 
 /// How long a hub at most sleeps in real time before it looks whether its clock still stands.
@@ -88,6 +88,7 @@ impl HubState {
     }
 
     /// Runs `function` in the hub's time, with the thread-local variables that are in use now.
+    #[cfg(feature = "monkey")]
     pub(crate) fn in_its_time<R>(&self, function: impl FnOnce() -> R) -> R {
         match self.world() {
             Some(world) => world.clock.lend(function),
@@ -208,21 +209,22 @@ impl HubState {
         if let Some(faults) = self.faults() {
             self.before_choice(faults);
         }
-        let ready = self.ready.borrow().numbers(
-            |fiber| fiber.description().and_then(|described| described.id()).unwrap_or(0),
-            |job| job.number(),
-        );
-        if ready.is_empty() {
+        let count = self.ready.borrow().len();
+        if count == 0 {
             return false;
         }
-        let place = schedule.choose(&ready);
+        let number = |place: usize| {
+            let number_of = |fiber: &FiberRef| fiber.description().and_then(Describe::id).unwrap_or(0);
+            self.ready.borrow().number_at(place, number_of, |job| job.number())
+        };
+        let place = schedule.choose(count, &number);
         self.note_step(place);
         // Nobody runs unchosen.
         self.unlooked.set(SWITCHES_PER_LOOK);
         self.budget.set(self.whole_budget());
         if let Some(faults) = self.faults() {
             faults.budget.set(BUDGET);
-            faults.hosts.set_running(ready[place]);
+            faults.hosts.set_running(number(place));
         }
         let woken = self.ready.borrow_mut().take_woken_at(place);
         if let Some(fiber) = woken {

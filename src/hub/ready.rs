@@ -56,12 +56,30 @@ impl<W: PartialEq, F> Ready<W, F> {
         self.woken.get(places)
     }
 
-    /// All, by a number each: the woken first, both in order of arrival.
-    pub(super) fn numbers(&self, woken: impl Fn(&W) -> u64, fresh: impl Fn(&F) -> u64) -> Vec<u64> {
-        self.woken.iter().map(woken).chain(self.fresh.iter().map(fresh)).collect()
+    /// How many there are.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.woken.len() + self.fresh.len()
     }
 
-    /// Takes the woken one at this place among [all](Ready::numbers) out.
+    /// The number of the one at this place among all: the woken come first, both in order of arrival.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub(super) fn number_at(
+        &self,
+        place: usize,
+        woken: impl FnOnce(&W) -> u64,
+        fresh: impl FnOnce(&F) -> u64,
+    ) -> u64 {
+        match self.woken.get(place) {
+            Some(found) => woken(found),
+            None => fresh(&self.fresh[place - self.woken.len()]),
+        }
+    }
+
+    /// Takes the woken one at this place among [all](Ready::number_at) out.
     pub(super) fn take_woken_at(&mut self, place: usize) -> Option<W> {
         self.woken.remove(place)
     }

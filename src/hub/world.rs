@@ -10,9 +10,9 @@ use crate::sys::virtual_clock::VirtualClock;
 
 /// Says who runs next.
 pub(crate) trait Schedule {
-    /// The place of one of those who are `ready`, of which there is at least one: of green threads the numbers, of main 0, and of all
-    /// else any.
-    fn choose(&self, ready: &[u64]) -> usize;
+    /// The place of one of those `count` who are ready, of whom there is at least one. `number` tells them apart, by place: of green threads
+    /// the number, of main 0, and of all else any.
+    fn choose(&self, count: usize, number: &dyn Fn(usize) -> u64) -> usize;
 
     /// One of `count` ways to go on, where the library would take one at random.
     fn pick(&self, count: usize) -> usize;

@@ -110,12 +110,12 @@ impl Guide {
         }
     }
 
-    /// The place of one among those who are `ready`; `turn` counts those turns on which there was a choice.
-    pub(super) fn choose(&mut self, turn: usize, ready: &[u64]) -> usize {
+    /// The place of one among `count` who are ready, of whom each has a number; `turn` counts those turns on which there was a choice.
+    pub(super) fn choose(&mut self, turn: usize, count: usize, number: &dyn Fn(usize) -> u64) -> usize {
         match self {
-            Guide::Priorities(priorities) => priorities.choose(ready),
+            Guide::Priorities(priorities) => priorities.choose(&(0..count).map(number).collect::<Vec<_>>()),
             Guide::Arrival(_) => 0,
-            _ => self.pick(turn, ready.len()),
+            _ => self.pick(turn, count),
         }
     }
 

@@ -1,13 +1,13 @@
 //! A schedule that remembers what it chose.
 
 use std::cell::RefCell;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::guide::Guide;
 use super::script::Script;
 use crate::hub::world;
 use crate::sys::lock::Lock;
+use crate::sys::random::Random;
 use crate::sys::virtual_clock;
 
 /// What was chosen in one run.
@@ -50,17 +50,17 @@ impl Schedule {
         if count > 1 {
             log.choices.push((place as u32, count as u32));
         }
-        let time = virtual_clock::ask(|clock| clock.elapsed());
-        let mut hasher = DefaultHasher::new();
-        (log.hash, count, place, time).hash(&mut hasher);
-        log.hash = hasher.finish();
+        let time = virtual_clock::ask(|clock| clock.elapsed().as_nanos() as u64).unwrap_or(0);
+        // Each number has an effect on all bits.
+        let mixed = |hash: u64, number: u64| Random::new(hash ^ number).next();
+        log.hash = [count as u64, place as u64, time].into_iter().fold(log.hash, mixed);
         place
     }
 }
 
 impl world::Schedule for Schedule {
-    fn choose(&self, ready: &[u64]) -> usize {
-        self.note(ready.len(), |guide, turn| guide.choose(turn, ready))
+    fn choose(&self, count: usize, number: &dyn Fn(usize) -> u64) -> usize {
+        self.note(count, |guide, turn| guide.choose(turn, count, number))
     }
 
     fn pick(&self, count: usize) -> usize {
