@@ -5,7 +5,7 @@ use crate::fetch::most_fetches;
 use crate::options::{Crawl, Place, Work};
 use crate::robots::AGAIN;
 use crate::tool::{complain, say};
-use crate::visit::{Room, Visitor, introduction, shown_payload};
+use crate::visit::{Room, Visitor, introduction, server, shown_payload};
 use crate::{Shared, tool};
 use fleet::{Backoff, Broker, BrokerError, Happening, Worker};
 use greenloop::signal::{SIGINT, SIGTERM, Signals};
@@ -21,7 +21,6 @@ use std::os::unix::process::parent_id;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use url::Url;
 
 /// How often the records that have come are printed, and it is looked how many pages are known.
 const LOOK: Duration = Duration::from_millis(200);
@@ -40,8 +39,8 @@ pub fn run(crawl: &Crawl) -> Result<(), Box<dyn Error>> {
     // What is known already is not crawled again, and what has failed lies among the dead.
     let before = last_record(&*broker)?;
     broker.push(&crawl.seeds.iter().map(|seed| introduction(seed.clone())).collect::<Vec<_>>())?;
-    let hosts: HashSet<_> = crawl.seeds.iter().filter_map(Url::host_str).map(str::to_owned).collect();
-    let mut crew = Crew::start(crawl.workers, &crawl.place, &crawl.pace, crawl.max_pages, &hosts)?;
+    let servers: HashSet<_> = crawl.seeds.iter().filter_map(server).collect();
+    let mut crew = Crew::start(crawl.workers, &crawl.place, &crawl.pace, crawl.max_pages, &servers)?;
     let (mut printed, mut is_away, mut line) = (before, false, Line::new(before));
     loop {
         let is_over = signals.next_timeout(LOOK).is_some_and(|_| crew.stop()) || !crew.tend()?;
@@ -144,7 +143,11 @@ pub fn work(work: &Work) -> Result<(), Box<dyn Error>> {
     if parent_id() != work.parent {
         return Err("who began it has ended".into());
     }
-    let broker = open(&work.place)?;
+    fetch_all(open(&work.place)?, work)
+}
+
+/// Fetches pages until none is left.
+pub fn fetch_all(broker: Shared, work: &Work) -> Result<(), Box<dyn Error>> {
     let concurrency = most_fetches(work.pace.concurrency.into(), 2);
     let room = Rc::new(Room::of(work.max_pages));
     let looks = watch(Arc::clone(&broker), work, Rc::clone(&room));
@@ -217,7 +220,7 @@ pub fn arguments(
     place: &Place,
     pace: &crate::options::Pace,
     max_pages: u64,
-    hosts: &HashSet<String>,
+    servers: &HashSet<String>,
 ) -> Vec<OsString> {
     let seconds = |duration: Duration| duration.as_secs_f64().to_string();
     let mut arguments = vec![OsString::from("worker")];
@@ -236,6 +239,6 @@ pub fn arguments(
     add("max-waiting", pace.max_waiting.to_string());
     add("max-pages", max_pages.to_string());
     add("parent", std::process::id().to_string());
-    hosts.iter().for_each(|host| add("host", host.clone()));
+    servers.iter().for_each(|server| add("server", server.clone()));
     arguments
 }

@@ -29,9 +29,9 @@ impl Crew {
         place: &Place,
         pace: &Pace,
         max_pages: u64,
-        hosts: &HashSet<String>,
+        servers: &HashSet<String>,
     ) -> io::Result<Crew> {
-        let arguments = arguments(place, pace, max_pages, hosts);
+        let arguments = arguments(place, pace, max_pages, servers);
         let (address, members) = (place.address(), Vec::new());
         let mut crew = Crew { arguments, address, members, failures: 0, is_stopped: false, killed: 0 };
         for _ in 0..processes {

@@ -79,7 +79,7 @@ fn crawl(
     let pace = Pace::of_demo(demo.concurrency, Duration::ZERO, LEASE);
     let start = Instant::now();
     broker.push(&[job(site.url(0)?, 0, pace.delay)])?;
-    let mut crew = Crew::start(demo.processes, place, &pace, u64::MAX, &site.hosts())?;
+    let mut crew = Crew::start(demo.processes, place, &pace, u64::MAX, &site.servers())?;
     let (mut next, mut victims) = (start + demo.kill, 0..);
     // Those that find nothing to do end by themselves.
     while crew.tend()? {

@@ -71,8 +71,8 @@ impl Site {
         self.asked.closest.get()
     }
 
-    pub fn hosts(&self) -> HashSet<String> {
-        self.asked.hosts.iter().map(|host| host.ip().to_string()).collect()
+    pub fn servers(&self) -> HashSet<String> {
+        self.asked.hosts.iter().map(SocketAddr::to_string).collect()
     }
 
     pub fn url(&self, page: u32) -> Result<Url, url::ParseError> {

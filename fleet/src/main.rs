@@ -11,6 +11,8 @@
 mod agent;
 mod archive;
 mod budget;
+#[path = "../../examples/crawler/src/buffers.rs"]
+mod buffers;
 #[path = "../../examples/crawler/src/charset.rs"]
 mod charset;
 mod crawl;

@@ -88,7 +88,7 @@ impl Trial<'_> {
             Place { broker: Some(format!("redis://{}/", self.proxy.address)), queue: self.name.to_owned() };
         let start = Instant::now();
         self.broker.push(&[job(self.site.url(0)?, 0, self.pace.delay)])?;
-        let mut crew = Crew::start(self.prove.processes, &place, &self.pace, u64::MAX, &self.site.hosts())?;
+        let mut crew = Crew::start(self.prove.processes, &place, &self.pace, u64::MAX, &self.site.servers())?;
         let (mut next, mut victims) = (start + self.prove.kill, 0..);
         let mut happenings = HAPPENINGS.into_iter().peekable();
         while crew.tend()? {

@@ -93,6 +93,12 @@ fn new_job(task: &Task) -> NewJob {
     NewJob::new(serde_json::to_string(task).unwrap_or_default())
 }
 
+/// Which server it is of, but for the scheme: a host, and a port that is not the usual one.
+pub fn server(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
 /// A payload to print.
 pub fn shown_payload(payload: &str) -> String {
     match serde_json::from_str(payload) {
@@ -138,7 +144,7 @@ pub struct Visitor {
     robots: RobotsCache<'static>,
     budgets: Budgets,
     archive: Option<Archive>,
-    hosts: HashSet<String>,
+    servers: HashSet<String>,
     delay: Duration,
     max_delay: Duration,
     timeout: Duration,
@@ -155,7 +161,7 @@ impl Visitor {
             robots: RobotsCache::new(pace.max_delay, &|_, _| {}, shelf),
             budgets: Budgets::new(broker, pace.host_failures),
             archive: pace.warc.clone().map(Archive::new),
-            hosts: work.host.iter().cloned().collect(),
+            servers: work.server.iter().cloned().collect(),
             delay: pace.delay,
             max_delay: pace.max_delay,
             timeout: pace.timeout,
@@ -219,7 +225,7 @@ impl Visitor {
         drop(answer);
         report.links = Some(found.len());
         found.retain(|url| {
-            url.as_str().len() <= MAX_URL && url.host_str().is_some_and(|host| self.hosts.contains(host))
+            url.as_str().len() <= MAX_URL && server(url).is_some_and(|server| self.servers.contains(&server))
         });
         let followers = self.follow(found, page.depth.saturating_add(1), 0);
         Ok(completion(&report).map(|completion| completion.jobs(followers)))

@@ -5,12 +5,13 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
+use std::sync::{Barrier, Mutex};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -127,7 +128,11 @@ fn a_site_that_means_it_no_good_ends_nothing() {
     // For ever, but for the end of the test.
     let wait = || keep_open.lock().unwrap().recv().is_err();
     let respond = |path: &str, stream: &mut TcpStream| match path {
-        "/robots.txt" => robots(stream, &"Disallow: /nothing\n".repeat(60_000)),
+        "/robots.txt" => {
+            // What is read of it ends after `Disallow: /`.
+            let rules = "Disallow: /forbidden\n".repeat(60_000);
+            robots(stream, &format!("User-agent: *\nAllow: /nothing\n{rules}"));
+        }
         "/" => {
             let many = (0..5_000).map(|number| format!("http://elsewhere.invalid/{number}"));
             let own = [
@@ -142,6 +147,13 @@ fn a_site_that_means_it_no_good_ends_nothing() {
                 "cut",
                 "status",
                 "links",
+                "forbidden",
+                "drip",
+                "chunks",
+                "trailers",
+                "hints",
+                "attributes",
+                "deep",
             ];
             let own = own.map(|name| format!("/{name}"));
             page(
@@ -177,6 +189,35 @@ fn a_site_that_means_it_no_good_ends_nothing() {
         "/links" => {
             page(stream, (0..25_000).map(|number| format!("x:{number}")).chain(["/never".to_owned()]))
         }
+        "/drip" => {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nX: ");
+            while stream.write_all(b"x").is_ok() {
+                sleep(Duration::from_millis(1));
+            }
+        }
+        "/chunks" => {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;");
+            while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        }
+        "/trailers" => {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n");
+            while stream.write_all(b"X: y\r\n".repeat(10_000).as_slice()).is_ok() {}
+        }
+        "/hints" => {
+            while stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(10_000).as_slice()).is_ok() {}
+        }
+        "/attributes" => {
+            let attributes: String = (0..2_000_000).map(|number| format!(" {number:x}")).collect();
+            answer(stream, "200 OK", "Content-Type: text/html\r\n", format!("<a{attributes}>").as_bytes());
+        }
+        "/deep" => {
+            answer(
+                stream,
+                "200 OK",
+                "Content-Type: text/html\r\n",
+                "<a href='?'><b>".repeat(600_000).as_bytes(),
+            );
+        }
         "/bytes" => {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=\u{fffd}\r\nX: ";
             let _ = stream
@@ -197,7 +238,10 @@ fn a_site_that_means_it_no_good_ends_nothing() {
         let (recorded, dead) =
             crawl.crawl(site, &["--timeout", "10", "--attempts", "1", "--concurrency", "20"]);
         let told = format!("{recorded:#?}{dead:#?}");
-        assert_eq!(recorded["/"]["links"], 5_012, "{told}");
+        assert_eq!(recorded["/"]["links"], 5_019, "{told}");
+        assert_eq!(recorded["/forbidden"]["skipped"], "forbidden by robots.txt", "{told}");
+        assert_eq!(recorded["/deep"]["bytes"], 9_000_000, "{told}");
+        assert_eq!(recorded["/attributes"]["links"], 0, "{told}");
         assert_eq!(recorded["/endless"]["bytes"], 10 << 20, "{told}");
         assert_eq!(recorded["/loop"]["location"], site.url("/loop"), "{told}");
         assert!(recorded.contains_key("/bytes"), "{told}");
@@ -205,16 +249,89 @@ fn a_site_that_means_it_no_good_ends_nothing() {
         let failed: Vec<_> = dead.keys().map(String::as_str).collect();
         assert_eq!(
             failed,
-            ["/bomb", "/cut", "/head", "/headers", "/nothing-at-all", "/slow", "/status"],
+            [
+                "/bomb",
+                "/chunks",
+                "/cut",
+                "/drip",
+                "/head",
+                "/headers",
+                "/hints",
+                "/nothing-at-all",
+                "/slow",
+                "/status",
+                "/trailers"
+            ],
             "{told}"
         );
         assert_eq!(dead["/bomb"], "the body is compressed (gzip), which was not asked for");
         assert!(dead["/head"].contains("256 kB") && dead["/headers"].contains("too many headers"), "{told}");
-        assert!(dead["/slow"].contains("timed out"), "{told}");
+        assert_eq!(dead["/chunks"], "a piece of the response has no end", "{told}");
+        let late = ["/drip", "/hints", "/slow", "/trailers"];
+        assert!(late.iter().all(|path| dead[*path].contains("timed out")), "{told}");
         assert!(dead.values().all(|why| !why.contains('\u{1b}')), "{told}");
         assert_eq!((site.asked("/robots.txt"), site.asked("/loop"), site.asked("/xxx")), (1, 1, 0), "{told}");
         drop(closed);
     });
+}
+
+/// Memory of the process that fetches, in kilobytes.
+fn memory_of_worker(crawl: &Crawl) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    let is_worker = |process: &PathBuf| {
+        let has = |file: &str, text: &str| {
+            let text = text.as_bytes();
+            std::fs::read(process.join(file))
+                .is_ok_and(|all| all.windows(text.len()).any(|part| part == text))
+        };
+        has("cmdline", "fleet\0worker\0") && has("environ", &crawl.broker)
+    };
+    let worker = processes.into_iter().find(is_worker).unwrap();
+    let status = std::fs::read_to_string(worker.join("status")).unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    memory.unwrap().parse().unwrap()
+}
+
+#[test]
+fn servers_that_take_their_time_do_not_fill_the_memory() {
+    const SLOW: usize = 300;
+    let (all, memory) = (Barrier::new(SLOW), Mutex::new(None));
+    let crawl = Crawl::new();
+    let respond = |path: &str, stream: &mut TcpStream| match path {
+        "/robots.txt" => robots(stream, ""),
+        "/" => page(stream, (0..SLOW).map(|number| format!("/slow/{number}"))),
+        _ => {
+            // All of them are waited for.
+            if all.wait().is_leader() {
+                *memory.lock().unwrap() = Some(memory_of_worker(&crawl));
+            }
+            all.wait();
+            page(stream, [""; 0]);
+        }
+    };
+    Site::serve(respond, |site| {
+        let (recorded, dead) = crawl.crawl(site, &["--concurrency", &SLOW.to_string(), "--timeout", "60"]);
+        assert_eq!((recorded.len(), dead.len()), (1 + SLOW, 0), "{dead:?}");
+    });
+    // It was 100 MB when each connection had room for the longest head from the start.
+    let memory = memory.into_inner().unwrap().unwrap();
+    assert!(memory < 80_000, "{memory} kB");
+}
+
+#[test]
+fn a_crawl_stays_on_the_ports_that_were_named() {
+    let neighbour = TcpListener::bind("127.0.0.1:0").unwrap();
+    neighbour.set_nonblocking(true).unwrap();
+    let other = format!("http://{}/admin", neighbour.local_addr().unwrap());
+    let respond = |path: &str, stream: &mut TcpStream| match path {
+        "/robots.txt" => robots(stream, ""),
+        _ => page(stream, [other.as_str(), "/one"]),
+    };
+    Site::serve(respond, |site| {
+        let (recorded, dead) = Crawl::new().crawl(site, &[]);
+        assert_eq!((recorded.len(), dead.len()), (2, 0), "{recorded:?}{dead:?}");
+    });
+    assert_eq!(neighbour.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 #[test]

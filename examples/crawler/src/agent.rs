@@ -1,5 +1,6 @@
 //! ureq over greenloop's streams.
 
+use crate::buffers::GrowingConnector;
 use crate::transport::{GreenConnector, GreenResolver};
 use std::time::Duration;
 use ureq::Agent;
@@ -9,5 +10,6 @@ use ureq::unversioned::transport::{Connector, RustlsConnector};
 
 /// An agent that greenloop's `with_timeout` can end: it needs no timeout of its own.
 pub fn agent(config: ConfigBuilder<AgentScope>, _timeout: Duration) -> Agent {
-    Agent::with_parts(config.build(), GreenConnector.chain(RustlsConnector::default()), GreenResolver)
+    let connector = GreenConnector.chain(RustlsConnector::default()).chain(GrowingConnector);
+    Agent::with_parts(config.build(), connector, GreenResolver)
 }

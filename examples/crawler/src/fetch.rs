@@ -1,6 +1,7 @@
 //! One GET by ureq, bounded in time and in bytes. Redirects are the caller's business.
 
 use crate::agent::agent;
+use crate::buffers::{OUTPUT, PART};
 use crate::urls::{is_http, resolve, shown};
 use encoding_rs::UTF_8;
 use greenloop::sync::{Semaphore, SemaphorePermit};
@@ -132,9 +133,8 @@ impl Fetcher {
                 .max_idle_connections(idle)
                 .max_idle_connections_per_host(idle)
                 .max_response_header_size(HEAD_LIMIT)
-                // The head is parsed there, as a whole.
-                .input_buffer_size(HEAD_LIMIT + 16 * 1024)
-                .output_buffer_size(16 * 1024);
+                .input_buffer_size(PART)
+                .output_buffer_size(OUTPUT);
             agent(config, timeout)
         };
         Fetcher { agent: agent(concurrency), fresh: agent(0), timeout, large: Semaphore::new(LARGE) }

@@ -60,6 +60,7 @@
 
 #[cfg_attr(feature = "monkey", path = "patched_agent.rs")]
 mod agent;
+mod buffers;
 mod charset;
 mod crawl;
 mod demo;

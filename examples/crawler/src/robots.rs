@@ -122,7 +122,8 @@ fn read_robots(fetcher: &Fetcher, url: &Url) -> Result<String, FetchError> {
     let mut place =
         url.join("/robots.txt").map_err(|error| unreadable(FetchError::Exchange(error.to_string())))?;
     for _ in 0..=MAX_REDIRECTS {
-        let answer = fetcher.get(&place, robotxt::BYTE_LIMIT as u64).map_err(unreadable)?;
+        // One more, which tells that a line is cut: it would say something else.
+        let answer = fetcher.get(&place, robotxt::BYTE_LIMIT as u64 + 1).map_err(unreadable)?;
         match (answer.status.as_u16(), &answer.location) {
             (300..400, Some(location)) => place = location.clone().map_err(unreadable)?,
             (200..300, _) => {
