@@ -2,7 +2,7 @@
 
 use crate::Shared;
 use crate::crew::Crew;
-use crate::demo_site::Site;
+use crate::demo_site::{Manners, Site};
 use crate::options::{Demo, Pace, Place};
 use crate::redis_server::RedisServer;
 use crate::scratch::Folder;
@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(50);
 
 pub fn run(demo: &Demo) -> Result<(), Box<dyn Error>> {
     let signals = Signals::new([SIGTERM, SIGINT])?;
+    check(demo.redis.as_deref().filter(|url| !url.is_empty()), &["redis", "rediss"])?;
+    check(demo.postgres.as_deref(), &["postgres", "postgresql"])?;
     let folder = Folder::new()?;
     let mut server = None;
     let address = match (&demo.redis, &demo.postgres) {
@@ -30,7 +32,7 @@ pub fn run(demo: &Demo) -> Result<(), Box<dyn Error>> {
     let queue = format!("demo_{}", std::process::id());
     let place = Place { broker: Some(address), queue };
     let broker = place.open()?;
-    let site = Site::start(demo.pages, 1)?;
+    let site = Site::start(demo.pages, 1, Manners::USUAL)?;
     say!(
         "A site of {} pages at {}, where 3 of 100 requests fail; {} processes, each with {} fetches at a time.",
         demo.pages,
@@ -53,6 +55,17 @@ pub fn run(demo: &Demo) -> Result<(), Box<dyn Error>> {
     purged?;
     say!("Every page was recorded exactly once: {} in {:.1} s.", demo.pages, took.as_secs_f64());
     Ok(())
+}
+
+/// Anything else would be the name of a file. What it is is not told: there may be a password in it.
+fn check(url: Option<&str>, schemes: &[&str]) -> Result<(), String> {
+    let is_one = |url: &str| url.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme));
+    match url {
+        Some(url) if !is_one(url) => {
+            Err(format!("a server is named by a URL: {}://…", schemes.join("://… or ")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes what a purge leaves on a server of the user's, so that a queue of the same name goes on with its numbers.

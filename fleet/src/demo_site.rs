@@ -14,12 +14,32 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use url::Url;
 
-/// How many of a thousand requests fail: half by an error, half by a connection that breaks off.
-const FAULTS: u32 = 30;
-/// What it takes to think about a page, at most.
-const THOUGHT: u64 = 200;
 /// How many records one look gets.
 const RECORDS: usize = 1_000;
+
+/// How a site answers.
+#[derive(Clone, Copy)]
+pub struct Manners {
+    /// How many of a thousand requests fail: half by an error, half by a connection that breaks off.
+    faults: u32,
+    /// What it takes to think about a page, at most.
+    thought: Duration,
+    /// How long a page is at least.
+    length: usize,
+}
+
+impl Manners {
+    /// As it is out there.
+    pub const USUAL: Manners = Manners { faults: 30, thought: Duration::from_millis(200), length: 0 };
+
+    /// At once, and always, by pages of this length.
+    pub fn perfect(length: usize) -> Manners {
+        Manners { faults: 0, thought: Duration::ZERO, length }
+    }
+}
+
+/// The path that is never answered.
+pub const SILENCE: &str = "/silence";
 
 /// It is served for as long as this is there.
 pub struct Site {
@@ -29,6 +49,7 @@ pub struct Site {
 
 /// What it was asked.
 struct Asked {
+    manners: Manners,
     pages: u32,
     hosts: Vec<SocketAddr>,
     requests: Cell<u64>,
@@ -40,13 +61,14 @@ struct Asked {
 
 impl Site {
     /// One of up to 65,000 hosts, which are addresses of this machine.
-    pub fn start(pages: u32, hosts: u16) -> io::Result<Site> {
+    pub fn start(pages: u32, hosts: u16, manners: Manners) -> io::Result<Site> {
         let listeners = (1..=hosts).map(|host| {
             let [high, low] = host.to_be_bytes();
             TcpListener::bind((Ipv4Addr::new(127, 0, high, low), 0))
         });
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let asked = Rc::new(Asked {
+            manners,
             pages,
             hosts: listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
             requests: Cell::default(),
@@ -125,20 +147,26 @@ impl Asked {
         if path == "/robots.txt" {
             return Response::of_type("text/plain", "User-agent: *\nDisallow: /private/\n");
         }
+        if path == SILENCE {
+            greenloop::sleep(Duration::MAX);
+        }
         let page: Option<u32> = path.strip_prefix("/page/").and_then(|page| page.parse().ok());
         let Some(page) = page.filter(|page| *page < self.pages && *page as usize % self.hosts.len() == host)
         else {
             return Response::status(404);
         };
         self.note(host, Instant::now());
-        greenloop::sleep(Duration::from_millis(fastrand::u64(0..THOUGHT)));
+        let Manners { faults, thought, .. } = self.manners;
+        if !thought.is_zero() {
+            greenloop::sleep(thought.mul_f64(fastrand::f64()));
+        }
         let lot = fastrand::u32(0..1000);
-        if lot < FAULTS {
+        if lot < faults {
             self.faults.set(self.faults.get() + 1);
         }
         match lot {
-            _ if lot < FAULTS / 2 => Response::status(500),
-            _ if lot < FAULTS => {
+            _ if lot < faults / 2 => Response::status(500),
+            _ if lot < faults => {
                 Response { body: Body::BrokenOff(b"<p>There was".to_vec()), ..Response::html("") }
             }
             _ => Response::html(self.html(page)),
@@ -161,6 +189,9 @@ impl Asked {
         for target in own.into_iter().chain(others).flatten().filter(|target| *target < self.pages) {
             // To a string it cannot fail.
             let _ = writeln!(html, "<a href='{}#part'>page {target}</a>", self.address(target));
+        }
+        while html.len() < self.manners.length {
+            html += "<p>A page is found by its <em>links</em>, and a link by its page.</p>\n";
         }
         html
     }

@@ -24,6 +24,8 @@ mod demo_site;
 mod fetch;
 #[path = "../../examples/crawler/src/links.rs"]
 mod links;
+mod measure;
+mod meter;
 mod options;
 mod prove;
 mod proxy;
@@ -60,6 +62,8 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
         Command::Worker(worker) => crawl::work(&worker),
         Command::Demo(demo) => demo::run(&demo),
         Command::Prove(prove) => prove::run(&prove),
+        Command::Measure(measure) => measure::run(&measure),
+        Command::Site(site) => measure::serve(&site),
         Command::Status(place) => status(&*place.open()?),
         Command::Records(place) => Ok(crawl::print(&*place.open()?, &mut 0)?),
         Command::Dead(place) => dead(&*place.open()?),

@@ -26,6 +26,8 @@ pub enum Command {
     Demo(Demo),
     /// Crawl a site twice: in peace, and while processes are killed, Redis is restarted, and the network is cut. Needs redis-server
     Prove(Prove),
+    /// Count what a page costs a process that crawls, and what a host does that waits. Needs redis-server
+    Measure(Measure),
     /// Count the jobs of a queue
     Status(Place),
     /// Print all records, also those of crawls that were stopped
@@ -39,6 +41,9 @@ pub enum Command {
     /// What `crawl` starts
     #[command(hide = true)]
     Worker(Work),
+    /// What `measure` crawls
+    #[command(hide = true)]
+    Site(Measure),
 }
 
 /// Which queue of which broker.
@@ -65,7 +70,7 @@ impl Place {
 
 #[derive(Args, Debug)]
 pub struct Crawl {
-    /// Where to start: http and https URLs. The crawl stays on their hosts
+    /// Where to start: http and https URLs. The crawl stays on their hosts, and on the usual ports and those that are named
     #[arg(value_name = "URL", required = true, value_parser = parse_url)]
     pub seeds: Vec<Url>,
     #[command(flatten)]
@@ -140,9 +145,9 @@ pub struct Work {
     /// The process that began it.
     #[arg(long)]
     pub parent: u32,
-    /// To which hosts the crawl may go.
+    /// To which servers the crawl may go.
     #[arg(long)]
-    pub host: Vec<String>,
+    pub server: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -196,6 +201,22 @@ pub struct Prove {
     /// For how many seconds the network is cut
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
     pub cut: Duration,
+}
+
+#[derive(Args, Debug)]
+pub struct Measure {
+    /// How many pages are fetched, twice
+    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pages: u32,
+    /// How long each is
+    #[arg(long, value_name = "BYTES", default_value_t = 2_000)]
+    pub length: usize,
+    /// Most fetches at the same time
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrency: u16,
+    /// How many hosts wait
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub hosts: u32,
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {

@@ -1,9 +1,8 @@
 //! The proof: a crawl to which everything happens that may happen, beside the same crawl left in peace.
 
 use crate::Shared;
-
 use crate::crew::Crew;
-use crate::demo_site::Site;
+use crate::demo_site::{Manners, Site};
 use crate::options::{Pace, Place, Prove};
 use crate::proxy::Proxy;
 use crate::redis_server::RedisServer;
@@ -71,7 +70,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     fn start<'a>(prove: &'a Prove, redis: &RedisServer, name: &'a str) -> Result<Trial<'a>, Box<dyn Error>> {
         let pace = Pace::of_demo(prove.concurrency, prove.delay, prove.lease);
-        let site = Site::start(prove.pages, prove.hosts)?;
+        let site = Site::start(prove.pages, prove.hosts, Manners::USUAL)?;
         // Who counts asks the server itself, whatever happens to the network.
         let place = Place { broker: Some(redis.url()), queue: name.to_owned() };
         Ok(Trial { prove, name, site, proxy: Proxy::start(redis.port)?, broker: place.open()?, pace })

@@ -50,6 +50,20 @@ fn the_demo_on_sqlite() {
     demonstrates(&[]);
 }
 
+/// It would be the name of a file, and the demo one of SQLite.
+#[test]
+fn a_server_is_named_by_a_url() {
+    let folder = Folder::new("fleet-program");
+    for (server, expected) in [("--redis", "redis://"), ("--postgres", "postgres://")] {
+        let demo = ["demo", "--pages", "1", server, "me:open-sesame@localhost"];
+        let output = fleet(&demo).current_dir(&folder.path).output().unwrap();
+        let (said, complained) = text(&output);
+        assert_eq!((output.status.code(), said.as_str()), (Some(1), ""), "{complained}");
+        assert!(complained.contains(expected) && !complained.contains("open-sesame"), "{complained}");
+    }
+    assert_eq!(std::fs::read_dir(&folder.path).unwrap().count(), 0);
+}
+
 fn has_redis() -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("redis-server").exists()));
