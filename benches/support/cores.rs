@@ -104,13 +104,14 @@ fn mapping(output: &Output, number: usize, items: u64) {
     };
     let clock = Stopwatch::start();
     let alone: Vec<u64> = (0..items).map(item).collect();
-    let serial = clock.stop().wall;
+    let serial = clock.stop();
     let workers = workers(number);
     let clock = Stopwatch::start();
     let together = workers.map(0..items, item);
-    let wall = clock.stop().wall;
+    let spread = clock.stop();
     assert!(together.into_iter().map(Result::unwrap).eq(alone));
-    output.metric("cores_map", serial / wall, "x");
+    output.metric("cores_map", serial.wall / spread.wall, "x");
+    output.metric("cores_map_cpu", spread.processor / serial.processor, "x");
     workers.stop(Duration::from_secs(1));
 }
 

@@ -234,6 +234,26 @@ pub(crate) fn call<A, T>(function: impl FnOnce(A) -> T, item: A) -> Result<T, Jo
     result.map_err(|payload| Failure::from_payload(payload).of_current())
 }
 
+/// [Calls](call) the function with each element, in turn, and gives what comes of it. While nothing is raised, that is one plain loop.
+pub(crate) fn call_each<A, T>(
+    function: impl Fn(A) -> T,
+    mut items: impl Iterator<Item = A>,
+    mut give: impl FnMut(Result<T, JoinError>),
+) {
+    loop {
+        // As above.
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            for item in items.by_ref() {
+                give(Ok(function(item)));
+            }
+        }));
+        match ended {
+            Ok(()) => return,
+            Err(payload) => give(Err(Failure::from_payload(payload).of_current())),
+        }
+    }
+}
+
 impl Failure {
     /// The error, of the green thread that runs, or else of a job.
     #[cold]

@@ -57,7 +57,7 @@ pub use current::{Current, current};
 pub use ending::Outcome;
 pub use future::block_on;
 pub use imap::Imap;
-pub(crate) use imap::{Element, Order, Reply, call};
+pub(crate) use imap::{Element, Order, Reply, call, call_each};
 pub use interval::Interval;
 pub use join_handle::JoinHandle;
 pub use joinall::{joinall, joinall_timeout, killall, killall_timeout, try_joinall};

@@ -51,6 +51,7 @@ mod desk;
 mod idle;
 mod map;
 mod offers;
+mod parts;
 mod search;
 mod serve;
 mod servers;

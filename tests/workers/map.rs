@@ -9,7 +9,7 @@ use crate::{Gate, LIMIT, workers};
 fn results_come_in_the_order_of_the_items() {
     within(LIMIT, || {
         let workers = workers(3);
-        for count in [0, 1, 2, 47, 48, 49, 1_000] {
+        for count in [0, 1, 2, 191, 192, 193, 1_000] {
             let squares: Vec<u64> =
                 workers.map(0..count, |number| number * number).into_iter().flatten().collect();
             assert_eq!(squares, (0..count).map(|number| number * number).collect::<Vec<_>>());
@@ -65,19 +65,19 @@ fn a_part_whose_items_all_wait_is_killed_at_once() {
         let mapping = std::thread::spawn({
             let (workers, begun) = (workers.clone(), begun.clone());
             move || {
-                workers.map(0..320, move |_: u32| {
+                workers.map(0..1_280, move |_: u32| {
                     begun.fetch_add(1, Ordering::SeqCst);
                     greenloop::sleep(Duration::MAX);
                 })
             }
         });
-        until(|| begun.load(Ordering::SeqCst) == 16);
+        until(|| begun.load(Ordering::SeqCst) == 64);
         // The others would be killed one after another, each time after twice as long.
         workers.stop(Duration::ZERO);
         let results = mapping.join().unwrap();
-        assert_eq!(results.len(), 320);
+        assert_eq!(results.len(), 1_280);
         assert!(results.into_iter().all(|result| result.unwrap_err().is_killed()));
-        assert_eq!(begun.load(Ordering::SeqCst), 16);
+        assert_eq!(begun.load(Ordering::SeqCst), 64);
     });
 }
 
@@ -93,5 +93,65 @@ fn what_is_stopped_is_an_error_for_each_item() {
         stopping.join().unwrap();
         assert_eq!(results.len(), 100);
         assert!(results.into_iter().all(|result| result.unwrap_err().is_killed()));
+    });
+}
+
+/// Says that it has fewer items than it has, and then more.
+struct Liar(u32);
+
+impl Iterator for Liar {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(self.0)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.0 > 500 { (100, Some(100)) } else { (1_000, Some(1_000)) }
+    }
+}
+
+#[test]
+fn an_iterator_that_does_not_know_its_size_loses_nothing() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let odd: Vec<u32> =
+            workers.map((0..2_000).filter(|n| n % 2 == 1), |n| n).into_iter().flatten().collect();
+        assert_eq!(odd, (0..1_000).map(|n| 2 * n + 1).collect::<Vec<_>>());
+        let all: Vec<u32> = workers.map(Liar(1_000), |n| n).into_iter().flatten().collect();
+        assert_eq!(all, (0..1_000).rev().collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn results_are_dropped_once_also_when_nobody_takes_them() {
+    within(LIMIT, || {
+        let workers = workers(2);
+        let count = Arc::new(());
+        let results = workers.map(0..1_000, {
+            let count = count.clone();
+            move |_: u32| count.clone()
+        });
+        assert_eq!(Arc::strong_count(&count), 1_001);
+        drop(results);
+        assert_eq!(Arc::strong_count(&count), 1);
+        // The caller has gone before the results come.
+        let gate = Gate::on(&workers, 0);
+        let other = Gate::on(&workers, 1);
+        let made = {
+            let count = count.clone();
+            move |_: u32| count.clone()
+        };
+        let mapping = greenloop::spawn({
+            let workers = workers.clone();
+            move || drop(workers.map(0..1_000, made))
+        });
+        greenloop::yield_now();
+        mapping.kill();
+        assert!(mapping.join().unwrap_err().is_killed());
+        gate.open();
+        other.open();
+        until(|| Arc::strong_count(&count) == 1);
     });
 }
