@@ -10,9 +10,10 @@ use super::bystander::keep_at_rest;
 use super::door::BYSTANDERS;
 use crate::sys::{heirloom, process};
 
-/// How often threads are counted before they count as staying: one of a pool's that ends is there for a moment after it was idle.
-const COUNTS: u32 = 10;
-const PAUSE: Duration = Duration::from_micros(500);
+/// How often threads are counted before they count as staying: one that ends is there for a moment after it was joined, or was idle. The
+/// first pause between two counts, of which each is twice as long as the one before.
+const COUNTS: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_micros(500);
 /// How long a thread of the library's own is waited for that is at work.
 const LONGEST_WORK: Duration = Duration::from_secs(1);
 
@@ -55,7 +56,7 @@ pub(crate) fn fork_whole(run: impl FnOnce() -> i32) -> Result<u32, Childless> {
         if counts >= COUNTS || began.elapsed() >= LONGEST_WORK {
             return Err(Childless::ForeignThreads(foreign + at_work));
         }
-        thread::sleep(PAUSE);
+        thread::sleep(FIRST_PAUSE * (1 << counts.saturating_sub(1)));
     };
     // SAFETY: there are no other OS threads but idle ones of pools, which hold nothing, and nobody can call those up but this one; and
     // the library's own, which hold nothing either while they are kept at rest.

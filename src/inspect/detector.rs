@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -279,8 +279,18 @@ impl DetectorOptions {
             inquiry::prepare()?;
         }
         let with_names = !self.signals;
-        let attend = move || Attendant::new(self).attend(&ended, &Bystander::begin());
-        let spawned = real(|| thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(attend));
+        let (begun, has_begun) = mpsc::channel();
+        let attend = move || {
+            let bystander = Bystander::begin();
+            let _ = begun.send(());
+            Attendant::new(self).attend(&ended, &bystander);
+        };
+        let spawned = real(|| {
+            let thread = thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(attend)?;
+            // Until it counts as one of the library's own.
+            let _ = has_begun.recv();
+            Ok(thread)
+        });
         if spawned.is_ok() {
             watch::watch_all(with_names);
         }
