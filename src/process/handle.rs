@@ -34,6 +34,8 @@ const SIGKILL: i32 = 9;
 /// - It has the ends of [channels](super::channel()) that its closure owns. All others are closed in the child, since an end that is
 ///   inherited by accident keeps its peer waiting. Other descriptors are inherited, as by any fork: the end of a socket or pipe comes when
 ///   the child has closed it too. A [`Zygote`](super::Zygote) that is started before those are opened has none of them.
+/// - Ctrl-C ends it as it ends the parent, for a terminal sends SIGINT to all processes that it runs, unless its closure
+///   [listens](crate::signal::on) to that.
 /// - The parent's copy of the closure is dropped once the child is there, with all that it owns.
 /// - It ends when the closure returns, whatever green threads it has then: join those that matter. Nothing runs at its end, no
 ///   destructor of a thread-local and no function of `atexit`; the standard output is flushed.

@@ -18,9 +18,12 @@ use super::sender::Sender;
 use super::wire::{Outgoing, Wire};
 use crate::error::StartError;
 use crate::hub::birth::{Childless, fork_alone};
+use crate::hub::hub;
+use crate::hub::signals::{install_handler, set_of};
 use crate::io::{Interest, wait_fd, wait_readable};
 use crate::sys::heirloom::Heirloom;
 use crate::sys::process;
+use crate::sys::signal::listening::numbers::{SIGHUP, SIGINT, SIGTERM};
 use crate::task::{self, JoinHandle};
 
 /// Who it is, its argument, the other end of its line, and what hangs up at the end of who asks.
@@ -146,6 +149,7 @@ impl Nursery {
 
 /// The life of the nursery: until nobody can ask it for anything any more, and it has told of all that it was asked for.
 fn run(requests: &Receiver<Request>, passed: &[u64], serve: &impl Fn(Birth) -> i32) {
+    outlive_signals();
     let mut kept: Vec<JoinHandle<()>> = Vec::new();
     for request in requests {
         // What is no request has nobody to answer to: its line is closed with it.
@@ -176,6 +180,13 @@ fn run(requests: &Receiver<Request>, passed: &[u64], serve: &impl Fn(Birth) -> i
         // It returns.
         let _ = child.join();
     }
+}
+
+/// Goes on at what is sent to a whole group of processes, by Ctrl-C for one: who asks for children has it too, and says what it means. If
+/// that ends, so does this. A child begins with what there was before.
+fn outlive_signals() {
+    let heard = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| install_handler(*signal).is_ok());
+    hub().listen_to(heard.fold(0, |all, signal| all | set_of(signal)), |_| ());
 }
 
 /// The first act of the child: it tells that it is there, before anything else can come from it. So a request that was not answered has

@@ -23,8 +23,9 @@ const UNKNOWN: i32 = 1;
 /// ever, and starting one takes under a millisecond, whatever the size of this process has become. In return it runs functions, not
 /// closures, and their argument travels.
 ///
-/// If the zygote is killed, its children run on, and the next start makes another, where a fork is safe. It ends when it is dropped and
-/// its children have ended, and with this process.
+/// SIGINT, SIGTERM and SIGHUP, which may be sent to all processes of a terminal, do not end the zygote, but its children as ever. If it is
+/// killed, its children run on, and the next start makes another, where a fork is safe. It ends when it is dropped and its children have
+/// ended, and with this process; what the kernel keeps of it then is taken as of a [`Process`] that was dropped.
 ///
 /// # Examples
 ///

@@ -281,7 +281,15 @@ impl PoolBuilder {
                 drop((keeper, member));
             }));
         }
-        Ok(ProcessPool::with(crew, maker, workers, &rules))
+        // Also of a pool that nobody joins, the nursery is waited for.
+        let end = task::spawn({
+            let crew = crew.clone();
+            move || {
+                crew.ended().wait();
+                maker.finish();
+            }
+        });
+        Ok(ProcessPool::with(crew, end, workers, &rules))
     }
 }
 

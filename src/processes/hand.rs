@@ -10,6 +10,7 @@ use super::worker::{Argument, Order, Outcome, Said, caught};
 use crate::error::WorkError;
 use crate::process::{Pipe, Wire, last_place};
 use crate::queue::Queue;
+use crate::signal::{self, SIGHUP, SIGINT};
 use crate::task::{Builder, JoinHandle, with_timeout};
 
 /// A job has as much stack as on the main thread of a program. It takes room as it is used.
@@ -60,6 +61,12 @@ where
     T: Wire + 'static,
     F: Fn(A) -> T + 'static,
 {
+    // A terminal sends these to all; what they mean is for the pool's own process to say, with which the worker ends.
+    for signal in [SIGHUP, SIGINT] {
+        if let Ok(handler) = signal::on(signal, || {}) {
+            handler.detach();
+        }
+    }
     let bench = Rc::new(Bench { work, pipe, orders: Queue::unbounded(), waiting: RefCell::default() });
     let hands: Vec<Rc<Hand>> = (0..threads).map(|_| Rc::default()).collect();
     if bench.start(&hands[0], true).is_err() {

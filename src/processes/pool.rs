@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::crew::{Crew, Phase};
 use super::job::{Job, Slot};
-use super::maker::{Maker, Rules};
+use super::maker::Rules;
 use crate::error::WorkError;
 use crate::process::Process;
 use crate::task::{self, JoinHandle};
@@ -24,6 +24,9 @@ pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
 ///
 /// A pool belongs to the hub that made it, whose green threads look after the workers. When you drop it, jobs that were given are done,
 /// and then the workers end. The end of the parent, such as that of `main` or by a SIGKILL, ends them at once, whatever they do. So [`close`](ProcessPool::close) and [`join`](ProcessPool::join) the pool before.
+///
+/// Ctrl-C, for which a terminal sends SIGINT to all processes that it runs, and SIGHUP do not end the workers: they end if their owner
+/// does. An owner that [listens](crate::signal::on) to it finds all jobs going on, and ends the pool as it likes.
 ///
 /// # Examples
 ///
@@ -42,7 +45,8 @@ pub(super) type Workers = Vec<Rc<RefCell<Option<Rc<Process<()>>>>>>;
 #[doc(alias("ProcessPoolExecutor", "Executor"))]
 pub struct ProcessPool<A, T> {
     pub(super) crew: Rc<Crew<A, T>>,
-    maker: Rc<Maker>,
+    /// Ends when all workers have ended, and who forks them.
+    end: JoinHandle<()>,
     workers: Workers,
     pub(super) limit: Option<Duration>,
     /// How many jobs each worker has at a time.
@@ -52,11 +56,11 @@ pub struct ProcessPool<A, T> {
 impl<A: 'static, T: 'static> ProcessPool<A, T> {
     pub(super) fn with(
         crew: Rc<Crew<A, T>>,
-        maker: Rc<Maker>,
+        end: JoinHandle<()>,
         workers: Workers,
         &Rules { limit, threads, .. }: &Rules,
     ) -> ProcessPool<A, T> {
-        ProcessPool { crew, maker, workers, limit, threads }
+        ProcessPool { crew, end, workers, limit, threads }
     }
 
     /// Returns how many workers there are.
@@ -272,8 +276,7 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     #[track_caller]
     pub fn join(&self) {
         self.assert_is_closing();
-        self.crew.ended().wait();
-        self.maker.finish();
+        self.end.wait();
     }
 
     /// Like [`join`](ProcessPool::join), but waits at most `limit`. Returns `true` if all workers are gone.
@@ -298,11 +301,7 @@ impl<A: 'static, T: 'static> ProcessPool<A, T> {
     #[track_caller]
     pub fn join_timeout(&self, limit: Duration) -> bool {
         self.assert_is_closing();
-        let ended = self.crew.ended().wait_timeout(limit);
-        if ended {
-            self.maker.finish();
-        }
-        ended
+        self.end.wait_timeout(limit)
     }
 
     #[track_caller]

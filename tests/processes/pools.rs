@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use greenloop::process::{Incoming, Outgoing, Wire, channel, current, pipe};
+use greenloop::process::{Incoming, Outgoing, Process, Wire, channel, current, pipe};
 use greenloop::processes::{Manager, ProcessPool, WorkError};
 use greenloop::{iwait, sleep, spawn, with_timeout, yield_now};
 
@@ -30,6 +30,8 @@ tests! {
     kills_and_time_limits_of_who_waits,
     a_job_s_panic_is_its_own tells "unlucky",
     a_dropped_pool_does_what_it_was_given,
+    ctrl_c_is_for_its_owner_to_hear,
+    ctrl_c_ends_a_program_that_does_not_hear_it,
     an_open_pool_cannot_be_joined tells "call `close` before",
     its_nursery_may_be_killed,
     it_serves_beside_foreign_threads,
@@ -471,6 +473,80 @@ fn a_dropped_pool_does_what_it_was_given() {
     let jobs: Vec<_> = (0..20).map(|number| pool.submit(number)).collect();
     drop(pool);
     assert!(jobs.into_iter().map(|job| job.join().unwrap()).eq(0..20));
+    // Nothing asks for that.
+    until("its nursery is waited for", || children().is_empty());
+}
+
+/// The numbers of this process's children, those that have ended and are not waited for included.
+fn children() -> String {
+    std::fs::read_to_string("/proc/thread-self/children").unwrap()
+}
+
+/// What a terminal does to this process and those below it.
+pub(super) fn press_ctrl_c() {
+    // SAFETY: takes no pointers; the group is this process's own.
+    assert_eq!(unsafe { libc::kill(0, libc::SIGINT) }, 0);
+}
+
+/// Has a group of processes of its own from now on, as what a shell starts.
+pub(super) fn begin_group() {
+    // SAFETY: takes no pointers.
+    assert_eq!(unsafe { libc::setpgid(0, 0) }, 0);
+}
+
+fn ctrl_c_is_for_its_owner_to_hear() {
+    begin_group();
+    let heard = Rc::new(Cell::new(0));
+    let hears = heard.clone();
+    let _handler =
+        greenloop::signal::on(greenloop::signal::SIGINT, move || hears.set(hears.get() + 1)).unwrap();
+    let (open, gate) = channel::<()>().unwrap();
+    let (tell, begun) = channel::<u32>().unwrap();
+    let pool = ProcessPool::builder(2)
+        .pass(&gate)
+        .pass(&tell)
+        .build(move |number: u32| {
+            tell.send(&number).unwrap();
+            gate.recv().unwrap();
+            number
+        })
+        .unwrap();
+    let jobs: Vec<_> = (0..4).map(|number| pool.submit(number)).collect();
+    (0..2).for_each(|_| assert!(begun.recv().is_ok()));
+    let before = (pool.workers(), children());
+    for presses in 1..=3 {
+        press_ctrl_c();
+        until("it is heard", || heard.get() == presses);
+    }
+    (0..4).for_each(|_| open.send(&()).unwrap());
+    assert!(jobs.into_iter().map(|job| job.join().unwrap()).eq(0..4));
+    assert_eq!((pool.workers(), children()), before);
+    ends(&pool);
+}
+
+fn ctrl_c_ends_a_program_that_does_not_hear_it() {
+    let (tell, told) = channel::<Vec<u32>>().unwrap();
+    let program = Process::start(move || {
+        begin_group();
+        let pool = ProcessPool::new(2, |()| sleep(LONG)).unwrap();
+        let _jobs: Vec<_> = (0..4).map(|_| pool.submit(())).collect();
+        until("its workers are there", || pool.workers().len() == 2);
+        let nursery = children().trim().parse().unwrap();
+        tell.send(&pool.workers().into_iter().chain([nursery]).collect()).unwrap();
+        press_ctrl_c();
+        sleep(LONG);
+    })
+    .unwrap();
+    let all = told.recv().unwrap();
+    program.wait().unwrap();
+    assert_eq!(program.exit_code(), Some(-libc::SIGINT));
+    until("all have ended", || all.iter().all(|&id| has_ended(id)));
+}
+
+/// Whether it is gone, or nothing of it is left but what a parent would ask for.
+fn has_ended(id: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{id}/stat"));
+    state.map_or(true, |line| line.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }
 
 fn an_open_pool_cannot_be_joined() {
@@ -484,7 +560,6 @@ fn an_open_pool_cannot_be_joined() {
 fn its_nursery_may_be_killed() {
     let pool = ProcessPool::new(1, |number: u32| number).unwrap();
     pool.apply(1).unwrap();
-    let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap();
     // The nursery is this process's one child.
     kill(children().trim().parse().unwrap());
     assert_eq!(pool.apply(2), Ok(2));

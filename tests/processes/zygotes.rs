@@ -8,8 +8,10 @@ use greenloop::process::{
 };
 use greenloop::processes::ProcessPool;
 use greenloop::processes::shared::{Array, Lock, Memory, Value};
+use greenloop::signal::{self, SIGINT};
 use greenloop::{sleep, spawn};
 
+use crate::pools::{begin_group, press_ctrl_c};
 use crate::{LIMIT, LONG, tests, until};
 
 tests! {
@@ -17,6 +19,7 @@ tests! {
     it_starts_beside_other_threads,
     n07_terminate_and_kill_of_its_children,
     n19_killed_it_leaves_its_children_running,
+    it_outlives_ctrl_c_as_its_owner_does,
     dropped_it_tells_how_its_children_end,
     n20_a_panic_comes_from_there_too tells "no ink",
     n21_exit_codes_from_there_too,
@@ -52,6 +55,28 @@ fn it_starts_beside_other_threads() {
     drop(thread.join());
 }
 
+fn it_outlives_ctrl_c_as_its_owner_does() {
+    begin_group();
+    let (told, heard) = std::sync::mpsc::channel();
+    let _handler = signal::on(SIGINT, move || told.send(()).unwrap()).unwrap();
+    let zygote = Zygote::start().unwrap();
+    let id = zygote.id();
+    let (tell, begun) = channel::<()>().unwrap();
+    let live = |tell: Sender<()>| {
+        tell.send(&()).unwrap();
+        sleep(LONG);
+    };
+    let child = zygote.run(live, tell).unwrap();
+    begun.recv().unwrap();
+    press_ctrl_c();
+    until("it is heard", || heard.try_recv().is_ok());
+    // It is a process of the program's, and hears nothing.
+    assert!(matches!(child.join(), Err(ProcessError::Killed { signal: SIGINT, .. })));
+    let child = zygote.run(|number: u32| number + 1, 1).unwrap();
+    assert_eq!(child.join().unwrap(), 2);
+    assert_eq!(zygote.id(), id);
+}
+
 fn n07_terminate_and_kill_of_its_children() {
     let zygote = Zygote::start().unwrap();
     for signal in [libc::SIGTERM, libc::SIGKILL] {
@@ -64,10 +89,7 @@ fn n07_terminate_and_kill_of_its_children() {
 }
 
 fn n19_killed_it_leaves_its_children_running() {
-    // A shell has what it runs in the background ignore this one.
-    // SAFETY: the default action is no function.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
-    for signal in [libc::SIGINT, libc::SIGKILL] {
+    for signal in [libc::SIGUSR1, libc::SIGKILL] {
         let zygote = Zygote::start().unwrap();
         let (go, wait) = channel::<u32>().unwrap();
         let before = zygote.run(|wait| wait.recv().unwrap() + 1, wait).unwrap();
