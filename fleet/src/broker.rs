@@ -23,6 +23,28 @@ pub trait Broker: Send + Sync {
     /// [`LONGEST_CALL`](crate::LONGEST_CALL).
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError>;
 
+    /// Adds one job, and returns its number, by which its [result](Broker::result) is found: `None` if there was one of its unique key.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Broker::push).
+    ///
+    /// ```
+    /// use fleet::{Broker, Completion, NewJob, Sqlite, Worker};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// let broker = Arc::new(Sqlite::in_memory()?);
+    /// let number = broker.submit(&NewJob::new("7").unique("seven"))?.expect("the first one");
+    /// assert_eq!(broker.submit(&NewJob::new("7").unique("seven"))?, None);
+    /// Worker::new(broker.clone()).until_idle().run(|job| {
+    ///     let doubled = 2 * job.payload.parse::<u32>()?;
+    ///     Ok(Completion::new().result(doubled.to_string(), Duration::from_secs(600)))
+    /// })?;
+    /// assert_eq!(broker.result(number)?.as_deref(), Some("14"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError>;
+
     /// Takes up to `most` jobs that may be taken, the most urgent and oldest first, each for the time of a lease. Does not wait for jobs.
     ///
     /// Those whose lease has ended are among them. It takes no more once the payloads have 16 MiB, so of long ones there are few at a time.
@@ -52,7 +74,8 @@ pub trait Broker: Send + Sync {
     /// Settles deliveries, all in one commit, and returns of each whether its lease was still held. One that was not has no effect.
     fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError>;
 
-    /// The result of a job, as long as it is kept.
+    /// The result of a job, as long as it is kept; `None` before it is done, and after it has failed. [`submit`](Broker::submit) tells its
+    /// number.
     fn result(&self, job: u64) -> Result<Option<String>, BrokerError>;
 
     /// Keeps a text for all processes under a name, for a time; one that was there is replaced. Whoever reads it must be able to do without.

@@ -197,6 +197,16 @@ impl Broker for Postgres {
         Ok(added as usize)
     }
 
+    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
+        let jobs = std::slice::from_ref(job);
+        check_jobs(jobs)?;
+        let jobs = Value::from_iter(jobs.iter().map(self::job));
+        // The number that this connection has given last.
+        let sql = "select case when push($1) > 0 then currval('number') end";
+        let number: Option<i64> = self.ask(|client| client.query_one(sql, &[&jobs])?.try_get(0))?;
+        Ok(number.map(|number| number as u64))
+    }
+
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         let sql = "select * from take($1, $2, $3)";
         self.rows(sql, &[&count(most), &count(TAKEN_BYTES), &milliseconds(lease)], |row| {

@@ -105,6 +105,12 @@ impl Broker for Redis {
         self.run("push", |command| add_jobs(command, jobs))
     }
 
+    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
+        let jobs = std::slice::from_ref(job);
+        check_jobs(jobs)?;
+        self.run("submit", |command| add_jobs(command, jobs))
+    }
+
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         type Taken = Vec<(u64, u64, String, u32)>;
         let (taken, quiet, news): (Taken, u64, String) = self.run("take", |command| {

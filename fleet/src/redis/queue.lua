@@ -146,12 +146,12 @@ local function make_ready_at(job, delay, number)
 end
 
 -- Of the arguments: the number of a unique key or nothing, the payload, the priority, the delay, whether it has a lane (1) of its own (2), the name of
--- that, and its spacing.
+-- that, and its spacing. Returns its number, unless it was seen.
 local function push()
     local seen, payload, priority, delay = argument(), argument(), argument(), argument()
     local has_lane, lane, spacing = argument(), argument(), argument()
     if seen ~= '' and call('SADD', key('seen:' .. string.sub(seen, -5)), seen) == 0 then
-        return 0
+        return nil
     end
     if #payload > LARGE then
         call('SET', key('large'), 1)
@@ -162,15 +162,21 @@ local function push()
         job.lane, job.spacing, job.exclusive = lane, spacing, has_lane - 1
     end
     make_ready_at(job, delay, number)
-    return 1
+    return number
 end
 
 local function push_all()
     local added = 0
     for _ = 1, argument() do
-        added = added + push()
+        added = added + (push() and 1 or 0)
     end
     return added
+end
+
+-- Of one job.
+local function submit()
+    at = at + 1
+    return push() or false
 end
 
 -- What was to wait until now is ready.
@@ -461,6 +467,7 @@ end
 
 local commands = {
     push = push_all,
+    submit = submit,
     take = take,
     renew = renew,
     settle = settle,

@@ -135,6 +135,16 @@ impl Broker for Sqlite {
         self.transaction(|transaction| push(transaction, now(transaction)?, jobs))
     }
 
+    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
+        let jobs = std::slice::from_ref(job);
+        check_jobs(jobs)?;
+        self.transaction(|transaction| {
+            let added = push(transaction, now(transaction)?, jobs)?;
+            // Lanes have no row ids.
+            Ok((added > 0).then(|| transaction.last_insert_rowid() as u64))
+        })
+    }
+
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         self.transaction(|transaction| {
             let now = now(transaction)?;

@@ -217,9 +217,12 @@ impl Shift {
     }
 
     fn begin_alone(self: &Rc<Shift>, handle: &Rc<impl Fn(&Job) -> Result<Completion, Failure> + 'static>) {
-        if self.held.running() == 0
-            && let Some(job) = self.alone.borrow_mut().pop_front()
-        {
+        // What has ended before it is settled, too, or would end with it.
+        if self.held.len() > self.alone.borrow().len() {
+            return;
+        }
+        let first = self.alone.borrow_mut().pop_front();
+        if let Some(job) = first {
             self.spawn(job, handle);
         }
     }

@@ -86,6 +86,24 @@ each_engine! {
         assert!(b.status().unwrap().is_idle());
     }
 
+    fn who_submits_a_job_is_told_its_number([a, b]) {
+        a.push(&[NewJob::new("before")]).unwrap();
+        let plain = a.submit(&NewJob::new("plain")).unwrap().unwrap();
+        let unique = NewJob::new("unique").unique("key").lane("lane", Duration::ZERO);
+        let laned = a.submit(&unique).unwrap().unwrap();
+        assert_eq!((a.submit(&unique).unwrap(), b.submit(&unique).unwrap()), (None, None));
+        let late = b.submit(&NewJob::new("late").later(Duration::from_millis(1))).unwrap().unwrap();
+        let jobs: Vec<_> = (0..4).map(|_| eventually(&*b, LONG)).collect();
+        for (payload, number) in [("plain", plain), ("unique", laned), ("late", late)] {
+            assert_eq!(jobs.iter().find(|job| job.payload == payload).unwrap().id, number);
+        }
+        for job in &jobs {
+            b.done(&job.lease(), Completion::new().result(&job.payload, LONG)).unwrap();
+        }
+        assert_eq!(a.result(laned).unwrap().as_deref(), Some("unique"));
+        assert!(a.submit(&NewJob::new("x".repeat(LONGEST_TEXT + 1))).is_err());
+    }
+
     fn the_urgent_come_first([a, _b]) {
         let job = |name, priority| NewJob::new(name).priority(priority);
         let jobs = [job("low", Priority::Low), job("normal", Priority::Normal), job("high", Priority::High)];

@@ -67,6 +67,10 @@ impl Broker for Ending {
         self.broker.push(jobs)
     }
 
+    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
+        self.broker.submit(job)
+    }
+
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         self.end.pass("before it is taken");
         let taken = self.broker.take(most, lease)?;

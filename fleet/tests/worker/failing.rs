@@ -45,6 +45,10 @@ impl Broker for Failing {
         self.broker.push(jobs)
     }
 
+    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
+        self.broker.submit(job)
+    }
+
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         self.pass(|broker| broker.take(most, lease))
     }
