@@ -22,6 +22,10 @@ fn main() {
     if !short && !has("--bench") {
         return println!("nothing to do: cargo bench runs this with --bench, --short makes it quick");
     }
+    // First, while the hub has nothing to clear up.
+    if !short {
+        detector();
+    }
     let (few, many) = if short { (100, 1000) } else { (10_000, 1_000_000) };
     let parked = |count: usize, depth: u32| -> Vec<JoinHandle<()>> {
         let (sender, receiver) = unbounded::<()>();
@@ -51,9 +55,6 @@ fn main() {
     greenloop::killall(&tasks);
     drop(tasks);
     recorder(if short { 2 } else { 1000 });
-    if !short {
-        detector();
-    }
 }
 
 #[inline(never)]

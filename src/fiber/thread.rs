@@ -14,6 +14,7 @@ use crate::sys::destructors::List;
 #[cfg(feature = "monkey")]
 use crate::sys::first_contents::FirstContents;
 use crate::sys::process;
+use crate::sys::unwind::{Walked, Walker};
 
 /// No word that a list of destructors ever begins with: it is the address of an aligned record, or null.
 pub(super) const NO_DESTRUCTOR: usize = 1;
@@ -24,11 +25,12 @@ pub(crate) trait Observer: Any {
     fn passes(&self, thread: &Thread, origin: FiberRef, target: FiberRef);
 }
 
-/// What a fiber is asked for.
-#[derive(Debug)]
+/// What a fiber is asked for: its calls.
+#[derive(Debug, Default)]
 pub(crate) struct Visit {
-    /// Where each of its calls will return to, the innermost first.
-    pub(crate) addresses: Vec<usize>,
+    pub(crate) walker: Walker,
+    /// What was found; `None` if it cannot be asked.
+    pub(crate) walked: Option<Walked>,
 }
 
 /// What one OS thread knows about its fibers.

@@ -7,7 +7,6 @@ use super::fiber::FiberRef;
 use super::thread::{Thread, Visit};
 use crate::sys::errno;
 use crate::sys::section::Section;
-use crate::sys::unwind::return_addresses;
 
 /// With what the names of the functions begin that a stack has for its switches: corosensei's, and its first.
 pub(crate) const SWITCH_NAMES: &[&str] = &["corosensei::", "corosensei[", "stack_init_trampoline"];
@@ -18,18 +17,19 @@ pub(crate) const SWITCH_SOURCES: &[&str] = &["/corosensei-"];
 const ROOM: usize = 12 * 1024;
 
 impl Thread {
-    /// Has `fiber`, which waits, answer `visit`; `None` if it cannot be asked. Called by the hub on the thread's own stack.
-    pub(crate) fn visit(&self, fiber: FiberRef, visit: Visit) -> Option<Visit> {
+    /// Has `fiber`, which waits, answer `visit`, if it can be asked. Called by the hub on the thread's own stack.
+    pub(crate) fn visit(&self, fiber: FiberRef, mut visit: Box<Visit>) -> Box<Visit> {
+        visit.walked = None;
         let waits = fiber.state.get().is_parked() && !fiber.is_switched_out() && fiber != self.main();
         let has_room = fiber.stack_use().is_some_and(|(size, used)| used + ROOM <= size);
         if !waits || !has_room || self.current() != self.main() {
-            return None;
+            return visit;
         }
-        self.visit.set(Some(Box::new(visit)));
+        self.visit.set(Some(visit));
         self.current.set(fiber);
         self.resume(fiber);
         self.back_in_hub();
-        self.visited.take().map(|answered| *answered)
+        self.visited.take().expect("it answers before it suspends again")
     }
 
     /// Answers the visits to `fiber`, the caller, which goes on after that.
@@ -38,7 +38,7 @@ impl Thread {
             let _errno = errno::Kept::now();
             let section = Section::open();
             if let Some(extent) = fiber.extent.get() {
-                return_addresses(extent.bounds(), &mut visit.addresses);
+                visit.walked = Some(visit.walker.walk(extent.bounds()));
             }
             drop(section);
             self.visited.set(Some(visit));

@@ -82,8 +82,11 @@ impl HubState {
     }
 
     /// Has who waits on the fiber with this number show its stack. For a letter: the hub runs on the thread's own stack then.
-    pub(crate) fn visit(&self, index: u32, visit: Visit) -> Option<Visit> {
-        self.thread.fiber(index).and_then(|fiber| self.thread.visit(fiber, visit))
+    pub(crate) fn visit(&self, index: u32, visit: Box<Visit>) -> Box<Visit> {
+        match self.thread.fiber(index) {
+            Some(fiber) => self.thread.visit(fiber, visit),
+            None => visit,
+        }
     }
 
     /// Who of those that have not begun is at this place of their line.

@@ -14,15 +14,14 @@ use crate::hub::door::{Door, Letter, open_doors};
 use crate::hub::waiter::may_wait;
 use crate::hub::{hub, local_hub};
 use crate::sys::clock::instant_now;
+use crate::sys::unwind::Walked;
 use crate::task::current;
 use crate::threadpool::unblock;
 
 /// How long a hub is held at a time.
 const SLICE: Duration = Duration::from_micros(500);
-/// After how many of them the clock is looked at.
+/// After how many of them the clock is looked at: those without calls take a tenth of the time.
 const BETWEEN_LOOKS: usize = 16;
-/// Room for so many frames is made at first.
-const USUAL_DEPTH: usize = 48;
 /// Of those that have not begun, how many are told of. Their line moves on meanwhile, so they are looked at in one go.
 const MOST_UNSTARTED: usize = 2048;
 
@@ -240,7 +239,7 @@ impl DumpOptions {
         let own = local_hub().map(|hub| hub.door());
         let deadline = Instant::now().checked_add(self.patience);
         for (place, door) in doors.into_iter().enumerate() {
-            let stacks = self.backtraces.then(HashMap::new);
+            let stacks = self.backtraces.then(Stacks::default);
             let (limit, answer) = (self.limit, answer.clone());
             let is_own = own.is_some_and(|own| door.is(own));
             let deadline = deadline.filter(|_| !is_own);
@@ -280,8 +279,8 @@ struct Census {
     deadline: Option<Instant>,
     /// The number of the next fiber to be looked at.
     next: u32,
-    /// The backtraces so far, by their addresses, if they are asked for.
-    stacks: Option<HashMap<Vec<usize>, Arc<Backtrace>>>,
+    /// If backtraces are asked for.
+    stacks: Option<Stacks>,
     /// Those that have not begun.
     unstarted: Vec<GreenThread>,
     gathered: Option<HubDump>,
@@ -318,15 +317,16 @@ impl Census {
     /// Whether that was all.
     fn gather(&mut self, gathered: &mut HubDump) -> bool {
         let (hub, began) = (hub(), Instant::now());
+        let between_looks = if self.stacks.is_some() { 1 } else { BETWEEN_LOOKS };
         loop {
-            for _ in 0..BETWEEN_LOOKS {
+            for _ in 0..between_looks {
                 let Some(resident) = hub.resident_at(self.next) else { return true };
                 let index = self.next;
                 self.next += 1;
                 let Some(resident) = resident else { continue };
                 let mut thread = GreenThread::new(resident);
                 if gathered.green_threads.len() < self.limit
-                    && let Some(backtrace) = self.backtrace(index)
+                    && let Some(backtrace) = self.stacks.as_mut().and_then(|stacks| stacks.of(index))
                 {
                     thread.set_backtrace(backtrace);
                 }
@@ -339,16 +339,37 @@ impl Census {
     }
 }
 
-impl Census {
+/// The calls in which those wait whom a hub has asked.
+#[derive(Default)]
+struct Stacks {
+    visit: Box<Visit>,
+    /// By their addresses,
+    known: HashMap<Vec<usize>, Arc<Backtrace>>,
+    /// and by their numbers.
+    numbered: Vec<Arc<Backtrace>>,
+}
+
+impl Stacks {
     /// In which calls who is on the fiber with this number waits. All that wait in the same calls have the same one.
-    fn backtrace(&mut self, index: u32) -> Option<Arc<Backtrace>> {
-        let stacks = self.stacks.as_mut()?;
-        let addresses = hub().visit(index, Visit { addresses: Vec::with_capacity(USUAL_DEPTH) })?.addresses;
-        if let Some(known) = stacks.get(&addresses) {
-            return Some(known.clone());
+    fn of(&mut self, index: u32) -> Option<Arc<Backtrace>> {
+        self.visit = hub().visit(index, std::mem::take(&mut self.visit));
+        let walked = self.visit.walked?;
+        if let Walked::Again(number) = walked {
+            return self.numbered.get(number).cloned();
         }
-        let backtrace = Arc::new(Backtrace::new(addresses.clone()));
-        stacks.insert(addresses, backtrace.clone());
+        let addresses = &self.visit.walker.addresses;
+        let backtrace = match self.known.get(addresses) {
+            Some(known) => known.clone(),
+            None => {
+                let new = Arc::new(Backtrace::new(addresses.clone()));
+                self.known.insert(addresses.clone(), new.clone());
+                new
+            }
+        };
+        if walked != Walked::Once {
+            // Numbers are given one after another.
+            self.numbered.push(backtrace.clone());
+        }
         Some(backtrace)
     }
 }

@@ -148,7 +148,9 @@ mod tests {
     fn a_function_with_a_name(addresses: &mut Vec<usize>) {
         let here = 0_u8;
         let here = (&raw const here).addr();
-        crate::sys::unwind::return_addresses(here - 4096..here + 4096, addresses);
+        let mut walker = crate::sys::unwind::Walker::default();
+        walker.walk(here - 4096..here + 4096);
+        addresses.append(&mut walker.addresses);
         std::hint::black_box(addresses);
     }
 
