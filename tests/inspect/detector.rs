@@ -346,11 +346,11 @@ const CHILD: &str = "GREENLOOP_TEST_IDLE";
 
 /// How often the detector's OS thread has gone to sleep.
 fn sleeps_of_the_detector() -> u64 {
-    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let mut tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
     let is_it = |path: &PathBuf| {
         fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "greenloop-watch")
     };
-    let status = fs::read_to_string(tasks.filter(is_it).next().unwrap().join("status")).unwrap();
+    let status = fs::read_to_string(tasks.find(is_it).unwrap().join("status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.unwrap().trim().parse().unwrap()
 }
