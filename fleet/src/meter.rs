@@ -68,8 +68,20 @@ impl Metered {
 }
 
 impl Broker for Metered {
+    fn queue(&self) -> &str {
+        self.0.queue()
+    }
+
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
         self.call(|broker| broker.push(jobs))
+    }
+
+    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
+        self.call(|broker| broker.submit(job))
+    }
+
+    fn wait(&self, most: Duration) -> Result<bool, BrokerError> {
+        self.call(|broker| broker.wait(most))
     }
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
