@@ -6,12 +6,12 @@ use greenloop::channel::{
 };
 use greenloop::{idle, spawn, yield_now};
 
-use super::support::within;
+use super::support::{LeftOut, in_any_order, once, ready_at_once};
 use super::{LIMIT, Log, receiving, sending};
 
 #[test]
 fn values_come_in_the_order_in_which_they_were_sent() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         (0..1000).for_each(|number| sender.send(number).unwrap());
         assert_eq!((receiver.len(), sender.len()), (1000, 1000));
@@ -22,7 +22,7 @@ fn values_come_in_the_order_in_which_they_were_sent() {
 
 #[test]
 fn with_room_or_a_value_nobody_yields() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let log = Log::default();
         let _other = spawn({
             let log = log.clone();
@@ -38,7 +38,7 @@ fn with_room_or_a_value_nobody_yields() {
 
 #[test]
 fn a_full_channel_makes_its_senders_wait_in_line() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(2);
         let log = Log::default();
         sender.send(0).unwrap();
@@ -53,13 +53,13 @@ fn a_full_channel_makes_its_senders_wait_in_line() {
         assert_eq!(sender.try_send(9), Err(TrySendError::Full(9)), "the room was for the one in line");
         assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
         tasks.into_iter().for_each(|task| task.join().unwrap());
-        assert_eq!(log.take(), ["sent 3", "sent 4"]);
+        assert_eq!(ready_at_once(log.take()), ["sent 3", "sent 4"]);
     });
 }
 
 #[test]
 fn waiting_receivers_are_served_in_order_of_arrival() {
-    within(LIMIT, || {
+    once(LeftOut::HubOrder, LIMIT, || {
         let (sender, receiver) = bounded(1);
         let log = Log::default();
         let tasks = ["a", "b", "c"].map(|name| receiving(&receiver, &log, name));
@@ -78,7 +78,7 @@ fn waiting_receivers_are_served_in_order_of_arrival() {
 
 #[test]
 fn a_value_beyond_those_promised_goes_to_who_asks_first() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         let log = Log::default();
         let task = receiving(&receiver, &log, "a");
@@ -92,7 +92,7 @@ fn a_value_beyond_those_promised_goes_to_who_asks_first() {
 
 #[test]
 fn waits_end_at_their_time() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(1);
         let start = Instant::now();
         let pause = Duration::from_millis(5);
@@ -109,7 +109,7 @@ fn waits_end_at_their_time() {
 
 #[test]
 fn a_pipeline_of_green_threads() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (first, mut last) = bounded(1);
         for _ in 0..10 {
             let (sender, receiver) = bounded(1);
@@ -124,7 +124,7 @@ fn a_pipeline_of_green_threads() {
 
 #[test]
 fn each_value_goes_to_one_receiver() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(3);
         let receivers: Vec<_> = (0..4)
             .map(|_| {
@@ -155,7 +155,7 @@ fn each_value_goes_to_one_receiver() {
 
 #[test]
 fn hubs_and_plain_threads_talk() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1, 3, usize::MAX] {
             let (ping, pinged) = bounded(capacity);
             let (pong, ponged) = bounded(capacity);

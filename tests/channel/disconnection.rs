@@ -6,12 +6,12 @@ use greenloop::channel::{
 };
 use greenloop::spawn;
 
-use super::support::within;
+use super::support::{LeftOut, in_any_order, once, ready_at_once};
 use super::{Counted, LIMIT, Log, receiving, sending};
 
 #[test]
 fn without_senders_what_is_left_is_received() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(2);
         let other = sender.clone();
         other.send(1).unwrap();
@@ -28,7 +28,7 @@ fn without_senders_what_is_left_is_received() {
 
 #[test]
 fn without_receivers_values_come_back() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1, usize::MAX] {
             let (sender, receiver) = bounded(capacity);
             let other = receiver.clone();
@@ -43,7 +43,7 @@ fn without_receivers_values_come_back() {
 
 #[test]
 fn waiting_receivers_are_told() {
-    within(LIMIT, || {
+    once(LeftOut::HubOrder, LIMIT, || {
         for capacity in [0, 1] {
             let (sender, receiver) = bounded::<u32>(capacity);
             let log = Log::default();
@@ -59,7 +59,7 @@ fn waiting_receivers_are_told() {
 
 #[test]
 fn waiting_senders_are_told_and_keep_their_values() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1] {
             let (sender, receiver) = bounded(capacity);
             let log = Log::default();
@@ -67,14 +67,14 @@ fn waiting_senders_are_told_and_keep_their_values() {
             let tasks = [1, 2, 3].map(|number| sending(&sender, &log, number));
             drop(receiver);
             tasks.into_iter().for_each(|task| task.join().unwrap());
-            assert_eq!(log.take(), ["kept 1", "kept 2", "kept 3"]);
+            assert_eq!(ready_at_once(log.take()), ["kept 1", "kept 2", "kept 3"]);
         }
     });
 }
 
 #[test]
 fn a_thousand_on_each_side_are_told() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let senders: Vec<_> = (0..1000)
             .map(|number| {
@@ -100,7 +100,7 @@ fn a_thousand_on_each_side_are_told() {
 
 #[test]
 fn what_nobody_will_receive_is_dropped() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let count = Arc::new(AtomicUsize::new(0));
         let (sender, receiver) = unbounded();
         (0..10).for_each(|_| sender.send(Counted::new(&count)).unwrap());
@@ -123,7 +123,7 @@ fn a_destructor_of_a_value_may_use_the_channel() {
             assert!(self.0.is_empty());
         }
     }
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         let log = Log::default();
         (0..2).for_each(|_| drop(sender.send(Uses(sender.clone(), log.clone()))));
@@ -135,7 +135,7 @@ fn a_destructor_of_a_value_may_use_the_channel() {
 /// A value sent without waiting to a receiver that is then killed, with no receiver left: it is dropped.
 #[test]
 fn a_promised_value_whose_receivers_are_gone_is_dropped() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1] {
             let count = Arc::new(AtomicUsize::new(0));
             let (sender, receiver) = bounded(capacity);
@@ -152,7 +152,7 @@ fn a_promised_value_whose_receivers_are_gone_is_dropped() {
 /// but no value is promised to it.
 #[test]
 fn no_value_is_promised_to_who_never_runs_again() {
-    within(LIMIT, || {
+    once(LeftOut::OsThreads, LIMIT, || {
         for capacity in [0, 1, usize::MAX] {
             let (sender, receiver) = bounded(capacity);
             let other = receiver.clone();

@@ -4,7 +4,7 @@ use greenloop::channel::{Receiver, SendError, SendTimeoutError, Sender, TrySendE
 
 use super::LIMIT;
 use super::support::conveyor::{Conveyor, Value, hammer_conveyor};
-use super::support::within;
+use super::support::in_any_order;
 
 struct Channel {
     sender: Sender<Value>,
@@ -38,7 +38,7 @@ impl Conveyor for Channel {
 }
 
 fn hammer(capacity: usize) {
-    within(LIMIT, move || {
+    in_any_order(LIMIT, move || {
         let (sender, receiver) = bounded(capacity);
         hammer_conveyor(Channel { sender, receiver });
     });

@@ -6,12 +6,12 @@ use greenloop::channel::{TryRecvError, bounded, unbounded};
 use greenloop::event::Event;
 use greenloop::{idle, killall, with_timeout};
 
-use super::support::{block_past, spawn_parked, two_deadlines, within};
+use super::support::{LeftOut, block_past, in_any_order, once, spawn_parked, two_deadlines};
 use super::{Counted, LIMIT, Log, receiving, sending};
 
 #[test]
 fn a_receiver_killed_in_line_gets_nothing() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1, usize::MAX] {
             let (sender, receiver) = bounded(capacity);
             let log = Log::default();
@@ -26,7 +26,7 @@ fn a_receiver_killed_in_line_gets_nothing() {
 
 #[test]
 fn a_value_promised_to_a_killed_receiver_goes_to_the_next() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1, usize::MAX] {
             let (sender, receiver) = bounded(capacity);
             let log = Log::default();
@@ -43,7 +43,7 @@ fn a_value_promised_to_a_killed_receiver_goes_to_the_next() {
 
 #[test]
 fn values_promised_to_killed_receivers_keep_their_order() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1, usize::MAX] {
             let (sender, receiver) = bounded(capacity);
             let log = Log::default();
@@ -59,7 +59,7 @@ fn values_promised_to_killed_receivers_keep_their_order() {
 /// A rendezvous sender that waits is not told that its value was taken when the receiver was only called.
 #[test]
 fn a_rendezvous_sender_waits_on_when_the_called_receiver_is_killed() {
-    within(LIMIT, || {
+    once(LeftOut::HubOrder, LIMIT, || {
         let (sender, receiver) = bounded(0);
         let log = Log::default();
         let a = receiving(&receiver, &log, "a");
@@ -82,7 +82,7 @@ fn a_rendezvous_sender_waits_on_when_the_called_receiver_is_killed() {
 
 #[test]
 fn a_sender_killed_in_line_takes_its_value_along() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1] {
             let count = Arc::new(AtomicUsize::new(0));
             let (sender, receiver) = bounded(capacity);
@@ -100,7 +100,7 @@ fn a_sender_killed_in_line_takes_its_value_along() {
 
 #[test]
 fn the_value_of_a_sender_killed_after_it_was_taken_stays() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for capacity in [0, 1] {
             let (sender, receiver) = bounded(capacity);
             let log = Log::default();
@@ -117,7 +117,7 @@ fn the_value_of_a_sender_killed_after_it_was_taken_stays() {
 
 #[test]
 fn a_deadline_after_the_call_receives_all_the_same() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         for capacity in [0, 1, usize::MAX] {
             let (first, second) = two_deadlines();
             let (sender, receiver) = bounded(capacity);
@@ -135,7 +135,7 @@ fn a_deadline_after_the_call_receives_all_the_same() {
 
 #[test]
 fn a_deadline_after_the_value_was_taken_is_no_timeout() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         for capacity in [0, 1] {
             let (first, second) = two_deadlines();
             let (sender, receiver) = bounded(capacity);
@@ -155,7 +155,7 @@ fn a_deadline_after_the_value_was_taken_is_no_timeout() {
 
 #[test]
 fn a_time_limit_after_the_call_leaves_the_value_to_the_next() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         let (first, second) = two_deadlines();
         let (sender, receiver) = unbounded();
         let log = Log::default();
@@ -178,7 +178,7 @@ fn a_time_limit_after_the_call_leaves_the_value_to_the_next() {
 
 #[test]
 fn the_last_value_goes_to_one_who_asks_though_it_is_promised_to_another_hub() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         let log = Log::default();
         let a = receiving(&receiver, &log, "a");

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use greenloop::channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, bounded};
 use greenloop::{idle, spawn};
 
-use super::support::within;
+use super::support::{LeftOut, in_any_order, once};
 use super::{LIMIT, Log, receiving, sending};
 
 /// Conformance 122.
 #[test]
 fn a_sender_goes_on_when_its_value_has_been_taken() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let log = Log::default();
         let other = spawn({
@@ -34,7 +34,7 @@ fn a_sender_goes_on_when_its_value_has_been_taken() {
 /// Conformance 122.
 #[test]
 fn without_waiting_it_sends_only_to_one_who_waits() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let log = Log::default();
         assert_eq!(sender.try_send(0), Err(TrySendError::Full(0)));
@@ -49,7 +49,7 @@ fn without_waiting_it_sends_only_to_one_who_waits() {
 
 #[test]
 fn without_waiting_it_receives_only_from_one_who_waits() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let log = Log::default();
         assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
@@ -63,7 +63,7 @@ fn without_waiting_it_receives_only_from_one_who_waits() {
 
 #[test]
 fn it_holds_nothing() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let log = Log::default();
         let task = sending(&sender, &log, 1);
@@ -76,7 +76,7 @@ fn it_holds_nothing() {
 
 #[test]
 fn both_sides_are_served_in_order_of_arrival() {
-    within(LIMIT, || {
+    once(LeftOut::HubOrder, LIMIT, || {
         let (sender, receiver) = bounded(0);
         let log = Log::default();
         let senders = [1, 2, 3].map(|number| sending(&sender, &log, number));
@@ -92,7 +92,7 @@ fn both_sides_are_served_in_order_of_arrival() {
 
 #[test]
 fn values_sent_in_both_ways_keep_their_order() {
-    within(LIMIT, || {
+    once(LeftOut::HubOrder, LIMIT, || {
         let (sender, receiver) = bounded(0);
         let log = Log::default();
         let receivers = ["a", "b"].map(|name| receiving(&receiver, &log, name));
@@ -114,7 +114,7 @@ fn values_sent_in_both_ways_keep_their_order() {
 
 #[test]
 fn waits_end_at_their_time_and_the_value_comes_back() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let (start, pause) = (Instant::now(), Duration::from_millis(5));
         assert_eq!(receiver.recv_timeout(pause), Err(RecvTimeoutError::Timeout));
@@ -128,7 +128,7 @@ fn waits_end_at_their_time_and_the_value_comes_back() {
 /// The sender gives up after the receiver was called and before it ran: the receiver keeps its place.
 #[test]
 fn a_receiver_called_for_a_withdrawn_value_stays_first_in_line() {
-    within(LIMIT, || {
+    once(LeftOut::OsThreads, LIMIT, || {
         let (sender, receiver) = bounded(0);
         let (busy, is_busy) = mpsc::channel();
         let (go_on, may_go_on) = mpsc::channel();

@@ -4,14 +4,14 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use greenloop::pool::{Group, Pool};
-use greenloop::{idle, sleep, spawn, with_timeout, yield_now};
+use greenloop::{sleep, spawn, with_timeout, yield_now};
 
-use crate::support::within;
+use crate::support::{in_any_order, spawn_parked};
 use crate::{LIMIT, LONG, SHORT};
 
 #[test]
 fn members_come_and_go() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let group = Group::default();
         let inside = group.spawn(yield_now);
         let outside = spawn(|| sleep(LONG));
@@ -29,7 +29,7 @@ fn members_come_and_go() {
 
 #[test]
 fn one_that_has_ended_may_be_added() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pool = Pool::new(1);
         let task = spawn(|| 1);
         task.wait();
@@ -41,7 +41,7 @@ fn one_that_has_ended_may_be_added() {
 
 #[test]
 fn one_of_another_hub_may_be_a_member() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = channel();
         let (end, ended) = channel::<()>();
         let elsewhere = thread::spawn(move || {
@@ -63,7 +63,7 @@ fn one_of_another_hub_may_be_a_member() {
 
 #[test]
 fn a_discarded_member_frees_its_slot_once() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pool = Pool::new(1);
         let task = pool.spawn(|| sleep(LONG));
         yield_now();
@@ -79,7 +79,7 @@ fn a_discarded_member_frees_its_slot_once() {
 
 #[test]
 fn a_member_may_kill_its_group() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let group = Rc::new(Group::new());
         let forever = group.spawn(|| sleep(LONG));
         let inner = group.clone();
@@ -92,7 +92,7 @@ fn a_member_may_kill_its_group() {
 
 #[test]
 fn a_kill_reaches_those_that_come_meanwhile() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         struct Spawning(Rc<Group>);
         impl Drop for Spawning {
             fn drop(&mut self) {
@@ -113,7 +113,7 @@ fn a_kill_reaches_those_that_come_meanwhile() {
 
 #[test]
 fn killone_leaves_the_others_and_strangers_alone() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let group = Group::new();
         let [first, second] = [(); 2].map(|()| group.spawn(|| sleep(LONG)));
         let stranger = spawn(|| 3);
@@ -127,7 +127,7 @@ fn killone_leaves_the_others_and_strangers_alone() {
 
 #[test]
 fn members_outlive_a_dropped_pool() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pool = Pool::new(1);
         let member = pool.spawn(yield_now);
         let waiting = pool.apply_async(|| 5, |_| ());
@@ -139,20 +139,19 @@ fn members_outlive_a_dropped_pool() {
 
 #[test]
 fn slots_are_given_in_order_and_a_killed_waiter_loses_none() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pool = Rc::new(Pool::new(1));
         let busy = pool.spawn(|| sleep(LONG));
         let order = Rc::new(Cell::new(0));
         let waiting: Vec<_> = (1..=3)
             .map(|number| {
                 let (pool, order) = (pool.clone(), order.clone());
-                spawn(move || {
+                spawn_parked(move || {
                     let note = move || order.set(order.get() * 10 + number);
                     pool.spawn(note).join().unwrap();
                 })
             })
             .collect();
-        idle();
         waiting[1].kill();
         busy.kill();
         greenloop::joinall(&waiting);
@@ -162,7 +161,7 @@ fn slots_are_given_in_order_and_a_killed_waiter_loses_none() {
 
 #[test]
 fn a_time_limit_ends_a_join_and_leaves_the_members() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let group = Group::new();
         let member = group.spawn(|| sleep(LONG));
         assert!(with_timeout(SHORT, || group.join()).is_err());
@@ -175,7 +174,7 @@ fn a_time_limit_ends_a_join_and_leaves_the_members() {
 
 #[test]
 fn spawned_members_know_their_place() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pool = Pool::new(2);
         let here = pool.spawn(|| ()).spawned_at().line();
         assert_eq!(here, line!() - 1);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use greenloop::pool::{Group, Pool};
 use greenloop::{idle, sleep, spawn, with_timeout, yield_now};
 
-use crate::support::within;
+use crate::support::{in_a_world, in_any_order};
 use crate::{LIMIT, LONG, SHORT};
 
 /// How many run now, and how many have at most.
@@ -15,17 +15,17 @@ struct Load {
 }
 
 impl Load {
-    fn through(&self, turns: usize) {
+    fn through(&self, turns: u32) {
         self.now.set(self.now.get() + 1);
         self.most.set(self.most.get().max(self.now.get()));
-        (0..turns).for_each(|_| yield_now());
+        sleep(SHORT * turns);
         self.now.set(self.now.get() - 1);
     }
 }
 
 #[test]
 fn no_more_run_than_there_are_slots_and_no_slot_stands_idle() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |_| {
         for (size, maxsize, most) in [(1, 100, 1), (4, 100, 4), (7, 3, 3), (100, usize::MAX, 50)] {
             let load = Rc::new(Load::default());
             let pool = Pool::new(size);
@@ -43,7 +43,7 @@ fn no_more_run_than_there_are_slots_and_no_slot_stands_idle() {
 
 #[test]
 fn slots_that_others_hold_are_left_to_them() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pool = Rc::new(Pool::new(3));
         let others = [(); 2].map(|()| pool.spawn(|| sleep(LONG)));
         let values: Vec<_> = pool.imap(0..20, |number| number).flatten().collect();
@@ -62,7 +62,7 @@ fn slots_that_others_hold_are_left_to_them() {
 
 #[test]
 fn a_time_limit_loses_no_result() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pool = Pool::new(2);
         let patience = |turns: u64| {
             sleep(SHORT * turns as u32);
@@ -84,7 +84,7 @@ fn a_time_limit_loses_no_result() {
 
 #[test]
 fn killed_elements_say_so() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let group = Rc::new(Group::new());
         let killer = spawn({
             let group = group.clone();
@@ -108,7 +108,7 @@ fn killed_elements_say_so() {
 
 #[test]
 fn a_dropped_iterator_lets_go_what_has_begun_and_begins_no_more() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let log = Rc::new(RefCell::new(Vec::new()));
         let pool = Pool::new(2);
         let inner = log.clone();
@@ -127,7 +127,7 @@ fn a_dropped_iterator_lets_go_what_has_begun_and_begins_no_more() {
 
 #[test]
 fn nothing_is_taken_from_the_items_before_it_is_asked_for() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let taken = Rc::new(Cell::new(0));
         let counted = taken.clone();
         let items = (0..).inspect(move |_| counted.set(counted.get() + 1));

@@ -1,14 +1,14 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use greenloop::{pool, sleep, spawn, yield_now};
+use greenloop::{pool, sleep, spawn};
 
-use crate::support::within;
-use crate::{LIMIT, LONG};
+use crate::support::{in_a_world, in_any_order};
+use crate::{LIMIT, LONG, SHORT};
 
 #[test]
 fn members_borrow_from_the_frame() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let words = vec!["one".to_owned(), "three".to_owned()];
         let mut total = 0;
         pool::scope(1, |pool| {
@@ -22,14 +22,14 @@ fn members_borrow_from_the_frame() {
 
 #[test]
 fn no_more_run_than_there_are_slots() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |_| {
         let (now, most) = (Cell::new(0), Cell::new(0));
         pool::scope(3, |pool| {
             for _ in 0..20 {
                 pool.spawn(|| {
                     now.set(now.get() + 1);
                     most.set(most.get().max(now.get()));
-                    yield_now();
+                    sleep(SHORT);
                     now.set(now.get() - 1);
                 });
             }
@@ -40,7 +40,7 @@ fn no_more_run_than_there_are_slots() {
 
 #[test]
 fn a_member_may_spawn_another() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let done = Cell::new(0);
         pool::scope(2, |pool| {
             let inner = pool.clone();
@@ -56,7 +56,7 @@ fn a_member_may_spawn_another() {
 
 #[test]
 fn a_panic_of_a_member_is_the_scopes_and_that_of_an_element_is_not() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let results = pool::scope(2, |pool| pool.map([1, 0], |divisor| 1 / divisor));
         assert!(results[0].is_ok() && results[1].as_ref().unwrap_err().is_panic());
         let scope = || pool::scope(2, |pool| drop(pool.spawn(|| std::panic::resume_unwind(Box::new(1)))));
@@ -66,7 +66,7 @@ fn a_panic_of_a_member_is_the_scopes_and_that_of_an_element_is_not() {
 
 #[test]
 fn unwinding_kills_the_members() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let ended = Cell::new(0);
         struct Count<'a>(&'a Cell<u32>);
         impl Drop for Count<'_> {
@@ -81,7 +81,7 @@ fn unwinding_kills_the_members() {
                     sleep(LONG);
                 });
                 spawn(|| ()).join().unwrap();
-                drop(greenloop::with_timeout(crate::SHORT, || results.next()));
+                drop(greenloop::with_timeout(SHORT, || results.next()));
                 std::panic::resume_unwind(Box::new("out"));
             });
         };

@@ -5,7 +5,7 @@ use greenloop::queue::{Fifo, LifoQueue, Order, Ordered, PriorityQueue, PutError,
 
 use super::LIMIT;
 use super::support::conveyor::{Conveyor, Value, hammer_conveyor};
-use super::support::within;
+use super::support::in_any_order;
 
 /// A value by its key, for a queue that compares.
 struct Item(Value);
@@ -73,9 +73,11 @@ fn refused(error: PutError<Item>) -> Value {
     error.into_inner().0
 }
 
-fn hammer<O: Order<Item, Items: Send> + 'static, const KEEPS_ORDER: bool>(queue: Ordered<Item, O>) {
-    within(LIMIT, || {
-        let Hammered(queue) = hammer_conveyor(Hammered::<O, KEEPS_ORDER>(queue));
+fn hammer<O: Order<Item, Items: Send> + 'static, const KEEPS_ORDER: bool>(
+    queue: impl Fn() -> Ordered<Item, O> + Send + Sync + 'static,
+) {
+    in_any_order(LIMIT, move || {
+        let Hammered(queue) = hammer_conveyor(Hammered::<O, KEEPS_ORDER>(queue()));
         assert_eq!((queue.len(), queue.unfinished()), (0, 0));
         queue.join();
     });
@@ -83,20 +85,20 @@ fn hammer<O: Order<Item, Items: Send> + 'static, const KEEPS_ORDER: bool>(queue:
 
 #[test]
 fn a_queue_of_one_loses_nothing() {
-    hammer::<_, true>(Queue::bounded(1));
+    hammer::<_, true>(|| Queue::bounded(1));
 }
 
 #[test]
 fn an_unbounded_queue_loses_nothing() {
-    hammer::<Fifo, true>(Queue::unbounded());
+    hammer::<Fifo, true>(|| Queue::unbounded());
 }
 
 #[test]
 fn a_stack_loses_nothing() {
-    hammer::<_, false>(LifoQueue::bounded(5));
+    hammer::<_, false>(|| LifoQueue::bounded(5));
 }
 
 #[test]
 fn a_priority_queue_loses_nothing() {
-    hammer::<_, true>(PriorityQueue::bounded(5));
+    hammer::<_, true>(|| PriorityQueue::bounded(5));
 }

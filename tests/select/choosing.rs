@@ -5,12 +5,12 @@ use greenloop::channel::{RecvError, SendError, after, at, bounded, never, tick, 
 use greenloop::select::Select;
 use greenloop::{select, select_biased, spawn, yield_now};
 
-use super::support::within;
+use super::support::{LeftOut, in_any_order, once};
 use super::{LIMIT, LONG, SHORT};
 
 #[test]
 fn the_one_that_can_be_done_is_done() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (full, _receiver) = bounded(1);
         full.send(0).unwrap();
         let (_sender, empty) = bounded::<u32>(1);
@@ -30,7 +30,7 @@ fn the_one_that_can_be_done_is_done() {
 
 #[test]
 fn each_that_is_ready_is_as_likely() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let channels = [(); 3].map(|()| unbounded());
         let silent = never::<u32>();
         let mut counts = [0; 4];
@@ -58,7 +58,7 @@ fn each_that_is_ready_is_as_likely() {
 
 #[test]
 fn who_waits_is_called_by_whichever_comes_first() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for which in 0..3 {
             let channels = [(); 3].map(|()| unbounded());
             let sender = channels[which].0.clone();
@@ -77,7 +77,7 @@ fn who_waits_is_called_by_whichever_comes_first() {
 
 #[test]
 fn room_calls_who_waits_to_send() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(1);
         let silent = never::<u32>();
         sender.send(1).unwrap();
@@ -95,7 +95,7 @@ fn room_calls_who_waits_to_send() {
 
 #[test]
 fn those_who_choose_wait_in_line_with_those_who_do_not() {
-    within(LIMIT, || {
+    once(LeftOut::HubOrder, LIMIT, || {
         let (sender, receiver) = unbounded();
         let takers: Vec<_> = (0..6)
             .map(|number| {
@@ -132,7 +132,7 @@ fn those_who_choose_wait_in_line_with_those_who_do_not() {
 
 #[test]
 fn the_end_of_the_other_side_can_be_chosen() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded::<u32>();
         drop(sender);
         let silent = never::<u32>();
@@ -162,7 +162,7 @@ fn the_end_of_the_other_side_can_be_chosen() {
 
 #[test]
 fn times_are_arms() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let start = Instant::now();
         let (late, soon) = (after(LONG), after(2 * SHORT));
         let ticks = tick(SHORT);
@@ -185,7 +185,7 @@ fn times_are_arms() {
 
 #[test]
 fn a_list_is_used_again_and_changed() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let channels = [(); 4].map(|()| unbounded());
         let mut select = Select::new();
         let indices: Vec<_> = channels.iter().map(|(_, receiver)| select.recv(receiver)).collect();
@@ -216,7 +216,7 @@ fn a_list_is_used_again_and_changed() {
 
 #[test]
 fn what_is_only_ready_stays() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(1);
         let waiting = spawn({
             let receiver = receiver.clone();
@@ -235,7 +235,7 @@ fn what_is_only_ready_stays() {
 
 #[test]
 fn an_operation_that_is_dropped_passes_on_what_it_had() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(2);
         sender.send(1).unwrap();
         let mut select = Select::new();
@@ -268,7 +268,7 @@ fn an_operation_that_is_dropped_passes_on_what_it_had() {
 
 #[test]
 fn room_that_is_given_back_goes_to_who_waits() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(1);
         let mut select = Select::new();
         select.send(&sender);
@@ -309,28 +309,30 @@ fn nothing_is_waited_for_in_time() {
 
 #[test]
 fn plain_threads_choose_too() {
-    let (sender, receiver) = bounded(1);
-    let (quit, quitting) = bounded::<()>(0);
-    let summing = thread::spawn(move || {
-        let mut sum = 0;
-        loop {
-            select! {
-                recv(receiver) -> value => sum += value.unwrap_or(0),
-                recv(quitting) -> _ => return sum,
+    in_any_order(LIMIT, || {
+        let (sender, receiver) = bounded(1);
+        let (quit, quitting) = bounded::<()>(0);
+        let summing = thread::spawn(move || {
+            let mut sum = 0;
+            loop {
+                select! {
+                    recv(receiver) -> value => sum += value.unwrap_or(0),
+                    recv(quitting) -> _ => return sum,
+                }
             }
-        }
+        });
+        (1..=100).for_each(|number| sender.send(number).unwrap());
+        // Room for another one: the last has been received.
+        sender.send(0).unwrap();
+        sender.send(0).unwrap();
+        drop(quit);
+        assert_eq!(summing.join().unwrap(), 5050);
     });
-    (1..=100).for_each(|number| sender.send(number).unwrap());
-    // Room for another one: the last has been received.
-    sender.send(0).unwrap();
-    sender.send(0).unwrap();
-    drop(quit);
-    assert_eq!(summing.join().unwrap(), 5050);
 }
 
 #[test]
 fn a_biased_choice_takes_the_first_that_can_be_done() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         let (room, _kept) = bounded(100);
         for number in 0..100 {
@@ -374,7 +376,7 @@ fn a_biased_choice_takes_the_first_that_can_be_done() {
 #[test]
 fn a_list_of_operations_may_go_to_another_os_thread() {
     fn is_send<T: Send>(_: &T) {}
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         let (silent, full) = (never::<u32>(), bounded(0).0);
         thread::scope(|scope| {

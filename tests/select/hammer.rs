@@ -1,14 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenloop::channel::{Receiver, Sender, bounded};
 use greenloop::select::Select;
 use greenloop::{JoinHandle, select, sleep, spawn, with_timeout, yield_now};
 
 use super::LIMIT;
-use super::support::{Random, within};
+use super::support::{Random, Span, in_any_order};
 
 /// How long each hammer falls.
 const DURATION: Duration = Duration::from_millis(250);
@@ -87,8 +87,8 @@ impl Worker<'_> {
     }
 
     /// Until the time is over.
-    fn work(&mut self, end: Instant) {
-        while Instant::now() < end {
+    fn work(&mut self, end: &Span) {
+        while !end.is_over() {
             match self.random.below(3) {
                 0 => _ = with_timeout(self.short(), || self.act()),
                 _ => self.act(),
@@ -152,15 +152,15 @@ impl Worker<'_> {
     }
 }
 
-fn supervise(scene: &Arc<Scene>, seed: u64, end: Instant) {
+fn supervise(scene: &Arc<Scene>, seed: u64, end: &Span) {
     let mut random = Random::new(seed);
     let start = |seed| {
-        let scene = scene.clone();
-        spawn(move || Worker::new(&scene, seed).work(end))
+        let (scene, end) = (scene.clone(), end.clone());
+        spawn(move || Worker::new(&scene, seed).work(&end))
     };
     let mut tasks: Vec<JoinHandle<()>> = (0..GREEN_THREADS).map(|_| start(random.next())).collect();
     let mut killed = Vec::new();
-    while Instant::now() < end {
+    while !end.is_over() {
         let victim = random.below(tasks.len());
         let victim = std::mem::replace(&mut tasks[victim], start(random.next()));
         victim.try_kill();
@@ -185,13 +185,13 @@ fn hammer(capacities: [usize; CHANNELS]) {
         sent: AtomicUsize::new(0),
         received: AtomicUsize::new(0),
     });
-    let end = Instant::now() + DURATION;
+    let end = Span::of(DURATION);
     let threads: Vec<_> = (1..=4)
         .map(|seed| {
-            let scene = scene.clone();
+            let (scene, end) = (scene.clone(), end.clone());
             thread::spawn(move || match seed {
-                1 | 2 => Worker::new(&scene, seed).work(end),
-                _ => supervise(&scene, seed, end),
+                1 | 2 => Worker::new(&scene, seed).work(&end),
+                _ => supervise(&scene, seed, &end),
             })
         })
         .collect();
@@ -210,15 +210,15 @@ fn hammer(capacities: [usize; CHANNELS]) {
 
 #[test]
 fn a_choice_among_rendezvous_loses_nothing() {
-    within(LIMIT, || hammer([0; CHANNELS]));
+    in_any_order(LIMIT, || hammer([0; CHANNELS]));
 }
 
 #[test]
 fn a_choice_among_channels_of_one_loses_nothing() {
-    within(LIMIT, || hammer([1; CHANNELS]));
+    in_any_order(LIMIT, || hammer([1; CHANNELS]));
 }
 
 #[test]
 fn a_choice_among_all_kinds_loses_nothing() {
-    within(LIMIT, || hammer([0, 2, usize::MAX]));
+    in_any_order(LIMIT, || hammer([0, 2, usize::MAX]));
 }

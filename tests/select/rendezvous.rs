@@ -2,14 +2,14 @@ use std::thread;
 
 use greenloop::channel::{bounded, never};
 use greenloop::select::Select;
-use greenloop::{select, spawn, yield_now};
+use greenloop::{idle, select, spawn};
 
-use super::support::within;
+use super::support::in_any_order;
 use super::{LIMIT, LONG, SHORT};
 
 #[test]
 fn those_who_choose_meet_those_who_do_not() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let silent = never::<u32>();
         for chooser_first in [true, false] {
@@ -36,7 +36,7 @@ fn those_who_choose_meet_those_who_do_not() {
 
 #[test]
 fn those_who_choose_meet_each_other() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for giver_first in [true, false] {
             let (sender, receiver) = bounded(0);
             let (quiet, silent) = (never::<u32>(), never::<u32>());
@@ -54,7 +54,7 @@ fn those_who_choose_meet_each_other() {
 
 #[test]
 fn both_ends_of_one_channel_and_nobody_meets_himself() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let alone = select! {
             send(sender, 0) -> _ => unreachable!("nobody receives"),
@@ -89,7 +89,7 @@ fn both_ends_of_one_channel_and_nobody_meets_himself() {
 
 #[test]
 fn two_that_choose_crosswise() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (one, two) = (bounded::<u32>(0), bounded::<u32>(0));
         let rounds = 300;
         let here = thread::spawn({
@@ -118,14 +118,14 @@ fn two_that_choose_crosswise() {
 
 #[test]
 fn an_attempt_meets_a_receiver_that_chooses() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         assert!(sender.try_send(1).is_err());
         let taking = spawn({
             let (receiver, silent) = (receiver.clone(), never::<u32>());
             move || select! { recv(receiver) -> value => value, recv(silent) -> value => value }
         });
-        yield_now();
+        idle();
         sender.try_send(2).unwrap();
         assert!(sender.try_send(3).is_err(), "there was one");
         assert_eq!(taking.join().unwrap(), Ok(2));
@@ -136,7 +136,7 @@ fn an_attempt_meets_a_receiver_that_chooses() {
 
 #[test]
 fn a_receiver_waits_for_the_value_that_was_chosen_for_it() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         for chooses in [false, true] {
             let taking = spawn({
@@ -146,7 +146,7 @@ fn a_receiver_waits_for_the_value_that_was_chosen_for_it() {
                     true => select! { recv(receiver) -> value => value.ok(), default(SHORT) => None },
                 }
             });
-            yield_now();
+            idle();
             let mut select = Select::new();
             select.send(&sender);
             let operation = select.select();
@@ -161,7 +161,7 @@ fn a_receiver_waits_for_the_value_that_was_chosen_for_it() {
 
 #[test]
 fn a_receiver_that_was_chosen_in_vain_goes_on_waiting() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         for chooses in [false, true] {
             let taking = spawn({
@@ -171,13 +171,13 @@ fn a_receiver_that_was_chosen_in_vain_goes_on_waiting() {
                     true => select! { recv(receiver) -> value => value.ok(), default(LONG) => None },
                 }
             });
-            yield_now();
+            idle();
             let mut select = Select::new();
             select.send(&sender);
             let operation = select.select();
             assert!(select.try_select().is_err(), "it is taken");
             drop(operation);
-            yield_now();
+            idle();
             assert!(!taking.is_finished());
             sender.send(1).unwrap();
             assert_eq!(taking.join().unwrap(), Some(1));
@@ -189,7 +189,7 @@ fn a_receiver_that_was_chosen_in_vain_goes_on_waiting() {
                     true => select! { recv(receiver) -> _ => false, default(SHORT) => true },
                 }
             });
-            yield_now();
+            idle();
             let operation = select.select();
             greenloop::sleep(2 * SHORT);
             drop(operation);

@@ -3,7 +3,7 @@ use std::cell::Cell;
 use greenloop::channel::{Receiver, Sender, bounded, never, unbounded};
 use greenloop::select;
 
-use super::support::within;
+use super::support::in_any_order;
 use super::{LIMIT, SHORT};
 
 fn first(receiver: &Receiver<u32>) -> Option<u32> {
@@ -21,7 +21,7 @@ fn first(receiver: &Receiver<u32>) -> Option<u32> {
 
 #[test]
 fn bodies_are_what_they_are_in_a_match() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         assert_eq!(first(&receiver), None);
         sender.send(5).unwrap();
@@ -46,7 +46,7 @@ fn bodies_are_what_they_are_in_a_match() {
 
 #[test]
 fn ends_are_expressions_and_are_evaluated_once() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let ends = Box::new(bounded::<String>(1));
         let evaluated = Cell::new(0);
         let sender = || -> &Sender<String> {
@@ -71,7 +71,7 @@ fn ends_are_expressions_and_are_evaluated_once() {
 
 #[test]
 fn a_body_may_take_the_ends_away() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(1);
         let (other_sender, other) = bounded::<u32>(1);
         sender.send(1).unwrap();

@@ -3,14 +3,14 @@ use std::time::Instant;
 
 use greenloop::channel::{after, bounded, tick, unbounded};
 use greenloop::event::Event;
-use greenloop::{Waitable, iwait, spawn, wait, wait_any, wait_timeout, yield_now};
+use greenloop::{Waitable, idle, iwait, spawn, wait, wait_any, wait_timeout};
 
-use super::support::within;
+use super::support::in_any_order;
 use super::{LIMIT, LONG, SHORT};
 
 #[test]
 fn a_receiver_is_ready_when_it_has_a_value_that_stays_there() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = unbounded();
         assert!(wait_timeout([&receiver], SHORT).is_empty());
         let sending = spawn(move || sender.send(1));
@@ -25,19 +25,19 @@ fn a_receiver_is_ready_when_it_has_a_value_that_stays_there() {
 
 #[test]
 fn several_wait_for_one_receiver_and_a_receiver_goes_before_them() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (sender, receiver) = bounded(0);
         let watch = || {
             let receiver = receiver.clone();
             spawn(move || wait_timeout([&receiver], LONG).len())
         };
         let watching = [watch(), watch()];
-        yield_now();
+        idle();
         let taking = spawn({
             let receiver = receiver.clone();
             move || receiver.recv()
         });
-        yield_now();
+        idle();
         // This one is promised to the receiver, and nobody else hears of it.
         sender.send(1).unwrap();
         assert_eq!(taking.join().unwrap(), Ok(1));
@@ -50,7 +50,7 @@ fn several_wait_for_one_receiver_and_a_receiver_goes_before_them() {
 /// Conformance 69.
 #[test]
 fn receivers_times_events_and_green_threads_at_once() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let start = Instant::now();
         let (sender, receiver) = unbounded();
         let event = Arc::new(Event::new());

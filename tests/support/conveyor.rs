@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenloop::{with_timeout, yield_now};
 
-use super::Random;
 use super::hammer::{hammer_with, perhaps_limited, short};
+use super::{Random, Span};
 
 /// Who hands over a value knows by the answer whether it was taken.
 pub(crate) trait Conveyor: Send + Sync + 'static {
@@ -61,10 +61,10 @@ struct Scene<C> {
 }
 
 /// Puts numbered values until the time is over, in every way that there is.
-fn put(scene: &Scene<impl Conveyor>, random: &mut Random, end: Instant) {
+fn put(scene: &Scene<impl Conveyor>, random: &mut Random, end: &Span) {
     let source = scene.sources.fetch_add(1, SeqCst);
     for number in 0.. {
-        if Instant::now() >= end {
+        if end.is_over() {
             return;
         }
         let verdict = Arc::new(AtomicU8::new(UNDECIDED));
@@ -103,9 +103,9 @@ fn told<C>(scene: &Scene<C>, verdict: &AtomicU8, what: u8) {
 }
 
 /// Gets values until the time is over, in every way that there is.
-fn get(scene: &Scene<impl Conveyor>, random: &mut Random, end: Instant) {
+fn get(scene: &Scene<impl Conveyor>, random: &mut Random, end: &Span) {
     let mut last: Vec<Option<u64>> = Vec::new();
-    while Instant::now() < end {
+    while !end.is_over() {
         let (how, patience) = (random.below(4), short(random));
         perhaps_limited(random, || {
             let value = match how {

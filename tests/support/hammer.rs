@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenloop::{JoinHandle, sleep, spawn, with_timeout, yield_now};
 
-use super::Random;
+use super::{Random, Span};
 
 /// How long each hammer falls.
 const DURATION: Duration = Duration::from_millis(300);
@@ -29,7 +29,7 @@ impl Drop for Seed {
 /// Lets `blow` be repeated until the time is over by all workers of [`hammer_with`].
 pub(crate) fn hammer(blow: impl Fn(&mut Random) + Send + Sync + 'static) {
     hammer_with(move |_, random, end| {
-        while Instant::now() < end {
+        while !end.is_over() {
             blow(random);
             yield_now();
         }
@@ -38,32 +38,32 @@ pub(crate) fn hammer(blow: impl Fn(&mut Random) + Send + Sync + 'static) {
 
 /// Lets `work` be done by workers who end at the time that they are told: two plain threads, numbers 0 and 1, and some green
 /// threads, numbered from 0, of each of two hubs, which are killed and replaced all the time. Returns when all have ended.
-pub(crate) fn hammer_with(work: impl Fn(usize, &mut Random, Instant) + Send + Sync + 'static) {
+pub(crate) fn hammer_with(work: impl Fn(usize, &mut Random, &Span) + Send + Sync + 'static) {
     let seed = Seed(std::env::var(SEED).map_or(1, |seed| seed.parse().expect("a number")));
     let mut seeds = Random::new(seed.0);
     let work = Arc::new(work);
-    let end = Instant::now() + DURATION;
+    let end = Span::of(DURATION);
     let threads: Vec<_> = (0..4)
         .map(|number| {
-            let (work, mut random) = (work.clone(), Random::new(seeds.next()));
+            let (work, mut random, end) = (work.clone(), Random::new(seeds.next()), end.clone());
             thread::spawn(move || match number {
-                0 | 1 => work(number, &mut random, end),
-                _ => supervise(&work, random, end),
+                0 | 1 => work(number, &mut random, &end),
+                _ => supervise(&work, random, &end),
             })
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-fn supervise(work: &Arc<impl Fn(usize, &mut Random, Instant) + 'static>, mut random: Random, end: Instant) {
+fn supervise(work: &Arc<impl Fn(usize, &mut Random, &Span) + 'static>, mut random: Random, end: &Span) {
     let start = |number, seed| {
-        let work = work.clone();
-        spawn(move || work(number, &mut Random::new(seed), end))
+        let (work, end) = (work.clone(), end.clone());
+        spawn(move || work(number, &mut Random::new(seed), &end))
     };
     let mut tasks: Vec<JoinHandle<()>> =
         (0..GREEN_THREADS).map(|number| start(number, random.next())).collect();
     let mut killed = Vec::new();
-    while Instant::now() < end {
+    while !end.is_over() {
         let victim = random.below(tasks.len());
         let victim = std::mem::replace(&mut tasks[victim], start(victim, random.next()));
         victim.try_kill();

@@ -10,6 +10,7 @@
 //! | `leftovers` | open files and memory of the process |
 //! | `child` | [`run_child`], a scenario in a process of its own; [`is_chosen`], for programs without std's harness; [`this_program`] again; [`finish`], another program |
 //! | `random` | [`Random`], the same numbers in every run |
+//! | `seeds` | [`in_any_order`], [`in_a_world`]: tests that run again in many orders, with `GREENLOOP_SEEDS`; [`once`], those that do not |
 //! | `hammer`, `conveyor` | loads at random, for the hammers of several rooms |
 //! | `shared_library` | for programs with calls of C: a library of C or C++, made as the test runs |
 //! | `promise`, `tool` | for examples: what their headers promise, and how all of them treat their arguments |
@@ -24,6 +25,7 @@ pub(crate) mod hammer;
 mod leftovers;
 mod pipes;
 mod random;
+mod seeds;
 mod witnesses;
 
 pub(crate) use bounds::{each_driver, leaves_nothing_open, until, with_driver, within};
@@ -34,4 +36,5 @@ pub(crate) use green_threads::{
 pub(crate) use leftovers::{open_files, resident_bytes};
 pub(crate) use pipes::{put, read_byte, readable};
 pub(crate) use random::Random;
+pub(crate) use seeds::{LeftOut, Span, in_a_world, in_any_order, once, ready_at_once};
 pub(crate) use witnesses::{Counted, CountsDrops, Log, OnDrop, raise, text};

@@ -7,7 +7,7 @@ use greenloop::sync::{Barrier, TimedOut};
 use greenloop::{JoinHandle, spawn, with_timeout};
 
 use super::LIMIT;
-use super::support::{spawn_parked, within};
+use super::support::{in_any_order, spawn_parked};
 
 fn arrive(barrier: &Arc<Barrier>) -> JoinHandle<bool> {
     let barrier = barrier.clone();
@@ -16,7 +16,7 @@ fn arrive(barrier: &Arc<Barrier>) -> JoinHandle<bool> {
 
 #[test]
 fn the_last_one_leads_and_the_barrier_serves_again() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let barrier = Arc::new(Barrier::new(3));
         for _ in 0..3 {
             let others = [(); 2].map(|()| arrive(&barrier));
@@ -33,7 +33,7 @@ fn the_last_one_leads_and_the_barrier_serves_again() {
 
 #[test]
 fn who_does_not_wait_has_not_arrived() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let barrier = Arc::new(Barrier::new(2));
         arrive(&barrier).kill();
         assert_eq!(barrier.wait_timeout(Duration::from_millis(1)).unwrap_err(), TimedOut);
@@ -46,7 +46,7 @@ fn who_does_not_wait_has_not_arrived() {
 
 #[test]
 fn one_killed_after_all_have_arrived_has() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let barrier = Arc::new(Barrier::new(3));
         let [first, second] = [(); 2].map(|()| arrive(&barrier));
         assert!(barrier.wait().is_leader());
@@ -59,7 +59,7 @@ fn one_killed_after_all_have_arrived_has() {
 #[test]
 fn hubs_and_plain_threads_go_round_by_round() {
     const ROUNDS: usize = 200;
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (barrier, arrived) = (Arc::new(Barrier::new(6)), Arc::new(AtomicUsize::new(0)));
         let rounds = {
             let (barrier, arrived) = (barrier.clone(), arrived.clone());

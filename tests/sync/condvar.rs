@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use greenloop::event::Event;
 use greenloop::sync::{Condvar, Mutex};
-use greenloop::{JoinHandle, idle, testing, with_timeout};
+use greenloop::{JoinHandle, idle, with_timeout};
 
-use super::support::{block_past, spawn_parked, two_deadlines, within};
+use super::support::{
+    LeftOut, block_past, in_a_world, in_any_order, once, ready_at_once, spawn_parked, two_deadlines,
+};
 use super::{LIMIT, Log};
 
 type Pair = Arc<(Mutex<()>, Condvar)>;
@@ -24,7 +26,7 @@ fn waiter(pair: &Pair, log: &Log, name: &'static str) -> JoinHandle<()> {
 /// Conformance 114: a notification wakes those who wait, in order, and is not kept for later ones.
 #[test]
 fn notifications_wake_in_order_of_arrival() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (pair, log) = (Pair::default(), Log::default());
         pair.1.notify_all();
         pair.1.notify_one();
@@ -34,17 +36,17 @@ fn notifications_wake_in_order_of_arrival() {
         pair.1.notify_one();
         pair.1.notify_one();
         idle();
-        assert_eq!(log.take(), ["a", "b"]);
+        assert_eq!(ready_at_once(log.take()), ["a", "b"]);
         pair.1.notify_all();
         idle();
-        assert_eq!(log.take(), ["c", "d"]);
+        assert_eq!(ready_at_once(log.take()), ["c", "d"]);
         tasks.into_iter().for_each(|task| task.join().unwrap());
     });
 }
 
 #[test]
 fn notify_all_wakes_a_thousand() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (pair, log) = (Pair::default(), Log::default());
         let tasks: Vec<_> = (0..1000).map(|_| waiter(&pair, &log, "woken")).collect();
         pair.1.notify_all();
@@ -55,7 +57,7 @@ fn notify_all_wakes_a_thousand() {
 
 #[test]
 fn a_wait_unlocks_the_mutex_and_locks_it_again() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (pair, log) = (Pair::default(), Log::default());
         let task = waiter(&pair, &log, "notified");
         let guard = pair.0.try_lock().expect("unlocked while it waits");
@@ -70,7 +72,7 @@ fn a_wait_unlocks_the_mutex_and_locks_it_again() {
 
 #[test]
 fn a_wait_ends_at_its_time() {
-    testing::run(|world| {
+    in_a_world(LIMIT, |world| {
         let (mutex, condvar) = (Mutex::new(0), Condvar::new());
         let start = world.now();
         let (guard, result) = condvar.wait_timeout(mutex.lock().unwrap(), Duration::from_millis(10)).unwrap();
@@ -96,7 +98,7 @@ fn a_wait_ends_at_its_time() {
 
 #[test]
 fn one_killed_in_line_gets_no_notification() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (pair, log) = (Pair::default(), Log::default());
         let [a, b] = ["a", "b"].map(|name| waiter(&pair, &log, name));
         a.kill();
@@ -108,7 +110,7 @@ fn one_killed_in_line_gets_no_notification() {
 
 #[test]
 fn one_killed_between_notification_and_run_passes_it_on() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (pair, log) = (Pair::default(), Log::default());
         let [a, b] = ["a", "b"].map(|name| waiter(&pair, &log, name));
         pair.1.notify_one();
@@ -121,7 +123,7 @@ fn one_killed_between_notification_and_run_passes_it_on() {
 
 #[test]
 fn one_killed_while_it_locks_again_passes_the_notification_on() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (pair, log) = (Pair::default(), Log::default());
         let [a, b] = ["a", "b"].map(|name| waiter(&pair, &log, name));
         let guard = pair.0.lock().unwrap();
@@ -137,7 +139,7 @@ fn one_killed_while_it_locks_again_passes_the_notification_on() {
 /// The guard was given to the wait, so nobody holds one: the end does not wait for the mutex, and poisons nothing.
 #[test]
 fn a_kill_ends_a_wait_without_the_mutex() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (pair, log) = (Pair::default(), Log::default());
         let task = waiter(&pair, &log, "notified");
         let guard = pair.0.lock().unwrap();
@@ -150,7 +152,7 @@ fn a_kill_ends_a_wait_without_the_mutex() {
 
 #[test]
 fn a_deadline_between_notification_and_run_is_no_timeout() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         let (first, second) = two_deadlines();
         let pair = Pair::default();
         let _notifier = spawn_parked({
@@ -171,7 +173,7 @@ fn a_deadline_between_notification_and_run_is_no_timeout() {
 
 #[test]
 fn a_time_limit_between_notification_and_run_passes_it_on() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         let (first, second) = two_deadlines();
         let (pair, log) = (Pair::default(), Log::default());
         let _notifier = spawn_parked({
@@ -196,7 +198,7 @@ fn a_time_limit_between_notification_and_run_passes_it_on() {
 
 #[test]
 fn a_poisoned_mutex_is_told_after_the_wait() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let pair = Pair::default();
         let waiter = spawn_parked({
             let pair = pair.clone();
@@ -221,7 +223,7 @@ fn a_poisoned_mutex_is_told_after_the_wait() {
 /// A hub and a plain thread hand a number back and forth; each waits on both sides of every step.
 #[test]
 fn it_works_between_threads() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let turn = Arc::new((Mutex::new(0), Condvar::new()));
         let play = |turn: &(Mutex<u32>, Condvar), parity: u32| {
             for _ in 0..500 {

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use greenloop::sync::{Condvar, Mutex, Semaphore};
 
 use super::LIMIT;
-use super::support::{end_with_one_parked, spawn_parked, within};
+use super::support::{LeftOut, end_with_one_parked, once, spawn_parked};
 
 #[test]
 fn a_mutex_is_not_handed_to_who_never_runs_again() {
-    within(LIMIT, || {
+    once(LeftOut::OsThreads, LIMIT, || {
         let mutex = Arc::new(Mutex::new(()));
         let guard = mutex.lock().unwrap();
         for _ in 0..2 {
@@ -33,7 +33,7 @@ fn a_mutex_is_not_handed_to_who_never_runs_again() {
 
 #[test]
 fn no_permit_is_kept_for_who_never_runs_again() {
-    within(LIMIT, || {
+    once(LeftOut::OsThreads, LIMIT, || {
         let semaphore = Arc::new(Semaphore::new(0));
         end_with_one_parked({
             let semaphore = semaphore.clone();
@@ -51,7 +51,7 @@ fn no_permit_is_kept_for_who_never_runs_again() {
 
 #[test]
 fn no_notification_is_given_to_who_never_runs_again() {
-    within(LIMIT, || {
+    once(LeftOut::OsThreads, LIMIT, || {
         let pair = Arc::new((Mutex::new(()), Condvar::new()));
         end_with_one_parked({
             let pair = pair.clone();

@@ -10,11 +10,11 @@ use greenloop::{sleep, spawn, with_timeout, yield_now};
 
 use super::LIMIT;
 use super::support::hammer::{hammer, perhaps_limited, short};
-use super::support::within;
+use super::support::in_any_order;
 
 #[test]
 fn a_mutex_is_never_held_twice_nor_lost() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let mutex = Arc::new(Mutex::new(0u64));
         let held = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicU64::new(0));
@@ -65,7 +65,7 @@ impl Drop for Held<'_> {
 
 #[test]
 fn a_mutex_held_across_yields_is_never_held_twice_nor_lost() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let mutex = Arc::new(Mutex::new(()));
         let held = Arc::new(AtomicBool::new(false));
         hammer({
@@ -88,7 +88,7 @@ fn a_mutex_held_across_yields_is_never_held_twice_nor_lost() {
 #[test]
 fn no_permit_is_lost_or_made() {
     const PERMITS: usize = 3;
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let semaphore = Arc::new(BoundedSemaphore::new(PERMITS));
         let inside = Arc::new(AtomicUsize::new(0));
         struct Inside<'a>(&'a AtomicUsize);
@@ -128,7 +128,7 @@ fn no_permit_is_lost_or_made() {
 /// Each token is announced once. Were a notification lost, a token would stay while all consumers sleep.
 #[test]
 fn no_notification_is_lost() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let tokens = Arc::new((Mutex::new(0u64), Condvar::new()));
         let (made, taken) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let stop = Arc::new(AtomicBool::new(false));
@@ -188,7 +188,7 @@ fn a_reader_writer_lock_keeps_writers_alone_and_is_not_lost() {
             self.0.fetch_sub(self.1, SeqCst);
         }
     }
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let lock = Arc::new(RwLock::new(()));
         let inside = Arc::new(AtomicUsize::new(0));
         hammer({
@@ -234,7 +234,7 @@ fn a_reader_writer_lock_keeps_writers_alone_and_is_not_lost() {
 
 #[test]
 fn a_reentrant_lock_is_one_green_threads_and_is_not_lost() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (lock, held) = (Arc::new(ReentrantLock::new(())), Arc::new(AtomicBool::new(false)));
         hammer({
             let (lock, held) = (lock.clone(), held.clone());
@@ -261,7 +261,7 @@ fn a_reentrant_lock_is_one_green_threads_and_is_not_lost() {
 
 #[test]
 fn what_is_done_once_is_done_once() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let all: Arc<Vec<_>> = Arc::new((0..300).map(|_| (Once::new(), AtomicUsize::new(0))).collect());
         hammer({
             let all = all.clone();
@@ -290,7 +290,7 @@ fn what_is_done_once_is_done_once() {
 /// Each leader lets two others go, who may be killed before they run; nobody goes without one.
 #[test]
 fn a_barrier_lets_nobody_through_alone() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let barrier = Arc::new(Barrier::new(3));
         let (leaders, others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         hammer({

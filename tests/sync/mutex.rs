@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use greenloop::event::Event;
 use greenloop::sync::{Mutex, MutexGuard};
-use greenloop::{idle, sleep, spawn, testing, with_timeout, yield_now};
+use greenloop::{idle, sleep, spawn, with_timeout, yield_now};
 
-use super::support::{block_past, spawn_parked, two_deadlines, within};
+use super::support::{LeftOut, block_past, in_a_world, in_any_order, once, spawn_parked, two_deadlines};
 use super::{LIMIT, Log};
 
 /// A green thread that waits for the mutex, tells `log` its name when it has it, and unlocks.
@@ -21,7 +21,7 @@ fn contender(mutex: &Arc<Mutex<()>>, log: &Log, name: &'static str) -> greenloop
 
 #[test]
 fn locking_without_a_contender_does_not_yield() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let log = Log::default();
         let mutex = Mutex::new(1);
         let _other = spawn({
@@ -37,7 +37,7 @@ fn locking_without_a_contender_does_not_yield() {
 
 #[test]
 fn a_guard_held_across_a_yield_excludes() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let count = Arc::new(Mutex::new(0));
         let adders: Vec<_> = (0..50)
             .map(|_| {
@@ -60,7 +60,7 @@ fn a_guard_held_across_a_yield_excludes() {
 /// Conformance 107, for a lock.
 #[test]
 fn it_is_handed_over_in_order_of_arrival_and_nobody_gets_in_between() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let guard = mutex.lock().unwrap();
         let waiting = ["a", "b", "c"].map(|name| contender(&mutex, &log, name));
@@ -76,7 +76,7 @@ fn it_is_handed_over_in_order_of_arrival_and_nobody_gets_in_between() {
 
 #[test]
 fn one_killed_in_line_leaves_it() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let guard = mutex.lock().unwrap();
         let [a, b, c] = ["a", "b", "c"].map(|name| contender(&mutex, &log, name));
@@ -93,7 +93,7 @@ fn one_killed_in_line_leaves_it() {
 /// Conformance 109, for a lock: the hand-over and the kill race.
 #[test]
 fn one_killed_between_hand_over_and_run_passes_it_on() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let guard = mutex.lock().unwrap();
         let [a, b] = ["a", "b"].map(|name| contender(&mutex, &log, name));
@@ -108,7 +108,7 @@ fn one_killed_between_hand_over_and_run_passes_it_on() {
 
 #[test]
 fn all_killed_between_hand_over_and_run_leave_it_unlocked() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let guard = mutex.lock().unwrap();
         let tasks = ["a", "b", "c"].map(|name| contender(&mutex, &log, name));
@@ -121,7 +121,7 @@ fn all_killed_between_hand_over_and_run_leave_it_unlocked() {
 
 #[test]
 fn a_wait_with_a_deadline_ends() {
-    testing::run(|world| {
+    in_a_world(LIMIT, |world| {
         let mutex = Mutex::new(());
         let _guard = mutex.lock().unwrap();
         let start = world.now();
@@ -138,7 +138,7 @@ fn a_wait_with_a_deadline_ends() {
 /// The deadline passes first, but before the waiter runs it is handed the mutex: it takes it.
 #[test]
 fn a_deadline_between_hand_over_and_run_loses_nothing() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         let (first, second) = two_deadlines();
         let mutex = Arc::new(Mutex::new(()));
         let holder = spawn_parked({
@@ -161,7 +161,7 @@ fn a_deadline_between_hand_over_and_run_loses_nothing() {
 
 #[test]
 fn a_time_limit_between_hand_over_and_run_passes_it_on() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         let (first, second) = two_deadlines();
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let holder = spawn_parked({
@@ -186,7 +186,7 @@ fn a_time_limit_between_hand_over_and_run_passes_it_on() {
 
 #[test]
 fn every_unwinding_through_a_guard_poisons() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let mutex = Arc::new(Mutex::new(()));
         let hold = |run: fn()| {
             let mutex = mutex.clone();
@@ -247,7 +247,7 @@ impl Drop for LocksOnDrop {
 
 #[test]
 fn a_destructor_may_lock_while_it_unwinds_without_poisoning() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let mutex = Arc::new(Mutex::new(Vec::new()));
         let owner = spawn_parked({
             let mutex = mutex.clone();
@@ -266,7 +266,7 @@ fn a_destructor_may_lock_while_it_unwinds_without_poisoning() {
 /// first one waits until it has ended.
 #[test]
 fn a_destructor_may_wait_for_a_mutex_while_it_unwinds() {
-    within(LIMIT, || {
+    once(LeftOut::OsThreads, LIMIT, || {
         let mutex = Arc::new(Mutex::new(Vec::new()));
         let other = Arc::new(Mutex::new(()));
         let all_wait = Arc::new(Event::new());
@@ -317,7 +317,7 @@ fn a_wait_in_a_destructor_keeps_its_deadline() {
             self.1.add(self.0.lock_timeout(Duration::from_millis(5)).is_err());
         }
     }
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (mutex, log) = (Arc::new(Mutex::new(())), Log::default());
         let owner = spawn_parked({
             let waits = Waits(mutex.clone(), log.clone());
@@ -336,7 +336,7 @@ fn a_wait_in_a_destructor_keeps_its_deadline() {
 
 #[test]
 fn hubs_and_plain_threads_exclude_each_other() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let count = Arc::new(Mutex::new(0u32));
         let add = |count: &Mutex<u32>| {
             let mut count: MutexGuard<'_, u32> = count.lock().unwrap();

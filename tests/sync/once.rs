@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use greenloop::event::Event;
 use greenloop::sync::{LazyLock, Once, OnceLock};
-use greenloop::{JoinHandle, idle, spawn, with_timeout, yield_now};
+use greenloop::{JoinHandle, idle, sleep, spawn, with_timeout, yield_now};
 
 use super::LIMIT;
-use super::support::{spawn_parked, within};
+use super::support::{in_any_order, spawn_parked};
 
 /// What `run` panics with.
 fn panicked<R>(run: impl FnOnce() -> R) -> String {
@@ -27,7 +27,7 @@ fn midway(once: &Arc<Once>, go: &Arc<Event>) -> JoinHandle<()> {
 
 #[test]
 fn the_others_wait_for_the_one_that_runs_it() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (once, go) = (Arc::new(Once::new()), Arc::new(Event::new()));
         let first = midway(&once, &go);
         let others = [0, 1, 2].map(|number| {
@@ -53,7 +53,7 @@ fn the_others_wait_for_the_one_that_runs_it() {
 
 #[test]
 fn a_kill_in_the_middle_poisons_as_a_panic_does() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (once, go) = (Arc::new(Once::new()), Arc::new(Event::new()));
         let first = midway(&once, &go);
         let next = spawn_parked({
@@ -81,44 +81,42 @@ fn a_kill_in_the_middle_poisons_as_a_panic_does() {
 
 #[test]
 fn a_value_is_made_by_the_first_who_does_not_fail() {
-    within(LIMIT, || {
-        let lock = Arc::new(OnceLock::new());
+    in_any_order(LIMIT, || {
+        let (lock, go) = (Arc::new(OnceLock::new()), Arc::new(Event::new()));
         let failing = [false, true].map(|kill| {
-            let lock = lock.clone();
-            let task = spawn(move || {
+            let (lock, go) = (lock.clone(), go.clone());
+            spawn_parked(move || {
                 lock.get_or_init(|| {
-                    yield_now();
+                    go.wait();
                     if kill {
-                        loop {
-                            yield_now()
-                        }
-                    } else {
-                        resume_unwind(Box::new(()))
+                        sleep(LIMIT);
                     }
+                    resume_unwind(Box::new(()))
                 });
-            });
-            yield_now();
-            task
+            })
         });
         let readers = [7, 8].map(|number| {
             let lock = lock.clone();
-            spawn(move || {
+            spawn_parked(move || {
                 *lock.get_or_init(|| {
                     yield_now();
                     number
                 })
             })
         });
-        let waits = spawn({
+        let waits = spawn_parked({
             let lock = lock.clone();
             move || *lock.wait()
         });
-        while !failing[0].is_finished() {
-            yield_now();
-        }
+        go.set();
+        idle();
+        assert!(failing[0].is_finished());
         failing[1].kill();
-        assert_eq!((readers.map(|reader| reader.join().unwrap()), waits.join().unwrap()), ([7, 7], 7));
-        assert_eq!((lock.set(9), lock.get()), (Err(9), Some(&7)));
+        // All are told of the failure, and the first of them that runs then makes it.
+        let made = waits.join().unwrap();
+        assert!([7, 8].contains(&made));
+        assert_eq!(readers.map(|reader| reader.join().unwrap()), [made; 2]);
+        assert_eq!((lock.set(9), lock.get()), (Err(9), Some(&made)));
     });
 }
 
@@ -135,7 +133,7 @@ fn a_lock_of_one_value_takes_what_std_takes() {
 
 #[test]
 fn a_lazy_value_is_made_once_and_is_poisoned_by_a_failure() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let made = Arc::new(AtomicUsize::new(0));
         let lazy = Arc::new(LazyLock::new({
             let made = made.clone();
@@ -153,15 +151,13 @@ fn a_lazy_value_is_made_once_and_is_poisoned_by_a_failure() {
         assert_eq!((format!("{lazy:?}"), LazyLock::get(&lazy)), ("LazyLock(10)".to_owned(), Some(&10)));
 
         let failing = Arc::new(LazyLock::<u32>::new(|| {
-            loop {
-                yield_now();
-            }
+            sleep(LIMIT);
+            0
         }));
-        let killed = spawn({
+        let killed = spawn_parked({
             let failing = failing.clone();
             move || **failing
         });
-        yield_now();
         killed.kill();
         for _ in 0..2 {
             assert_eq!(panicked(|| **failing), "LazyLock instance has previously been poisoned");
@@ -174,7 +170,7 @@ fn a_lazy_value_is_made_once_and_is_poisoned_by_a_failure() {
 
 #[test]
 fn hubs_and_plain_threads_do_it_once() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for _ in 0..200 {
             let (once, ran) = (Arc::new(Once::new()), Arc::new(AtomicUsize::new(0)));
             let call = {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use greenloop::sync::{ReentrantLock, TimedOut};
 use greenloop::{JoinHandle, sleep, spawn, yield_now};
 
-use super::support::{spawn_parked, within};
+use super::support::{in_any_order, spawn_parked};
 use super::{LIMIT, Log};
 
 fn contender(lock: &Arc<ReentrantLock<Cell<u32>>>, log: &Log, name: &'static str) -> JoinHandle<()> {
@@ -18,7 +18,7 @@ fn contender(lock: &Arc<ReentrantLock<Cell<u32>>>, log: &Log, name: &'static str
 
 #[test]
 fn it_is_unlocked_with_the_last_guard_and_handed_over_in_order() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (lock, log) = (Arc::new(ReentrantLock::new(Cell::new(0))), Log::default());
         let guards = [lock.lock(), lock.try_lock().unwrap(), lock.lock_timeout(Duration::ZERO).unwrap()];
         let [a, b, c] = ["a", "b", "c"].map(|name| contender(&lock, &log, name));
@@ -37,7 +37,7 @@ fn it_is_unlocked_with_the_last_guard_and_handed_over_in_order() {
 
 #[test]
 fn a_kill_unlocks_all_and_poisons_nothing() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let lock = Arc::new(ReentrantLock::new(Cell::new(0)));
         let holder = spawn_parked({
             let lock = lock.clone();
@@ -58,12 +58,14 @@ fn a_kill_unlocks_all_and_poisons_nothing() {
 
 #[test]
 fn it_takes_what_std_takes() {
-    static LOCK: ReentrantLock<u32> = ReentrantLock::new(5);
-    assert_eq!((*LOCK.lock(), LOCK.lock().to_string()), (5, "5".to_owned()));
-    let unsized_value: Box<ReentrantLock<[u32]>> = Box::new(ReentrantLock::new([1, 2]));
-    assert_eq!(unsized_value.lock()[..], [1, 2]);
-    let mut lock = ReentrantLock::<u32>::default();
-    *lock.get_mut() += 1;
-    assert_eq!((lock.into_inner(), ReentrantLock::from(3).into_inner()), (1, 3));
-    assert!(spawn(|| LOCK.lock_deadline(std::time::Instant::now()).is_ok()).join().unwrap());
+    in_any_order(LIMIT, || {
+        static LOCK: ReentrantLock<u32> = ReentrantLock::new(5);
+        assert_eq!((*LOCK.lock(), LOCK.lock().to_string()), (5, "5".to_owned()));
+        let unsized_value: Box<ReentrantLock<[u32]>> = Box::new(ReentrantLock::new([1, 2]));
+        assert_eq!(unsized_value.lock()[..], [1, 2]);
+        let mut lock = ReentrantLock::<u32>::default();
+        *lock.get_mut() += 1;
+        assert_eq!((lock.into_inner(), ReentrantLock::from(3).into_inner()), (1, 3));
+        assert!(spawn(|| LOCK.lock_deadline(std::time::Instant::now()).is_ok()).join().unwrap());
+    });
 }

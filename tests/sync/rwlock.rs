@@ -6,7 +6,9 @@ use greenloop::event::Event;
 use greenloop::sync::{RwLock, RwLockWriteGuard};
 use greenloop::{JoinHandle, idle, sleep, spawn, with_timeout, yield_now};
 
-use super::support::{block_past, end_with_one_parked, spawn_parked, two_deadlines, within};
+use super::support::{
+    LeftOut, block_past, end_with_one_parked, in_any_order, once, spawn_parked, two_deadlines,
+};
 use super::{LIMIT, Log};
 
 fn reader(lock: &Arc<RwLock<u32>>, log: &Log, name: &'static str) -> JoinHandle<()> {
@@ -33,7 +35,7 @@ fn locked() -> (Arc<RwLock<u32>>, Log) {
 
 #[test]
 fn without_a_contender_it_does_not_yield() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (lock, log) = locked();
         let _other = spawn({
             let log = log.clone();
@@ -51,7 +53,7 @@ fn without_a_contender_it_does_not_yield() {
 /// Readers go together, writers alone, and nobody overtakes: a writer is not starved by readers that come.
 #[test]
 fn all_are_served_in_order_of_arrival() {
-    within(LIMIT, || {
+    once(LeftOut::HubOrder, LIMIT, || {
         let (lock, log) = locked();
         let guard = lock.read().unwrap();
         let tasks = [
@@ -72,7 +74,7 @@ fn all_are_served_in_order_of_arrival() {
 
 #[test]
 fn a_writer_that_leaves_lets_the_readers_behind_it_in() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (lock, log) = locked();
         let guard = lock.read().unwrap();
         let killed = writer(&lock, &log, "killed");
@@ -95,7 +97,7 @@ fn a_writer_that_leaves_lets_the_readers_behind_it_in() {
 /// Conformance 109, for this lock.
 #[test]
 fn one_killed_between_hand_over_and_run_passes_it_on() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (lock, log) = locked();
         let guard = lock.write().unwrap();
         let [first, second] = ["first", "second"].map(|name| writer(&lock, &log, name));
@@ -115,7 +117,7 @@ fn one_killed_between_hand_over_and_run_passes_it_on() {
 
 #[test]
 fn a_deadline_between_hand_over_and_run_loses_nothing() {
-    within(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
         let (first, second) = two_deadlines();
         let (lock, log) = locked();
         let holder = spawn_parked({
@@ -145,7 +147,7 @@ fn a_deadline_between_hand_over_and_run_loses_nothing() {
 
 #[test]
 fn only_a_writer_poisons() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (lock, _) = locked();
         let unwind = |write: bool| {
             catch_unwind(AssertUnwindSafe(|| {
@@ -176,7 +178,7 @@ fn only_a_writer_poisons() {
 
 #[test]
 fn a_writer_goes_on_as_a_reader_with_nobody_in_between() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let (lock, log) = locked();
         let writing = lock.write().unwrap();
         let reads = reader(&lock, &log, "reader");
@@ -191,7 +193,7 @@ fn a_writer_goes_on_as_a_reader_with_nobody_in_between() {
 
 #[test]
 fn it_is_not_handed_to_who_never_runs_again() {
-    within(LIMIT, || {
+    once(LeftOut::OsThreads, LIMIT, || {
         let (lock, log) = locked();
         let guard = lock.write().unwrap();
         let elsewhere = lock.clone();

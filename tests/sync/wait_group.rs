@@ -9,11 +9,11 @@ use greenloop::sync::WaitGroup;
 use greenloop::{idle, spawn, with_timeout, yield_now};
 
 use super::LIMIT;
-use super::support::{spawn_parked, within};
+use super::support::{in_any_order, spawn_parked};
 
 #[test]
 fn it_waits_for_each_clone_however_its_holder_ends() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let group = WaitGroup::new();
         let ended = Rc::new(Cell::new(0));
         let hold = |end: fn()| {
@@ -39,7 +39,7 @@ fn it_waits_for_each_clone_however_its_holder_ends() {
 
 #[test]
 fn several_may_wait_and_who_is_ended_waits_no_more() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         let group = WaitGroup::default();
         let waits = || {
             let group = group.clone();
@@ -60,7 +60,7 @@ fn several_may_wait_and_who_is_ended_waits_no_more() {
 
 #[test]
 fn it_waits_for_other_os_threads() {
-    within(LIMIT, || {
+    in_any_order(LIMIT, || {
         for _ in 0..100 {
             let group = WaitGroup::new();
             let done = Arc::new(AtomicUsize::new(0));
