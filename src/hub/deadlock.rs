@@ -7,6 +7,7 @@ use super::census::Resident;
 use super::door::{BYSTANDERS, Letter, lonely_doors, lonely_sleepers};
 use super::lifetime::hub;
 use super::state::HubState;
+use super::waiter::LOCK_OF_OTHERS;
 use super::wake::Wake;
 use crate::error::{LoopExit, Parked};
 use crate::fiber::{self, FiberRef, State};
@@ -73,6 +74,12 @@ impl HubState {
             .filter_map(|fiber| self.resident(fiber))
             .filter_map(Resident::into_parked)
             .collect()
+    }
+
+    /// Whether somebody waits for a lock that another OS thread may have, though nothing of that thread is known here.
+    #[cold]
+    pub(super) fn awaits_lock_of_others(&self) -> bool {
+        self.parked().iter().any(|parked| parked.waits_on == LOCK_OF_OTHERS)
     }
 
     /// The same without main, which is nobody's but the library's where there are workers.

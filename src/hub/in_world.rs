@@ -15,8 +15,8 @@ use crate::sys::clock::{Time, pass_until};
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 /// How often it looks so before bytes on their way count as stuck.
 const LOOKS_AT_BYTES: u32 = 300;
-/// How long nothing must come from outside before what waits for descriptors counts as dead. Between the two ends of one socket nothing
-/// takes so long.
+/// How long nothing must come from outside before what waits for descriptors, or for a lock of std's or C's, counts as dead. Between the two
+/// ends of one socket nothing takes so long, and nobody has std's own locks so long, which all OS threads share.
 const DOUBT: Duration = Duration::from_millis(200);
 
 /// Whether the kernel may be about to deliver what TCP connections have sent, of which so many bytes are on their way: on a busy machine it
@@ -140,7 +140,7 @@ impl HubState {
         if let Some(next) = self.timers.borrow().next_deadline().filter(|&next| next < Time::NEVER) {
             return pass_until(&world.clock, next);
         }
-        if awaited || self.door().ear.listens() {
+        if awaited || self.door().ear.listens() || self.awaits_lock_of_others() {
             self.sleep_unless_rung(self.is_deaf(), Some(DOUBT));
         }
         if !self.has_ready() && !self.door().has_letters() {

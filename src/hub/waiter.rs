@@ -43,6 +43,10 @@ pub(crate) enum WaitingOn {
     With(&'static str, u64),
 }
 
+/// What who waits for a lock of std's or C's waits on: any OS thread may have that.
+pub(crate) const LOCK_OF_OTHERS: &str =
+    "a lock outside greenloop (std's channels between green threads of one hub need Builder::isolated)";
+
 /// What the words count that waits on the ends of a channel have.
 const ENDS: [(&str, &str); 3] =
     [("Receiver::recv", "senders"), ("Receiver::try_recv", "senders"), ("Sender::send", "receivers")];

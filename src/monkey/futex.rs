@@ -19,7 +19,7 @@ use super::random::put_those_of_world;
 use super::stop::{stop, stop_for_ever};
 use crate::fiber::isolation::{Reservation, is_isolated, is_reserved};
 use crate::hub::no_unwind::Hindrance;
-use crate::hub::waiter::{Waiter, WaitingOn};
+use crate::hub::waiter::{LOCK_OF_OTHERS, Waiter, WaitingOn};
 use crate::sys::clock::Time;
 use crate::sys::lock::Lock;
 use crate::sys::original;
@@ -163,9 +163,7 @@ fn stand_in_line<R, E>(
     park: impl FnOnce(&Waiter) -> Result<bool, E>,
 ) -> Result<Waited<R>, E> {
     let counted = Counted::new(Bucket::of(address));
-    let waiter = Waiter::new(WaitingOn::Other(
-        "a lock outside greenloop (std's channels between green threads of one hub need Builder::isolated)",
-    ));
+    let waiter = Waiter::new(WaitingOn::Other(LOCK_OF_OTHERS));
     let standing = Standing::new(address, bits, waiter.wake());
     let found = {
         let mut waiters = counted.0.waiters.lock();

@@ -64,7 +64,7 @@
 //! [`run`](fn@run), and killed. Time does not pass for that. One that yields without end keeps `run` from returning.
 //!
 //! If nobody can run and no timer is armed, the main greenlet is told at once, by [`LoopExit`](crate::LoopExit); if somebody waits for a
-//! descriptor, after a fifth of a second.
+//! descriptor, or for a lock of std's or C's, after a fifth of a second.
 //!
 //! # Orders
 //!

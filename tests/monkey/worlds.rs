@@ -144,3 +144,27 @@ fn a_loop_that_asks_for_the_time_ends() {
         while start.elapsed() < Duration::from_millis(1) {}
     });
 }
+
+/// Several std has for the whole process, such as that of standard output: whoever has it is no deadlock of the world.
+#[test]
+fn a_lock_that_another_os_thread_has_is_waited_for() {
+    let lock = Arc::new(Mutex::new(0));
+    let (locked, is_locked) = mpsc::channel();
+    let holder = thread::spawn({
+        let lock = lock.clone();
+        move || {
+            let mut held = lock.lock().unwrap();
+            locked.send(()).unwrap();
+            // So that the world waits meanwhile.
+            thread::sleep(Duration::from_millis(20));
+            *held = 1;
+        }
+    });
+    is_locked.recv().unwrap();
+    in_world(move |world| {
+        assert_eq!(*lock.lock().unwrap(), 1);
+        thread::sleep(SECOND);
+        assert_eq!(world.elapsed(), SECOND);
+    });
+    holder.join().unwrap();
+}

@@ -90,7 +90,7 @@ fn a_queue_of_one_loses_nothing() {
 
 #[test]
 fn an_unbounded_queue_loses_nothing() {
-    hammer::<Fifo, true>(|| Queue::unbounded());
+    hammer::<Fifo, true>(Queue::unbounded);
 }
 
 #[test]
