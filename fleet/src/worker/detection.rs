@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After which time it is seen that somebody keeps an OS thread: sooner than a worker is taken for one that does not run.
-const LIMIT: Duration = Duration::from_millis(200);
+const LIMIT: Duration = Duration::from_millis(100);
 
 /// What was seen last on each OS thread, by the kernel's numbers, and when.
 type Seen = Mutex<HashMap<u32, (Instant, HubBlocked)>>;

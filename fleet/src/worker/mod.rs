@@ -251,10 +251,11 @@ impl Worker {
     }
 
     /// Has `hook` told, on an OS thread of its own, when a job has kept the worker's for longer than the [hard
-    /// limit](Worker::hard_limit), which it tells once each time. Without a hard limit it is told nothing.
+    /// limit](Worker::hard_limit): once each time, and once more if it is found only later which job that is, as where the machine has much
+    /// else to do. Without a hard limit it is told nothing.
     ///
     /// It is told which job that is, and in which calls, by a [detector](greenloop::inspect::detect) that runs as long as the worker, and
-    /// interrupts with `SIGURG` who keeps an OS thread for a fifth of a second.
+    /// interrupts with `SIGURG` who keeps an OS thread for a tenth of a second.
     #[must_use]
     pub fn on_blocked(mut self, hook: impl Fn(&Blocked) + Send + Sync + 'static) -> Worker {
         self.blocked = Some(Arc::new(hook));

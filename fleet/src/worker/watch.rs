@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often it is looked, at most and at least.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-/// How much longer it is looked for the one that keeps it.
+/// How much longer it is looked for the one that keeps it, before it is told without.
 const SEARCH: Duration = Duration::from_secs(1);
 /// How many jobs are named.
 const NAMED: usize = 10;
@@ -164,18 +164,19 @@ impl Watch {
         *lock(&seen.answered) = Some(Instant::now());
         let detection = Detection::begin();
         let look = move || {
-            let (mut is_told, mut since) = (false, None);
+            // Since when it does not run, and whether that was told, and by whom.
+            let (mut since, mut is_told, mut is_named) = (None, false, false);
             while !seen.wait(pause) {
                 let Some(blocked) = seen.look(&queue, detection.as_ref()) else {
-                    (is_told, since) = (false, None);
+                    (since, is_told, is_named) = (None, false, false);
                     continue;
                 };
                 let searched = since.get_or_insert_with(Instant::now).elapsed();
-                let is_found = blocked.job.is_some() || detection.is_none() || searched > SEARCH;
-                // Once each time.
-                if is_found && !is_told {
+                let is_found = blocked.job.is_some();
+                let is_late = detection.is_none() || searched > SEARCH;
+                if (is_found && !is_named) || (is_late && !is_told) {
                     hook(&blocked);
-                    is_told = true;
+                    (is_told, is_named) = (true, is_found);
                 }
             }
         };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const HARD_LIMIT: Duration = Duration::from_millis(100);
 const LEASE: Duration = Duration::from_millis(400);
 /// After which a process that does not run is replaced: later than it is named.
-const STUCK: Duration = Duration::from_secs(4);
+const STUCK: Duration = Duration::from_secs(8);
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
