@@ -2,6 +2,7 @@
 
 use clients::folder::Folder;
 use clients::postgresql::Server;
+use clients::program::{Program, Stop};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -236,13 +237,60 @@ fn a_crawl_keeps_the_pace_that_robots_txt_asks_for() {
 
 #[test]
 fn a_password_is_never_repeated() {
-    for address in
-        ["redis://:open-sesame@127.0.0.1:1/", "postgres://me:open-sesame@127.0.0.1:1/db", "x://open-sesame"]
-    {
-        let output = fleet(&["status"]).env("FLEET_BROKER", address).output().unwrap();
-        let (said, complained) = text(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}{complained}");
-        assert!(!format!("{said}{complained}").contains("open-sesame"), "{said}{complained}");
-        assert!(complained.starts_with("fleet: "), "{complained}");
+    for address in [
+        "redis://:open-sesame@127.0.0.1:1/",
+        "redis://127.0.0.1:1/?password=open-sesame",
+        " redis://:open-sesame@127.0.0.1:1/",
+        "postgres://me:open-sesame@127.0.0.1:1/db",
+        "host=127.0.0.1 password = open-sesame",
+        "me:open-sesame@127.0.0.1://db",
+        "//me:open-sesame@127.0.0.1/none/db",
+        "x://open-sesame",
+    ] {
+        for command in [&["status"][..], &["dead"], &["crawl", "http://127.0.0.1:1/"]] {
+            let output = fleet(command).env("FLEET_BROKER", address).output().unwrap();
+            let (said, complained) = text(&output);
+            assert_eq!(output.status.code(), Some(1), "{said}{complained}");
+            assert!(!format!("{said}{complained}").contains("sesame"), "{said}{complained}");
+            assert!(complained.starts_with("fleet: "), "{complained}");
+        }
     }
+}
+
+/// Everybody may see with what arguments a process was started.
+#[test]
+fn the_processes_of_a_crawl_are_not_started_with_the_password() {
+    if !has_redis() {
+        return;
+    }
+    let server = Program::start(Stop::TERMINATE, "Ready to accept connections", |port| {
+        let port = port.to_string();
+        let arguments = ["redis-server", "--bind", "127.0.0.1", "--port", &port, "--save", ""];
+        arguments.iter().chain(&["--requirepass", "open-sesame"]).map(|word| (*word).to_owned()).collect()
+    });
+    let queue = format!("secret-{}", std::process::id());
+    let address = format!("redis://:open-sesame@127.0.0.1:{}/", server.port);
+    // Nobody is there, so it goes on for a while.
+    let crawl = ["crawl", "http://127.0.0.1:1/", "--workers", "2", "--queue", &queue];
+    let mut crawl = fleet(&crawl);
+    let crawl = crawl.env("FLEET_BROKER", address).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let crawl = crawl.spawn().unwrap();
+    let start = Instant::now();
+    let arguments = loop {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(&line).into_owned()).collect();
+        let own: Vec<_> = lines.into_iter().filter(|line| line.contains(&queue)).collect();
+        // Those who began the crawl, it, and two that work.
+        if own.iter().filter(|line| line.contains("\0worker\0")).count() == 2 {
+            break own;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{own:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(arguments.iter().all(|line| !line.contains("sesame")), "{arguments:?}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&crawl), rustix::process::Signal::TERM)
+        .unwrap();
+    let (said, complained) = text(&crawl.wait_with_output().unwrap());
+    assert!(!format!("{said}{complained}").contains("sesame"), "{said}{complained}");
 }
