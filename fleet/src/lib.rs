@@ -44,3 +44,8 @@ pub use postgresql::Postgres;
 pub use redis::Redis;
 pub use sqlite::Sqlite;
 pub use worker::{Backoff, Blocked, Count, Counts, Failure, Happening, IntoBroker, Stopper, Worker};
+
+/// Has what the README shows be compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
