@@ -81,6 +81,11 @@ impl HubState {
         self.thread.fiber(index).map(|fiber| self.resident(fiber))
     }
 
+    /// How many have run on the fiber with this number, in a count of its own.
+    pub(crate) fn run_at(&self, index: u32) -> Option<u64> {
+        self.thread.fiber(index).map(|fiber| fiber.runs.get())
+    }
+
     /// Has who waits on the fiber with this number show its stack. For a letter: the hub runs on the thread's own stack then.
     pub(crate) fn visit(&self, index: u32, visit: Box<Visit>) -> Box<Visit> {
         match self.thread.fiber(index) {

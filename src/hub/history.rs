@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::notes::History;
 use super::state::{HubState, MARKS, NOTING, SWITCHES_PER_LOOK, WATCHED};
+use super::watch::wake_watcher;
 use super::witnessed::on_all_hubs;
 use crate::fiber::at_work;
 use crate::sys::clock::Time;
@@ -75,6 +76,10 @@ impl HubState {
         // Which forgets the marks with the number of switches.
         let is_chosen = at_work(|| self.look());
         let is_watched = self.door().watch.is_on();
+        if is_watched {
+            // It may have slept.
+            wake_watcher();
+        }
         let marks = if is_watched { WATCHED } else { 0 } | if self.noting().is_some() { NOTING } else { 0 };
         self.unlooked.set(self.unlooked.get() | marks);
         is_chosen

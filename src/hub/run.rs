@@ -209,7 +209,6 @@ impl HubState {
             self.sleep(longest);
             self.door().end_sleep();
         }
-        self.tell_watcher();
     }
 
     /// Looks for events for a while without blocking; whether there were any.

@@ -110,13 +110,6 @@ impl HubState {
         wake_watcher();
     }
 
-    /// It has slept.
-    pub(super) fn tell_watcher(&self) {
-        if self.door().watch.is_on() {
-            wake_watcher();
-        }
-    }
-
     /// Not watched any more.
     pub(super) fn end_watch(&self) {
         self.door().watch.end();

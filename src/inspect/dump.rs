@@ -326,10 +326,11 @@ pub fn dump() -> Dump {
     let began = Instant::now();
     let hub = hub();
     let mut gathered = HubDump::begin();
-    let begun = (0..).map_while(|index| hub.resident_at(index)).flatten();
+    let residents = (0..).map_while(|index| Some((index, hub.resident_at(index)?)));
+    let begun = residents.filter_map(|(index, resident)| Some(GreenThread::begun(resident?, &hub, index)));
     let unstarted = (0..gathered.load.unstarted).filter_map(|place| hub.unstarted_at(place));
     let delayed = hub.delayed(usize::MAX);
-    gathered.green_threads = begun.chain(unstarted).chain(delayed).map(GreenThread::new).collect();
+    gathered.green_threads = begun.chain(unstarted.chain(delayed).map(GreenThread::new)).collect();
     Dump::new(began, vec![gathered], 0)
 }
 

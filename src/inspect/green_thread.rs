@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backtrace::Backtrace;
+use super::watcher::Watcher;
+use crate::hub::HubState;
 use crate::hub::census::{self, Resident};
 
 /// Where a green thread stood when the dump was taken.
@@ -89,6 +91,7 @@ pub struct GreenThread {
 struct Details {
     holder: Option<Arc<Holder>>,
     backtrace: Option<Arc<Backtrace>>,
+    turns: Option<(u64, Duration)>,
 }
 
 const _: () = assert!(size_of::<GreenThread>() <= 96, "there may be a million in a dump");
@@ -96,6 +99,13 @@ const _: () = assert!(size_of::<GreenThread>() <= 96, "there may be a million in
 impl GreenThread {
     pub(super) fn new(resident: Resident) -> GreenThread {
         GreenThread { resident, details: None }
+    }
+
+    /// The one on the fiber with this number.
+    pub(super) fn begun(resident: Resident, hub: &HubState, index: u32) -> GreenThread {
+        let turns = Watcher::turns(hub, index);
+        let details = turns.map(|turns| Box::new(Details { turns: Some(turns), ..Details::default() }));
+        GreenThread { resident, details }
     }
 
     pub(super) fn set_backtrace(&mut self, backtrace: Arc<Backtrace>) {
@@ -219,6 +229,57 @@ impl GreenThread {
     /// ```
     pub fn waited(&self) -> Option<Duration> {
         self.resident.waited().filter(|_| self.standing() == Standing::Parked)
+    }
+
+    /// The same, if it is worth a word.
+    pub(super) fn long_waited(&self) -> Option<Duration> {
+        self.waited().filter(|waited| !waited.is_zero())
+    }
+
+    /// Returns how often it has gone on since hubs [time what they run](super::time_slices), or since it began; `None` where they do not,
+    /// and before it has gone on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, spawn, yield_now};
+    ///
+    /// inspect::time_slices(true);
+    /// let task = spawn(|| (0..5).for_each(|_| yield_now()));
+    /// (0..3).for_each(|_| yield_now());
+    /// let dump = inspect::dump();
+    /// assert_eq!(dump.green_threads().nth(1).unwrap().switches(), Some(3));
+    /// # task.join().unwrap();
+    /// ```
+    pub fn switches(&self) -> Option<u64> {
+        self.turns().map(|(count, _)| count)
+    }
+
+    /// Returns for how long it has run in all of those times but the present one; `None` as above.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, sleep, spawn, yield_now};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// inspect::time_slices(true);
+    /// let task = spawn(|| {
+    ///     let end = Instant::now() + Duration::from_millis(5);
+    ///     while Instant::now() < end {}
+    ///     sleep(Duration::from_secs(60));
+    /// });
+    /// yield_now();
+    /// let dump = inspect::dump();
+    /// assert!(dump.green_threads().nth(1).unwrap().ran().unwrap() >= Duration::from_millis(5));
+    /// # task.kill();
+    /// ```
+    pub fn ran(&self) -> Option<Duration> {
+        self.turns().map(|(_, ran)| ran)
+    }
+
+    fn turns(&self) -> Option<(u64, Duration)> {
+        self.details.as_ref()?.turns
     }
 
     /// Returns where it stood.
@@ -425,6 +486,6 @@ impl fmt::Display for GreenThread {
         self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))?;
         self.counted_ends().map_or(Ok(()), |(count, ends)| write!(formatter, ", of {count} {ends}"))?;
         self.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
-        self.waited().map_or(Ok(()), |waited| write!(formatter, ", for {waited:?} so far"))
+        self.long_waited().map_or(Ok(()), |waited| write!(formatter, ", for {waited:?} so far"))
     }
 }

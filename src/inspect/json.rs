@@ -15,7 +15,7 @@ impl Dump {
     ///
     /// It has `taken_at_ms` (since 1970), `took_us`, `silent_hubs`, `hubs`, `cycles` and `unreachable`. A hub has `thread`, `thread_id`, `alive`, `ready`,
     /// `unstarted`, `timers`, `descriptors`, `left_out`, `green_threads` and `backtraces`. One of those has `id`, `name`, `spawned_at` (`file`, `line`,
-    /// `column`), `spawned_by`, `standing`, `waits_on`, `waited_ms`, `waits_for`, `held_by`, `other_ends`, `stack_size`, `stack_used`, `backtrace` and
+    /// `column`), `spawned_by`, `standing`, `waits_on`, `waited_ms`, `switches`, `ran_us`, `waits_for`, `held_by`, `other_ends`, `stack_size`, `stack_used`, `backtrace` and
     /// `isolated`. What is not known is `null`. A cycle, and `unreachable`, is an array of ids, `null` for main. A backtrace is an array of objects with `name` and `place`, and a green thread has its number in the hub's `backtraces`.
     ///
     /// # Errors
@@ -97,6 +97,8 @@ impl Display for Object<'_> {
         write!(formatter, r#","standing":{}"#, Text(&thread.standing().to_string()))?;
         write!(formatter, r#","waits_on":{}"#, Known(thread.waits_on().as_deref().map(Text)))?;
         write!(formatter, r#","waited_ms":{}"#, Known(thread.waited().map(|waited| waited.as_millis())))?;
+        write!(formatter, r#","switches":{}"#, Known(thread.switches()))?;
+        write!(formatter, r#","ran_us":{}"#, Known(thread.ran().map(|ran| ran.as_micros())))?;
         write!(formatter, r#","waits_for":{}"#, Known(thread.waits_for()))?;
         write!(formatter, r#","held_by":{}"#, Known(thread.held_by()))?;
         write!(formatter, r#","other_ends":{}"#, Known(thread.other_ends()))?;
@@ -118,7 +120,7 @@ impl Display for Place {
 }
 
 /// `null` if it is not known.
-struct Known<T>(Option<T>);
+pub(super) struct Known<T>(pub(super) Option<T>);
 
 impl<T: Display> Display for Known<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

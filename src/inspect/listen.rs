@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::ops::Add;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use super::dump::Dump;
 use super::history::keep_history;
-use super::json::Text;
+use super::json::{Known, Text};
 use super::listening::Listening;
 use super::metrics::{take_metrics, time_slices};
 use super::options::DumpOptions;
@@ -41,7 +42,7 @@ const RING: usize = 4 << 20;
 /// | line | answer |
 /// |---|---|
 /// | `metrics` | what [`Metrics::write_json`](super::Metrics::write_json) writes |
-/// | `places` | the green threads of all hubs, counted by place of spawn, state and what they wait on |
+/// | `places` | the green threads of all hubs, counted by place of spawn, state and what they wait on; who of them has waited for longest; and, where hubs [time](super::time_slices), how often they have gone on, and how long they ran |
 /// | `dump` | what [`Dump::write_json`](super::Dump::write_json) writes, of all hubs, with backtraces |
 /// | `report` | the same as text, in `text` |
 /// | `time on`, `time off` | [`time_slices`](super::time_slices), and `done` |
@@ -186,7 +187,18 @@ fn take_dump(backtraces: bool) -> Dump {
 struct Group<'a> {
     count: usize,
     stack: usize,
+    longest: Option<Duration>,
+    switches: Option<u64>,
+    ran: Option<Duration>,
     names: Vec<&'a str>,
+}
+
+/// The sum of what is known.
+fn add<T: Add<Output = T>>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one + other),
+        (one, other) => one.or(other),
+    }
 }
 
 fn write_places(dump: &Dump, answer: &mut Vec<u8>) -> io::Result<()> {
@@ -195,6 +207,9 @@ fn write_places(dump: &Dump, answer: &mut Vec<u8>) -> io::Result<()> {
         let group = groups.entry((thread.spawned_at(), thread.standing(), thread.wait_words())).or_default();
         group.count += 1;
         group.stack = group.stack.max(thread.stack_used().unwrap_or(0));
+        group.longest = group.longest.max(thread.waited());
+        group.switches = add(group.switches, thread.switches());
+        group.ran = add(group.ran, thread.ran());
         if group.names.len() < MOST_NAMES && thread.name() != "<unnamed>" {
             group.names.push(thread.name());
         }
@@ -211,7 +226,10 @@ fn write_places(dump: &Dump, answer: &mut Vec<u8>) -> io::Result<()> {
         // A text grows without an error.
         let _ = write!(text, r#"{separator}{{"spawned_at":{},"standing":{}"#, Text(&place), Text(&standing));
         let _ = write!(text, r#","waits_on":{},"count":{}"#, Text(&waits_on), group.count);
-        let _ = write!(text, r#","most_stack_used":{},"names":[{}]}}"#, group.stack, names.join(","));
+        let longest = Known(group.longest.map(|longest| longest.as_millis()));
+        let _ = write!(text, r#","most_stack_used":{},"longest_wait_ms":{longest}"#, group.stack);
+        let (switches, ran) = (Known(group.switches), Known(group.ran.map(|ran| ran.as_micros())));
+        let _ = write!(text, r#","switches":{switches},"ran_us":{ran},"names":[{}]}}"#, names.join(","));
     }
     writeln!(answer, r#"{{"silent_hubs":{},"places":[{text}]}}"#, dump.silent_hubs())
 }

@@ -11,6 +11,7 @@ use crate::fiber;
 use crate::hub::hub;
 use crate::sys::process::{self, SleepCount};
 use crate::sys::thread_state::processor_time;
+use crate::threadpool::{Workload, workload};
 
 /// How long the answers of other hubs are waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -57,6 +58,26 @@ pub struct HubMetrics {
     pub slices: Option<Histogram>,
     /// How long those that waited, or let others go first, were ready before they went on. `None` as above.
     pub delays: Option<Histogram>,
+}
+
+/// What the library's own pools of OS threads have to do: that of [`unblock`](crate::threadpool::unblock), and those that work on files and look
+/// names up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolMetrics {
+    /// OS threads, idle ones too.
+    pub threads: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Jobs that wait for one of those to end.
+    pub queued: u64,
+}
+
+impl PoolMetrics {
+    fn now() -> PoolMetrics {
+        let Workload { threads, running, queued } = workload();
+        PoolMetrics { threads: threads as u64, running: running as u64, queued: queued as u64 }
+    }
 }
 
 impl HubMetrics {
@@ -130,6 +151,7 @@ impl HubMetrics {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     hubs: Vec<HubMetrics>,
+    pools: PoolMetrics,
     silent: usize,
 }
 
@@ -151,6 +173,25 @@ impl Metrics {
         &self.hubs
     }
 
+    /// Returns what the library's own pools of OS threads had to do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::{inspect, spawn, threadpool::unblock};
+    ///
+    /// let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    /// let blocked = spawn(move || unblock(move || receiver.recv()));
+    /// while inspect::metrics().pools().running == 0 {
+    ///     greenloop::yield_now();
+    /// }
+    /// drop(sender);
+    /// assert!(blocked.join().unwrap().is_err());
+    /// ```
+    pub fn pools(&self) -> PoolMetrics {
+        self.pools
+    }
+
     /// Returns how many hubs have not answered in time. Such a hub is kept by a green thread that computes or blocks.
     ///
     /// # Examples
@@ -164,7 +205,7 @@ impl Metrics {
 
     /// Writes them as one JSON object, in one line.
     ///
-    /// It has `process`, `silent_hubs` and `hubs`. A hub has the fields of [`HubMetrics`], with `processor_time_ns` for the time. A
+    /// It has `process`, `silent_hubs`, `pools` (`threads`, `running`, `queued`) and `hubs`. A hub has the fields of [`HubMetrics`], with `processor_time_ns` for the time. A
     /// histogram is `null`, or has `count`, `sum_ns`, `median_ns`, `p99_ns` and `most_ns`.
     ///
     /// # Errors
@@ -182,7 +223,9 @@ impl Metrics {
     /// ```
     pub fn write_json(&self, mut writer: impl Write) -> io::Result<()> {
         let (process, silent) = (std::process::id(), self.silent);
-        write!(writer, r#"{{"process":{process},"silent_hubs":{silent},"hubs":["#)?;
+        let PoolMetrics { threads, running, queued } = self.pools;
+        write!(writer, r#"{{"process":{process},"silent_hubs":{silent}"#)?;
+        write!(writer, r#","pools":{{"threads":{threads},"running":{running},"queued":{queued}}},"hubs":["#)?;
         for (place, hub) in self.hubs.iter().enumerate() {
             hub.write_json(if place == 0 { "" } else { "," }, &mut writer)?;
         }
@@ -242,5 +285,5 @@ pub fn time_slices(times: bool) {
 /// The same, perhaps without the calling thread's hub, which is the library's.
 pub(super) fn take_metrics(with_own: bool) -> Metrics {
     let answers = ask_hubs(PATIENCE, with_own, HubMetrics::of_own);
-    Metrics { hubs: answers.of_hubs, silent: answers.silent }
+    Metrics { hubs: answers.of_hubs, pools: PoolMetrics::now(), silent: answers.silent }
 }

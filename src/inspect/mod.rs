@@ -98,6 +98,7 @@ mod ring;
 mod story;
 mod switches;
 mod testify;
+mod turns;
 mod watcher;
 
 pub use backtrace::{Backtrace, Frame};
@@ -110,7 +111,7 @@ pub use http::{serve_metrics, serve_metrics_openly};
 pub use hub_blocked::HubBlocked;
 pub use listen::listen;
 pub use listening::Listening;
-pub use metrics::{HubMetrics, Metrics, metrics, time_slices};
+pub use metrics::{HubMetrics, Metrics, PoolMetrics, metrics, time_slices};
 pub use on_signal::dump_on;
 pub use options::DumpOptions;
 pub use recorder::Recorder;

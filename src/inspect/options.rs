@@ -324,7 +324,7 @@ impl Census {
                 let index = self.next;
                 self.next += 1;
                 let Some(resident) = resident else { continue };
-                let mut thread = GreenThread::new(resident);
+                let mut thread = GreenThread::begun(resident, &hub, index);
                 if gathered.green_threads.len() < self.limit
                     && let Some(backtrace) = self.stacks.as_mut().and_then(|stacks| stacks.of(index))
                 {

@@ -63,6 +63,15 @@ impl Display for Metrics {
                     .map_or(Ok(()), |histogram| write_histogram(name, hub, histogram, formatter))?;
             }
         }
+        let pools = self.pools();
+        for (name, help, number) in [
+            ("pool_threads", "OS threads of the library's own pools.", pools.threads),
+            ("pool_jobs_running", "Jobs that run there.", pools.running),
+            ("pool_jobs_queued", "Jobs that wait for one of those to end.", pools.queued),
+        ] {
+            begin(name, Kind::Gauge, help, formatter)?;
+            writeln!(formatter, "greenloop_{name} {number}")?;
+        }
         begin("silent_hubs", Kind::Gauge, "Hubs that a green thread keeps from answering.", formatter)?;
         writeln!(formatter, "greenloop_silent_hubs {}", self.silent_hubs())
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use super::backtrace::Backtrace;
 use super::dump::{Dump, HubDump};
@@ -90,6 +91,7 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
     if others.is_empty() {
         write!(formatter, "\n  {first}")?;
         write_stack(group, formatter)?;
+        write_turns(group, formatter)?;
         return write_calls(first, formatter);
     }
     write!(formatter, "\n  {} green threads", group.len())?;
@@ -108,8 +110,9 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
         ends.map_or(Ok(()), |(count, ends)| write!(formatter, ", of {count} {ends}"))?;
         first.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
     }
-    let longest = group.iter().filter_map(|thread| thread.waited()).max();
+    let longest = group.iter().filter_map(|thread| thread.long_waited()).max();
     write_stack(group, formatter)?;
+    write_turns(group, formatter)?;
     longest.map_or(Ok(()), |longest| write!(formatter, "; for {longest:?} so far at most"))?;
     formatter.write_str("\n    ")?;
     for (place, thread) in group.iter().take(NAMED).enumerate() {
@@ -122,6 +125,17 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
         more => write!(formatter, " and {more} more")?,
     }
     write_calls(first, formatter)
+}
+
+/// How often all of a group have gone on, and how long they ran, if that is timed.
+fn write_turns(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let ran: Vec<Duration> = group.iter().filter_map(|thread| thread.ran()).collect();
+    if ran.is_empty() {
+        return Ok(());
+    }
+    let (switches, ran): (u64, Duration) =
+        (group.iter().filter_map(|thread| thread.switches()).sum(), ran.into_iter().sum());
+    write!(formatter, "; ran {ran:?} in {switches} turns")
 }
 
 fn have_same<T: PartialEq>(group: &[&GreenThread], what: fn(&GreenThread) -> T) -> bool {

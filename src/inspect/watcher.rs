@@ -5,11 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::codes;
 use super::histogram::{Counts, Histogram};
 use super::names::MAIN;
 use super::ring::{Kind, Ring, Scribe};
+use super::turns::Turns;
 use crate::fiber::{self, Describe, FiberRef, State, existing_thread, in_callback};
 use crate::hub::door::Door;
 use crate::hub::wait::Wait;
@@ -92,6 +94,7 @@ pub(super) struct Watcher {
     times: Cell<bool>,
     slices: Counts,
     delays: Counts,
+    turns: Turns,
     /// By the fiber's index: since when it is ready, 0 if it is not, or nobody times it.
     ready_since: RefCell<Vec<u64>>,
     /// By the fiber's index: who it is, and of which run of the fiber that is true.
@@ -117,6 +120,7 @@ impl Watcher {
             times: Cell::new(false),
             slices: Counts::new(),
             delays: Counts::new(),
+            turns: Turns::default(),
             ready_since: RefCell::default(),
             faces: RefCell::default(),
             recording: Cell::new(0),
@@ -138,6 +142,12 @@ impl Watcher {
         Some((watcher.slices.read(), watcher.delays.read()))
     }
 
+    /// How often who is on the fiber with this number has gone on, and how long it ran; `None` where nobody times that.
+    pub(super) fn turns(hub: &HubState, index: u32) -> Option<(u64, Duration)> {
+        let watcher = Watcher::of(hub).filter(|watcher| watcher.times.get())?;
+        watcher.turns.of(index, hub.run_at(index)?)
+    }
+
     /// Does what all are to do.
     fn follow(&self) {
         let (times, recording) = wanted();
@@ -146,6 +156,7 @@ impl Watcher {
         if times_else {
             self.slices.clear();
             self.delays.clear();
+            self.turns.clear();
             self.ready_since.borrow_mut().clear();
         }
         if records_else {
@@ -254,7 +265,9 @@ impl Watcher {
     fn end_slice(&self, now: u64) -> Option<FiberRef> {
         let fiber = self.running.take()?;
         if self.times.get() {
-            self.slices.add(now.saturating_sub(self.began.get()));
+            let ran = now.saturating_sub(self.began.get());
+            self.slices.add(ran);
+            self.turns.ran(fiber, ran);
         }
         Some(fiber)
     }
@@ -318,6 +331,9 @@ impl Witness for Watcher {
         let now = now();
         self.leave(now);
         self.enter(target, now);
+        if self.times.get() {
+            self.turns.enter(target);
+        }
         // Who has not begun is told of when it does.
         if target.index() == 0 || target.description().is_some() {
             self.record_run(now, |watcher| watcher.face(target));
@@ -328,6 +344,9 @@ impl Witness for Watcher {
         // The first on a stack has been switched to, the others follow on it.
         let now = if self.running.get().is_some() { self.began.get() } else { now() };
         self.enter(fiber, now);
+        if self.times.get() {
+            self.turns.begin(fiber);
+        }
         self.record_run(now, |watcher| watcher.look_at(fiber, fiber.runs.get(), description));
     }
 

@@ -85,7 +85,23 @@ impl Roster {
     }
 }
 
+/// What a crew, or several, have and have to do.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Workload {
+    pub(crate) threads: usize,
+    /// Jobs that run.
+    pub(crate) running: usize,
+    /// Jobs that wait for a thread.
+    pub(crate) queued: usize,
+}
+
 impl Crew {
+    pub(super) fn workload(&self) -> Workload {
+        let state = self.lock();
+        let queued = state.queue.len() + state.outside.len();
+        Workload { threads: state.threads, running: state.running, queued }
+    }
+
     pub(super) fn new(size: usize, patience: Duration) -> Crew {
         let state = Roster {
             size,

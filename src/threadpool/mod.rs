@@ -47,6 +47,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use self::crew::Workload;
 use self::crew::{Assignment, Crew};
 pub use self::job::Job;
 use crate::hub::amid_faults::{draw, has_crashed};
@@ -70,6 +71,19 @@ static CALLS: ThreadPool = ThreadPool::new(SIZE);
 
 /// The pool of [`offload_apart`]: nobody waits there for another one's end.
 static APART: ThreadPool = ThreadPool::new(usize::MAX);
+
+/// What the library's own pools have to do, [`unblock`]'s among them.
+pub(crate) fn workload() -> Workload {
+    let add = |sum: Workload, pool: &ThreadPool| {
+        let Workload { threads, running, queued } = pool.crew().workload();
+        Workload {
+            threads: sum.threads + threads,
+            running: sum.running + running,
+            queued: sum.queued + queued,
+        }
+    };
+    [&SHARED, &CALLS, &APART].into_iter().fold(Workload::default(), add)
+}
 
 /// Runs `f` on another OS thread, and returns its value.
 ///

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use greenloop::greenlet::Generator;
-use greenloop::inspect::{self, Dump, DumpOptions, keep_history};
+use greenloop::inspect::{self, Dump, DumpOptions, keep_history, time_slices};
 use greenloop::workers::Workers;
-use greenloop::{Builder, JoinHandle, killall, sleep};
+use greenloop::{Builder, JoinHandle, killall, sleep, yield_now};
 
 use crate::support::{settle, within};
-use crate::{LIMIT, LONG, named, parsed};
+use crate::{LIMIT, LONG, alone, named, parsed};
 
 const SHORT: Duration = Duration::from_millis(10);
 
@@ -142,5 +142,47 @@ fn a_hub_that_has_slept_since_knows_it_too() {
         }
         drop(sender);
         other.join().unwrap();
+    });
+}
+
+#[test]
+fn it_says_how_often_each_has_gone_on_and_how_long_it_ran() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let yielder = |name, times| {
+            let yields = move || {
+                (0..times).for_each(|_| yield_now());
+                let end = std::time::Instant::now() + SHORT;
+                while std::time::Instant::now() < end {}
+                sleep(LONG);
+            };
+            Builder::new().name(name).spawn(yields).unwrap()
+        };
+        let before = yielder("before", 3);
+        // It has begun.
+        yield_now();
+        time_slices(true);
+        let after = yielder("after", 7);
+        (0..10).for_each(|_| yield_now());
+        let dump = inspect::dump();
+        let turns = |name| named(&dump, name).switches();
+        assert_eq!((turns("before"), turns("after")), (Some(3), Some(8)));
+        let ran = named(&dump, "after").ran().unwrap();
+        assert!(ran >= SHORT, "{ran:?}");
+        let told = parsed(&dump);
+        let of_after = &told["hubs"][0]["green_threads"][2];
+        assert_eq!((&of_after["name"], &of_after["switches"]), (&"after".into(), &8.into()));
+        assert_eq!(of_after["ran_us"].as_u64(), u64::try_from(ran.as_micros()).ok());
+        // Of both of the group.
+        let ran = ran + named(&dump, "before").ran().unwrap();
+        assert!(dump.to_string().contains(&format!("; ran {ran:?} in 11 turns")), "{dump}");
+        killall(&[before, after]);
+        // On the stack of one of those.
+        let next = yielder("next", 0);
+        yield_now();
+        assert_eq!(named(&inspect::dump(), "next").switches(), Some(1));
+        time_slices(false);
+        assert_eq!(named(&inspect::dump(), "next").switches(), None);
+        next.kill();
     });
 }

@@ -66,6 +66,7 @@ fn each_line_has_its_answer() {
             (&group["count"], &group["waits_on"], &group["standing"]),
             (&json!(3), &json!("a sleep"), &json!("parked"))
         );
+        assert!(group["longest_wait_ms"].is_u64());
         assert!(group["spawned_at"].as_str().unwrap().starts_with("tests/inspect/listen.rs:"));
         assert!(dump["hubs"].as_array().unwrap().iter().any(|hub| hub["backtraces"] != json!([])));
         assert!(report["text"].as_str().unwrap().contains("'door'"));

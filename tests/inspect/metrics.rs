@@ -148,3 +148,30 @@ fn an_os_thread_without_a_hub_asks_and_gets_none() {
     assert!(inspect::metrics().hubs().iter().all(|hub| hub.thread != own));
     assert!(inspect::metrics().hubs().iter().all(|hub| hub.thread != own));
 }
+
+#[test]
+fn jobs_of_the_pools_are_counted_while_they_run() {
+    within(LIMIT, || {
+        let (senders, blocked): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel::<()>();
+                (sender, spawn(move || greenloop::threadpool::unblock(move || receiver.recv()).is_err()))
+            })
+            .unzip();
+        // Other tests may have some, too.
+        while inspect::metrics().pools().running < 3 {
+            sleep(Duration::from_millis(1));
+        }
+        let metrics = inspect::metrics();
+        let pools = metrics.pools();
+        assert!(pools.running >= 3 && pools.threads >= pools.running, "{pools:?}");
+        let text = metrics.to_string();
+        assert!(text.contains(&format!("\ngreenloop_pool_jobs_running {}\n", pools.running)), "{text}");
+        let mut json = Vec::new();
+        metrics.write_json(&mut json).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(told["pools"]["threads"].as_u64(), Some(pools.threads));
+        drop(senders);
+        assert!(blocked.into_iter().all(|one| one.join().unwrap()));
+    });
+}
