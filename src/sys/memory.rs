@@ -51,12 +51,14 @@ pub(crate) fn prefetch(address: usize) {
 
 /// How long a huge page is on most processors.
 const USUAL_HUGE_PAGE: usize = 2 << 20;
+/// In less room there may be none.
+const LEAST_FOR_HUGE_PAGES: usize = 2 * USUAL_HUGE_PAGE;
 
 /// Appends bytes. Many go into huge pages, where there are such, and where the vector fills them: new memory is a fault for each page, which
 /// takes longer than the copy.
 #[inline]
 pub(crate) fn append(to: &mut Vec<u8>, bytes: &[u8]) {
-    if bytes.len() >= 2 * USUAL_HUGE_PAGE {
+    if bytes.len() >= LEAST_FOR_HUGE_PAGES {
         to.reserve(bytes.len());
         ask_for_huge_pages(&to.spare_capacity_mut()[..bytes.len()]);
     }
@@ -70,14 +72,15 @@ pub(crate) fn append(to: &mut Vec<u8>, bytes: &[u8]) {
 /// `OutOfMemory`.
 pub(crate) fn make_room(to: &mut Vec<u8>, count: usize) -> io::Result<()> {
     to.try_reserve_exact(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    if count >= 2 * USUAL_HUGE_PAGE {
-        ask_for_huge_pages(&to.spare_capacity_mut()[..count]);
-    }
+    ask_for_huge_pages(&to.spare_capacity_mut()[..count]);
     Ok(())
 }
 
-#[cold]
-fn ask_for_huge_pages(room: &[MaybeUninit<u8>]) {
+/// Has much room be in huge pages, where there are such. Worth it where all of it is filled.
+pub(crate) fn ask_for_huge_pages<T>(room: &[MaybeUninit<T>]) {
+    if size_of_val(room) < LEAST_FOR_HUGE_PAGES {
+        return;
+    }
     let all = room.as_ptr_range();
     let start = all.start.addr().next_multiple_of(USUAL_HUGE_PAGE);
     let length = (all.end.addr() - start) / USUAL_HUGE_PAGE * USUAL_HUGE_PAGE;

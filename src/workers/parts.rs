@@ -6,6 +6,8 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::sys::memory::ask_for_huge_pages;
+
 /// The memory of all parts. What is in it is theirs.
 #[derive(Debug)]
 struct Memory<T> {
@@ -61,7 +63,10 @@ pub(super) struct Part<T> {
 
 /// Makes a vector of `count` elements in parts of `size` places, which are empty.
 pub(super) fn parts<T>(count: usize, size: usize) -> Vec<Part<T>> {
-    let memory = Arc::new(Memory::of(Vec::with_capacity(count), count));
+    let mut vector = Vec::with_capacity(count);
+    // A fault for each small page takes longer than to write what is in it.
+    ask_for_huge_pages(&vector.spare_capacity_mut()[..count]);
+    let memory = Arc::new(Memory::of(vector, count));
     let part = |start: usize| Part {
         memory: memory.clone(),
         start,
