@@ -8,16 +8,20 @@ use super::state::{Alarm, BUDGET, HubState, SWITCHES_PER_LOOK};
 use super::steps::Who;
 use super::world::World;
 use crate::error::Parked;
-use crate::fiber::{Describe, FiberRef, State};
+use crate::fiber::{Describe, FiberRef, State, report_text};
 use crate::sys::clock::{Time, pass_until};
 
 /// How long a hub at most sleeps in real time before it looks whether its clock still stands.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 /// How often it looks so before bytes on their way count as stuck.
 const LOOKS_AT_BYTES: u32 = 300;
-/// How long nothing must come from outside before what waits for descriptors, or for a lock of std's or C's, counts as dead. Between the two
-/// ends of one socket nothing takes so long, and nobody has std's own locks so long, which all OS threads share.
+/// How often it looks so before it tells why.
+const LOOKS_AT_HOLD: u32 = 10_000;
+/// How long nothing must come from outside before what waits for descriptors counts as dead. Between the two ends of one socket nothing
+/// takes so long.
 const DOUBT: Duration = Duration::from_millis(200);
+/// The same for what waits for a lock of std's or C's. All OS threads share some of std's own, which a panic holds while it tells its calls.
+const DOUBT_OF_LOCKS: Duration = Duration::from_secs(2);
 
 /// Whether the kernel may be about to deliver what TCP connections have sent, of which so many bytes are on their way: on a busy machine it
 /// does that later, on a thread of its own. If they stay as many, the other end does not read.
@@ -26,6 +30,18 @@ fn waits_for_the_kernel(world: &World, bytes: usize) -> bool {
     let looks = if bytes == former { looks } else { 0 };
     world.on_their_way.set((bytes, looks.saturating_add(1)));
     bytes > 0 && looks < LOOKS_AT_BYTES
+}
+
+/// Its clock is held: after some seconds somebody is told, who may wonder why nothing happens.
+fn tell_of_hold(world: &World) {
+    let looks = world.held.get().saturating_add(1);
+    world.held.set(looks);
+    if looks == LOOKS_AT_HOLD {
+        report_text(&format!(
+            "the time of a world has stood for {LOOKS_AT_HOLD} ms: {}",
+            world.clock.holders()
+        ));
+    }
 }
 
 /// One of `count` ways to go on, if the calling thread's hub is in a world, which decides that.
@@ -123,6 +139,11 @@ impl HubState {
         if self.has_ready() || self.door().has_letters() {
             return;
         }
+        if is_held {
+            tell_of_hold(world);
+        } else {
+            world.held.set(0);
+        }
         if is_held || waits_for_the_kernel(world, on_their_way) {
             self.sleep_unless_rung(self.is_deaf(), Some(BETWEEN_LOOKS));
             return self.end_pauses(world);
@@ -140,8 +161,10 @@ impl HubState {
         if let Some(next) = self.timers.borrow().next_deadline().filter(|&next| next < Time::NEVER) {
             return pass_until(&world.clock, next);
         }
-        if awaited || self.door().ear.listens() || self.awaits_lock_of_others() {
-            self.sleep_unless_rung(self.is_deaf(), Some(DOUBT));
+        let others_have_lock = self.awaits_lock_of_others();
+        if awaited || self.door().ear.listens() || others_have_lock {
+            let doubt = if others_have_lock { DOUBT_OF_LOCKS } else { DOUBT };
+            self.sleep_unless_rung(self.is_deaf(), Some(doubt));
         }
         if !self.has_ready() && !self.door().has_letters() {
             self.raise_loop_exit(Vec::new);

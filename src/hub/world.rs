@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(super) faults: OnceCell<Box<Faults>>,
     /// How many bytes were on their way when it last looked, and how often in a row.
     pub(super) on_their_way: Cell<(usize, u32)>,
+    /// How often in a row it looked, a millisecond of real time from one to the next, and something held its clock.
+    pub(super) held: Cell<u32>,
     /// Who ran lately, where a schedule chooses.
     pub(super) steps: Steps,
     /// Who pauses between two looks at what nobody tells.
@@ -50,6 +52,7 @@ impl World {
             schedule: schedule.map_or_else(OnceCell::new, OnceCell::from),
             faults: OnceCell::new(),
             on_their_way: Cell::new((0, 0)),
+            held: Cell::new(0),
             steps: Steps::default(),
             looking: RefCell::new(Vec::new()),
             is_somebody_gone: Cell::new(false),

@@ -12,6 +12,7 @@ use super::lock::Lock;
 use super::process::os_thread_id;
 use super::section::Section;
 use super::thread_start::Start;
+use super::thread_state::{Activity, activity};
 
 /// After so many looks in a row at which a thread waits for a descriptor, a millisecond from one to the next, nothing counts as on its
 /// way to it.
@@ -22,6 +23,8 @@ const PATIENCE: u32 = 300;
 pub(crate) struct CountedThreads {
     all: Lock<Vec<Arc<Counted>>>,
     are_denied: AtomicBool,
+    /// Whether they count no more.
+    are_let_be: AtomicBool,
 }
 
 /// One of them.
@@ -84,13 +87,37 @@ unsafe extern "C-unwind" fn live(beginning: *mut c_void) -> *mut c_void {
 impl CountedThreads {
     /// None yet.
     pub(crate) fn new() -> CountedThreads {
-        CountedThreads { all: Lock::new(Vec::new()), are_denied: AtomicBool::new(false) }
+        CountedThreads {
+            all: Lock::new(Vec::new()),
+            are_denied: AtomicBool::new(false),
+            are_let_be: AtomicBool::new(false),
+        }
     }
 
     /// From now on none can be made.
     pub(crate) fn deny(&self) {
         // Relaxed: asked by the OS thread that sets it.
         self.are_denied.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on they count no more, whatever they do.
+    pub(crate) fn let_be(&self) {
+        // Relaxed: as above.
+        self.are_let_be.store(true, Ordering::Relaxed);
+    }
+
+    /// What those do that are at work, in words.
+    pub(crate) fn work(&self) -> Vec<String> {
+        let all = self.all.lock();
+        let at_work = all.iter().filter(|counted| !counted.rests());
+        // Relaxed: only the number counts.
+        let numbers = at_work.map(|counted| counted.number.load(Ordering::Relaxed));
+        numbers
+            .map(|number| match activity(number) {
+                Activity::Calls(call) => format!("OS thread {number} is in {call}"),
+                Activity::Runs | Activity::Other => format!("OS thread {number} runs"),
+            })
+            .collect()
     }
 
     /// Has `make` make a thread, with what it is given as first function and argument, and counts it until it ends. Returns the error that
@@ -132,6 +159,10 @@ impl CountedThreads {
 
     /// Whether one of them does something, so that others may hear of it.
     pub(crate) fn are_at_work(&self) -> bool {
+        // Relaxed: asked by the OS thread that sets it.
+        if self.are_let_be.load(Ordering::Relaxed) {
+            return false;
+        }
         let all = self.all.lock();
         let rest = |counted: &Arc<Counted>| counted.rests();
         // Twice: one may have woken another after that was looked at.

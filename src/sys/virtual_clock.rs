@@ -162,7 +162,19 @@ impl VirtualClock {
         &self.threads
     }
 
-    /// The same, of which there is to be another one.
+    /// Why it stands, in words.
+    pub(crate) fn holders(&self) -> String {
+        #[cfg(feature = "monkey")]
+        let work = self.threads.work();
+        #[cfg(not(feature = "monkey"))]
+        let work = Vec::<String>::new();
+        match work.is_empty() {
+            true => "work of a pool, or a hold, has not ended".to_owned(),
+            false => work.join(", "),
+        }
+    }
+
+    /// The same OS threads, of which there is to be another one.
     #[cfg(feature = "monkey")]
     pub(crate) fn threads_to_come(&self) -> Arc<CountedThreads> {
         self.was_held.store(true, Ordering::Relaxed);

@@ -46,7 +46,9 @@
 //! With the cargo feature `monkey`, so does the work of OS threads that were made in the world, as ureq makes one to look up a name within a
 //! limit of the whole call: time passes while each of them has ended, waits for another thread without a limit, or has waited so for a
 //! descriptor for some 300 ms. They live in real time, and sleep in it. `World::deny_threads` has their making fail; with
-//! `monkey::Parts::SPAWN` patched they are green threads of the world.
+//! `monkey::Parts::SPAWN` patched they are green threads of the world. When the test has returned, nobody waits for them.
+//!
+//! What stops the time for ten seconds is told to the [hook for what nobody can receive](crate::hub::set_uncaught_hook).
 //!
 //! What other OS threads and processes do, a world cannot see, and without `monkey` none: [`World::hold`] stops its time while they are to
 //! do something.
@@ -64,7 +66,7 @@
 //! [`run`](fn@run), and killed. Time does not pass for that. One that yields without end keeps `run` from returning.
 //!
 //! If nobody can run and no timer is armed, the main greenlet is told at once, by [`LoopExit`](crate::LoopExit); if somebody waits for a
-//! descriptor, or for a lock of std's or C's, after a fifth of a second.
+//! descriptor, after a fifth of a second, and for a lock of std's or C's, which an OS thread outside of the world may have, after two.
 //!
 //! # Orders
 //!

@@ -143,6 +143,8 @@ fn live<R>(
         Some(complaint) => Err(Why::Complaint(complaint)),
         None => catch_unwind(AssertUnwindSafe(|| test(&world))).map_err(Why::Panic),
     };
+    #[cfg(feature = "monkey")]
+    clock.threads().let_be();
     let result = tried.and_then(|result| {
         let left = catch_unwind(AssertUnwindSafe(|| {
             world.settle();

@@ -39,6 +39,7 @@ mod time;
 mod worlds;
 mod worlds_faults;
 mod worlds_random;
+mod worlds_strangers;
 mod worlds_threads;
 
 use std::io::Read;

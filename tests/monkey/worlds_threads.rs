@@ -1,7 +1,8 @@
 //! OS threads that are made in the world of a test.
 
 use std::io::ErrorKind;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,25 @@ fn time_passes_while_a_thread_waits_for_a_descriptor_on_which_nothing_comes() {
         assert_eq!(world.elapsed(), HOUR);
         worker.join().unwrap();
     });
+}
+
+#[test]
+fn a_thread_that_never_ends_keeps_no_test_from_ending() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let ticker = patched({
+        let is_over = is_over.clone();
+        move || {
+            testing::run(|_| {
+                thread::spawn(move || {
+                    while !is_over.load(SeqCst) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                })
+            })
+        }
+    });
+    is_over.store(true, SeqCst);
+    ticker.join().unwrap();
 }
 
 #[test]
