@@ -252,7 +252,7 @@ impl Dump {
     /// let dump = inspect::dump();
     /// assert_eq!((dump.cycles().concat().len(), dump.unreachable().len()), (1, 2));
     /// assert_eq!(dump.unreachable()[1].name(), "joins");
-    /// # greenloop::killall(&[&*locks_twice, &joins]);
+    /// # greenloop::killall([&*locks_twice, &joins]);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn unreachable(&self) -> Vec<&GreenThread> {
