@@ -293,6 +293,8 @@ fn an_eventfd_counts() {
                 all.push(read(&event, 8));
                 late.join().unwrap();
             }
+            // Too short, which not every kernel says at once of an empty one.
+            add(1);
             all.push(read(&event, 4));
             let (count, errno) = add(u64::MAX);
             all.push((count, errno, Vec::new()));
