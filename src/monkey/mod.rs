@@ -250,7 +250,8 @@
 //!   C11's threads and locks, its own resolver). A program that links the C library statically does not compile.
 //! - A wait of an isolated green thread that holds a lock inside the C library: that of a stream (`flockfile`, or a stream of `fopencookie`
 //!   that waits), or the loader's (a constructor or a destructor that waits as `dlopen` or `dlclose` runs it). Another one of the hub that asks
-//!   for that lock stops the hub for ever. Load such libraries before.
+//!   for that lock stops the hub for ever, since the C library takes it by no function that could be another: to stand in for `flockfile`
+//!   changes nothing for `fputs`. Load such libraries before.
 //! - A robust mutex of processes with PTHREAD_PRIO_INHERIT, for which another process waits as the green thread ends that holds it: that one
 //!   gets it without EOWNERDEAD, which whoever takes it next in this process gets.
 //! - A green thread that is not isolated, and asks for a `pthread_rwlock_t` which it has got by `pthread_rwlock_trywrlock`, waits for ever,
