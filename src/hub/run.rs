@@ -419,6 +419,9 @@ impl HubState {
             Alarm::Wake { .. } => {}
             Alarm::Timeout { fiber, run, id, limit } if fiber.runs.get() == run => {
                 self.interrupt(fiber, Pending::new(Box::new(Elapsed { limit, id }), id));
+                if let Some(witness) = self.witness() {
+                    witness.times_out();
+                }
             }
             Alarm::Timeout { .. } => {}
             Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),

@@ -22,6 +22,8 @@ pub(crate) trait Witness: Any {
     fn woken(&self, fiber: FiberRef);
     /// Who runs wakes that wait of another hub, whose door this is.
     fn calls(&self, door: &Door, wait: Wait);
+    /// A time limit of a green thread has passed.
+    fn times_out(&self);
     /// The hub is about to read letters. Whom they wake is only [witnessed](crate::fiber::State::Witnessed) if who has left his stack is.
     fn pauses(&self);
     /// Nobody is ready: the hub is about to wait.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::backtrace::Backtrace;
 use super::hub_blocked::HubBlocked;
+use super::occasion::{Occasion, occurs};
 use super::testify::testimony_of;
 use crate::fiber::{catch, report_text};
 use crate::hub::beat::Doing;
@@ -503,6 +504,7 @@ impl Attendant {
         }
         *count += 1;
         blocked.unreported = std::mem::take(left_out);
+        occurs(Occasion::HubBlocked);
         match &mut self.options.report {
             Some(report) => catch("the report of a detector", || report(&blocked)),
             None => report_text(&blocked.to_string()),

@@ -22,7 +22,7 @@
 //! # From outside
 //!
 //! gdb shows the green threads of a process that it has stopped, and of a core file that the kernel has left, with commands that a program
-//! with debugging information brings along. For any other, `source debugger/gdb.py` from the library's package makes them known.
+//! with debugging information brings along. For any other, `source debugger/greenloop.py` from the library's package makes them known.
 //!
 //! ```text
 //! $ gdb -iex 'add-auto-load-safe-path target/debug/program' target/debug/program core
@@ -87,6 +87,7 @@ mod listening;
 mod log;
 mod metrics;
 mod names;
+mod occasion;
 mod on_signal;
 mod options;
 mod perfetto;
@@ -112,6 +113,7 @@ pub use hub_blocked::HubBlocked;
 pub use listen::listen;
 pub use listening::Listening;
 pub use metrics::{HubMetrics, Metrics, PoolMetrics, metrics, time_slices};
+pub use occasion::Occasion;
 pub use on_signal::dump_on;
 pub use options::DumpOptions;
 pub use recorder::Recorder;

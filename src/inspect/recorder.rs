@@ -2,13 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::log::Log;
-use super::names::Names;
-use super::recording::{HubRecording, Recording};
-use super::ring::{self, Chapter};
+use super::occasion::{Occasion, expect, expect_no_more};
+use super::recording::Recording;
 use super::watcher::{begin_recording, end_recording};
 
 /// What an event takes in memory.
@@ -138,6 +136,7 @@ impl Recorder {
 
     fn end(&mut self) -> io::Result<()> {
         end_recording(self.number);
+        expect_no_more(self.number);
         self.log.take().map_or(Ok(()), |mut log| log.end())
     }
 
@@ -169,15 +168,40 @@ impl Recorder {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn snapshot(&self) -> Recording {
-        let rings = ring::all().filter(|ring| ring.belongs_to(self.number));
-        let hubs = rings.flat_map(|ring| {
-            let chapters = ring.read(0);
-            let names = Arc::new(Names::from(ring.names()));
-            let hub =
-                move |Chapter { scribe, events, .. }| HubRecording { scribe, events, names: names.clone() };
-            chapters.into_iter().map(hub)
-        });
-        Recording { hubs: hubs.collect() }
+        Recording::of(self.number)
+    }
+
+    /// Saves a [snapshot](Recorder::snapshot) in Perfetto's format at `path` when that occurs next, once. Call it again, from there or later, to
+    /// have it saved again. Does not yield.
+    ///
+    /// After a panic it is saved by a hook, before the one that was set when this was first called, and not if somebody has set another one
+    /// since. After a time limit an OS thread of its own saves it. Who ends the recorder before, has nothing saved, and neither has the
+    /// child of a fork. That it could not be saved is told by the hook of [`set_uncaught_hook`](crate::hub::set_uncaught_hook).
+    ///
+    /// # Errors
+    ///
+    /// That of an empty path, or of a working folder that is gone.
+    ///
+    /// # Panics
+    ///
+    /// For [`Occasion::Panic`] while the OS thread panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::inspect::{Occasion, Recorder};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("greenloop-doc-save-{}", std::process::id()));
+    /// let recorder = Recorder::start(1 << 20)?;
+    /// recorder.save_on(Occasion::Panic, &path)?;
+    /// let failing = greenloop::Builder::new().name("failing").spawn(|| panic!("on purpose"))?;
+    /// assert!(failing.join().is_err());
+    /// assert!(std::fs::read(&path)?.windows(7).any(|name| name == b"failing"));
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn save_on(&self, occasion: Occasion, path: impl AsRef<Path>) -> io::Result<()> {
+        expect(self.number, occasion, path.as_ref())
     }
 }
 

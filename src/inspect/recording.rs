@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::names::Names;
-use super::ring::{Event, Scribe};
+use super::ring::{self, Chapter, Event, Scribe};
 use super::story::{Story, stories};
 
 /// What one hub did.
@@ -22,6 +22,19 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// What the rings hold now of the recording of this number.
+    pub(super) fn of(recording: u64) -> Recording {
+        let rings = ring::all().filter(|ring| ring.belongs_to(recording));
+        let hubs = rings.flat_map(|ring| {
+            let chapters = ring.read(0);
+            let names = Arc::new(Names::from(ring.names()));
+            let hub =
+                move |Chapter { scribe, events, .. }| HubRecording { scribe, events, names: names.clone() };
+            chapters.into_iter().map(hub)
+        });
+        Recording { hubs: hubs.collect() }
+    }
+
     /// Each hub, and what it did.
     pub(super) fn stories(&self) -> impl Iterator<Item = (&HubRecording, Story)> {
         let stories = stories(self.hubs.iter().map(|hub| (hub.scribe.hub, &hub.events[..])));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::codes;
 use super::histogram::{Counts, Histogram};
 use super::names::MAIN;
+use super::occasion::{Occasion, occurs_in_hub};
 use super::ring::{Kind, Ring, Scribe};
 use super::turns::Turns;
 use crate::fiber::{self, Describe, FiberRef, State, existing_thread, in_callback};
@@ -369,6 +370,10 @@ impl Witness for Watcher {
         if self.ring.get().is_some() {
             self.record(Kind::Call, now(), number_of(door), code_of(wait.generation()));
         }
+    }
+
+    fn times_out(&self) {
+        occurs_in_hub(Occasion::TimeLimit);
     }
 
     fn pauses(&self) {

@@ -3,18 +3,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use greenloop::channel::{bounded, unbounded};
-use greenloop::inspect::{self, HubMetrics, Recorder, Recording};
+use greenloop::inspect::{self, HubMetrics, Occasion, Recorder, Recording};
 use greenloop::testing;
-use greenloop::{Builder, joinall, sleep, spawn, yield_now};
+use greenloop::{Builder, joinall, sleep, spawn, with_timeout, yield_now};
 use serde_json::Value;
 
-use crate::support::within;
-use crate::{LIMIT, alone};
+use crate::support::{until, within};
+use crate::{LIMIT, LONG, alone};
 
 /// Those of the calling thread's hub, which it has.
 fn own() -> HubMetrics {
@@ -379,6 +380,71 @@ fn perfettos_own_format_has_the_same() {
         let last = of_phase(&events, "X").iter().map(|slice| nanoseconds(&slice["ts"])).max().unwrap();
         assert!(told.times.values().any(|time| *time >= last), "{:?} {last}", told.times);
         assert!(trace.len() < 26 * recording.events(), "{} {recording:?}", trace.len());
+    });
+}
+
+#[test]
+fn it_is_saved_on_occasion_and_once() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Recorder::start(1 << 16).unwrap();
+        let saved = |path: &PathBuf| {
+            until(|| path.exists());
+            let told = told(&fs::read(path).unwrap());
+            fs::remove_file(path).unwrap();
+            told
+        };
+        let path = own_file("panic");
+        recorder.save_on(Occasion::Panic, &path).unwrap();
+        let panics = |name| Builder::new().name(name).spawn(|| panic!("on purpose")).unwrap().join();
+        assert!(panics("panics").is_err());
+        assert_eq!(saved(&path).count("panics"), 1);
+        assert!(panics("panics again").is_err());
+        assert!(!path.exists());
+
+        let (path, limit) = (own_file("limit"), Duration::from_millis(1));
+        recorder.save_on(Occasion::TimeLimit, &path).unwrap();
+        let waits = move || assert!(with_timeout(limit, || sleep(LONG)).is_err());
+        Builder::new().name("waits").spawn(waits).unwrap().join().unwrap();
+        assert!(saved(&path).count("waits") >= 1);
+
+        let path = own_file("ended");
+        recorder.save_on(Occasion::Panic, &path).unwrap();
+        drop(recorder);
+        assert!(panics("late").is_err());
+        assert!(!path.exists());
+    });
+}
+
+/// With `pip install perfetto`. Its trace processor is a program that the package downloads, which is not to be had everywhere.
+#[test]
+fn perfettos_own_descriptors_know_all_of_it() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        let recorder = Recorder::start(1 << 20).unwrap();
+        play(50);
+        let recording = recorder.snapshot();
+        drop(recorder);
+        let path = own_file("schema");
+        recording.write_perfetto(fs::File::create(&path).unwrap()).unwrap();
+        let expected = told(&fs::read(&path).unwrap());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/inspect/perfetto_schema.py");
+        let run = Command::new("python3").arg(script).stdin(fs::File::open(&path).unwrap()).output();
+        fs::remove_file(&path).unwrap();
+        let Some(run) = run.ok().filter(|run| run.status.code() != Some(77)) else {
+            println!("left out: there is no Python with the package perfetto");
+            return;
+        };
+        let (text, errors) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+        assert!(run.status.success(), "{errors}");
+        let count = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
+        assert_eq!(count("TYPE_SLICE_BEGIN"), expected.begun.len());
+        assert_eq!(count("TYPE_SLICE_END"), expected.ended);
+        assert_eq!(count("TYPE_INSTANT\t1 0"), expected.arrows.0);
+        assert_eq!(count("TYPE_SLICE_BEGIN\t0 1"), expected.arrows.1);
+        assert_eq!(text.lines().filter(|line| line.ends_with("\tponger")).count(), expected.count("ponger"));
     });
 }
 
