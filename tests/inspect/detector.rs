@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
 use std::panic::Location;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,10 +14,13 @@ use greenloop::inspect::{self, Detector, DetectorOptions, HubBlocked};
 use greenloop::{Builder, JoinHandle, sleep, spawn, spawn_later, yield_now};
 
 use crate::LIMIT;
-use crate::support::{finish, within};
+use crate::support::{finish, this_program, within};
 
 /// After so long a hub counts as kept here.
 const LONG: Duration = Duration::from_millis(30);
+
+/// Says that a test is in a process of its own.
+const CHILD: &str = "GREENLOOP_TEST_OF_DETECTOR";
 
 /// A process has one detector.
 fn alone() -> MutexGuard<'static, ()> {
@@ -41,11 +43,11 @@ fn watch(
 }
 
 /// Whether there was a report.
-type Reported = Arc<dyn Fn() -> bool + Send + Sync>;
+pub(crate) type Reported = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// The first report of a green thread that does `block`, which is to go on until the function that it is given says that it was reported.
 #[track_caller]
-fn report_of(name: &'static str, block: impl FnOnce(&Reported) + Send + 'static) -> HubBlocked {
+pub(crate) fn report_of(name: &'static str, block: impl FnOnce(&Reported) + Send + 'static) -> HubBlocked {
     let place = Location::caller();
     let _alone = alone();
     let (blocked, spawned_at) = within(LIMIT, move || {
@@ -112,6 +114,66 @@ fn a_computation_is_told_with_its_calls_and_with_who_waits() {
         "{text}"
     );
     assert!(text.contains("\n  3 ready green threads and 2 due timers wait\n"), "{text}");
+}
+
+/// Whether `pattern`, of letters that may each have a `?`, matches all of `text`: by trying one after another, as many a regular expression
+/// is matched.
+#[inline(never)]
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], rest) => rest.is_empty(),
+        ([letter, b'?', rest @ ..], _) => {
+            text.first() == Some(letter) && matches(rest, &text[1..]) || matches(rest, text)
+        }
+        ([letter, rest @ ..], [first, others @ ..]) => letter == first && matches(rest, others),
+        ([_, ..], []) => false,
+    }
+}
+
+#[test]
+fn a_regular_expression_is_told() {
+    let blocked = report_of("validates", |is_reported| {
+        // Each more doubles the time.
+        let pattern = ["a?".repeat(16), "a".repeat(16)].concat();
+        while !is_reported() {
+            assert!(matches(pattern.as_bytes(), "a".repeat(16).as_bytes()));
+        }
+    });
+    assert!(blocked.is_computing(), "{blocked}");
+    let frames = blocked.backtrace().unwrap().frames();
+    assert!(frames.iter().any(|frame| frame.name().ends_with("matches")), "{blocked}");
+}
+
+/// No test but where it is asked for: it can never end.
+#[test]
+fn guard_child() {
+    if env::var_os(CHILD).is_none() {
+        return;
+    }
+    let report = |blocked: &HubBlocked| {
+        if blocked.name() == "second" {
+            println!("{blocked}");
+            std::process::exit(0);
+        }
+    };
+    let _detector = inspect::detect(LONG).on_report(report).start().unwrap();
+    let lock = Arc::new(Mutex::new(()));
+    let first = lock.clone();
+    let holds = Builder::new().name("first").spawn(move || {
+        let _guard = first.lock().unwrap();
+        sleep(LONG);
+    });
+    yield_now();
+    let second = Builder::new().name("second").spawn(move || drop(lock.lock().unwrap()));
+    greenloop::joinall([&holds.unwrap(), &second.unwrap()]);
+}
+
+#[test]
+fn a_guard_of_std_that_is_held_across_a_wait_is_told() {
+    let text = in_a_process("detector::guard_child");
+    assert!(text.contains("green thread 'second' ("), "{text}");
+    assert!(text.contains("it is in the system call futex, and has computed for "), "{text}");
+    assert!(text.contains("detector::guard_child"), "{text}");
 }
 
 #[test]
@@ -341,9 +403,6 @@ fn a_process_has_one_at_a_time() {
     });
 }
 
-/// Says that the test below is in a process of its own.
-const CHILD: &str = "GREENLOOP_TEST_IDLE";
-
 /// How often the detector's OS thread has gone to sleep.
 fn sleeps_of_the_detector() -> u64 {
     let mut tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
@@ -392,10 +451,17 @@ fn idle_child() {
     detector.unwrap().stop();
 }
 
+/// What a test prints that runs in a process of its own.
+fn in_a_process(test: &str) -> String {
+    let mut child = this_program();
+    child.args(["--exact", test, "--nocapture", "--test-threads", "1"]).env(CHILD, "1");
+    let finished = finish(&mut child, LIMIT);
+    assert!(finished.status.success(), "{finished:?}");
+    finished.stdout
+}
+
 #[test]
 fn a_detector_sleeps_while_all_hubs_do() {
-    let mut child = Command::new(env::current_exe().unwrap());
-    child.args(["--exact", "detector::idle_child", "--test-threads", "1"]).env(CHILD, "1");
-    let finished = finish(&mut child, LIMIT);
-    assert!(finished.status.success() && finished.stdout.contains("1 passed"), "{finished:?}");
+    let text = in_a_process("detector::idle_child");
+    assert!(text.contains("1 passed"), "{text}");
 }
