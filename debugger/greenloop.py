@@ -1,4 +1,4 @@
-"""Commands for gdb that show green threads, in a process that runs and in a core file.
+"""Commands for gdb that show green threads, in a process that runs and in a core file, the first one also for lldb.
 
     greenloop ps            who is there: number, state, what it waits on, place of spawn, name
     greenloop bt NUMBER     in which calls one of them waits
@@ -8,14 +8,18 @@ A program with debugging information has this script in it, and gdb loads it whe
 
     gdb -iex 'add-auto-load-safe-path PATH/OF/THE/PROGRAM' PATH/OF/THE/PROGRAM CORE
 
-Else `source debugger/gdb.py` does so. It reads the memory of the program and calls nothing in it. The backtraces are for x86_64.
+Else `source debugger/greenloop.py` does so, and in lldb `command script import debugger/greenloop.py`. It reads the memory of the program and calls nothing in it. The backtraces are for x86_64.
 """
 
 import re
 import struct
 
-import gdb
-import gdb.unwinder
+try:
+    import gdb
+    import gdb.unwinder
+except ImportError:
+    gdb = None
+    import lldb
 
 WORD = 8
 LONGEST_TEXT = 4096
@@ -26,8 +30,84 @@ FIELDS = (
 ).split()
 
 
+class Trouble(gdb.GdbError if gdb else Exception):
+    """What is told to who has given the command."""
+
+
+class Process:
+    """What is looked at: by gdb, and below by lldb."""
+
+    def read(self, address, size):
+        return bytes(gdb.selected_inferior().read_memory(address, size))
+
+    def symbol(self, name):
+        try:
+            found = re.search(r"0x[0-9a-f]+", gdb.execute("info address " + name, to_string=True))
+        except gdb.error:
+            found = None
+        return int(found.group(), 16) if found else None
+
+    def is_there(self):
+        return bool(gdb.selected_inferior().pid or gdb.selected_inferior().threads())
+
+    def architecture(self):
+        return gdb.selected_inferior().architecture().name()
+
+    def frames(self, stack_pointer, is_within):
+        """The frames of a stack that was left there, the innermost first, as far as they are within it."""
+        SUSPENDED.stack_pointer = stack_pointer
+        found = []
+        gdb.invalidate_cached_frames()
+        try:
+            frame = gdb.newest_frame().older()
+            while frame is not None and len(found) < MOST_FRAMES:
+                if not is_within(int(frame.read_register("rsp"))):
+                    break
+                place = frame.find_sal()
+                where = " at %s:%d" % (place.symtab.filename, place.line) if place.symtab else ""
+                found.append("%s%s" % (frame.name() or "0x%x" % frame.pc(), where))
+                frame = frame.older()
+        except gdb.error as error:
+            found.append("(no further: %s)" % error)
+        finally:
+            SUSPENDED.stack_pointer = None
+            gdb.invalidate_cached_frames()
+        return found
+
+
+class LldbProcess:
+    """The same by lldb, which has the selected target."""
+
+    def target(self):
+        return lldb.debugger.GetSelectedTarget()
+
+    def read(self, address, size):
+        error = lldb.SBError()
+        found = self.target().process.ReadMemory(address, size, error)
+        if error.Fail():
+            raise Trouble(str(error))
+        return found
+
+    def symbol(self, name):
+        for found in self.target().FindSymbols(name):
+            return found.symbol.GetStartAddress().GetLoadAddress(self.target())
+        return None
+
+    def is_there(self):
+        return self.target().process.GetNumThreads() > 0
+
+    def architecture(self):
+        return self.target().triple.replace("x86_64", "x86-64")
+
+    def frames(self, stack_pointer, is_within):
+        raise Trouble("lldb is not told how to unwind a stack that was left: gdb shows the calls, by the same command")
+
+
+PROCESS = Process() if gdb else LldbProcess()
+
+
 def read(address, size):
-    return bytes(gdb.selected_inferior().read_memory(address, size))
+    return PROCESS.read(address, size)
 
 
 def words(address, count):
@@ -40,18 +120,15 @@ def word(address):
 
 def text(address, length):
     if length > LONGEST_TEXT:
-        raise gdb.MemoryError("no text")
+        raise Trouble("no text")
     return read(address, length).decode("utf-8", "replace")
 
 
 def symbol(name):
-    try:
-        found = re.search(r"0x[0-9a-f]+", gdb.execute("info address " + name, to_string=True))
-    except gdb.error:
-        found = None
+    found = PROCESS.symbol(name)
     if not found:
-        raise gdb.GdbError("this program has no symbol %s: it is stripped, or has no greenloop in it" % name)
-    return int(found.group(), 16)
+        raise Trouble("this program has no symbol %s: it is stripped, or has no greenloop in it" % name)
+    return found
 
 
 class Map:
@@ -62,7 +139,7 @@ class Map:
         for name, value in zip(FIELDS, words(address, len(FIELDS))):
             setattr(self, name, value)
         if self.version != 1:
-            raise gdb.GdbError("this script is of another version of greenloop than the program")
+            raise Trouble("this script is of another version of greenloop than the program")
         threads = words(address + WORD * len(FIELDS), self.most_threads)
         self.threads = [Thread(self, thread) for thread in threads if thread]
         names = "record_size record_id record_place record_rarities rarities_name".split()
@@ -166,64 +243,47 @@ class Fiber:
         return min(within, default=None)
 
 
-class Suspended(gdb.unwinder.Unwinder):
-    """Has the frames of a stack that nobody runs on follow the innermost one of the selected thread."""
+if gdb:
 
-    def __init__(self):
-        super().__init__("greenloop")
-        self.stack_pointer = None
+    class Suspended(gdb.unwinder.Unwinder):
+        """Has the frames of a stack that nobody runs on follow the innermost one of the selected thread."""
 
-    def __call__(self, frame):
-        if self.stack_pointer is None or frame.level() != 0:
-            return None
-        # As corosensei leaves it: where to go on, and two registers.
-        counter, rbx, rbp = words(self.stack_pointer, 3)
-        values = {"rip": counter, "rsp": self.stack_pointer + 3 * WORD, "rbp": rbp, "rbx": rbx}
-        unwound = frame.create_unwind_info(Identity(self.stack_pointer, counter))
-        for name, value in values.items():
-            unwound.add_saved_register(name, register(value))
-        return unwound
+        def __init__(self):
+            super().__init__("greenloop")
+            self.stack_pointer = None
 
+        def __call__(self, frame):
+            if self.stack_pointer is None or frame.level() != 0:
+                return None
+            # As corosensei leaves it: where to go on, and two registers.
+            counter, rbx, rbp = words(self.stack_pointer, 3)
+            values = {"rip": counter, "rsp": self.stack_pointer + 3 * WORD, "rbp": rbp, "rbx": rbx}
+            unwound = frame.create_unwind_info(Identity(self.stack_pointer, counter))
+            for name, value in values.items():
+                unwound.add_saved_register(name, register(value))
+            return unwound
 
-class Identity:
-    """Tells a frame from others."""
+    class Identity:
+        """Tells a frame from others."""
 
-    def __init__(self, stack_pointer, counter):
-        self.sp = register(stack_pointer)
-        self.pc = register(counter)
+        def __init__(self, stack_pointer, counter):
+            self.sp = register(stack_pointer)
+            self.pc = register(counter)
 
+    def register(value):
+        return gdb.Value(struct.pack("<Q", value), gdb.selected_inferior().architecture().integer_type(64, False))
 
-def register(value):
-    return gdb.Value(struct.pack("<Q", value), gdb.selected_inferior().architecture().integer_type(64, False))
-
-
-SUSPENDED = Suspended()
-gdb.unwinder.register_unwinder(None, SUSPENDED, replace=True)
+    SUSPENDED = Suspended()
+    gdb.unwinder.register_unwinder(None, SUSPENDED, replace=True)
 
 
 def frames(fiber):
     """The frames of who has left its stack, the innermost first."""
-    SUSPENDED.stack_pointer = fiber.stack_pointer()
-    if SUSPENDED.stack_pointer is None:
+    stack_pointer = fiber.stack_pointer()
+    if stack_pointer is None:
         return []
     low, base = fiber.bounds()
-    found = []
-    gdb.invalidate_cached_frames()
-    try:
-        frame = gdb.newest_frame().older()
-        while frame is not None and len(found) < MOST_FRAMES:
-            if not low <= int(frame.read_register("rsp")) <= base:
-                break
-            place = frame.find_sal()
-            where = " at %s:%d" % (place.symtab.filename, place.line) if place.symtab else ""
-            found.append("%s%s" % (frame.name() or "0x%x" % frame.pc(), where))
-            frame = frame.older()
-    except gdb.error as error:
-        found.append("(no further: %s)" % error)
-    finally:
-        SUSPENDED.stack_pointer = None
-        gdb.invalidate_cached_frames()
-    return found
+    return PROCESS.frames(stack_pointer, lambda place: low <= place <= base)
 
 
 def print_calls(fiber):
@@ -235,41 +295,62 @@ def print_calls(fiber):
         print("      #%-2d %s" % (number, frame))
 
 
-class Greenloop(gdb.Command):
-    """Show green threads: `greenloop ps`, `greenloop bt NUMBER`, `greenloop bt all`."""
-
-    def __init__(self):
-        super().__init__("greenloop", gdb.COMMAND_STACK)
-
-    def invoke(self, argument, from_tty):
-        arguments = gdb.string_to_argv(argument)
-        if not gdb.selected_inferior().pid and not gdb.selected_inferior().threads():
-            raise gdb.GdbError("there is no process, and no core file")
-        if arguments == ["ps"]:
-            self.ps()
-        elif len(arguments) == 2 and arguments[0] == "bt":
-            self.bt(arguments[1])
-        else:
-            raise gdb.GdbError(self.__doc__)
-
-    def ps(self):
-        for thread in Map().threads:
-            residents = thread.residents()
-            print("OS thread %d: %d greenlets" % (thread.number, len(residents)))
-            for fiber in residents:
-                print(fiber.line())
-
-    def bt(self, which):
-        architecture = gdb.selected_inferior().architecture().name()
-        if "x86-64" not in architecture:
-            raise gdb.GdbError("backtraces are for x86_64, and this is %s" % architecture)
-        residents = [fiber for thread in Map().threads for fiber in thread.residents()]
-        if which != "all":
-            residents = [fiber for fiber in residents if str(fiber.number()) == which]
-            if not residents:
-                raise gdb.GdbError("there is no green thread %s: `greenloop ps` has the numbers" % which)
+def ps():
+    for thread in Map().threads:
+        residents = thread.residents()
+        print("OS thread %d: %d greenlets" % (thread.number, len(residents)))
         for fiber in residents:
-            print_calls(fiber)
+            print(fiber.line())
 
 
-Greenloop()
+def bt(which):
+    architecture = PROCESS.architecture()
+    if "x86-64" not in architecture:
+        raise Trouble("backtraces are for x86_64, and this is %s" % architecture)
+    residents = [fiber for thread in Map().threads for fiber in thread.residents()]
+    if which != "all":
+        residents = [fiber for fiber in residents if str(fiber.number()) == which]
+        if not residents:
+            raise Trouble("there is no green thread %s: `greenloop ps` has the numbers" % which)
+    for fiber in residents:
+        print_calls(fiber)
+
+
+USE = "Show green threads: `greenloop ps`, `greenloop bt NUMBER`, `greenloop bt all`."
+
+
+def command(arguments):
+    if not PROCESS.is_there():
+        raise Trouble("there is no process, and no core file")
+    if arguments == ["ps"]:
+        ps()
+    elif len(arguments) == 2 and arguments[0] == "bt":
+        bt(arguments[1])
+    else:
+        raise Trouble(USE)
+
+
+if gdb:
+
+    class Greenloop(gdb.Command):
+        __doc__ = USE
+
+        def __init__(self):
+            super().__init__("greenloop", gdb.COMMAND_STACK)
+
+        def invoke(self, argument, from_tty):
+            command(gdb.string_to_argv(argument))
+
+    Greenloop()
+
+
+def invoke(debugger, argument, result, session):
+    """The command, as lldb calls it."""
+    try:
+        command(argument.split())
+    except Trouble as trouble:
+        result.SetError(str(trouble))
+
+
+def __lldb_init_module(debugger, session):
+    debugger.HandleCommand("command script add --function %s.invoke greenloop" % __name__)

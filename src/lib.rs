@@ -135,7 +135,7 @@
     doc = "[`monkey`]: https://docs.rs/greenloop/latest/greenloop/monkey/index.html"
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![debugger_visualizer(gdb_script_file = "../debugger/gdb.py")]
+#![debugger_visualizer(gdb_script_file = "../debugger/greenloop.py")]
 
 #[cfg(all(panic = "abort", not(greenloop_panic_abort)))]
 compile_error!(

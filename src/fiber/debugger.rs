@@ -1,4 +1,4 @@
-//! What a debugger finds green threads by, in a process that stands still or in what one has left: `debugger/gdb.py` reads it.
+//! What a debugger finds green threads by, in a process that stands still or in what one has left: `debugger/greenloop.py` reads it.
 //!
 //! Numbers only, and where each lies. So it needs neither debugging information nor anybody who runs.
 

@@ -4,7 +4,7 @@
 
 use super::record::Record;
 
-/// `debugger/gdb.py` knows each number by its place.
+/// `debugger/greenloop.py` knows each number by its place.
 // SAFETY: no other one of that name is there, since two versions of the library are never in one program (`links` in the manifest).
 #[unsafe(no_mangle)]
 #[used]

@@ -1,6 +1,7 @@
-//! gdb's commands for green threads, run by gdb.
+//! The debuggers' commands for green threads, run by gdb and lldb.
 
 use std::env;
+use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,7 +51,7 @@ fn gdb(program: &Path, arguments: &[&str], commands: &[&str]) -> String {
     command.args(["-iex", "set auto-load safe-path /", "-iex", "set print thread-events off"]);
     // Where there is no debugging information, the program has no script in it.
     if !cfg!(debug_assertions) {
-        command.args(["-x", concat!(env!("CARGO_MANIFEST_DIR"), "/debugger/gdb.py")]);
+        command.args(["-x", concat!(env!("CARGO_MANIFEST_DIR"), "/debugger/greenloop.py")]);
     }
     command.args(commands.iter().flat_map(|command| ["-ex", command]));
     command.arg("--args").arg(program).args(arguments);
@@ -58,8 +59,8 @@ fn gdb(program: &Path, arguments: &[&str], commands: &[&str]) -> String {
     finished.stdout + &finished.stderr
 }
 
-/// What `greenloop ps` and `bt` say.
-fn assert_told(text: &str) {
+/// What `greenloop ps` says.
+fn assert_listed(text: &str) {
     let line = |name: &str| {
         text.lines()
             .find(|line| line.ends_with(&format!("'{name}'")))
@@ -71,9 +72,55 @@ fn assert_told(text: &str) {
     assert!(line("the sleeper").contains("a sleep"), "{text}");
     assert!(line("main").contains("running") || line("main").contains("parked"), "{text}");
     assert!(line("<unnamed>").contains("a sleep"), "{text}");
+    assert!(text.contains("there is no green thread 77"), "{text}");
+}
+
+/// What `greenloop ps` and `bt` say.
+fn assert_told(text: &str) {
+    assert_listed(text);
     assert_eq!(text.matches("debugger::waits_below").count(), 6, "{text}");
     assert_eq!(text.matches("debugger::waits_for_a_value").count(), 1, "{text}");
-    assert!(text.contains("there is no green thread 77"), "{text}");
+}
+
+/// Debian's lldb looks for its part in Python in the wrong place.
+fn pythons_path() -> OsString {
+    let versions = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let llvm = versions
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm-")));
+    let folders = llvm.flat_map(|path| fs::read_dir(path.join("lib")).into_iter().flatten().flatten());
+    let packages = folders.map(|folder| folder.path().join("dist-packages"));
+    env::join_paths(packages.filter(|path| path.join("lldb").exists())).unwrap()
+}
+
+#[test]
+fn lldb_lists_green_threads_of_a_process() {
+    if cfg!(any(address_sanitizer, thread_sanitizer)) {
+        println!("left out: not for sanitizers");
+        return;
+    }
+    let lldb = |commands: &[&str]| {
+        let mut command = Command::new("lldb");
+        command.args(["--batch", "--no-lldbinit"]).env(DEBUGGEE, "1").env("PYTHONPATH", pythons_path());
+        command.args(commands.iter().flat_map(|command| ["--one-line", command]));
+        command.arg("--").arg(env::current_exe().unwrap());
+        finish(command.args(["--exact", "debugger::debuggee", "--test-threads", "1"]), LIMIT)
+    };
+    if Command::new("lldb").arg("--version").output().is_err() {
+        println!("left out: there is no lldb");
+        return;
+    }
+    if !lldb(&["script print('with' + ' Python')"]).stdout.contains("\nwith Python") {
+        println!("left out: this lldb has no Python");
+        return;
+    }
+    let script = concat!("command script import ", env!("CARGO_MANIFEST_DIR"), "/debugger/greenloop.py");
+    let finished = lldb(&[script, "run", "greenloop ps", "greenloop bt 77"]);
+    let text = finished.stdout + &finished.stderr;
+    if text.contains("Operation not permitted") {
+        println!("left out: nobody may trace here");
+        return;
+    }
+    assert_listed(&text);
 }
 
 #[test]
