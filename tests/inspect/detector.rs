@@ -141,7 +141,7 @@ fn a_regular_expression_is_told() {
     });
     assert!(blocked.is_computing(), "{blocked}");
     let frames = blocked.backtrace().unwrap().frames();
-    assert!(frames.iter().any(|frame| frame.name().ends_with("matches")), "{blocked}");
+    assert!(frames.iter().any(|frame| frame.name().contains("matches")), "{blocked}");
 }
 
 /// No test but where it is asked for: it can never end.
