@@ -53,9 +53,6 @@ struct Options {
 type Guests = Rc<RefCell<BTreeMap<SocketAddr, (Rc<TcpStream>, Sender<Rc<str>>)>>>;
 
 fn main() -> ExitCode {
-    // Says so if something keeps all others waiting.
-    #[cfg(debug_assertions)]
-    let _detector = greenloop::inspect::detect(Duration::from_millis(500)).start();
     tool::run(|| serve(Options::parse().address.as_deref()))
 }
 

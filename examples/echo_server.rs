@@ -37,9 +37,6 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    // Says so if something keeps all others waiting.
-    #[cfg(debug_assertions)]
-    let _detector = greenloop::inspect::detect(Duration::from_millis(500)).start();
     tool::run(|| match options.address {
         Some(address) => {
             let listener = TcpListener::bind(&*address);

@@ -40,9 +40,6 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    // Says so if something keeps all others waiting.
-    #[cfg(debug_assertions)]
-    let _detector = greenloop::inspect::detect(Duration::from_millis(500)).start();
     let options = Options::parse();
     tool::run(|| match (options.from, options.to) {
         (Some(from), Some(to)) => Ok(forwarder(&from, to)?.serve_forever()?),

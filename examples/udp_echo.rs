@@ -36,9 +36,6 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    // Says so if something keeps all others waiting.
-    #[cfg(debug_assertions)]
-    let _detector = greenloop::inspect::detect(Duration::from_millis(500)).start();
     tool::run(|| serve(Options::parse().address.as_deref()))
 }
 

@@ -73,6 +73,22 @@ fn each_example_helps_and_refuses_what_it_does_not_know() {
     }
 }
 
+/// Who keeps a hub is told of by all, where they are built for that.
+#[test]
+fn each_example_is_watched_in_debug_builds() {
+    for (name, source) in examples().into_iter().filter(|(name, _)| name != "hello") {
+        let is_watched = ["tool::run(", "tool::takes_no_arguments("].iter().any(|call| source.contains(call));
+        assert!(is_watched, "{name}");
+    }
+    let server = Serving::start("echo_server", &["127.0.0.1:0"]);
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.0.id())).expect("its OS threads");
+    let threads: Vec<_> = tasks
+        .map(|task| fs::read_to_string(task.expect("an entry").path().join("comm")).unwrap_or_default())
+        .collect();
+    let is_there = threads.iter().any(|name| name.trim() == "greenloop-watch");
+    assert_eq!(is_there, cfg!(debug_assertions), "{threads:?}");
+}
+
 #[test]
 fn tools_refuse_wrong_arguments_with_the_reason() {
     let no_address = "no port: expected HOST:PORT";

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Prints a line as `println!` does, but ends the program where that panics: see [`written`].
 macro_rules! say {
@@ -43,8 +44,18 @@ pub(crate) fn written(result: io::Result<()>) {
     }
 }
 
+/// In debug builds, has standard error told if something keeps a hub, and so all others, for half a second. Called by
+/// each example that calls one of the two functions below.
+fn watch() {
+    if cfg!(debug_assertions) {
+        // Dropped it goes on. A second one is refused, and one is enough.
+        drop(greenloop::inspect::detect(Duration::from_millis(500)).start());
+    }
+}
+
 /// Runs a tool; its error becomes a line on standard error and the exit code 1.
 pub(crate) fn run<E: Display>(tool: impl FnOnce() -> Result<(), E>) -> ExitCode {
+    watch();
     match tool() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -60,7 +71,7 @@ pub(crate) fn run<E: Display>(tool: impl FnOnce() -> Result<(), E>) -> ExitCode 
 pub(crate) fn takes_no_arguments(source: &str) {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match &arguments[..] {
-        [] => {}
+        [] => watch(),
         [help] if help == "--help" || help == "-h" => {
             let header = source.lines().map_while(|line| line.strip_prefix("//!"));
             header.for_each(|line| say!("{}", line.strip_prefix(' ').unwrap_or(line)));
