@@ -1,5 +1,7 @@
 //! Tests that run again as worlds, each in many orders of its green threads.
 
+#![allow(unexpected_cfgs, reason = "examples have this file too, but no such feature, and ask for no orders")]
+
 use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
