@@ -32,6 +32,24 @@ const KINDS: usize = Fault::Kill as usize + 1;
 /// One direction of a connection: where its bytes come from, and where they go to.
 pub(crate) type Way = (SocketAddr, SocketAddr);
 
+/// What has been sent one way, and was not received.
+#[derive(Default)]
+struct Line {
+    /// Who sends, as the kernel tells him from all others. The way may be another connection's later.
+    sender: Option<u64>,
+    /// How many bytes, and when they arrive.
+    parts: VecDeque<(usize, Time)>,
+}
+
+impl Line {
+    fn has_arrived(&self, now: Time) -> bool {
+        self.parts.back().is_none_or(|last| last.1 <= now)
+    }
+}
+
+/// At how many lines those are looked for that can be forgotten.
+const MANY: usize = 64;
+
 /// What a receiver finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Gate {
@@ -51,8 +69,9 @@ pub(crate) struct Faults {
     cuts: RefCell<Vec<(IpAddr, IpAddr)>>,
     /// Who waits for the end of a cut.
     cut_off: RefCell<Vec<Wake>>,
-    /// Of each direction how many bytes have been sent that were not received, and when they arrive.
-    on_their_way: RefCell<HashMap<Way, VecDeque<(usize, Time)>>>,
+    on_their_way: RefCell<HashMap<Way, Line>>,
+    /// How many lines were left when some were forgotten.
+    remembered: Cell<usize>,
     /// How many bytes the call under way may move.
     #[cfg(feature = "monkey")]
     most: Cell<Option<usize>>,
@@ -108,25 +127,45 @@ impl Faults {
             || !self.on_their_way.borrow().is_empty()
     }
 
-    pub(crate) fn sent(&self, way: Way, count: usize, arrival: Time) {
+    /// Whether there is something that was sent this way, and not received.
+    pub(crate) fn has_sent(&self, way: Way) -> bool {
+        self.on_their_way.borrow().contains_key(&way)
+    }
+
+    pub(crate) fn sent(&self, way: Way, sender: Option<u64>, count: usize, arrival: Time) {
         let mut all = self.on_their_way.borrow_mut();
         let line = all.entry(way).or_default();
+        if line.sender != sender {
+            *line = Line { sender, parts: VecDeque::new() };
+        }
         // A stream keeps its order.
-        let arrival = line.back().map_or(arrival, |&(_, last)| arrival.max(last));
-        line.push_back((count, arrival));
+        let arrival = line.parts.back().map_or(arrival, |&(_, last)| arrival.max(last));
+        line.parts.push_back((count, arrival));
+    }
+
+    /// Whether [`forget`](Faults::forget) may be worth its price.
+    pub(crate) fn has_many(&self) -> bool {
+        self.on_their_way.borrow().len() >= MANY.max(2 * self.remembered.get())
+    }
+
+    /// Forgets what has arrived, and was sent by somebody who sends no more.
+    pub(crate) fn forget(&self, now: Time, sends: impl Fn(u64) -> bool) {
+        let mut all = self.on_their_way.borrow_mut();
+        all.retain(|_, line| !line.has_arrived(now) || line.sender.is_none_or(&sends));
+        self.remembered.set(all.len());
     }
 
     pub(crate) fn received(&self, way: Way, mut count: usize) {
         let mut all = self.on_their_way.borrow_mut();
         let Some(line) = all.get_mut(&way) else { return };
-        while let Some(first) = line.front_mut() {
+        while let Some(first) = line.parts.front_mut() {
             let part = first.0.min(count);
             first.0 -= part;
             count -= part;
             if first.0 > 0 {
                 return;
             }
-            line.pop_front();
+            line.parts.pop_front();
         }
         all.remove(&way);
     }
@@ -138,13 +177,10 @@ impl Faults {
         }
         let all = self.on_their_way.borrow();
         let Some(line) = all.get(&way) else { return Gate::Open(usize::MAX) };
-        match line.front() {
+        match line.parts.front() {
             Some(&(_, arrival)) if arrival > now => Gate::Until(arrival),
-            _ => {
-                let arrived = line.iter().take_while(|part| part.1 <= now);
-                let is_all = line.back().is_none_or(|last| last.1 <= now);
-                Gate::Open(if is_all { usize::MAX } else { arrived.map(|part| part.0).sum() })
-            }
+            _ if line.has_arrived(now) => Gate::Open(usize::MAX),
+            _ => Gate::Open(line.parts.iter().take_while(|part| part.1 <= now).map(|part| part.0).sum()),
         }
     }
 
@@ -245,9 +281,9 @@ mod tests {
         let faults = Faults::default();
         let way = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 2], 2)));
         assert_eq!(faults.gate(way, at(0)), Gate::Open(usize::MAX));
-        faults.sent(way, 10, at(5));
-        faults.sent(way, 20, at(3));
-        faults.sent(way, 30, at(9));
+        faults.sent(way, None, 10, at(5));
+        faults.sent(way, None, 20, at(3));
+        faults.sent(way, None, 30, at(9));
         assert_eq!(faults.gate(way, at(4)), Gate::Until(at(5)));
         assert_eq!(faults.gate(way, at(5)), Gate::Open(30));
         faults.received(way, 25);
@@ -260,6 +296,36 @@ mod tests {
         faults.mend(way.1.ip(), way.0.ip());
         faults.received(way, 31);
         assert!(!faults.holds_back());
+    }
+
+    #[test]
+    fn what_nobody_will_send_more_of_is_forgotten() {
+        let faults = Faults::default();
+        let way = |port| (SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([127, 0, 0, 2], 2)));
+        let lines = || (1..=500).filter(|&port| faults.has_sent(way(port))).count();
+        for port in 1..=500 {
+            // Of these 50 one may still send, and of one the bytes are late.
+            let sender = u64::from(port).min(451);
+            faults.sent(way(port), Some(sender), 10, at(if port == 7 { 9000 } else { 5 }));
+            if faults.has_many() {
+                faults.forget(at(u64::from(port) + 5), |sender| sender == 1 || sender == 451);
+            }
+            assert!(lines() <= MANY + 50, "{} after {port}", lines());
+        }
+        assert!(faults.has_sent(way(1)) && faults.has_sent(way(7)) && !faults.has_sent(way(2)));
+        faults.forget(at(9000), |_| false);
+        assert!(!faults.holds_back());
+    }
+
+    #[test]
+    fn another_connection_on_the_same_way_begins_anew() {
+        let faults = Faults::default();
+        let way = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 2], 2)));
+        faults.sent(way, Some(1), 10, at(5));
+        faults.sent(way, Some(2), 10, at(3));
+        assert_eq!(faults.gate(way, at(3)), Gate::Open(usize::MAX));
+        faults.received(way, 10);
+        assert!(!faults.has_sent(way));
     }
 
     #[test]

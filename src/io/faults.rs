@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 pub(crate) use crate::hub::amid_faults::own_address;
 use crate::hub::amid_faults::{draw, has_crashed};
@@ -56,7 +56,15 @@ pub(crate) fn moved(hub: HubRef, fd: BorrowedFd<'_>, direction: Direction, count
     let Some(way) = way(faults, fd, direction) else { return };
     match direction {
         Direction::Read => faults.received(way, count),
-        Direction::Write if faults.latency().is_some() => faults.sent(way, count, hub.arrival(faults)),
+        // Also what is not late, if it comes after what is.
+        Direction::Write if faults.latency().is_some() || faults.has_sent(way) => {
+            if faults.has_many()
+                && let Some(open) = socket::open_cookies()
+            {
+                faults.forget(Time::now(), |sender| open.contains(&sender));
+            }
+            faults.sent(way, socket::cookie(fd.as_raw_fd()), count, hub.arrival(faults));
+        }
         Direction::Write => {}
     }
 }

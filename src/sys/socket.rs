@@ -4,6 +4,7 @@
 //! belongs to whoever made it. The exceptions are [`accept`] and [`connect`], for which the kernel has no such flag.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
@@ -13,7 +14,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::Path;
-use std::{fmt, ptr, slice};
+use std::{fmt, fs, ptr, slice};
 
 use super::{SystemCall, original};
 
@@ -422,6 +423,23 @@ pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> bool {
     let failed =
         unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TYPE, place, &mut length) };
     failed == 0 && kind == libc::SOCK_STREAM
+}
+
+/// The number by which the kernel tells a socket from all others that there are and were. `None` where it does not, and for what is no socket.
+pub(crate) fn cookie(fd: RawFd) -> Option<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of_val(&cookie) as libc::socklen_t;
+    let place = (&raw mut cookie).cast();
+    // SAFETY: `cookie` is valid for writes of `length` bytes; any number may be given as a descriptor.
+    let failed = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_COOKIE, place, &mut length) };
+    (failed == 0).then_some(cookie)
+}
+
+/// The [cookies](cookie) of all sockets that this process has. `None` if it cannot find out.
+pub(crate) fn open_cookies() -> Option<HashSet<u64>> {
+    let open = fs::read_dir("/proc/self/fd").ok()?;
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    Some(open.filter_map(number).filter_map(cookie).collect())
 }
 
 /// The addresses of a connection of IP: this end's and the other one's.

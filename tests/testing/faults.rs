@@ -1,6 +1,7 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use greenloop::net::unix::{UnixListener, UnixStream};
 use greenloop::net::{TcpListener, TcpStream};
 use greenloop::testing::{self, Search, World, explore};
 use greenloop::{JoinHandle, channel, fs, joinall, sleep, spawn, with_timeout, yield_now};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::support;
 
@@ -132,6 +134,71 @@ fn latency_is_exact_and_keeps_order() {
         drop(one);
         assert_eq!(other.read_to_end(&mut Vec::new()).unwrap(), 4);
         assert_eq!(world.elapsed(), 65 * MILLISECOND);
+    });
+}
+
+/// A socket of TCP at this machine's address, with the port or any.
+fn at_port(port: u16) -> OwnedFd {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((address(1), port))).unwrap();
+    socket
+}
+
+#[test]
+fn what_is_on_its_way_is_of_one_connection_and_in_order_with_what_is_not_late() {
+    testing::run(|world| {
+        let listener = TcpListener::bind((address(1), 0)).unwrap();
+        let to = listener.local_addr().unwrap();
+        let connect = |port| {
+            let socket = at_port(port);
+            rustix::net::connect(&socket, &to).unwrap();
+            (TcpStream::from(socket), listener.accept().unwrap().0)
+        };
+        let (mut one, other) = connect(0);
+        let from = one.local_addr().unwrap();
+        world.faults().latency(SECOND..=SECOND);
+        one.write_all(b"never read").unwrap();
+        drop(other);
+        drop(one);
+        world.faults().latency(Duration::ZERO..=Duration::ZERO);
+        let (mut one, mut other) = connect(from.port());
+        assert_eq!(one.local_addr().unwrap(), from);
+        one.write_all(b"x").unwrap();
+        assert_eq!(other.read(&mut [0; 8]).unwrap(), 1);
+        assert_eq!(world.elapsed(), Duration::ZERO);
+        // Late, not late but after it, and late again.
+        world.faults().latency(SECOND..=SECOND);
+        one.write_all(b"x").unwrap();
+        world.faults().latency(Duration::ZERO..=Duration::ZERO);
+        one.write_all(b"yz").unwrap();
+        world.faults().latency(5 * SECOND..=5 * SECOND);
+        one.write_all(b"late").unwrap();
+        other.read_exact(&mut [0; 3]).unwrap();
+        assert_eq!(world.elapsed(), SECOND);
+        other.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(world.elapsed(), 5 * SECOND);
+    });
+}
+
+#[test]
+fn among_many_that_are_closed_unread_who_stays_is_on_time() {
+    testing::run(|world| {
+        let (mut one, mut other) = connection(1);
+        world.faults().latency(MILLISECOND..=MILLISECOND);
+        one.write_all(b"unread").unwrap();
+        sleep(MILLISECOND);
+        for _ in 0..300 {
+            let (mut near, _far) = connection(2);
+            near.write_all(b"unread").unwrap();
+        }
+        world.faults().latency(SECOND..=SECOND);
+        one.write_all(b"late").unwrap();
+        let before = world.elapsed();
+        assert_eq!(other.read(&mut [0; 64]).unwrap(), 6);
+        assert_eq!(world.elapsed(), before);
+        assert_eq!(other.read(&mut [0; 64]).unwrap(), 4);
+        assert_eq!(world.elapsed(), before + SECOND);
     });
 }
 
