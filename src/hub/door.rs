@@ -92,6 +92,13 @@ pub(super) fn lonely_doors() -> Vec<&'static Door> {
     open_doors().into_iter().filter(|door| door.lonely_sleep().is_some()).collect()
 }
 
+/// The doors of all hubs of the process but those that are the library's own.
+pub(crate) fn shown_doors() -> Vec<&'static Door> {
+    let mut doors = open_doors();
+    doors.retain(|door| !door.is_hidden());
+    doors
+}
+
 /// The doors of all hubs of the process.
 pub(crate) fn open_doors() -> Vec<&'static Door> {
     DOORS.lock().open.clone()
@@ -150,6 +157,8 @@ pub(crate) struct Door {
     knocks: AtomicU32,
     /// Odd while the hub sleeps, or is about to, and nothing but a letter could wake it; counts how often.
     lonely: AtomicU32,
+    /// Whether the hub is the library's own, of which nobody is told.
+    hidden: AtomicBool,
     /// For who watches the hub.
     pub(crate) watch: Watch,
     /// What it has to do with signals.
@@ -186,6 +195,7 @@ impl Door {
             deaf: AtomicBool::new(false),
             knocks: AtomicU32::new(0),
             lonely: AtomicU32::new(0),
+            hidden: AtomicBool::new(false),
             watch: Watch::new(),
             ear: Ear::new(),
             next_listening: OnceLock::new(),
@@ -205,6 +215,7 @@ impl Door {
     /// Takes the hub away from behind the door. `generation` is the next that it would have used.
     pub(crate) fn close(&'static self, generation: u64) {
         self.generation.store(generation, Ordering::SeqCst);
+        self.hidden.store(false, Ordering::SeqCst);
         self.doorbell.answer();
         let unread = {
             let mut letters = self.letters.lock();
@@ -228,6 +239,15 @@ impl Door {
     #[inline]
     pub(crate) fn is(&self, other: &Door) -> bool {
         std::ptr::eq(self, other)
+    }
+
+    /// The hub behind it is the library's own.
+    pub(super) fn hide(&self) {
+        self.hidden.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.hidden.load(Ordering::SeqCst)
     }
 
     /// Leaves a letter for the hub of that epoch, and rings if it sleeps. `false` if that hub is gone.

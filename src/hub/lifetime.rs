@@ -22,8 +22,14 @@ use crate::sys::clock::Time;
 pub(crate) fn hub() -> HubRef {
     match local_hub() {
         Some(hub) => hub,
-        None => make_hub(),
+        None => make_hub(false),
     }
+}
+
+/// Makes the calling thread's hub as one of the library's own: nobody is told of it, and it has no witness, so it may block where
+/// others park.
+pub(crate) fn make_own_hub() {
+    make_hub(true);
 }
 
 /// Runs `function` with `hub` as the calling thread's hub, in thread-local variables that have none.
@@ -37,7 +43,7 @@ pub(crate) fn lend_hub(hub: HubRef, function: impl FnOnce()) {
 }
 
 #[cold]
-fn make_hub() -> HubRef {
+fn make_hub(is_own: bool) -> HubRef {
     look_after_forks();
     let thread = fiber::thread();
     // Between the end of its hub and that of its record a thread has no hub.
@@ -47,6 +53,9 @@ fn make_hub() -> HubRef {
     let driver = settings.driver.or_else(Driver::from_environment);
     let timer_slack = Slack::at_most(settings.timer_slack);
     let hub = Box::new(HubState::new(thread, driver, settings.spin, timer_slack, run_jobs));
+    if is_own {
+        hub.door().hide();
+    }
     // SAFETY: the box is freed by `end_hub` alone, after the last use.
     let hub = unsafe { Local::new(NonNull::from(Box::leak(hub))) };
     // SAFETY: as above; `end_hub` takes it back before.

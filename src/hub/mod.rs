@@ -90,9 +90,9 @@ pub use configuration::{AlreadyRunning, Config, configure};
 pub(crate) use current::{HubRef, local_hub};
 pub use driver::Driver;
 pub use handle::Hub;
-pub(crate) use lifetime::hub;
 #[cfg(feature = "monkey")]
 pub(crate) use lifetime::lend_hub;
+pub(crate) use lifetime::{hub, make_own_hub};
 pub use panic_hook::install_panic_hook;
 pub(crate) use state::{Alarm, Ended, Feed, HubId, HubState, Job};
 pub(crate) use yielding::{idle, leave, spend_budget, yield_now};

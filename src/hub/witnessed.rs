@@ -53,9 +53,10 @@ pub(crate) fn on_all_hubs(tell: fn(&HubState)) {
 }
 
 impl HubState {
-    /// Has a witness from now on, or no more, as all are to have. A hub that opens its door before it asks misses nothing.
+    /// Has a witness from now on, or no more, as all are to have that are not the library's own. A hub that opens its door before it asks
+    /// misses nothing.
     pub(super) fn follow_witness(&self) {
-        if WITNESSED.load(Ordering::SeqCst) != generation() + 1 {
+        if WITNESSED.load(Ordering::SeqCst) != generation() + 1 || self.door().is_hidden() {
             return self.dismiss_witness();
         }
         let Some(make) = MAKER.get() else { return };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::channel;
 use crate::fiber;
-use crate::hub::door::{Door, Letter, open_doors};
+use crate::hub::door::{Door, Letter, shown_doors};
 use crate::hub::local_hub;
 use crate::hub::waiter::may_wait;
 use crate::sys::clock::instant_now;
@@ -19,22 +19,18 @@ pub(super) struct Answers<T> {
     pub(super) silent: usize,
 }
 
-/// Asks every hub of the process, each in its own OS thread, where nothing may wait; the calling thread's only `with_own`. Yields until all
-/// have answered, or for `patience`; on an OS thread without a hub it blocks. Where nothing may wait, and in a world, the calling thread's
-/// alone answers.
-pub(super) fn ask_hubs<T: Send + 'static>(
-    patience: Duration,
-    with_own: bool,
-    question: fn() -> T,
-) -> Answers<T> {
+/// Asks every hub of the process that is not the library's own, each in its own OS thread, where nothing may wait. Yields until all have
+/// answered, or for `patience`; on an OS thread without a hub it blocks. Where nothing may wait, and in a world, the calling thread's alone
+/// answers.
+pub(super) fn ask_hubs<T: Send + 'static>(patience: Duration, question: fn() -> T) -> Answers<T> {
     let own = local_hub().map(|hub| hub.door());
-    let mut of_hubs: Vec<T> = own.filter(|_| with_own).map(|_| question()).into_iter().collect();
+    let mut of_hubs: Vec<T> = own.filter(|own| !own.is_hidden()).map(|_| question()).into_iter().collect();
     // In a world no time passes while others answer, and so they would be late.
     let is_in_world = local_hub().is_some_and(|hub| hub.is_in_world());
     if is_in_world || own.is_some() && !(may_wait() && fiber::may_wait()) {
         return Answers { of_hubs, silent: 0 };
     }
-    let mut others = open_doors();
+    let mut others = shown_doors();
     others.retain(|door| own.is_none_or(|own| !door.is(own)));
     let asked = others.len();
     let mut answers = if own.is_some() {

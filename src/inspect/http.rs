@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::dump::Dump;
 use super::listening::Listening;
-use super::metrics::take_metrics;
+use super::metrics::metrics;
 use super::options::DumpOptions;
 use crate::net::{TcpListener, TcpStream};
 use crate::task::with_timeout;
@@ -92,9 +92,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let path = target.split('?').next().unwrap_or("");
     let (status, kind, body) = match (method, path) {
-        ("GET", "/metrics") => {
-            ("200 OK", "text/plain; version=0.0.4; charset=utf-8", take_metrics(false).to_string())
-        }
+        ("GET", "/metrics") => ("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics().to_string()),
         ("GET", "/dump") => ("200 OK", "text/plain; charset=utf-8", format!("{}\n", take_dump())),
         ("GET", "/dump.json") => {
             let mut json = Vec::new();
@@ -117,7 +115,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
 }
 
 fn take_dump() -> Dump {
-    DumpOptions::new().all_hubs(true).backtraces(true).limit(MOST_GREENLETS).but_own().take()
+    DumpOptions::new().all_hubs(true).backtraces(true).limit(MOST_GREENLETS).take()
 }
 
 /// The first line of a request whose head is there; `None` if it is none.

@@ -15,7 +15,7 @@ use super::dump::Dump;
 use super::history::keep_history;
 use super::json::{Known, Text};
 use super::listening::Listening;
-use super::metrics::{take_metrics, time_slices};
+use super::metrics::{metrics, time_slices};
 use super::options::DumpOptions;
 use super::recorder::Recorder;
 use crate::net::unix::{UnixListener, UnixStream};
@@ -147,7 +147,7 @@ fn serve(stream: UnixStream) -> io::Result<()> {
 fn answer_to(request: &str, answer: &mut Vec<u8>) -> io::Result<()> {
     let (word, rest) = request.split_once(' ').unwrap_or((request, ""));
     match (word, rest) {
-        ("metrics", "") => take_metrics(false).write_json(answer),
+        ("metrics", "") => metrics().write_json(answer),
         ("places", "") => write_places(&take_dump(false), answer),
         ("dump", "") => take_dump(true).write_json(answer),
         ("report", "") => writeln!(answer, r#"{{"text":{}}}"#, Text(&take_dump(true).to_string())),
@@ -179,7 +179,7 @@ fn record(seconds: u64, answer: &mut Vec<u8>) -> io::Result<()> {
 
 fn take_dump(backtraces: bool) -> Dump {
     let mut options = DumpOptions::new();
-    options.all_hubs(true).backtraces(backtraces).limit(MOST_GREENLETS).but_own().take()
+    options.all_hubs(true).backtraces(backtraces).limit(MOST_GREENLETS).take()
 }
 
 /// Those of a group.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::channel::{self, Sender};
 use crate::fiber::catch;
 use crate::hub::bystander::Bystander;
+use crate::hub::make_own_hub;
 use crate::pool::Pool;
 use crate::sys::os_thread::real;
 use crate::task::{sleep, spawn};
@@ -49,6 +50,7 @@ impl Listening {
         let (begun, has_begun) = mpsc::channel();
         let attend = move || {
             let _bystander = Bystander::begin();
+            make_own_hub();
             catch("what listens for `inspect`", || {
                 let mut accept = open();
                 let (serve, pool) = (Rc::new(serve), Rc::new(Pool::new(MOST_CONNECTIONS)));

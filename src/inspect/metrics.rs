@@ -233,7 +233,8 @@ impl Metrics {
     }
 }
 
-/// Asks all hubs of the process how much they have done.
+/// Asks all hubs of the process how much they have done, but those that the library itself has for [`dump_on`](super::dump_on),
+/// [`listen`](fn@super::listen) and [`serve_metrics`](super::serve_metrics).
 ///
 /// But for [`time_slices`], it costs nothing while nobody asks: a hub numbers green threads and waits in any case, and the kernel counts its time. It yields until
 /// all hubs have answered, each by a letter, for 200 ms at most. A kill or a time limit ends the wait by unwinding. On an OS thread
@@ -254,7 +255,8 @@ impl Metrics {
 /// # sleeper.kill();
 /// ```
 pub fn metrics() -> Metrics {
-    take_metrics(true)
+    let answers = ask_hubs(PATIENCE, HubMetrics::of_own);
+    Metrics { hubs: answers.of_hubs, pools: PoolMetrics::now(), silent: answers.silent }
 }
 
 /// Has all hubs of the process count switches and time what they run, or not: [`HubMetrics::slices`] and [`HubMetrics::delays`].
@@ -280,10 +282,4 @@ pub fn metrics() -> Metrics {
 /// ```
 pub fn time_slices(times: bool) {
     watcher::set_timing(times);
-}
-
-/// The same, perhaps without the calling thread's hub, which is the library's.
-pub(super) fn take_metrics(with_own: bool) -> Metrics {
-    let answers = ask_hubs(PATIENCE, with_own, HubMetrics::of_own);
-    Metrics { hubs: answers.of_hubs, pools: PoolMetrics::now(), silent: answers.silent }
 }

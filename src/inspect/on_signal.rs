@@ -10,7 +10,7 @@ use super::history::keep_history;
 use super::options::DumpOptions;
 use crate::fiber::catch;
 use crate::hub::bystander::Bystander;
-use crate::hub::hub;
+use crate::hub::{hub, make_own_hub};
 use crate::signal::Signals;
 use crate::sys::os_thread::real;
 use crate::task::yield_now;
@@ -49,13 +49,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub fn dump_on(signal: i32, report: impl FnMut(&Dump) + Send + 'static) -> io::Result<()> {
     keep_history(true);
     let (sender, answer) = mpsc::channel();
-    let attend = move || match Signals::new([signal]) {
-        Ok(signals) => {
-            let bystander = Bystander::begin();
-            let _ = sender.send(Ok(()));
-            attend(&signals, report, &bystander)
+    let attend = move || {
+        make_own_hub();
+        match Signals::new([signal]) {
+            Ok(signals) => {
+                let bystander = Bystander::begin();
+                let _ = sender.send(Ok(()));
+                attend(&signals, report, &bystander)
+            }
+            Err(error) => drop(sender.send(Err(error))),
         }
-        Err(error) => drop(sender.send(Err(error))),
     };
     real(|| {
         thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(attend)?;
@@ -67,7 +70,7 @@ fn attend(signals: &Signals, mut report: impl FnMut(&Dump), bystander: &Bystande
     loop {
         wait(signals, bystander);
         let mut options = DumpOptions::new();
-        let dump = options.all_hubs(true).backtraces(true).but_own().take();
+        let dump = options.all_hubs(true).backtraces(true).take();
         catch("the report of a dump on a signal", || report(&dump));
     }
 }

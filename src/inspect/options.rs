@@ -10,7 +10,7 @@ use super::dump::{Dump, HubDump, dump_of_most};
 use super::green_thread::GreenThread;
 use crate::channel;
 use crate::fiber::{self, Visit};
-use crate::hub::door::{Door, Letter, open_doors};
+use crate::hub::door::{Door, Letter, shown_doors};
 use crate::hub::waiter::may_wait;
 use crate::hub::{hub, local_hub};
 use crate::sys::clock::instant_now;
@@ -50,8 +50,6 @@ const MOST_UNSTARTED: usize = 2048;
 pub struct DumpOptions {
     all_hubs: bool,
     backtraces: bool,
-    /// Leaves the calling thread's hub out.
-    but_own: bool,
     limit: usize,
     patience: Duration,
 }
@@ -76,13 +74,13 @@ impl DumpOptions {
         DumpOptions {
             all_hubs: false,
             backtraces: false,
-            but_own: false,
             limit: usize::MAX,
             patience: Duration::from_secs(1),
         }
     }
 
-    /// Asks all hubs of the process, and not only the calling thread's.
+    /// Asks all hubs of the process, and not only the calling thread's. Those that the library itself has for [`dump_on`](super::dump_on),
+    /// [`listen`](fn@super::listen) and [`serve_metrics`](super::serve_metrics) are left out.
     ///
     /// # Examples
     ///
@@ -184,9 +182,11 @@ impl DumpOptions {
         if own.is_some() && !(may_wait() && fiber::may_wait()) {
             return dump_of_most(self.limit);
         }
-        let mut doors: Vec<_> = own.into_iter().filter(|_| !self.but_own).collect();
+        // The library's own hub is not told of among all.
+        let told = own.filter(|own| !(self.all_hubs && own.is_hidden()));
+        let mut doors: Vec<_> = told.into_iter().collect();
         if self.all_hubs {
-            doors.extend(open_doors().into_iter().filter(|door| own.is_none_or(|own| !door.is(own))));
+            doors.extend(shown_doors().into_iter().filter(|door| own.is_none_or(|own| !door.is(own))));
         }
         let asked = doors.len();
         let mut answers = match own {
@@ -197,19 +197,13 @@ impl DumpOptions {
         let hubs: Vec<_> = answers.into_iter().map(|(_, hub)| hub).collect();
         let silent = asked - hubs.len();
         let mut dump = Dump::new(began, hubs, silent);
-        if self.backtraces && own.is_some() && !self.but_own {
+        if self.backtraces && told.is_some() {
             look_up_names(&dump);
         }
-        if own.is_some() && !self.but_own {
+        if told.is_some() {
             dump.set_taker(current().map(|current| current.id().number()));
         }
         dump
-    }
-
-    /// Leaves the calling thread's hub out, which is the library's.
-    pub(super) fn but_own(&mut self) -> &mut DumpOptions {
-        self.but_own = true;
-        self
     }
 
     fn ask_and_park(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {
