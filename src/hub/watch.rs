@@ -177,6 +177,10 @@ impl HubState {
 
 #[inline]
 fn leave_beat<'a>(watch: &Watch, who: impl FnOnce() -> Option<&'a dyn Describe>) {
+    // Who ran before in this pass may have ended that.
+    if !watch.is_on() {
+        return;
+    }
     // Relaxed: it does not matter when exactly it is seen.
     if LEVEL.load(Ordering::Relaxed) == NAMES {
         watch.tell(who());

@@ -393,6 +393,31 @@ fn main_and_a_callback_are_told_as_such() {
 }
 
 #[test]
+fn one_that_is_stopped_by_who_goes_before_others_leaves_no_hub_watched() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let (former, _) = watch("former", |options| options);
+        let stops = move || {
+            // Both are ready when the pass begins.
+            yield_now();
+            former.stop();
+        };
+        let tasks = [spawn(stops), spawn(|| (0..3).for_each(|_| yield_now()))];
+        tasks.into_iter().for_each(|task| task.join().unwrap());
+        let (detector, reports) = watch("goes on", |options| options);
+        let goes_on = || {
+            let end = Instant::now() + 4 * LONG;
+            while Instant::now() < end {
+                yield_now();
+            }
+        };
+        Builder::new().name("goes on").spawn(goes_on).unwrap().join().unwrap();
+        detector.stop();
+        assert_eq!(reports.iter().map(|blocked| blocked.to_string()).next(), None);
+    });
+}
+
+#[test]
 fn a_process_has_one_at_a_time() {
     let _alone = alone();
     within(LIMIT, || {
