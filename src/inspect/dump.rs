@@ -152,7 +152,8 @@ impl Dump {
         &self.hubs
     }
 
-    /// Returns how many hubs have not answered in time. Such a hub is kept by a green thread that computes or blocks.
+    /// Returns how many hubs have not answered in time. Such a hub is kept by a green thread that computes or blocks. One that has ended
+    /// meanwhile is not counted.
     ///
     /// # Examples
     ///

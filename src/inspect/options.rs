@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::asking::{Addressee, count_silent};
 use super::backtrace::{Backtrace, Names};
 use super::dump::{Dump, HubDump, dump_of_most};
 use super::green_thread::GreenThread;
 use crate::channel;
 use crate::fiber::{self, Visit};
-use crate::hub::door::{Door, Letter, shown_doors};
+use crate::hub::door::shown_doors;
 use crate::hub::waiter::may_wait;
 use crate::hub::{hub, local_hub};
 use crate::sys::clock::instant_now;
@@ -188,14 +189,14 @@ impl DumpOptions {
         if self.all_hubs {
             doors.extend(shown_doors().into_iter().filter(|door| own.is_none_or(|own| !door.is(own))));
         }
-        let asked = doors.len();
+        let asked: Vec<_> = doors.into_iter().map(Addressee::new).collect();
         let mut answers = match own {
-            Some(_) => self.ask_and_park(doors),
-            None => self.ask_and_block(doors),
+            Some(_) => self.ask_and_park(&asked),
+            None => self.ask_and_block(&asked),
         };
         answers.sort_by_key(|&(place, _)| place);
+        let silent = count_silent(&asked, &answers);
         let hubs: Vec<_> = answers.into_iter().map(|(_, hub)| hub).collect();
-        let silent = asked - hubs.len();
         let mut dump = Dump::new(began, hubs, silent);
         if self.backtraces && told.is_some() {
             look_up_names(&dump);
@@ -206,11 +207,11 @@ impl DumpOptions {
         dump
     }
 
-    fn ask_and_park(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {
+    fn ask_and_park(&self, hubs: &[Addressee]) -> Vec<(usize, HubDump)> {
         // In the time that the receiver knows. Too far to be said is no end.
         let deadline = instant_now().checked_add(self.patience);
         let (sender, receiver) = channel::unbounded();
-        self.ask(doors, Arc::new(move |answer| drop(sender.send(answer))));
+        self.ask(hubs, Arc::new(move |answer| drop(sender.send(answer))));
         let next = || match deadline {
             Some(deadline) => receiver.recv_deadline(deadline).ok(),
             None => receiver.recv().ok(),
@@ -218,10 +219,10 @@ impl DumpOptions {
         std::iter::from_fn(next).collect()
     }
 
-    fn ask_and_block(&self, doors: Vec<&'static Door>) -> Vec<(usize, HubDump)> {
+    fn ask_and_block(&self, hubs: &[Addressee]) -> Vec<(usize, HubDump)> {
         let deadline = Instant::now().checked_add(self.patience);
         let (sender, receiver) = mpsc::channel();
-        self.ask(doors, Arc::new(move |answer| drop(sender.send(answer))));
+        self.ask(hubs, Arc::new(move |answer| drop(sender.send(answer))));
         let next = || match deadline {
             Some(deadline) => receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
             None => receiver.recv().ok(),
@@ -229,17 +230,17 @@ impl DumpOptions {
         std::iter::from_fn(next).collect()
     }
 
-    fn ask(&self, doors: Vec<&'static Door>, answer: Answer) {
+    fn ask(&self, hubs: &[Addressee], answer: Answer) {
         let own = local_hub().map(|hub| hub.door());
         let deadline = Instant::now().checked_add(self.patience);
-        for (place, door) in doors.into_iter().enumerate() {
+        for (place, &hub) in hubs.iter().enumerate() {
             let stacks = self.backtraces.then(Stacks::default);
             let (limit, answer) = (self.limit, answer.clone());
-            let is_own = own.is_some_and(|own| door.is(own));
+            let is_own = own.is_some_and(|own| hub.is(own));
             let deadline = deadline.filter(|_| !is_own);
             let (unstarted, gathered) = (Vec::new(), None);
             let census = Census { place, limit, deadline, next: 0, stacks, unstarted, gathered, answer };
-            door.send(door.epoch(), Letter::Run(Box::new(move || census.go_on(door))));
+            hub.send(move || census.go_on(hub));
         }
     }
 }
@@ -283,7 +284,7 @@ struct Census {
 
 impl Census {
     /// One slice, in the hub.
-    fn go_on(mut self, door: &'static Door) {
+    fn go_on(mut self, hub: Addressee) {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return;
         }
@@ -294,7 +295,7 @@ impl Census {
             return (self.answer)((self.place, gathered));
         }
         self.gathered = Some(gathered);
-        door.send(door.epoch(), Letter::Run(Box::new(move || self.go_on(door))));
+        hub.send(move || self.go_on(hub));
     }
 
     /// The first slice: those that have not begun, which will not be there for long.

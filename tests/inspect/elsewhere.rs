@@ -94,6 +94,27 @@ fn a_hub_that_is_kept_is_told_of() {
 }
 
 #[test]
+fn a_hub_that_ends_before_it_answers_is_not_called_kept() {
+    within(LIMIT, || {
+        let (end, is_to_end) = mpsc::channel::<()>();
+        let (begins, has_begun) = mpsc::channel();
+        let other = thread::spawn(move || {
+            yield_now();
+            begins.send(()).unwrap();
+            let _ = is_to_end.recv();
+        });
+        has_begun.recv().unwrap();
+        let taker = spawn(|| DumpOptions::new().all_hubs(true).patience(LIMIT).take());
+        // Until all are asked.
+        yield_now();
+        drop(end);
+        let dump = taker.join().unwrap();
+        assert_eq!(dump.silent_hubs(), 0, "{dump}");
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn where_nothing_may_wait_it_is_of_the_own_hub_at_once() {
     within(LIMIT, || {
         let (result, seen) = (Arc::new(AsyncResult::<u32>::new()), Arc::new(Mutex::new(None)));
