@@ -50,7 +50,12 @@ pub(super) fn expect(recording: u64, occasion: Occasion, path: &Path) -> io::Res
             }));
         });
     }
-    SAVES.lock().push(Save { recording, occasion, path });
+    let mut saves = SAVES.lock();
+    if !is_any_expected() {
+        // What is there in the child of a fork is the parent's.
+        saves.clear();
+    }
+    saves.push(Save { recording, occasion, path });
     EXPECTED.store(fork::generation() + 1, Ordering::SeqCst);
     Ok(())
 }

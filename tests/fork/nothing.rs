@@ -221,3 +221,23 @@ fn the_child_is_neither_timed_nor_recorded_until_it_asks_itself() {
         assert!(inspect::metrics().hubs()[0].slices.as_ref().unwrap().count() > 1);
     });
 }
+
+#[test]
+fn a_child_that_records_saves_nothing_of_what_the_parent_would() {
+    alone(|| {
+        let path = |of: &str| std::env::temp_dir().join(format!("greenloop-{of}-{}", std::process::id()));
+        let (of_parent, of_child) = (path("parent"), path("child"));
+        yield_now();
+        let recorder = inspect::Recorder::start(1 << 14).unwrap();
+        recorder.save_on(inspect::Occasion::Panic, &of_parent).unwrap();
+        succeeds(forked(|| {
+            let own = inspect::Recorder::start(1 << 14).unwrap();
+            own.save_on(inspect::Occasion::Panic, &of_child).unwrap();
+            assert!(spawn(|| panic!("on purpose")).join().is_err());
+            std::fs::remove_file(&of_child).unwrap();
+            assert!(!of_parent.exists());
+        }));
+        assert!(spawn(|| panic!("on purpose")).join().is_err());
+        std::fs::remove_file(&of_parent).unwrap();
+    });
+}
