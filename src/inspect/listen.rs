@@ -48,7 +48,7 @@ const RING: usize = 4 << 20;
 /// | `time on`, `time off` | [`time_slices`](super::time_slices), and `done` |
 /// | `record SECONDS` | what a [`Recorder`](super::Recorder) has seen in so many seconds, 60 at most, as [`write_json`](super::Recording::write_json) writes it |
 ///
-/// Anything else is answered with an `error`. No answer has anything of what is in the program's memory, but names, places and numbers.
+/// Anything else is answered with an `error`, and after a line of more than 255 bytes the connection ends. No answer has anything of what is in the program's memory, but names, places and numbers.
 ///
 /// The socket has mode 0600, and who connects must be of this process's user, or root; he is asked by SO_PEERCRED. A socket at `path` to
 /// which nobody listens is replaced. An OS thread of its own answers, so answers come also while hubs are kept. [`Listening`] says how it
@@ -84,6 +84,8 @@ pub fn listen(path: impl AsRef<Path>) -> io::Result<Listening> {
     let path = path.as_ref().to_owned();
     let listener = bind(&path)?;
     let made = identity(&path)?;
+    // The same socket, whatever becomes of the working folder. A longer path may be one that no socket can have.
+    let path = std::path::absolute(path)?;
     let open = move || {
         let listener = UnixListener::from(listener);
         move || listener.accept().map(|(stream, _)| stream)
@@ -134,10 +136,14 @@ fn serve(stream: UnixStream) -> io::Result<()> {
         let mut line = Vec::new();
         let read = || (&mut requests).take(LONGEST_REQUEST).read_until(b'\n', &mut line);
         let Ok(length) = with_timeout(IDLE, read) else { return Ok(()) };
-        if length? == 0 || line.pop() != Some(b'\n') {
+        let mut answer = Vec::new();
+        if length? as u64 == LONGEST_REQUEST && !line.ends_with(b"\n") {
+            refuse("the line is too long", &mut answer)?;
+            return answers.write_all(&answer);
+        }
+        if line.pop() != Some(b'\n') {
             return Ok(());
         }
-        let mut answer = Vec::new();
         let request = String::from_utf8_lossy(&line);
         answer_to(request.trim(), &mut answer)?;
         answers.write_all(&answer)?;

@@ -8,7 +8,7 @@ use greenloop::net::unix::{UnixListener, UnixStream};
 use greenloop::{Builder, killall, sleep, spawn};
 use serde_json::{Value, json};
 
-use crate::support::{settle, within};
+use crate::support::{self, settle, within};
 use crate::{LIMIT, LONG, alone};
 
 fn path(name: &str) -> PathBuf {
@@ -110,6 +110,38 @@ fn what_is_left_of_another_is_replaced_and_what_is_not_its_own_is_left() {
         assert_eq!(inspect::listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(fs::read_to_string(&path).unwrap(), "a file");
         fs::remove_file(&path).unwrap();
+    });
+}
+
+#[test]
+fn the_socket_is_removed_whatever_became_of_the_working_folder() {
+    let child = support::run_child(LIMIT, || {
+        let path = path("folder");
+        std::env::set_current_dir(path.parent().unwrap()).unwrap();
+        let listening = inspect::listen(path.file_name().unwrap()).unwrap();
+        assert!(path.exists());
+        std::env::set_current_dir("/").unwrap();
+        listening.stop();
+        assert!(!path.exists());
+    });
+    assert!(child.is_none_or(|child| child.status.success()));
+}
+
+#[test]
+fn a_line_that_is_too_long_is_answered() {
+    within(LIMIT, || {
+        let (path, listening) = listening("long");
+        let ask = |length: usize| {
+            let mut stream = UnixStream::connect(&path).unwrap();
+            stream.write_all(&vec![b'x'; length]).unwrap();
+            stream.write_all(b"\n").unwrap();
+            let mut answer = String::new();
+            BufReader::new(stream).read_line(&mut answer).unwrap();
+            serde_json::from_str::<Value>(&answer).unwrap()["error"].as_str().unwrap().to_owned()
+        };
+        assert!(ask(255).starts_with("there are: "));
+        assert_eq!(ask(256), "the line is too long");
+        listening.stop();
     });
 }
 
