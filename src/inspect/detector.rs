@@ -308,7 +308,7 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Ends it. It blocks until a report that is being made is, and does not yield. In the child of a fork it does nothing.
+    /// Ends it. It blocks until a report that is being made is, but where that one calls this, and does not yield. In the child of a fork it does nothing.
     ///
     /// # Examples
     ///
@@ -329,8 +329,10 @@ impl Detector {
         self.ended.store(1, Ordering::SeqCst);
         futex::wake(&self.ended);
         watch::wake_watcher();
-        // A report that raises is caught there.
-        let _ended = real(|| self.thread.join());
+        if self.thread.thread().id() != thread::current().id() {
+            // A report that raises is caught there.
+            let _ended = real(|| self.thread.join());
+        }
         WATCHED_PROCESS.store(0, Ordering::SeqCst);
     }
 }

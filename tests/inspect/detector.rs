@@ -428,6 +428,25 @@ fn a_process_has_one_at_a_time() {
     });
 }
 
+#[test]
+fn a_report_may_stop_it() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let running = Arc::new(Mutex::new(None::<Detector>));
+        let (stops, is_stopped) = mpsc::channel();
+        let of_report = running.clone();
+        let report = move |_: &HubBlocked| {
+            if let Some(detector) = of_report.lock().unwrap().take() {
+                detector.stop();
+                stops.send(()).unwrap();
+            }
+        };
+        *running.lock().unwrap() = Some(inspect::detect(LONG).on_report(report).start().unwrap());
+        spawn(move || is_stopped.recv().unwrap()).join().unwrap();
+        inspect::detect(LONG).on_report(|_| ()).start().unwrap().stop();
+    });
+}
+
 /// How often the detector's OS thread has gone to sleep.
 fn sleeps_of_the_detector() -> u64 {
     let mut tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
