@@ -60,7 +60,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if another one records: there is one at a time in a process.
+    /// `AlreadyExists` if another one records: there is one at a time in a process. `InvalidInput` if `bytes` is more than any memory has.
     ///
     /// # Examples
     ///
@@ -218,6 +218,9 @@ fn begin(bytes: usize) -> io::Result<u64> {
     // Relaxed: only uniqueness counts.
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let events = (bytes / BYTES_PER_EVENT).max(LEAST_EVENTS).next_power_of_two();
+    if events > isize::MAX as usize / BYTES_PER_EVENT {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no memory is as large as such a ring"));
+    }
     if begin_recording(number, events) {
         Ok(number)
     } else {

@@ -417,6 +417,18 @@ fn it_is_saved_on_occasion_and_once() {
     });
 }
 
+#[test]
+fn a_ring_that_no_memory_can_hold_is_refused_and_another_one_begins() {
+    let _alone = alone();
+    within(LIMIT, || {
+        yield_now();
+        for bytes in [usize::MAX, isize::MAX as usize] {
+            assert_eq!(Recorder::start(bytes).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+        Recorder::start(0).unwrap().finish().unwrap();
+    });
+}
+
 /// With `pip install perfetto`. Its trace processor is a program that the package downloads, which is not to be had everywhere.
 #[test]
 fn perfettos_own_descriptors_know_all_of_it() {
