@@ -249,7 +249,8 @@ impl Broker for Postgres {
 
     fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
         let sql = "select number, job, text from record where number > $1 order by number limit $2";
-        self.rows(sql, &[&(after as i64), &count(most)], |row| {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.rows(sql, &[&after, &count(most)], |row| {
             let (number, job): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
             Ok(Record { number: number as u64, job: job as u64, text: row.try_get(2)? })
         })

@@ -428,7 +428,8 @@ end
 
 local function dead_jobs()
     local jobs = {}
-    for number, entry in ipairs(call('XRANGE', key('dead'), '-', '+', 'COUNT', argument())) do
+    -- It is false if none is asked for.
+    for number, entry in ipairs(call('XRANGE', key('dead'), '-', '+', 'COUNT', argument()) or {}) do
         local job = cmsgpack.unpack(entry[2][2])
         jobs[number] = { tonumber(job.id), job.payload, tonumber(job.attempt), entry[2][4] }
     end

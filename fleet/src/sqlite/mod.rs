@@ -235,7 +235,8 @@ impl Broker for Sqlite {
         self.read(|transaction| {
             let sql = "select number, job, text from record where number > ? order by number limit ?";
             let mut query = transaction.prepare_cached(sql)?;
-            let records = query.query_map(params![after as i64, most as i64], |row| {
+            let after = i64::try_from(after).unwrap_or(i64::MAX);
+            let records = query.query_map(params![after, most as i64], |row| {
                 let (number, job): (i64, i64) = (row.get(0)?, row.get(1)?);
                 Ok(Record { number: number as u64, job: job as u64, text: row.get(2)? })
             })?;

@@ -387,6 +387,15 @@ each_engine! {
         assert_eq!(a.dead_jobs(usize::MAX).unwrap().len(), 1);
     }
 
+    fn none_may_be_asked_for([a, _b]) {
+        a.push(&["one", "two", "three"].map(NewJob::new)).unwrap();
+        assert_eq!(a.take(0, LONG).unwrap(), []);
+        a.dead(&one(&*a, LONG).lease(), "dead").unwrap();
+        a.done(&one(&*a, LONG).lease(), Completion::new().record("done")).unwrap();
+        assert_eq!((a.dead_jobs(0).unwrap(), a.records(0, 0).unwrap()), (vec![], vec![]));
+        assert_eq!(a.records(u64::MAX, 9).unwrap(), []);
+    }
+
     /// Where an engine's clock has an end.
     fn a_time_may_be_as_long_as_there_is([a, b]) {
         const EVER: Duration = Duration::MAX;
