@@ -20,7 +20,7 @@ pub trait Broker: Send + Sync {
     /// Adds jobs, and returns how many there were not yet, by their unique keys. All of them are added, or none.
     ///
     /// It is [`TooLong`](BrokerError::TooLong) if a text is longer than [`LONGEST_TEXT`](crate::LONGEST_TEXT), or all are together than
-    /// [`LONGEST_CALL`](crate::LONGEST_CALL).
+    /// [`LONGEST_CALL`](crate::LONGEST_CALL). PostgreSQL keeps no text with a zero character: it is [`Other`](BrokerError::Other) there.
     fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError>;
 
     /// Adds one job, and returns its number, by which its [result](Broker::result) is found: `None` if there was one of its unique key.

@@ -387,6 +387,11 @@ impl From<Error> for BrokerError {
         match database.code().code() {
             "25006" | "53100" => BrokerError::ReadOnly(said),
             "53200" => BrokerError::OutOfMemory(said),
+            // A zero character in JSON or in an argument, or one that the database's encoding lacks.
+            "22P05" | "22021" => {
+                let detail = database.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+                BrokerError::Other(format!("PostgreSQL keeps no such text: {said}{detail}"))
+            }
             code if code.starts_with("28") || code == "42501" => BrokerError::Refused(said),
             // The connection, a deadlock, too many of them, a lock, the server's end or a time limit, its disk.
             code if ["08", "40", "53", "55", "57", "58"].contains(&&code[..2]) => {

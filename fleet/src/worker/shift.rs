@@ -281,8 +281,7 @@ impl Shift {
                     }
                     if refused && let [Settlement { verdict, .. }] = &mut settlements[..] {
                         let error = format!("the broker does not take what has come of it: {error}");
-                        let printable = |character: char| if character == '\0' { ' ' } else { character };
-                        *verdict = Verdict::Dead { error: error.chars().map(printable).collect() };
+                        *verdict = Verdict::Dead { error: as_kept(error) };
                     }
                     sleep(pause);
                     pause = (pause * 2).min(PAUSES.1);
@@ -397,7 +396,7 @@ impl Shift {
             Ok(completion) => return Verdict::Done(completion),
             Err(failure) => failure,
         };
-        let error = shortened(error);
+        let error = as_kept(error);
         match kind {
             Kind::Dead => Verdict::Dead { error },
             _ if job.attempt >= settings.attempts => Verdict::Dead { error },
@@ -477,13 +476,13 @@ impl Drop for End {
     }
 }
 
-/// As much of an error as is kept.
-fn shortened(mut error: String) -> String {
+/// As much of an error as is kept, without zero characters: PostgreSQL keeps no text that has one.
+fn as_kept(mut error: String) -> String {
     if error.len() > LONGEST_ERROR {
         error.truncate(error.floor_char_boundary(LONGEST_ERROR));
         error.push('\u{2026}');
     }
-    error
+    error.replace('\0', " ")
 }
 
 /// How many jobs follow from a job.

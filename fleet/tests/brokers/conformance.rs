@@ -2,7 +2,8 @@
 
 use crate::engines::{self, Brokers};
 use fleet::{
-    Broker, BrokerError, Completion, Job, LONGEST_TEXT, Lease, NewJob, Priority, Settlement, Verdict, Worker,
+    Backoff, Broker, BrokerError, Completion, Failure, Job, LONGEST_TEXT, Lease, NewJob, Priority,
+    Settlement, Verdict, Worker,
 };
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -483,7 +484,10 @@ each_engine! {
         let odd = "before\0after";
         match a.push(&[NewJob::new("beside"), NewJob::new(odd)]) {
             Ok(added) => assert_eq!((added, payloads(&b.take(2, LONG).unwrap()).contains(&odd)), (2, true)),
-            Err(BrokerError::Other(_)) => assert_eq!(a.status().unwrap(), fleet::Status::default()),
+            Err(BrokerError::Other(said)) => {
+                assert!(said.starts_with("PostgreSQL keeps no such text: "), "{said}");
+                assert_eq!(a.status().unwrap(), fleet::Status::default());
+            }
             Err(error) => panic!("{error:?}"),
         }
         a.purge().unwrap();
@@ -498,6 +502,15 @@ each_engine! {
         let dead = a.dead_jobs(9).unwrap();
         assert!(dead.iter().all(|dead| dead.error.starts_with("the broker does not take ")), "{dead:?}");
         assert_eq!(records.len() + dead.len(), 2);
+    }
+
+    /// Such as one that quotes what a server has sent.
+    fn whatever_an_error_says_its_job_is_tried_again([a, b]) {
+        a.push(&[NewJob::new("job")]).unwrap();
+        let worker = Worker::new(b).attempts(2).backoff(Backoff::full_jitter(Duration::ZERO, Duration::ZERO));
+        worker.until_idle().run(|_| Err(Failure::retry("before\0after"))).unwrap();
+        let dead = a.dead_jobs(9).unwrap();
+        assert_eq!((dead[0].attempts, dead[0].error.as_str()), (2, "before after"));
     }
 
     fn text_of_any_kind_comes_back_as_it_was([a, b]) {
