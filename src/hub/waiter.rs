@@ -48,8 +48,11 @@ pub(crate) const LOCK_OF_OTHERS: &str =
     "a lock outside greenloop (std's channels between green threads of one hub need Builder::isolated)";
 
 /// What the words count that waits on the ends of a channel have.
-const ENDS: [(&str, &str); 3] =
-    [("Receiver::recv", "senders"), ("Receiver::try_recv", "senders"), ("Sender::send", "receivers")];
+const ENDS: [(&str, &str); 3] = [
+    ("Receiver::recv", "from {} sender"),
+    ("Receiver::try_recv", "from {} sender"),
+    ("Sender::send", "to {} receiver"),
+];
 
 impl WaitingOn {
     /// `call` waits for who has what [`current_greenlet`] said, or 0 if nobody is known to have it. The caller borrows `holder` as long as

@@ -383,17 +383,18 @@ impl GreenThread {
     /// yield_now();
     /// let dump = inspect::dump();
     /// assert_eq!(dump.green_threads().nth(1).unwrap().other_ends(), Some(3));
-    /// assert!(dump.to_string().contains("waiting on Receiver::recv, of 3 senders"));
+    /// assert!(dump.to_string().contains("waiting on Receiver::recv, from 3 senders"));
     /// # receives.kill();
     /// # drop((sender, others));
     /// ```
     pub fn other_ends(&self) -> Option<usize> {
-        self.counted_ends().map(|(count, _)| count)
+        self.counted_ends().map(|ends| ends.count)
     }
 
-    /// The same, and what they are.
-    pub(super) fn counted_ends(&self) -> Option<(usize, &'static str)> {
-        self.resident.others().filter(|_| self.standing() == Standing::Parked)
+    /// The same, and the words for one of them.
+    pub(super) fn counted_ends(&self) -> Option<Ends> {
+        let (count, words) = self.resident.others().filter(|_| self.standing() == Standing::Parked)?;
+        Some(Ends { count, words })
     }
 
     /// Returns the size of its stack in bytes; `None` for the main greenlet, and before it begins.
@@ -471,6 +472,21 @@ impl GreenThread {
     }
 }
 
+/// How many other ends a channel has, and the words for one of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ends {
+    count: usize,
+    words: &'static str,
+}
+
+/// For instance `from 3 senders`.
+impl fmt::Display for Ends {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.count == 1 { "" } else { "s" };
+        write!(formatter, "{}{plural}", self.words.replace("{}", &self.count.to_string()))
+    }
+}
+
 /// One line, for instance `green thread 'worker' (4), spawned at src/main.rs:7:5, parked, waiting on Receiver::recv`.
 impl fmt::Display for GreenThread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -484,7 +500,7 @@ impl fmt::Display for GreenThread {
         self.spawned_by().map_or(Ok(()), |id| write!(formatter, " by green thread {id}"))?;
         write!(formatter, ", {}", self.standing())?;
         self.waits_on().map_or(Ok(()), |on| write!(formatter, ", waiting on {on}"))?;
-        self.counted_ends().map_or(Ok(()), |(count, ends)| write!(formatter, ", of {count} {ends}"))?;
+        self.counted_ends().map_or(Ok(()), |ends| write!(formatter, ", {ends}"))?;
         self.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
         self.long_waited().map_or(Ok(()), |waited| write!(formatter, ", for {waited:?} so far"))
     }

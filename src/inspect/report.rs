@@ -107,7 +107,7 @@ fn write_group(group: &[&GreenThread], formatter: &mut fmt::Formatter<'_>) -> fm
         let words = first.wait_words().map(|words| words.replace("{}", "(each its own)"));
         write!(formatter, ", waiting on {}", if same { on } else { words.unwrap_or(on) })?;
         let ends = first.counted_ends().filter(|_| have_same(group, GreenThread::counted_ends));
-        ends.map_or(Ok(()), |(count, ends)| write!(formatter, ", of {count} {ends}"))?;
+        ends.map_or(Ok(()), |ends| write!(formatter, ", {ends}"))?;
         first.named_holder().map_or(Ok(()), |holder| write!(formatter, ", {holder}"))?;
     }
     let longest = group.iter().filter_map(|thread| thread.long_waited()).max();

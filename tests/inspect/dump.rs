@@ -484,7 +484,7 @@ fn a_wait_on_a_channel_tells_how_many_other_ends_there_are() {
         assert_eq!((ends("receives"), ends("sends"), ends("never receives")), (Some(3), Some(2), Some(0)));
         assert_eq!(ends("main"), None);
         let line = named(&inspect::dump(), "receives").to_string();
-        assert!(line.contains("parked, waiting on Receiver::recv, of 3 senders"), "{line}");
+        assert!(line.contains("parked, waiting on Receiver::recv, from 3 senders"), "{line}");
         drop((senders, kept, more_kept));
         settle();
         assert!(tasks[0].is_finished() && tasks[1].is_finished());

@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,68 +7,79 @@ use greenloop::channel::{bounded, unbounded};
 use greenloop::event::Event;
 use greenloop::inspect;
 use greenloop::sync::{Condvar, Mutex, RwLock, Semaphore};
-use greenloop::{JoinHandle, idle, killall, spawn, spawn_later};
+use greenloop::{Builder, JoinHandle, idle, killall, sleep, spawn, spawn_later, yield_now};
 
-use crate::LIMIT;
 use crate::detector::{Reported, report_of};
-use crate::support::within;
+use crate::support::{read_byte, readable, within};
+use crate::{LIMIT, LONG};
 
 const PAGE: &str = include_str!("../../src/guide/when_something_hangs.md");
 
+/// One that makes the mistake of that name.
+fn mistaken(name: &str, mistake: impl FnOnce() + 'static) -> JoinHandle<()> {
+    Builder::new().name(name).spawn(mistake).unwrap()
+}
+
 /// Each mistake of the page is made, and the dump says of it what the page says.
 #[test]
-fn the_page_for_when_something_hangs_has_the_words_of_the_dump() {
+fn the_page_for_when_something_hangs_has_what_the_dump_says() {
     within(LIMIT, || {
         let (kept_sender, receiver) = unbounded::<u32>();
         let (sender, kept_receiver) = bounded::<u32>(1);
         let (mutex, lock) = (Rc::new(Mutex::new(())), Rc::new(RwLock::new(())));
-        let reads = lock.read().unwrap();
+        let read = lock.clone();
         let (event, permits) = (Event::new(), Semaphore::new(0));
         let condition = (Mutex::new(()), Condvar::new());
-        let mistakes: [(&str, JoinHandle<()>); 7] = [
-            ("Receiver::recv", spawn(move || assert!(receiver.recv().is_err()))),
-            (
-                "Sender::send",
-                spawn(move || {
-                    sender.send(1).unwrap();
-                    let _ = sender.send(2);
-                }),
-            ),
-            (
-                "Mutex::lock",
-                spawn(move || {
-                    let _first = mutex.lock().unwrap();
-                    drop(mutex.lock());
-                }),
-            ),
-            (
-                "RwLock::write",
-                spawn({
-                    let lock = lock.clone();
-                    move || drop(lock.write())
-                }),
-            ),
-            ("Event::wait", spawn(move || event.wait())),
-            ("Semaphore::acquire", spawn(move || drop(permits.acquire()))),
-            (
-                "Condvar::wait",
-                spawn(move || {
-                    let (mutex, condition) = condition;
-                    drop(condition.wait(mutex.lock().unwrap()));
-                }),
-            ),
+        let [from, to]: [Rc<Mutex<()>>; 2] = Default::default();
+        let (silent, _peer) = readable();
+        let transfers = |name, first: &Rc<Mutex<()>>, second: &Rc<Mutex<()>>| {
+            let (first, second) = (first.clone(), second.clone());
+            mistaken(name, move || {
+                let _first = first.lock().unwrap();
+                yield_now();
+                drop(second.lock());
+            })
+        };
+        let later: Rc<OnceCell<JoinHandle<()>>> = Rc::default();
+        let joined = later.clone();
+        let sooner = mistaken("sooner", move || joined.get().unwrap().wait());
+        let waits = move || drop(sooner.join());
+        later.set(mistaken("later", waits)).unwrap();
+        let mistakes = [
+            mistaken("consumer", move || receiver.iter().for_each(drop)),
+            mistaken("producer", move || (0..).for_each(|number| drop(sender.send(number)))),
+            mistaken("twice", move || {
+                let _first = mutex.lock().unwrap();
+                drop(mutex.lock());
+            }),
+            transfers("there", &from, &to),
+            transfers("back", &to, &from),
+            mistaken("reader", move || {
+                let _guard = read.read().unwrap();
+                sleep(LONG);
+            }),
+            mistaken("writer", move || drop(lock.write())),
+            mistaken("listener", move || event.wait()),
+            mistaken("fourth", move || drop(permits.acquire())),
+            mistaken("unnoticed", move || {
+                let (mutex, condition) = condition;
+                drop(condition.wait(mutex.lock().unwrap()));
+            }),
+            mistaken("client", move || drop(read_byte(&silent))),
         ];
         idle();
-        let dump = inspect::dump();
-        for (words, task) in &mistakes {
-            let place = task.spawned_at();
-            let thread = dump.green_threads().find(|thread| thread.spawned_at() == Some(place)).unwrap();
-            assert_eq!(thread.waits_on().as_deref(), Some(*words));
-            let row = format!("| `waiting on {words}`");
-            assert!(PAGE.lines().any(|line| line.starts_with(&row)), "{row}");
+        let dump = inspect::dump().to_string();
+        killall(mistakes.iter().chain(later.get()));
+        drop((kept_sender, kept_receiver));
+        let told = normalised(&dump);
+        let (_, mistakes) = PAGE.split_once("# The commonest mistakes").unwrap();
+        let (mistakes, _) = mistakes.split_once("# Who keeps the hub").unwrap();
+        let samples: Vec<_> = mistakes.split("```text\n").skip(1).collect();
+        assert_eq!(samples.len(), 10);
+        for sample in samples {
+            let sample = normalised(sample.split("```").next().unwrap());
+            assert!(told.windows(sample.len()).any(|lines| lines == sample), "{sample:#?} in {dump}");
         }
-        killall(mistakes.iter().map(|(_, task)| task));
-        drop((kept_sender, kept_receiver, reads));
     });
 }
 
@@ -128,7 +140,7 @@ fn report(is_reported: &Reported) {
 /// The sample of a detector's report is one.
 #[test]
 fn the_page_for_when_something_hangs_has_a_report_as_it_comes() {
-    let sample = PAGE.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let sample = PAGE.split("```text\n").last().unwrap().split("```").next().unwrap();
     let blocked = report_of("report", report);
     let (sample, text) = (normalised(sample), blocked.to_string());
     let told = normalised(&text);
