@@ -43,13 +43,20 @@ fn begin() {
     }
     if let Ok(name) = env::var("GREENLOOP_DUMP") {
         let signal = match name.trim_start_matches("SIG") {
-            "USR1" => SIGUSR1,
-            "USR2" => SIGUSR2,
-            "QUIT" => SIGQUIT,
-            "HUP" => SIGHUP,
-            other => other.parse().unwrap_or(0),
+            "USR1" => Some(SIGUSR1),
+            "USR2" => Some(SIGUSR2),
+            "QUIT" => Some(SIGQUIT),
+            "HUP" => Some(SIGHUP),
+            other => other.parse().ok(),
         };
-        tell_failure("GREENLOOP_DUMP", dump_on(signal, |dump| report_text(&dump.to_string())));
+        let begun = match signal {
+            Some(signal) => dump_on(signal, |dump| report_text(&dump.to_string())),
+            None => {
+                let error = format!("'{name}' is none of USR1, USR2, QUIT and HUP, and no number");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, error))
+            }
+        };
+        tell_failure("GREENLOOP_DUMP", begun);
     }
 }
 

@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// From now on hubs [keep](super::keep_history) since when each waits, and who spawns whom.
 ///
+/// With the environment variable `GREENLOOP_DUMP`, which is `USR1`, `USR2`, `QUIT`, `HUP` or the number of a signal, the first hub of the
+/// process has such dumps written to standard error, or told to that hook, by itself.
+///
 /// Returns when the signal is listened to. It blocks for that, and does not yield.
 ///
 /// # Errors

@@ -75,9 +75,13 @@ fn a_signal_has_dumps_written() {
 #[test]
 fn what_is_of_no_effect_is_told() {
     let test = "environment::what_is_of_no_effect_is_told";
-    for variable in [("GREENLOOP_DUMP", "KILL"), ("GREENLOOP_BLOCK_MS", "20 ms")] {
-        let Some(child) = with_environment(test, variable, yield_now) else { return };
+    for (variable, value, reason) in [
+        ("GREENLOOP_DUMP", "KILL", "'KILL' is none of USR1, USR2, QUIT and HUP, and no number"),
+        ("GREENLOOP_DUMP", "9", ""),
+        ("GREENLOOP_BLOCK_MS", "20 ms", ""),
+    ] {
+        let Some(child) = with_environment(test, (variable, value), yield_now) else { return };
         assert!(child.status.success(), "{child:?}");
-        assert!(child.stderr.contains(&format!("{} is of no effect: ", variable.0)), "{child:?}");
+        assert!(child.stderr.contains(&format!("{variable} is of no effect: {reason}")), "{child:?}");
     }
 }
