@@ -6,7 +6,7 @@
 //! |---|---|
 //! | everybody on this OS thread, at once | [`dump`](fn@dump) |
 //! | everybody in the process, from anywhere | [`DumpOptions`] |
-//! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`] |
+//! | the same whenever a signal comes, `kill -USR1` for instance | [`dump_on`], or `GREENLOOP_DUMP=USR1` in the environment |
 //! | the calls in which each of them waits | [`DumpOptions::backtraces`] |
 //! | since when each of them waits, and who has spawned it | [`keep_history`] |
 //! | to look into a running program from a terminal | [`listen`](fn@listen), and the example `top` |
@@ -35,6 +35,9 @@
 //! ```
 //!
 //! `greenloop bt NUMBER` and `greenloop bt all` tell in which calls they wait, on x86_64. The commands read memory, and call nothing.
+//!
+//! Have the kernel write the core file, by `kill -ABRT` for instance, and not gdb's `gcore`: that writes the addresses that are kept for
+//! stacks too, tens of gigabytes of zeros.
 //!
 //! # Examples
 //!
