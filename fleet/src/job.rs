@@ -2,7 +2,8 @@
 
 use crate::BrokerError;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How many bytes a text may have that a broker is given: a payload, a record, a result, what is kept, the error of a job that failed, a
 /// unique key, or the name of a lane. What is longer belongs into a file or an object store, and its name into the job.
@@ -168,14 +169,71 @@ pub struct Job {
     pub payload: String,
     /// Which delivery this is, from 1; those that were given back do not count.
     pub attempt: u32,
+    pub(crate) term: Term,
 }
 
 impl Job {
+    /// For how long nobody else is given it, at least, as this process knows: a [`Worker`](crate::Worker) tells when it has renewed the
+    /// lease. Nothing once somebody else may have it. What no two may do at the same time asks this right before, since a process may
+    /// stand still for any time. Does not wait.
+    ///
+    /// ```
+    /// use fleet::{Broker, NewJob, Sqlite};
+    /// use std::time::Duration;
+    ///
+    /// let broker = Sqlite::in_memory()?;
+    /// broker.push(&["long", "none"].map(NewJob::new))?;
+    /// assert!(broker.take(1, Duration::from_secs(600))?[0].lease_left() > Duration::from_secs(500));
+    /// assert_eq!(broker.take(1, Duration::ZERO)?[0].lease_left(), Duration::ZERO);
+    /// # Ok::<(), fleet::BrokerError>(())
+    /// ```
+    pub fn lease_left(&self) -> Duration {
+        self.term.left()
+    }
+
     /// What its taker holds.
     pub fn lease(&self) -> Lease {
         Lease { id: self.id, token: self.token }
     }
 }
+
+/// Until when a delivery is its taker's at least, by this process's clock: `None` is for ever. Its copies are told, too. It is no part of what
+/// a job is: all are equal.
+#[derive(Clone, Debug)]
+pub(crate) struct Term(Arc<Mutex<Option<Instant>>>);
+
+impl Term {
+    /// That of a lease that begins then, or later.
+    pub(crate) fn new(start: Instant, lease: Duration) -> Term {
+        Term(Arc::new(Mutex::new(end(start, lease))))
+    }
+
+    /// Has it begin then.
+    pub(crate) fn renew(&self, start: Instant, lease: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end(start, lease);
+    }
+
+    pub(crate) fn end(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.end().map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A tenth sooner than the engine ends it, which counts whole milliseconds by a clock of its own, so that what is killed for it is gone then.
+fn end(start: Instant, lease: Duration) -> Option<Instant> {
+    start.checked_add(lease - lease / 10)
+}
+
+impl PartialEq for Term {
+    fn eq(&self, _: &Term) -> bool {
+        true
+    }
+}
+
+impl Eq for Term {}
 
 /// The right to settle a job, until somebody else is given it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -31,6 +31,7 @@ mod postgresql;
 mod redis;
 mod sqlite;
 mod tls;
+mod turns;
 mod worker;
 
 pub use address::open;

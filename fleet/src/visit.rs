@@ -22,6 +22,8 @@ const MAX_BYTES: u64 = 10 << 20;
 const MAX_URL: usize = 2_000;
 /// How many links of one page are followed.
 const MAX_LINKS: usize = 2_000;
+/// Which part of a lease must be left for a request to be sent: it takes a while until it is.
+const LEFT: u32 = 4;
 /// How long links that there is no room for are left alone, the first time and the last.
 const PUT_OFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(300));
 
@@ -148,6 +150,7 @@ pub struct Visitor {
     delay: Duration,
     max_delay: Duration,
     timeout: Duration,
+    lease: Duration,
     room: Rc<Room>,
 }
 
@@ -165,6 +168,7 @@ impl Visitor {
             delay: pace.delay,
             max_delay: pace.max_delay,
             timeout: pace.timeout,
+            lease: pace.lease,
             room,
         }
     }
@@ -179,7 +183,7 @@ impl Visitor {
                 let delay = self.delay_of(&seed).map_err(failure)?;
                 Ok(Ok(Completion::new().jobs([self::job(seed.clone(), 0, delay)])))
             }),
-            Task::Page(page) => self.with_budget(&page.url, || self.fetch(&page)),
+            Task::Page(page) => self.with_budget(&page.url, || self.fetch(job, &page)),
         }
     }
 
@@ -195,19 +199,23 @@ impl Visitor {
         }
         let visited = visit();
         match &visited {
-            Err(failure) if failure.is_final() => {}
+            Err(failure) if failure.is_final() || *failure == Failure::given_back() => {}
             Err(_) => self.budgets.failed(&server),
             Ok(_) => self.budgets.answered(&server),
         }
         visited?
     }
 
-    fn fetch(&self, page: &Page) -> Result<Result<Completion, Failure>, Failure> {
+    fn fetch(&self, job: &Job, page: &Page) -> Result<Result<Completion, Failure>, Failure> {
         let mut report = Report { url: shown(&page.url), depth: page.depth, ..Report::default() };
         // Its own rules say so, or that it cannot be asked now.
         if let Some(objection) = self.robots.objection(&self.fetcher, &page.url).map_err(failure)? {
             report.skipped = Some(objection);
             return Ok(completion(&report));
+        }
+        // Another process may fetch of this host soon. The lease is renewed when a third of it has passed.
+        if job.lease_left() < self.lease / LEFT {
+            return Err(Failure::given_back());
         }
         let answer = self.fetcher.get(&page.url, MAX_BYTES).map_err(failure)?;
         if answer.status.is_server_error() {

@@ -1,7 +1,8 @@
 //! The broker for those who have a database anyway, and effects that are to happen once: PostgreSQL.
 
-use crate::job::{TAKEN_BYTES, check, check_jobs, check_settlements};
+use crate::job::{TAKEN_BYTES, Term, check, check_jobs, check_settlements};
 use crate::tls::{self, Trusted};
+use crate::turns::Turns;
 use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict,
     fingerprint,
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::fmt::Write;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The oldest server that will do, as it counts.
@@ -48,7 +49,7 @@ pub struct Postgres {
     /// Where the connection is to be encrypted.
     tls: Option<MakeRustlsConnect>,
     schema: String,
-    client: Mutex<Option<Client>>,
+    client: Turns<Option<Client>>,
 }
 
 impl Postgres {
@@ -83,9 +84,9 @@ impl Postgres {
             config.ssl_mode(SslMode::Require);
         }
         config.connect_timeout(PATIENCE).tcp_user_timeout(PATIENCE).keepalives_idle(PATIENCE);
-        let broker = Postgres { config, tls, schema: format!("fleet_{queue}"), client: Mutex::new(None) };
+        let broker = Postgres { config, tls, schema: format!("fleet_{queue}"), client: Turns::default() };
         let client = broker.connect()?;
-        *broker.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        *broker.client.lock() = Some(client);
         Ok(broker)
     }
 
@@ -123,8 +124,20 @@ impl Postgres {
     }
 
     /// Asks on the connection, or on a new one. One on which something went wrong is not used again.
-    fn ask<T>(&self, mut ask: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, BrokerError> {
-        let mut place = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+    fn ask<T>(&self, ask: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, BrokerError> {
+        self.ask_by(self.client.lock(), ask)
+    }
+
+    /// The same, before others who wait.
+    fn ask_soon<T>(&self, ask: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, BrokerError> {
+        self.ask_by(self.client.lock_soon(), ask)
+    }
+
+    fn ask_by<T>(
+        &self,
+        mut place: MutexGuard<'_, Option<Client>>,
+        mut ask: impl FnMut(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, BrokerError> {
         for attempt in 1.. {
             let mut client = match place.take() {
                 Some(client) if !client.is_closed() => client,
@@ -209,17 +222,23 @@ impl Broker for Postgres {
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         let sql = "select * from take($1, $2, $3)";
-        self.rows(sql, &[&count(most), &count(TAKEN_BYTES), &milliseconds(lease)], |row| {
-            let (id, token, payload, attempt): (i64, i64, _, i32) =
-                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-            Ok(Job { id: id as u64, token: token as u64, payload, attempt: attempt as u32 })
+        self.ask_soon(|client| {
+            let start = Instant::now();
+            let rows = client.query(sql, &[&count(most), &count(TAKEN_BYTES), &milliseconds(lease)])?;
+            let job = |row: &Row| {
+                let (id, token, payload, attempt): (i64, i64, _, i32) =
+                    (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+                let term = Term::new(start, lease);
+                Ok(Job { id: id as u64, token: token as u64, payload, attempt: attempt as u32, term })
+            };
+            rows.iter().map(job).collect()
         })
     }
 
     fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {
         let ids: Vec<_> = leases.iter().map(|lease| lease.id as i64).collect();
         let tokens: Vec<_> = leases.iter().map(|lease| lease.token as i64).collect();
-        let lost: Vec<i64> = self.ask(|client| {
+        let lost: Vec<i64> = self.ask_soon(|client| {
             client.query_one("select renew($1, $2, $3)", &[&ids, &tokens, &milliseconds(lease)])?.try_get(0)
         })?;
         Ok(leases.iter().filter(|lease| lost.contains(&(lease.token as i64))).copied().collect())

@@ -2,11 +2,12 @@
 
 use crate::BrokerError;
 use crate::tls::{Trusted, provide};
+use crate::turns::Turns;
 use ::redis::{
     Client, Cmd, Connection, ConnectionAddr, ErrorKind, FromRedisValue, InfoDict, IntoConnectionInfo,
     RedisError, TlsCertificates,
 };
-use std::sync::{Mutex, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// The oldest server that takes a script as a whole or not at all.
@@ -25,7 +26,7 @@ pub(super) struct Line {
     client: Client,
     /// What the names of the queue's keys begin with.
     prefix: String,
-    open: Mutex<Open>,
+    open: Turns<Open>,
 }
 
 #[derive(Default)]
@@ -56,8 +57,8 @@ impl Line {
             }
             None => Client::open(place),
         };
-        let line = Line { client: client.map_err(|_| expected())?, prefix, open: Mutex::default() };
-        let mut open = line.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = Line { client: client.map_err(|_| expected())?, prefix, open: Turns::default() };
+        let mut open = line.open.lock();
         open.connection = Some(line.connect(&mut open.owner)?);
         drop(open);
         Ok(line)
@@ -65,7 +66,7 @@ impl Line {
 
     /// Another one to the same queue, which connects when it is asked.
     pub(super) fn beside(&self) -> Line {
-        Line { client: self.client.clone(), prefix: self.prefix.clone(), open: Mutex::default() }
+        Line { client: self.client.clone(), prefix: self.prefix.clone(), open: Turns::default() }
     }
 
     /// Connects to the server that has the queue, which is looked for where it was, and then where the address says.
@@ -132,7 +133,19 @@ impl Line {
     /// Sends a command, which `make` gets the script's name for. A connection on which something went wrong is not used again, since the
     /// answer to the last question may still be on its way.
     pub(super) fn ask<T: FromRedisValue>(&self, make: impl Fn(&str) -> Cmd) -> Result<T, BrokerError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ask_by(self.open.lock(), make)
+    }
+
+    /// The same, before others who wait.
+    pub(super) fn ask_soon<T: FromRedisValue>(&self, make: impl Fn(&str) -> Cmd) -> Result<T, BrokerError> {
+        self.ask_by(self.open.lock_soon(), make)
+    }
+
+    fn ask_by<T: FromRedisValue>(
+        &self,
+        mut open: MutexGuard<'_, Open>,
+        make: impl Fn(&str) -> Cmd,
+    ) -> Result<T, BrokerError> {
         // A second time if the server was restarted, was told to forget its scripts, or has given the queue to another one.
         for is_last in [false, true] {
             let (mut connection, script) = match open.connection.take() {

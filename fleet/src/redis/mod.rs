@@ -2,13 +2,14 @@
 
 mod connection;
 
-use crate::job::{TAKEN_BYTES, check, check_jobs, check_settlements};
+use crate::job::{TAKEN_BYTES, Term, check, check_jobs, check_settlements};
 use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Record, Settlement, Status, Verdict,
     fingerprint,
 };
 use ::redis::{Cmd, FromRedisValue, Value};
 use connection::Line;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -75,12 +76,19 @@ impl Redis {
     }
 
     fn run<T: FromRedisValue>(&self, what: &str, add: impl Fn(&mut Cmd)) -> Result<T, BrokerError> {
-        self.line.ask(|script| {
-            let mut command = ::redis::cmd("EVALSHA");
-            command.arg(script).arg(1).arg(&self.prefix).arg(what);
-            add(&mut command);
-            command
-        })
+        self.line.ask(|script| self.command(script, what, &add))
+    }
+
+    /// The same, before others who wait.
+    fn run_soon<T: FromRedisValue>(&self, what: &str, add: impl Fn(&mut Cmd)) -> Result<T, BrokerError> {
+        self.line.ask_soon(|script| self.command(script, what, &add))
+    }
+
+    fn command(&self, script: &str, what: &str, add: impl Fn(&mut Cmd)) -> Cmd {
+        let mut command = ::redis::cmd("EVALSHA");
+        command.arg(script).arg(1).arg(&self.prefix).arg(what);
+        add(&mut command);
+        command
     }
 
     fn key(&self, name: impl fmt::Display) -> String {
@@ -113,13 +121,18 @@ impl Broker for Redis {
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         type Taken = Vec<(u64, u64, String, u32)>;
-        let (taken, quiet, news): (Taken, u64, String) = self.run("take", |command| {
+        let start = Cell::new(Instant::now());
+        let (taken, quiet, news): (Taken, u64, String) = self.run_soon("take", |command| {
+            start.set(Instant::now());
             command.arg(bounded(most)).arg(milliseconds(lease)).arg(TAKEN_BYTES);
         })?;
         let until = Instant::now() + Duration::from_millis(quiet);
         let quiet = taken.is_empty().then_some(Quiet { until, news });
         *self.quiet.lock().unwrap_or_else(PoisonError::into_inner) = quiet;
-        let job = |(id, token, payload, attempt)| Job { id, token, payload, attempt };
+        let job = |(id, token, payload, attempt)| {
+            let term = Term::new(start.get(), lease);
+            Job { id, token, payload, attempt, term }
+        };
         Ok(taken.into_iter().map(job).collect())
     }
 
@@ -142,7 +155,7 @@ impl Broker for Redis {
     }
 
     fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {
-        let lost: Vec<usize> = self.run("renew", |command| {
+        let lost: Vec<usize> = self.run_soon("renew", |command| {
             command.arg(milliseconds(lease)).arg(leases.len());
             for lease in leases {
                 command.arg(lease.id).arg(lease.token);

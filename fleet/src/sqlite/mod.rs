@@ -1,15 +1,16 @@
 //! The broker for the processes of one machine: a file of SQLite.
 
-use crate::job::{TAKEN_BYTES, check, check_jobs, check_settlements};
+use crate::job::{TAKEN_BYTES, Term, check, check_jobs, check_settlements};
+use crate::turns::Turns;
 use crate::{
     Broker, BrokerError, Completion, DeadJob, Job, Lease, NewJob, Priority, Record, Settlement, Status,
     Verdict, fingerprint,
 };
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::MutexGuard;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Of the schema.
 const VERSION: u32 = 3;
@@ -43,7 +44,7 @@ const OPEN: &str = "on conflict (name) do update set next = excluded.next, parke
 /// ```
 #[derive(Debug)]
 pub struct Sqlite {
-    connection: Mutex<Connection>,
+    connection: Turns<Connection>,
     file: String,
 }
 
@@ -74,7 +75,7 @@ impl Sqlite {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(Sqlite { connection: Mutex::new(connection), file })
+        Ok(Sqlite { connection: Turns::new(connection), file })
     }
 
     /// Does `work` in one transaction, which is known to be alone from its beginning on.
@@ -82,7 +83,15 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
     ) -> Result<R, BrokerError> {
-        self.within(TransactionBehavior::Immediate, work)
+        within(self.connection.lock(), TransactionBehavior::Immediate, work)
+    }
+
+    /// The same, before others of this process who wait.
+    fn transaction_soon<R>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
+    ) -> Result<R, BrokerError> {
+        within(self.connection.lock_soon(), TransactionBehavior::Immediate, work)
     }
 
     /// Reads what is committed as of one time. It waits for nobody who writes.
@@ -90,21 +99,19 @@ impl Sqlite {
         &self,
         read: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
     ) -> Result<R, BrokerError> {
-        self.within(TransactionBehavior::Deferred, read)
+        within(self.connection.lock(), TransactionBehavior::Deferred, read)
     }
+}
 
-    fn within<R>(
-        &self,
-        behavior: TransactionBehavior,
-        work: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
-    ) -> Result<R, BrokerError> {
-        // What panicked in the middle of a transaction has rolled it back.
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(behavior)?;
-        let value = work(&transaction)?;
-        transaction.commit()?;
-        Ok(value)
-    }
+fn within<R>(
+    mut connection: MutexGuard<'_, Connection>,
+    behavior: TransactionBehavior,
+    work: impl FnOnce(&Transaction<'_>) -> Result<R, BrokerError>,
+) -> Result<R, BrokerError> {
+    let transaction = connection.transaction_with_behavior(behavior)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 fn prepare(connection: &mut Connection) -> Result<(), BrokerError> {
@@ -146,7 +153,8 @@ impl Broker for Sqlite {
     }
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
-        self.transaction(|transaction| {
+        self.transaction_soon(|transaction| {
+            let start = Instant::now();
             let now = now(transaction)?;
             // Their lanes may have been closed meanwhile.
             transaction
@@ -177,7 +185,8 @@ impl Broker for Sqlite {
             let jobs = ids.into_iter().zip(first..).map(|(id, token)| {
                 take.query_row(params![id, due, token], |row| {
                     let (payload, attempt) = (row.get(0)?, row.get(1)?);
-                    Ok(Job { id: id as u64, token: token as u64, payload, attempt })
+                    let term = Term::new(start, lease);
+                    Ok(Job { id: id as u64, token: token as u64, payload, attempt, term })
                 })
             });
             Ok(jobs.collect::<Result<_, _>>()?)
@@ -185,7 +194,7 @@ impl Broker for Sqlite {
     }
 
     fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<Lease>, BrokerError> {
-        self.transaction(|transaction| {
+        self.transaction_soon(|transaction| {
             let due = now(transaction)? + milliseconds(lease);
             let mut lost = Vec::new();
             for lease in leases {

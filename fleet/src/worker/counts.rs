@@ -15,7 +15,7 @@ pub enum Count {
     Retried,
     /// Jobs that have failed for good.
     Dead,
-    /// Deliveries that it gave back when it was stopped.
+    /// Deliveries that it gave back, when it was stopped or could not renew their leases in time.
     GivenBack,
     /// Deliveries that somebody else got, since it did not renew its lease in time.
     Lost,

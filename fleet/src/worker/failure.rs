@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     RetryAfter(Duration),
     /// None.
     Dead,
+    /// The same one, as it was not tried.
+    GivenBack,
 }
 
 impl Failure {
@@ -48,6 +50,12 @@ impl Failure {
     /// Has the job lie among the dead: another attempt would fail too.
     pub fn dead(error: impl Into<String>) -> Failure {
         Failure { error: error.into(), kind: Kind::Dead }
+    }
+
+    /// Gives the job back, as it was not tried: somebody else may have it at once, and the delivery does not count. So one that is always
+    /// given back is never dead. It is for what finds that it may not be done now, such as by [`lease_left`](crate::Job::lease_left).
+    pub fn given_back() -> Failure {
+        Failure { error: "it was given back".to_owned(), kind: Kind::GivenBack }
     }
 
     /// Why.

@@ -1,6 +1,7 @@
 //! What a worker holds: jobs that run, and jobs whose end is to be settled.
 
 use super::watch::Watched;
+use crate::job::Term;
 use crate::{Job, Lease};
 use greenloop::JoinHandle;
 use greenloop::event::Event;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(super) enum Sentence {
     /// It ran for as long as the hard limit allows.
     HardLimit,
-    /// Somebody else has it by now.
+    /// Somebody else has it by now, or may have it.
     LostLease,
     /// The worker is to end.
     Stop,
@@ -30,6 +31,7 @@ struct Running {
 struct Place {
     /// `None` once it has ended, and until it is settled.
     running: Option<Rc<Running>>,
+    term: Term,
     /// Of its payload, and of what has come of it.
     bytes: usize,
 }
@@ -47,6 +49,8 @@ pub(super) struct Held {
     pub(super) changed: Event,
     /// Set when a job with a limit begins.
     pub(super) limited: Event,
+    /// Set when a job begins, whose lease is to be looked at.
+    pub(super) begun: Event,
     pub(super) news: News,
 }
 
@@ -73,6 +77,7 @@ impl Held {
         let task = spawn(Rc::clone(&sentence));
         self.insert(job, Some(Rc::new(Running { task, sentence })));
         self.running.set(self.running.get() + 1);
+        self.begun.set();
     }
 
     /// Has a job that begins to run killed after `limit`.
@@ -91,8 +96,8 @@ impl Held {
     }
 
     fn insert(&self, job: &Job, running: Option<Rc<Running>>) {
-        let bytes = job.payload.len();
-        let before = self.jobs.borrow_mut().insert(job.lease(), Place { running, bytes });
+        let (bytes, term) = (job.payload.len(), job.term.clone());
+        let before = self.jobs.borrow_mut().insert(job.lease(), Place { running, term, bytes });
         self.bytes.set(self.bytes.get() + bytes - before.map_or(0, |place| place.bytes));
     }
 
@@ -133,6 +138,32 @@ impl Held {
 
     pub(super) fn leases(&self) -> Vec<Lease> {
         self.jobs.borrow().keys().copied().collect()
+    }
+
+    /// These leases are held for so long from then on.
+    pub(super) fn renew<'a>(&self, leases: impl Iterator<Item = &'a Lease>, start: Instant, lease: Duration) {
+        let jobs = self.jobs.borrow();
+        leases.filter_map(|lease| jobs.get(lease)).for_each(|place| place.term.renew(start, lease));
+    }
+
+    /// When leases of jobs that run, and are to run on, end.
+    fn ends(&self) -> Vec<(Instant, Lease)> {
+        let jobs = self.jobs.borrow();
+        let end = |(lease, place): (&Lease, &Place)| {
+            place.running.as_ref().filter(|running| running.sentence.get().is_none())?;
+            Some((place.term.end()?, *lease))
+        };
+        jobs.iter().filter_map(end).collect()
+    }
+
+    /// When the first of them ends.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.ends().into_iter().map(|(end, _)| end).min()
+    }
+
+    /// Those that have ended.
+    pub(super) fn ended(&self, now: Instant) -> Vec<Lease> {
+        self.ends().into_iter().filter(|(end, _)| *end <= now).map(|(_, lease)| lease).collect()
     }
 
     /// Kills a job, if it still runs. Does not wait for its end.

@@ -49,9 +49,13 @@ use std::time::Duration;
 /// # At least once
 ///
 /// A job that is not settled when its lease ends is done again, by whoever takes it then. As long as the worker runs, one green thread
-/// renews the leases of all its jobs, so a lease says how soon a dead worker's jobs are taken over, and not how long a job may take. If
-/// somebody else has a job after all, since this worker was stopped or cut off for long, it is killed here, and what it returns has no
-/// effect.
+/// renews the leases of all its jobs, so a lease says how soon a dead worker's jobs are taken over, and not how long a job may take.
+///
+/// A lease that could not be renewed in time, since the broker is away or this worker is cut off from it, has ended here no later than
+/// there: a job is not begun then, and is killed if it runs, before somebody else is given it. It is given back, as if it had not been
+/// tried, and what it returns has no effect. Only a process whose OS thread stood still for longer than a lease, as it was stopped or one of
+/// its jobs computed, goes on with the others before it finds that out, for up to a third of a lease if the broker does not answer: what no
+/// two may do at once asks [`lease_left`](Job::lease_left) right before.
 ///
 /// # Limits
 ///

@@ -1,5 +1,5 @@
 //! One run of a worker. Green threads beside those of the jobs: who takes them (the caller), who settles them, many at once, who
-//! renews their leases, who kills those that run for too long, who waits for news of the broker's, and who answers that the worker runs.
+//! renews their leases, who kills those whose leases have ended, who kills those that run for too long, who waits for news of the broker's, and who answers that the worker runs.
 
 use super::endpoint::Endpoint;
 use super::held::{Held, Sentence};
@@ -10,7 +10,7 @@ use greenloop::channel::{Receiver, Sender, unbounded};
 use greenloop::{Builder, JoinHandle, processes, sleep, with_timeout, yield_now};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -69,6 +69,7 @@ impl Shift {
         let crew = [
             self.employ("settles", Shift::settle_all),
             self.employ("renews", Shift::renew_all),
+            self.employ("expires", Shift::expire_all),
             self.employ("limits", Shift::limit_all),
             self.employ("listens", Shift::listen_all),
             self.employ("answers", |shift| shift.held.watched.answer_all()),
@@ -321,10 +322,35 @@ impl Shift {
             if leases.is_empty() {
                 continue;
             }
+            let start = Instant::now();
             match self.worker.broker.renew(&leases, lease) {
                 // What was settled meanwhile is no longer held.
-                Ok(lost) => lost.into_iter().for_each(|lost| self.lose(lost)),
+                Ok(lost) => {
+                    let lost: HashSet<_> = lost.into_iter().collect();
+                    self.held.renew(leases.iter().filter(|lease| !lost.contains(lease)), start, lease);
+                    lost.into_iter().for_each(|lost| self.lose(lost));
+                }
                 Err(error) => self.complain(&error),
+            }
+        }
+    }
+
+    /// Kills what somebody else may have by now, as its lease was not renewed, whatever keeps that.
+    fn expire_all(&self) {
+        let lease = self.worker.settings.lease;
+        loop {
+            self.held.begun.clear();
+            let Some(next) = self.held.next_end() else {
+                self.held.begun.wait();
+                continue;
+            };
+            sleep(next.saturating_duration_since(Instant::now()));
+            // The OS thread stood still for longer than leases are left alone. Mostly nobody has taken them: the broker knows.
+            if next.elapsed() > lease / 3 {
+                sleep(lease / 3);
+            }
+            for ended in self.held.ended(Instant::now()) {
+                self.held.kill(ended, Sentence::LostLease);
             }
         }
     }
@@ -398,6 +424,7 @@ impl Shift {
         };
         let error = as_kept(error);
         match kind {
+            Kind::GivenBack => Verdict::GivenBack,
             Kind::Dead => Verdict::Dead { error },
             _ if job.attempt >= settings.attempts => Verdict::Dead { error },
             Kind::Retry => Verdict::Retry { after: settings.backoff.delay(job.attempt), error },
@@ -409,7 +436,7 @@ impl Shift {
 /// Who works beside those of the jobs. All of them, and the jobs, end with this, also if it goes since the run was killed.
 struct OnDuty {
     shift: Rc<Shift>,
-    crew: [JoinHandle<()>; 5],
+    crew: [JoinHandle<()>; 6],
 }
 
 impl Drop for OnDuty {
@@ -432,6 +459,11 @@ struct End {
 impl End {
     fn of(mut self, handle: &impl Fn(&Job) -> Result<Completion, Failure>) {
         let Some(job) = &self.job else { return };
+        // It came too late, or the OS thread stood still.
+        if job.lease_left().is_zero() {
+            self.sentence.set(Some(Sentence::LostLease));
+            return;
+        }
         let settings = &self.shift.worker.settings;
         if let Some(limit) = settings.hard {
             self.shift.held.limit(job.lease(), limit);
