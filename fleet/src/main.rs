@@ -48,7 +48,7 @@ use options::{Command, Options};
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tool::say;
+use tool::{complain, say};
 
 fn main() -> ExitCode {
     greenloop::monkey::patch_all();
@@ -87,11 +87,21 @@ fn status(broker: &dyn Broker) -> Result<(), Box<dyn Error>> {
 }
 
 fn dead(broker: &dyn Broker) -> Result<(), Box<dyn Error>> {
-    for job in broker.dead_jobs(1000)? {
+    let dead = broker.dead_jobs(SHOWN)?;
+    for job in &dead {
         say!("{} {} ({} attempts): {}", job.id, visit::shown_payload(&job.payload), job.attempts, job.error);
+    }
+    if dead.len() == SHOWN {
+        let more = broker.status()?.dead.saturating_sub(SHOWN as u64);
+        if more > 0 {
+            complain!("{more} more have failed: these are the oldest");
+        }
     }
     Ok(())
 }
+
+/// How many jobs that have failed are printed.
+const SHOWN: usize = 1_000;
 
 /// A broker as options name it.
 type Shared = Arc<dyn Broker>;

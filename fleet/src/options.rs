@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use fleet::BrokerError;
 use std::path::PathBuf;
 use std::time::Duration;
-use url::Url;
+use url::{ParseError, Url};
 
 /// In which a worker's process is told where the broker is: arguments can be seen by everybody.
 pub const BROKER: &str = "FLEET_BROKER";
@@ -32,7 +32,7 @@ pub enum Command {
     Status(Place),
     /// Print all records, also those of crawls that were stopped
     Records(Place),
-    /// Print the jobs that have failed for good, and why
+    /// Print the jobs that have failed for good, and why: the oldest thousand
     Dead(Place),
     /// Have all jobs that have failed for good tried again
     RequeueDead(Place),
@@ -78,7 +78,7 @@ pub struct Crawl {
     /// How many processes fetch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub workers: u16,
-    /// Find about this many pages, and no more
+    /// Find about this many pages, and no more: further links are forgotten, also if it is more the next time
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub max_pages: u64,
     #[command(flatten)]
@@ -220,8 +220,11 @@ pub struct Measure {
 }
 
 fn parse_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| error.to_string())?;
-    crate::urls::is_http(&url).then_some(url).ok_or_else(|| "expected http:// or https://".to_owned())
+    match Url::parse(text) {
+        Ok(url) if crate::urls::is_http(&url) => Ok(url),
+        Ok(_) | Err(ParseError::RelativeUrlWithoutBase) => Err("expected http:// or https://".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {

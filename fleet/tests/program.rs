@@ -177,6 +177,38 @@ fn a_queue_is_counted_revived_and_purged() {
     assert_eq!(said("status"), "ready 0\nlater 0\nleased 0\ndead 0\ndone 0\nrecords 0\n");
 }
 
+#[test]
+fn who_sees_not_all_that_has_failed_is_told_so() {
+    use fleet::{Broker, NewJob, Settlement, Sqlite, Verdict};
+    let folder = Folder::new("fleet-program");
+    let file = folder.file("queue.db");
+    let broker = Sqlite::open(&file).unwrap();
+    let look = || {
+        let output = fleet(&["dead", "--broker", &file]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let (said, complained) = text(&output);
+        (said.lines().count(), complained)
+    };
+    for (more, expected) in [(1_000, ""), (2, "fleet: 2 more have failed: these are the oldest\n")] {
+        broker.push(&vec![NewJob::new("job"); more]).unwrap();
+        let jobs = broker.take(more, Duration::from_secs(100)).unwrap();
+        let dead =
+            |job: &fleet::Job| Settlement::new(job.lease(), Verdict::Dead { error: "no luck".to_owned() });
+        broker.settle(&jobs.iter().map(dead).collect::<Vec<_>>()).unwrap();
+        assert_eq!(look(), (1_000, expected.to_owned()));
+    }
+}
+
+#[test]
+fn a_page_to_start_at_is_named_by_a_url() {
+    for page in ["example.org", "ftp://127.0.0.1/"] {
+        let output = fleet(&["crawl", page]).output().unwrap();
+        let complained = text(&output).1;
+        assert_eq!(output.status.code(), Some(2), "{complained}");
+        assert!(complained.contains(": expected http:// or https://\n"), "{complained}");
+    }
+}
+
 /// Answers one request, and tells for what it was.
 fn respond(stream: TcpStream) -> String {
     let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
