@@ -8,6 +8,7 @@ use super::call::Call;
 use super::parts::Parts;
 use super::stand_ins::{self, NAME_LENGTH, find, is_out_of_reach};
 use crate::fiber::{existing_thread, is_ending};
+use crate::sys::counted_threads;
 use crate::sys::original;
 use crate::sys::section::is_any_open;
 use crate::sys::thread_attributes::{describe, wishes};
@@ -45,7 +46,8 @@ unsafe extern "C" fn pthread_create(
         unsafe { original::pthread_create(thread, attributes, start, argument) }
     };
     // Those that the library makes are at work while they have a job, which counts.
-    let threads = if is_any_open() { None } else { ask(|clock| clock.threads_to_come()) };
+    let threads =
+        if is_any_open() { None } else { ask(|clock| clock.threads_to_come()).or_else(counted_threads::own) };
     let (Some(threads), Some(start)) = (threads, start) else { return make(start, argument) };
     let counted = |start, argument| {
         let error = make(Some(start), argument);

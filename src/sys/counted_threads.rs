@@ -1,4 +1,4 @@
-//! OS threads that were made by one which has a clock of its own: its time must not pass while they are at work.
+//! OS threads that were made by one which has a clock of its own, and by those in turn: its time must not pass while they are at work.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -73,6 +73,17 @@ thread_local! {
     static LIFE: Cell<Option<Life>> = const { Cell::new(None) };
 }
 
+/// Those of which the calling thread is one: what it makes is one too.
+pub(crate) fn own() -> Option<Arc<CountedThreads>> {
+    let threads = |cell: &Cell<Option<Life>>| {
+        let life = cell.take();
+        let threads = life.as_ref().map(|life| life.threads.clone());
+        cell.set(life);
+        threads
+    };
+    LIFE.try_with(threads).ok().flatten()
+}
+
 /// The first function of each.
 unsafe extern "C-unwind" fn live(beginning: *mut c_void) -> *mut c_void {
     // SAFETY: made by `create`, and given to this call alone.
@@ -96,7 +107,7 @@ impl CountedThreads {
 
     /// From now on none can be made.
     pub(crate) fn deny(&self) {
-        // Relaxed: asked by the OS thread that sets it.
+        // Relaxed: nothing is published with it. Another of them hears of it when it hears of anything that was done after it.
         self.are_denied.store(true, Ordering::Relaxed);
     }
 

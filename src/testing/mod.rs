@@ -43,10 +43,10 @@
 //! Work of a [thread pool](crate::threadpool) that was begun in the world, files and look-ups of names included: until it has ended, time
 //! stands, and the world waits in real time.
 //!
-//! With the cargo feature `monkey`, so does the work of OS threads that were made in the world, as ureq makes one to look up a name within a
-//! limit of the whole call: time passes while each of them has ended, waits for another thread without a limit, or has waited so for a
-//! descriptor for some 300 ms. They live in real time, and sleep in it. `World::deny_threads` has their making fail; with
-//! `monkey::Parts::SPAWN` patched they are green threads of the world. When the test has returned, nobody waits for them.
+//! With the cargo feature `monkey`, so does the work of OS threads that were made in the world, as ureq makes one to look up a name within
+//! a limit of the whole call, and of those that they make: time passes while each of them has ended, waits for another thread without a
+//! limit, or has waited so for a descriptor for some 300 ms. They live in real time, and sleep in it. `World::deny_threads` has their
+//! making fail; with `monkey::Parts::SPAWN` patched they are green threads of the world. When the test has returned, nobody waits for them.
 //!
 //! What stops the time for ten seconds is told to the [hook for what nobody can receive](crate::hub::set_uncaught_hook).
 //!

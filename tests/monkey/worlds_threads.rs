@@ -39,6 +39,23 @@ fn time_stands_while_a_thread_is_at_work() {
 }
 
 #[test]
+fn time_stands_while_a_thread_is_at_work_that_another_has_made() {
+    in_world(|world| {
+        let (sender, receiver) = mpsc::channel();
+        let outer = thread::spawn(move || {
+            let inner = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                sender.send(5).unwrap();
+            });
+            inner.join().unwrap();
+        });
+        assert_eq!(receiver.recv_timeout(SECOND), Ok(5));
+        assert_eq!(world.elapsed(), Duration::ZERO);
+        outer.join().unwrap();
+    });
+}
+
+#[test]
 fn time_passes_while_a_thread_waits_for_the_world() {
     in_world(|world| {
         let (ask, asked) = mpsc::channel::<u32>();
@@ -101,9 +118,20 @@ fn a_thread_that_never_ends_keeps_no_test_from_ending() {
 fn threads_can_be_denied() {
     in_world(|world| {
         thread::spawn(|| ()).join().unwrap();
+        let (denied, told) = mpsc::channel();
+        let other = thread::spawn(move || {
+            told.recv().unwrap();
+            thread::Builder::new().spawn(|| ()).map(|_| ()).unwrap_err().kind()
+        });
         world.deny_threads();
         let refused = thread::Builder::new().spawn(|| ()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+        denied.send(()).unwrap();
+        assert_eq!(
+            other.join().unwrap(),
+            ErrorKind::PermissionDenied,
+            "nor by another thread of the world's"
+        );
         // The library's own are none of the test's.
         let pool = greenloop::threadpool::ThreadPool::new(1);
         assert_eq!(pool.spawn(|| 7).join().unwrap(), 7);
