@@ -11,6 +11,7 @@ use super::world::Schedule;
 use crate::error::GreenletExit;
 use crate::fiber::{FiberRef, Pending, State};
 use crate::sys::clock::Time;
+use crate::sys::socket::Datagram;
 
 /// Which of these goes wrong now, if one does.
 #[cold]
@@ -102,6 +103,11 @@ impl HubState {
     /// When what is sent now arrives.
     pub(crate) fn arrival(&self, faults: &Faults) -> Time {
         Time::after(self.latency(faults))
+    }
+
+    /// Has the kernel send a datagram then.
+    pub(crate) fn deliver(&self, at: Time, datagram: Datagram) {
+        self.arm(at, Alarm::Deliver(Box::new(datagram)));
     }
 
     /// The number of the green thread that runs, or 0.

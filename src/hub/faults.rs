@@ -23,6 +23,12 @@ pub(crate) enum Fault {
     Interruption,
     /// A disk fails.
     Disk,
+    /// A datagram does not arrive.
+    Loss,
+    /// A datagram arrives twice.
+    Duplication,
+    /// A datagram is overtaken by later ones.
+    Reordering,
     /// A green thread is killed.
     Kill,
 }

@@ -425,6 +425,7 @@ impl HubState {
             }
             Alarm::Timeout { .. } => {}
             Alarm::Start(job) => self.ready.borrow_mut().push_fresh(job),
+            Alarm::Deliver(datagram) => datagram.send(),
         }
     }
 }

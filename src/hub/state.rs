@@ -20,6 +20,7 @@ use crate::error::StackError;
 use crate::fiber::{self, Describe, FiberRef, Local, Pending, SizeClass, State, Thread};
 use crate::sys::clock::Time;
 use crate::sys::shared::{Counted, Shared};
+use crate::sys::socket::Datagram;
 
 /// Operations that a green thread may do at a stretch without waiting, see [`spend_budget`](super::spend_budget).
 pub(super) const BUDGET: u32 = 64;
@@ -134,6 +135,8 @@ pub(crate) enum Alarm {
     Timeout { fiber: FiberRef, run: u64, id: u64, limit: Duration },
     /// Begins a green thread.
     Start(Shared<dyn Job>),
+    /// Has a datagram arrive, in the world of a test.
+    Deliver(Box<Datagram>),
 }
 
 /// Tells a hub from every other that there was.

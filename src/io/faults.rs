@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 pub(crate) use crate::hub::amid_faults::own_address;
 use crate::hub::amid_faults::{draw, has_crashed};
@@ -10,6 +11,7 @@ use crate::hub::faults::{Fault, Faults, Gate, Way};
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
 use crate::hub::{HubRef, hub, local_hub};
 use crate::sys::clock::Time;
+use crate::sys::socket::{Address, Datagram};
 use crate::sys::{descriptor, socket};
 
 pub(crate) use super::operation::Direction;
@@ -21,7 +23,7 @@ pub(crate) const HELD_BACK: &str = "bytes that are on their way";
 pub(crate) const FEW: usize = 3;
 
 /// How long a connection to somebody who is cut off is tried: as long as Linux does.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(127);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(127);
 
 /// The way of a connection's bytes in this direction, where bytes are counted.
 pub(crate) fn way(faults: &Faults, fd: BorrowedFd<'_>, direction: Direction) -> Option<Way> {
@@ -69,6 +71,49 @@ pub(crate) fn moved(hub: HubRef, fd: BorrowedFd<'_>, direction: Direction, count
     }
 }
 
+/// How much later a datagram is that others overtake.
+const OVERTAKEN: Duration = Duration::from_millis(1);
+
+/// The most bytes of a datagram of UDP.
+const MOST: usize = 65_507;
+
+/// A datagram is about to be sent. Whether it is not to be: it is lost, or sent later.
+///
+/// # Errors
+///
+/// That no descriptor is left to send it from later.
+pub(crate) fn is_taken(
+    hub: HubRef,
+    fd: BorrowedFd<'_>,
+    bytes: &[u8],
+    to: Option<Address>,
+) -> io::Result<bool> {
+    let Some(faults) = hub.faults() else { return Ok(false) };
+    let Some((own, other)) = socket::route(fd, to).filter(|_| bytes.len() <= MOST) else { return Ok(false) };
+    let own = match own.is_unspecified() {
+        true => own_address().unwrap_or_else(|| socket::loopback(other)),
+        false => own,
+    };
+    if has_crashed() || faults.is_cut(own, other) {
+        return Ok(true);
+    }
+    let fault = draw(&[Fault::Loss, Fault::Duplication, Fault::Reordering]);
+    if fault == Some(Fault::Loss) {
+        return Ok(true);
+    }
+    let mut latency = hub.latency(faults);
+    match fault {
+        Some(Fault::Duplication) => hub.deliver(hub.arrival(faults), Datagram::new(fd, bytes, to)?),
+        Some(Fault::Reordering) => latency += OVERTAKEN,
+        _ => {}
+    }
+    if latency.is_zero() {
+        return Ok(false);
+    }
+    hub.deliver(Time::after(latency), Datagram::new(fd, bytes, to)?);
+    Ok(true)
+}
+
 /// What stands between who connects, and whom he connects to.
 pub(crate) enum Hindrance {
     /// He is not there.
@@ -93,7 +138,7 @@ pub(crate) fn hindrance(address: SocketAddr) -> Option<Hindrance> {
 
 /// Whether the calling green thread's host, or the first address of loopback, is cut off from `address`.
 pub(crate) fn is_cut(faults: &Faults, address: SocketAddr) -> bool {
-    let own = own_address().unwrap_or_else(|| socket::loopback(address));
+    let own = own_address().unwrap_or_else(|| socket::loopback(address.ip()));
     faults.is_cut(own, address.ip())
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 pub(crate) use crate::hub::reactor::Direction;
 use crate::sys::descriptor;
+use crate::sys::socket::Address;
 use crate::sys::uring::{Done, Entry};
 
 /// One operation: its buffers, its flags, and how to try it.
@@ -35,6 +36,12 @@ pub(crate) trait Operation {
 
     /// Has it move so many bytes at most, and at least one.
     fn shorten(&mut self, _most: usize) {}
+
+    /// What it sends, where to if not where the socket is connected to, and what it gives when it is sent: for a world in which datagrams
+    /// are lost.
+    fn sending(&self) -> Option<(&[u8], Option<Address>, Self::Output)> {
+        None
+    }
 
     /// How many bytes it has moved: a peek none.
     fn moved(&self, _: &Self::Output) -> usize {

@@ -141,6 +141,10 @@ impl Operation for Send<'_> {
         count
     }
 
+    fn sending(&self) -> Option<(&[u8], Option<Address>, usize)> {
+        Some((self.buffer, None, self.buffer.len()))
+    }
+
     #[inline]
     fn drained(&self, &count: &usize) -> bool {
         self.short.exhausts(count, self.buffer.len())
@@ -248,6 +252,10 @@ impl Operation for SendTo<'_> {
 
     fn attempt(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         socket::send_to(fd, self.buffer, &self.address)
+    }
+
+    fn sending(&self) -> Option<(&[u8], Option<Address>, usize)> {
+        Some((self.buffer, Some(self.address), self.buffer.len()))
     }
 
     fn drained(&self, _: &usize) -> bool {

@@ -13,8 +13,8 @@ use crate::hub::no_unwind::Hindrance;
 use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::io::Interest;
 use crate::io::faults::{
-    Direction, FEW, HELD_BACK, Hindrance as InTheWay, PATIENCE, befall, hindrance, is_cut, is_refused, moved,
-    own_address, way,
+    Direction, FEW, HELD_BACK, Hindrance as InTheWay, PATIENCE, befall, hindrance, is_cut, is_refused,
+    is_taken, moved, own_address, way,
 };
 use crate::sys::clock::Time;
 use crate::sys::socket::{self, Address};
@@ -149,6 +149,60 @@ impl Call {
         let few = self.few(fd, whole);
         let first = all.iter().find(|slice| slice.iov_len > 0).filter(|_| few < whole)?;
         Some(iovec { iov_base: first.iov_base, iov_len: first.iov_len.min(few) })
+    }
+
+    /// What a call returns whose datagram is not to be sent, since it is lost or sent later. `name` is where to, or null.
+    ///
+    /// # Safety
+    ///
+    /// All slices must be valid for reads, and `name`, if not null, for reads of `length` bytes.
+    pub(super) unsafe fn taken(
+        self,
+        fd: RawFd,
+        all: &[iovec],
+        name: *const sockaddr,
+        length: socklen_t,
+    ) -> Option<ssize_t> {
+        self.hub.faults_of_call()?;
+        // SAFETY: the caller's contract.
+        unsafe { self.taken_amid_faults(fd, all, name, length) }
+    }
+
+    /// [`taken`](Call::taken) in a world with faults.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[cold]
+    unsafe fn taken_amid_faults(
+        self,
+        fd: RawFd,
+        all: &[iovec],
+        name: *const sockaddr,
+        length: socklen_t,
+    ) -> Option<ssize_t> {
+        if is_nonblocking(fd) || length as usize > size_of::<libc::sockaddr_storage>() {
+            return None;
+        }
+        // SAFETY: the caller's call is about it.
+        let socket = unsafe { borrowed(fd) }?;
+        let to = (!name.is_null()).then(|| {
+            // SAFETY: the caller's contract.
+            Address::of_bytes(unsafe { std::slice::from_raw_parts(name.cast::<u8>(), length as usize) })
+        });
+        socket::route(socket, to)?;
+        let mut bytes = Vec::with_capacity(slices::length(all));
+        for slice in all.iter().filter(|slice| slice.iov_len > 0) {
+            // SAFETY: the caller's contract; it is not empty.
+            bytes.extend_from_slice(unsafe {
+                std::slice::from_raw_parts(slice.iov_base.cast::<u8>(), slice.iov_len)
+            });
+        }
+        match is_taken(self.hub, socket, &bytes, to) {
+            Ok(false) => None,
+            Ok(true) => Some(bytes.len() as ssize_t),
+            Err(_) => Some(-1),
+        }
     }
 
     /// What is in the way of a connection: waited for, or why it fails. Of one that may not wait, what is only late is nothing.

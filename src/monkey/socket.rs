@@ -215,6 +215,11 @@ fn nameless() -> msghdr {
     unsafe { mem::zeroed() }
 }
 
+/// All of a buffer that is only read.
+fn whole(buffer: *const c_void, length: size_t) -> iovec {
+    iovec { iov_base: buffer.cast_mut(), iov_len: length }
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
     let Some(call) = enter(fd, flags) else {
@@ -223,6 +228,10 @@ unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, length: size_t, flag
     };
     let length = call.few(fd, length);
     let sent = call.until_all_gone(fd, length, |sent| {
+        // SAFETY: the caller gave `length` bytes.
+        if let Some(taken) = unsafe { call.taken(fd, &[whole(buffer, length)], ptr::null(), 0) } {
+            return taken;
+        }
         // SAFETY: the caller gave `length` bytes, of which `sent` are gone.
         unsafe {
             original::send(fd, buffer.wrapping_byte_add(sent), length - sent, flags | libc::MSG_DONTWAIT)
@@ -246,6 +255,10 @@ unsafe extern "C" fn sendto(
     };
     let (flags, length) = (flags | libc::MSG_DONTWAIT, call.few(fd, length));
     let sent = call.until_all_gone(fd, length, |sent| {
+        // SAFETY: the caller gave at least `length` bytes, and an address or null.
+        if let Some(taken) = unsafe { call.taken(fd, &[whole(buffer, length)], address, address_length) } {
+            return taken;
+        }
         // SAFETY: the caller gave at least `length` bytes, of which `sent` are gone, and an address or null.
         unsafe {
             original::sendto(
@@ -281,6 +294,15 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
     let all = few.as_ref().map_or(all, slice::from_ref);
     let sent = call.until_all_gone(fd, slices::length(all), |sent| {
         if sent == 0 && is_whole {
+            // What goes with control data is sent in any case.
+            let taken = match whole.msg_controllen {
+                // SAFETY: the caller's slices, and his name or null.
+                0 => unsafe { call.taken(fd, all, whole.msg_name.cast(), whole.msg_namelen) },
+                _ => None,
+            };
+            if let Some(taken) = taken {
+                return taken;
+            }
             // SAFETY: the caller's contract.
             return unsafe { original::sendmsg(fd, message, flags) };
         }

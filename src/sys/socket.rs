@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddress;
@@ -414,15 +414,55 @@ fn begins(fd: RawFd) -> bool {
     failed == 0 && state == SYN_SENT
 }
 
+/// A datagram that is sent later, though its socket may be closed by then.
+pub(crate) struct Datagram {
+    socket: OwnedFd,
+    bytes: Box<[u8]>,
+    /// Where to, if not where the socket is connected to.
+    to: Option<Address>,
+}
+
+impl Datagram {
+    pub(crate) fn new(socket: BorrowedFd<'_>, bytes: &[u8], to: Option<Address>) -> io::Result<Datagram> {
+        Ok(Datagram { socket: socket.try_clone_to_owned()?, bytes: bytes.into(), to })
+    }
+
+    /// Sends it, if the kernel takes it now.
+    #[cold]
+    pub(crate) fn send(self) {
+        let socket = self.socket.as_fd();
+        // What it fails with is nobody's: the sender has gone on.
+        let _lost = match self.to {
+            Some(to) => send_to(socket, &self.bytes, &to),
+            None => send(socket, &self.bytes),
+        };
+    }
+}
+
+/// From where to where a datagram of UDP goes that is sent there, or where the socket is connected to. `None` for other sockets.
+pub(crate) fn route(fd: BorrowedFd<'_>, to: Option<Address>) -> Option<(IpAddr, IpAddr)> {
+    let own = name(fd, libc::getsockname)?;
+    let to = match to {
+        Some(to) => to.to_ip().ok()?,
+        None => name(fd, libc::getpeername)?,
+    };
+    let is_datagram = kind(fd) == Some(libc::SOCK_DGRAM);
+    is_datagram.then(|| (own.ip().to_canonical(), to.ip().to_canonical()))
+}
+
 /// Whether it is a socket whose bytes come as a stream.
 pub(crate) fn is_stream(fd: BorrowedFd<'_>) -> bool {
+    kind(fd) == Some(libc::SOCK_STREAM)
+}
+
+fn kind(fd: BorrowedFd<'_>) -> Option<libc::c_int> {
     let mut kind: libc::c_int = 0;
     let mut length = size_of_val(&kind) as libc::socklen_t;
     let place = (&raw mut kind).cast();
     // SAFETY: `kind` is valid for writes of `length` bytes.
     let failed =
         unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TYPE, place, &mut length) };
-    failed == 0 && kind == libc::SOCK_STREAM
+    (failed == 0).then_some(kind)
 }
 
 /// The number by which the kernel tells a socket from all others that there are and were. `None` where it does not, and for what is no socket.
@@ -444,18 +484,22 @@ pub(crate) fn open_cookies() -> Option<HashSet<u64>> {
 
 /// The addresses of a connection of IP: this end's and the other one's.
 pub(crate) fn ends(fd: BorrowedFd<'_>) -> Option<(SocketAddr, SocketAddr)> {
-    let name =
-        |ask: unsafe extern "C" fn(RawFd, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int| {
-            let mut address = Address::room();
-            // SAFETY: `address.form` is valid for writes of `address.length` bytes.
-            let failed = unsafe { ask(fd.as_raw_fd(), (&raw mut address.form).cast(), &mut address.length) };
-            if failed == 0 { address.to_ip().ok() } else { None }
-        };
-    Some((name(libc::getsockname)?, name(libc::getpeername)?))
+    Some((name(fd, libc::getsockname)?, name(fd, libc::getpeername)?))
+}
+
+/// The address of IP that `ask` tells: getsockname(2) or getpeername(2).
+fn name(
+    fd: BorrowedFd<'_>,
+    ask: unsafe extern "C" fn(RawFd, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int,
+) -> Option<SocketAddr> {
+    let mut address = Address::room();
+    // SAFETY: `address.form` is valid for writes of `address.length` bytes.
+    let failed = unsafe { ask(fd.as_raw_fd(), (&raw mut address.form).cast(), &mut address.length) };
+    if failed == 0 { address.to_ip().ok() } else { None }
 }
 
 /// Where a connection to an address of this machine comes from, if nobody says so.
-pub(crate) fn loopback(to: SocketAddr) -> IpAddr {
+pub(crate) fn loopback(to: IpAddr) -> IpAddr {
     if to.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
 }
 
@@ -478,8 +522,6 @@ pub(crate) fn reset(fd: BorrowedFd<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
 
     #[test]

@@ -22,9 +22,10 @@ use crate::sys::random::Random;
 /// They reach what waits by this crate: [`net`](crate::net) and [`fs`](crate::fs), on the world's OS thread.
 #[cfg_attr(
     feature = "monkey",
-    doc = "What is patched too: `connect`, `recv`, `send`, `read`, `write` and their siblings, so std's sockets and those of C."
+    doc = "What is patched too: `connect`, `recv`, `send`, `read`, `write` and their siblings, so std's sockets and those of C. Datagrams: what `send`, `sendto` and `sendmsg` send."
 )]
-/// Not what asks not to wait, such as a socket in nonblocking mode that is connected, nor datagrams and pipes.
+/// Not what asks not to wait, such as a socket in nonblocking mode that is connected, nor pipes. Of datagrams those of UDP: a Unix socket
+/// loses none on Linux.
 ///
 /// # Examples
 ///
@@ -151,6 +152,81 @@ impl Faults {
         self.chance(Fault::Short, chance)
     }
 
+    /// Has so many datagrams of UDP not arrive. Who sends one is told that it is sent.
+    ///
+    /// # Panics
+    ///
+    /// If `chance` is not from 0 to 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::UdpSocket;
+    /// use greenloop::testing;
+    ///
+    /// testing::run(|world| {
+    ///     let (one, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    ///     world.faults().lose(1.0);
+    ///     assert_eq!(one.send_to(b"lost", other.local_addr().unwrap()).unwrap(), 4);
+    ///     world.faults().lose(0.0);
+    ///     one.send_to(b"there", other.local_addr().unwrap()).unwrap();
+    ///     assert_eq!(other.recv(&mut [0; 8]).unwrap(), 5);
+    /// });
+    /// ```
+    pub fn lose(self, chance: f64) -> Faults {
+        self.chance(Fault::Loss, chance)
+    }
+
+    /// Has so many datagrams of UDP arrive twice, each time with a [latency](Faults::latency) of its own.
+    ///
+    /// # Panics
+    ///
+    /// If `chance` is not from 0 to 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::UdpSocket;
+    /// use greenloop::testing;
+    ///
+    /// testing::run(|world| {
+    ///     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    ///     world.faults().duplicate(1.0);
+    ///     socket.send_to(b"once", socket.local_addr().unwrap()).unwrap();
+    ///     assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 4);
+    ///     assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 4);
+    /// });
+    /// ```
+    pub fn duplicate(self, chance: f64) -> Faults {
+        self.chance(Fault::Duplication, chance)
+    }
+
+    /// Has so many datagrams of UDP arrive a millisecond later, so that those sent meanwhile overtake them.
+    ///
+    /// # Panics
+    ///
+    /// If `chance` is not from 0 to 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenloop::net::UdpSocket;
+    /// use greenloop::testing;
+    ///
+    /// testing::run(|world| {
+    ///     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    ///     world.faults().reorder(1.0);
+    ///     socket.send_to(b"first", socket.local_addr().unwrap()).unwrap();
+    ///     world.faults().reorder(0.0);
+    ///     socket.send_to(b"next", socket.local_addr().unwrap()).unwrap();
+    ///     assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 4);
+    ///     assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 5);
+    /// });
+    /// ```
+    pub fn reorder(self, chance: f64) -> Faults {
+        self.chance(Fault::Reordering, chance)
+    }
+
     /// Has so many operations on files and folders fail with EIO.
     ///
     /// # Panics
@@ -234,10 +310,12 @@ impl Faults {
         self.chance(Fault::Interruption, chance)
     }
 
-    /// Has what is sent from now on over connections of IP arrive that much later, and connections be made that much later. Of a range
-    /// nine times are possible, its ends among them. The bytes of a connection stay in order.
+    /// Has what is sent from now on over connections of IP and in datagrams of UDP arrive that much later, and connections be made that much
+    /// later. Of a range nine times are possible, its ends among them. The bytes of a connection stay in order; of datagrams the one with
+    /// less latency overtakes.
     ///
-    /// The bytes are in the kernel meanwhile, so poll(2) tells of them before they have arrived.
+    /// The bytes of a connection are in the kernel meanwhile, so poll(2) tells of them before they have arrived. A datagram is given to the
+    /// kernel when it arrives: until then its sender's port is taken, though the socket be closed, and a refusal is told only afterwards.
     ///
     /// # Panics
     ///
@@ -272,6 +350,7 @@ impl Faults {
 
     /// Cuts two addresses off from each other until what this returns is dropped. Meanwhile nothing arrives that they send over
     /// connections, and a new connection waits: for its time limit, or for 127 seconds, as on Linux. What was sent arrives afterwards.
+    /// Datagrams of UDP that they send to each other meanwhile are lost.
     ///
     /// All addresses from 127.0.0.1 to 127.255.255.254 are this machine's, so each server may have one; who connects has 127.0.0.1, if it
     /// is on no other [`Host`](super::Host). The two may be the same.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{ErrorKind, IoSlice, Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
@@ -186,6 +186,49 @@ fn latency_and_cuts_reach_stds_sockets() {
         drop(cut);
         late.join().unwrap().unwrap();
         assert_eq!(world.elapsed(), 5 * SECOND + MILLISECOND);
+    });
+}
+
+/// Sends a datagram of two slices where the socket is connected to.
+fn send_message(from: RawFd) -> isize {
+    let mut bytes = *b"mn";
+    let mut slices = [0, 1].map(|place| libc::iovec { iov_base: (&raw mut bytes[place]).cast(), iov_len: 1 });
+    // SAFETY: zeros are a valid message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (slices.as_mut_ptr(), slices.len() as _);
+    // SAFETY: two slices of bytes that live.
+    unsafe { libc::sendmsg(from, &message, 0) }
+}
+
+#[test]
+fn datagrams_of_std_and_c_are_lost_late_and_twice_there() {
+    in_world(|world| {
+        let (one, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let to = other.local_addr().unwrap();
+        one.connect(to).unwrap();
+        other.set_read_timeout(Some(10 * SECOND)).unwrap();
+        let mut buffer = [0; 8];
+        let mut arrivals = || {
+            let begin = world.elapsed();
+            let next = || other.recv(&mut buffer).ok().map(|count| (count, world.elapsed() - begin));
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        };
+        let send = || {
+            assert_eq!(one.send(b"abc").unwrap(), 3);
+            assert_eq!(one.send_to(b"d", to).unwrap(), 1);
+            assert_eq!(send_message(one.as_raw_fd()), 2);
+        };
+        world.faults().lose(1.0);
+        send();
+        assert_eq!(arrivals(), []);
+        world.faults().lose(0.0).duplicate(1.0).latency(SECOND..=SECOND);
+        send();
+        assert_eq!(arrivals(), [3, 3, 1, 1, 2, 2].map(|count| (count, SECOND)));
+        // What does not wait is spared.
+        world.faults().lose(1.0).duplicate(0.0);
+        one.set_nonblocking(true).unwrap();
+        send();
+        assert_eq!(arrivals(), [3, 1, 2].map(|count| (count, Duration::ZERO)));
     });
 }
 

@@ -6,8 +6,8 @@ use std::panic::catch_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use greenloop::net::unix::{UnixListener, UnixStream};
-use greenloop::net::{TcpListener, TcpStream};
+use greenloop::net::unix::{UnixDatagram, UnixListener, UnixStream};
+use greenloop::net::{TcpListener, TcpStream, UdpSocket};
 use greenloop::testing::{self, Search, World, explore};
 use greenloop::{JoinHandle, channel, fs, joinall, sleep, spawn, with_timeout, yield_now};
 use rustix::net::{AddressFamily, SocketType, sockopt};
@@ -250,6 +250,123 @@ fn a_cut_holds_back_and_lets_go() {
         let _cut = world.faults().cut(address(1), address(2));
         assert_eq!(TcpStream::connect(to).unwrap_err().raw_os_error(), Some(110));
         assert_eq!(world.elapsed(), (7 + 127) * SECOND);
+    });
+}
+
+/// Two sockets of UDP, at these addresses, of which the first is connected to the second.
+fn datagram_sockets(one: u8, other: u8) -> (UdpSocket, UdpSocket) {
+    let (one, other) = [one, other].map(|last| UdpSocket::bind((address(last), 0)).unwrap()).into();
+    one.connect(other.local_addr().unwrap()).unwrap();
+    (one, other)
+}
+
+/// The first byte of each datagram that comes within ten seconds, and when.
+fn datagrams(world: &World, socket: &UdpSocket) -> Vec<(u8, Duration)> {
+    let mut buffer = [0; 16];
+    let next = || socket.recv(&mut buffer).ok().map(|_| (buffer[0], world.elapsed()));
+    socket.set_read_timeout(Some(10 * SECOND)).unwrap();
+    std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn datagrams_are_lost_twice_there_and_overtaken() {
+    testing::run(|world| {
+        let (one, other) = datagram_sockets(1, 2);
+        let to = other.local_addr().unwrap();
+        world.faults().lose(1.0);
+        assert_eq!((one.send(b"ab").unwrap(), one.send_to(b"abc", to).unwrap()), (2, 3));
+        assert_eq!(datagrams(world, &other), []);
+        let now = world.elapsed();
+        world.faults().lose(0.0).duplicate(1.0);
+        one.send(b"a").unwrap();
+        assert_eq!(datagrams(world, &other), [(b'a', now); 2]);
+        let now = world.elapsed();
+        world.faults().duplicate(0.0).reorder(1.0);
+        one.send(b"a").unwrap();
+        world.faults().reorder(0.0);
+        one.send_to(b"b", to).unwrap();
+        assert_eq!(datagrams(world, &other), [(b'b', now), (b'a', now + MILLISECOND)]);
+        // What the kernel does not take is told of, and a Unix socket loses nothing.
+        world.faults().lose(1.0);
+        assert_eq!(one.send(&[0; 70_000]).unwrap_err().raw_os_error(), Some(90));
+        let (near, far) = UnixDatagram::pair().unwrap();
+        near.send(b"kept").unwrap();
+        assert_eq!(far.recv(&mut [0; 8]).unwrap(), 4);
+    });
+}
+
+#[test]
+fn datagrams_are_late_and_cut_off() {
+    testing::run(|world| {
+        let (one, other) = datagram_sockets(1, 2);
+        world.faults().latency(20 * MILLISECOND..=20 * MILLISECOND);
+        one.send(b"a").unwrap();
+        sleep(5 * MILLISECOND);
+        world.faults().latency(MILLISECOND..=MILLISECOND).duplicate(1.0);
+        one.send(b"b").unwrap();
+        // Sent is sent.
+        drop(one);
+        let [early, late] = [6 * MILLISECOND, 20 * MILLISECOND];
+        assert_eq!(datagrams(world, &other), [(b'b', early), (b'b', early), (b'a', late)]);
+        world.faults().latency(Duration::ZERO..=Duration::ZERO).duplicate(0.0);
+        let now = world.elapsed();
+        let one = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let to = other.local_addr().unwrap();
+        let cut = world.faults().cut(address(2), address(1));
+        one.send_to(b"a", to).unwrap();
+        drop(cut);
+        let cut = world.faults().cut(address(2), address(3));
+        one.send_to(b"b", to).unwrap();
+        drop(cut);
+        assert_eq!(datagrams(world, &other), [(b'b', now)]);
+        // One that is on its way when the test ends is nobody's.
+        world.faults().latency(SECOND..=SECOND);
+        one.send_to(b"a", to).unwrap();
+    });
+}
+
+#[test]
+fn the_same_seed_has_the_same_datagrams_arrive() {
+    let arrivals = |seed: u64| {
+        let all = std::sync::Mutex::new(Vec::new());
+        explore(Search::random(5).seed(seed), |world| {
+            let (one, other) = datagram_sockets(1, 1);
+            world.faults().lose(0.3).duplicate(0.3).reorder(0.3).latency(Duration::ZERO..=4 * MILLISECOND);
+            (0..20).for_each(|number| assert_eq!(one.send(&[number]).unwrap(), 1));
+            all.lock().unwrap().push(datagrams(world, &other));
+        });
+        all.into_inner().unwrap()
+    };
+    let one = arrivals(1);
+    // On a busy machine the kernel may deliver a turn later.
+    assert!(one == arrivals(1) || one == arrivals(1));
+    assert_ne!(one, arrivals(2));
+    let counts =
+        one.iter().flat_map(|run| (0..20).map(|wanted| run.iter().filter(|got| got.0 == wanted).count()));
+    let counts: Vec<usize> = counts.collect();
+    assert!([0, 1, 2].iter().all(|count| counts.contains(count)) && counts.iter().all(|&count| count < 3));
+    assert!(one.iter().any(|run| !run.is_sorted()));
+}
+
+#[test]
+fn a_host_that_has_crashed_sends_no_datagram() {
+    testing::run(|world| {
+        struct Polite(UdpSocket);
+        impl Drop for Polite {
+            fn drop(&mut self) {
+                self.0.send(b"bye").unwrap();
+            }
+        }
+        let (one, other) = datagram_sockets(2, 1);
+        let host = world.host(address(2));
+        let task = host.spawn(move || {
+            let _polite = Polite(one);
+            sleep(SECOND);
+        });
+        world.settle();
+        host.crash();
+        assert!(task.join().unwrap_err().is_killed());
+        assert_eq!(datagrams(world, &other), []);
     });
 }
 

@@ -8,7 +8,7 @@ use crate::hub::faults::{Fault, Gate};
 use crate::hub::hub;
 use crate::hub::waiter::may_wait;
 use crate::io::Interest;
-use crate::io::faults::{FEW, befall, moved, wait_behind, way};
+use crate::io::faults::{FEW, befall, is_taken, moved, wait_behind, way};
 use crate::io::operation::{Direction, Operation};
 use crate::sys::clock::Time;
 use crate::sys::{poll, socket};
@@ -43,6 +43,11 @@ impl<T: AsFd> Source<T> {
     ) -> io::Result<O::Output> {
         let fd = self.inner.as_fd();
         if !O::MOVES_BYTES || !socket::is_stream(fd) {
+            if let Some((bytes, to, output)) = operation.sending()
+                && is_taken(hub(), fd, bytes, to)?
+            {
+                return Ok(output);
+            }
             return self.run_unhindered(operation, limit, true);
         }
         let deadline = self.deadline(limit, O::DIRECTION);
