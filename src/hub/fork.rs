@@ -110,6 +110,8 @@ pub(super) fn look_after_forks() {
 /// A number that the child of a fork has not in common with its parent, so that it is known there whose something is.
 #[inline]
 pub(crate) fn generation() -> u32 {
+    // Who asks is to be told from his children also where no hub was made before them.
+    look_after_forks();
     // Relaxed: it changes where there is but one OS thread.
     GENERATION.load(Ordering::Relaxed)
 }
