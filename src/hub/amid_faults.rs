@@ -146,7 +146,7 @@ impl HubState {
         let stands = |fiber: &FiberRef| {
             *fiber != main
                 && number(*fiber) != 0
-                && matches!(fiber.state.get(), State::Parked | State::Ready)
+                && (fiber.state.get().is_parked() || fiber.state.get() == State::Ready)
                 && fiber.with_interrupts(|interrupts| interrupts.is_empty())
         };
         let there: Vec<FiberRef> = self.thread.all().into_iter().filter(stands).collect();

@@ -173,7 +173,7 @@ fn live<R>(
 /// What is wrong where std is to ask for the time of the world, and is told another.
 fn other_clock(told: SystemTime, world: SystemTime) -> Option<String> {
     (told != world).then(|| {
-        "Parts::TIME is patched, but `clock_gettime` does not lead to greenloop here, and std's clocks are not those of the world:          greenloop is in a library that was loaded while the program ran, or something else has taken the name"
+        "Parts::TIME is patched, but `clock_gettime` does not lead to greenloop here, and std's clocks are not those of the world: greenloop is in a library that was loaded while the program ran, or something else has taken the name"
             .to_owned()
     })
 }
