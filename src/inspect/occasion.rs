@@ -42,7 +42,8 @@ pub(super) fn expect(recording: u64, occasion: Occasion, path: &Path) -> io::Res
     static HOOK: Once = Once::new();
     let path = std::path::absolute(path)?;
     if occasion == Occasion::Panic {
-        HOOK.call_once(|| {
+        // Also after a call that could not set it, since its OS thread panicked.
+        HOOK.call_once_force(|_| {
             let former = panic::take_hook();
             panic::set_hook(Box::new(move |panic| {
                 occurs(Occasion::Panic);

@@ -2,6 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, mpsc};
@@ -10,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use greenloop::channel::{bounded, unbounded};
 use greenloop::inspect::{self, HubMetrics, Occasion, Recorder, Recording};
+use greenloop::process::{Fork, fork, wait_pid};
 use greenloop::testing;
 use greenloop::{Builder, joinall, sleep, spawn, with_timeout, yield_now};
 use serde_json::Value;
 
-use crate::support::{until, within};
+use crate::support::{finish, this_program, until, within};
 use crate::{LIMIT, LONG, alone};
 
 /// Those of the calling thread's hub, which it has.
@@ -429,6 +431,66 @@ fn a_ring_that_no_memory_can_hold_is_refused_and_another_one_begins() {
     });
 }
 
+/// Set where a test is to do what its child process does.
+const CHILD: &str = "GREENLOOP_TEST_OF_RECORDER";
+
+/// Whether this is the process in which the test is to run; else it has run in one of its own.
+fn in_own_process(test: &str) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let mut program = this_program();
+    let finished = finish(program.args([test, "--exact", "--nocapture"]).env(CHILD, "1"), LIMIT);
+    assert!(finished.status.success(), "{finished:?}");
+    false
+}
+
+#[test]
+fn a_panic_is_an_occasion_also_after_a_call_that_could_not_prepare_for_one() {
+    if !in_own_process("recorder::a_panic_is_an_occasion_also_after_a_call_that_could_not_prepare_for_one") {
+        return;
+    }
+    struct Saves<'a>(&'a Recorder, &'a PathBuf);
+    impl Drop for Saves<'_> {
+        fn drop(&mut self) {
+            let save = AssertUnwindSafe(|| self.0.save_on(Occasion::Panic, self.1));
+            assert!(catch_unwind(save).is_err(), "amid a panic there is no setting a hook");
+        }
+    }
+    let (recorder, path) = (Recorder::start(1 << 16).unwrap(), own_file("amid-a-panic"));
+    let saves = Saves(&recorder, &path);
+    let panics = AssertUnwindSafe(move || {
+        let _saves = saves;
+        panic!("on purpose");
+    });
+    assert!(catch_unwind(panics).is_err());
+    recorder.save_on(Occasion::Panic, &path).unwrap();
+    assert!(spawn(|| panic!("on purpose")).join().is_err());
+    fs::remove_file(&path).unwrap();
+}
+
+#[test]
+#[expect(unsafe_code, reason = "fork has no safe form")]
+fn what_the_parent_of_a_fork_is_to_save_the_child_does_not() {
+    if !in_own_process("recorder::what_the_parent_of_a_fork_is_to_save_the_child_does_not") {
+        return;
+    }
+    let recorder = Recorder::start(1 << 16).unwrap();
+    let (parents, childs) = (own_file("of-the-parent"), own_file("of-the-child"));
+    recorder.save_on(Occasion::Panic, &parents).unwrap();
+    // SAFETY: the other OS thread only waits for this one, and has no part in what the child uses.
+    match unsafe { fork() }.unwrap() {
+        Fork::Child => {
+            let recorder = Recorder::start(1 << 16).unwrap();
+            recorder.save_on(Occasion::Panic, &childs).unwrap();
+            assert!(spawn(|| panic!("on purpose")).join().is_err());
+            let saved = [&parents, &childs].map(|path| fs::remove_file(path).is_ok());
+            std::process::exit(i32::from(saved[0]) + 2 * i32::from(saved[1]));
+        }
+        Fork::Parent { child } => assert_eq!(wait_pid(child).unwrap().code(), Some(2)),
+    }
+}
+
 /// With `pip install perfetto`. Its trace processor is a program that the package downloads, which is not to be had everywhere.
 #[test]
 fn perfettos_own_descriptors_know_all_of_it() {
@@ -612,5 +674,24 @@ fn a_world_has_its_own_time() {
         let events = parsed(&recorder.snapshot());
         assert_sound(&events);
         inspect::time_slices(false);
+    });
+}
+
+#[test]
+fn who_waits_is_killed_at_random_also_where_that_is_recorded() {
+    let _alone = alone();
+    within(LIMIT, || {
+        let _recorder = Recorder::start(1 << 16).unwrap();
+        let elapsed = thread::spawn(|| {
+            testing::run(|world| {
+                let waits = spawn(|| sleep(LONG));
+                yield_now();
+                world.faults().kill(1.0);
+                yield_now();
+                assert!(waits.join().unwrap_err().is_killed());
+                world.elapsed()
+            })
+        });
+        assert_eq!(elapsed.join().unwrap(), Duration::ZERO);
     });
 }
