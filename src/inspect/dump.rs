@@ -199,8 +199,9 @@ impl Dump {
     }
 
     /// Returns the circles of green threads of which each waits for the end of the next, or for a [`Mutex`](crate::sync::Mutex), a
-    /// [`ReentrantLock`](crate::sync::ReentrantLock) or a [`RwLock`](crate::sync::RwLock) that the next one holds. None of them can ever go on, even while others run, so that no
-    /// [`LoopExit`](crate::LoopExit) comes. One that locks a mutex twice waits for itself.
+    /// [`ReentrantLock`](crate::sync::ReentrantLock) or a [`RwLock`](crate::sync::RwLock) that the next one holds. None of them can go on, even while others run, so that no
+    /// [`LoopExit`](crate::LoopExit) comes, unless one is killed, or has a time limit: that is not known here. One that locks a mutex twice
+    /// waits for itself.
     ///
     /// # Examples
     ///
@@ -231,8 +232,8 @@ impl Dump {
         circles.into_iter().map(|circle| circle.into_iter().map(found).collect()).collect()
     }
 
-    /// Returns who can never be woken though others run: those of [`cycles`](Dump::cycles), and all who wait for one of them, or for one
-    /// who does.
+    /// Returns who is not woken though others run, but by a kill or a time limit: those of [`cycles`](Dump::cycles), and all who wait for
+    /// one of them, or for one who does.
     ///
     /// A deadlock that goes by channels, events or permits is not seen: nobody knows who would have sent, set or given.
     ///

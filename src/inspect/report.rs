@@ -31,13 +31,13 @@ fn write(dump: &Dump, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         silent => write!(formatter, "\n{silent} hubs have not answered: a green thread keeps each")?,
     }
     for cycle in dump.cycles() {
-        write!(formatter, "\nthese wait for one another, for ever:")?;
+        write!(formatter, "\nthese wait for one another, for ever or until a time limit:")?;
         cycle.iter().try_for_each(|thread| write!(formatter, "\n  {thread}"))?;
     }
     let in_cycles = dump.cycles().iter().map(Vec::len).sum();
     match dump.unreachable().len().saturating_sub(in_cycles) {
         0 => Ok(()),
-        more => write!(formatter, "\nand so many wait for them, for ever: {more}"),
+        more => write!(formatter, "\nand so many wait for them: {more}"),
     }
 }
 

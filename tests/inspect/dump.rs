@@ -2,13 +2,14 @@ use std::cell::{OnceCell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use greenloop::channel::unbounded;
 use greenloop::event::Event;
 use greenloop::greenlet::Generator;
 use greenloop::inspect::{self, DumpOptions, Standing};
 use greenloop::sync::{Condvar, Mutex, RwLock, Semaphore};
-use greenloop::{Builder, JoinHandle, killall, sleep, spawn, spawn_later, yield_now};
+use greenloop::{Builder, JoinHandle, killall, sleep, spawn, spawn_later, with_timeout, yield_now};
 use serde_json::json;
 
 use crate::support::{read_byte, readable, settle, spawn_parked, within};
@@ -188,11 +189,39 @@ fn circles_are_told_while_others_run() {
         let names: Vec<_> = cycle.iter().map(|thread| thread.name()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         let text = dump.to_string();
-        let (_, told) = text.split_once("\nthese wait for one another, for ever:").unwrap();
+        let (_, told) =
+            text.split_once("\nthese wait for one another, for ever or until a time limit:").unwrap();
         assert_eq!(told.lines().skip(1).count(), 3, "{text}");
         let ids: Vec<_> = cycle.iter().map(|thread| thread.id().unwrap()).collect();
         assert_eq!(parsed(&dump)["cycles"], json!([ids]));
         handles.iter().for_each(|task| task.get().unwrap().kill());
+    });
+}
+
+#[test]
+fn a_circle_is_not_said_to_last_beyond_a_time_limit() {
+    within(LIMIT, || {
+        let (one, other) = (Rc::new(Mutex::new(())), Rc::new(Mutex::new(())));
+        let (held, awaited) = (one.clone(), other.clone());
+        let limit = Duration::from_millis(20);
+        let gives_up = spawn(move || {
+            let _guard = held.lock().unwrap();
+            yield_now();
+            assert!(with_timeout(limit, || drop(awaited.lock())).is_err());
+        });
+        let waits = spawn(move || {
+            let _guard = other.lock().unwrap();
+            drop(one.lock());
+        });
+        while inspect::dump().cycles().is_empty() && !gives_up.is_finished() {
+            yield_now();
+        }
+        let text = inspect::dump().to_string();
+        let has_limit = text.contains("\nthese wait for one another, for ever or until a time limit:\n");
+        assert!(has_limit || gives_up.is_finished(), "{text}");
+        waits.join().unwrap();
+        gives_up.join().unwrap();
+        assert_eq!(inspect::dump().cycles().len(), 0);
     });
 }
 
@@ -457,7 +486,7 @@ fn circles_go_through_rwlocks_and_who_waits_for_them_is_counted() {
         assert_eq!(names(&cycles[0]), ["reads and joins", "writes"]);
         let all = ["reads and joins", "writes", "joins them", "joins the joiner"];
         assert_eq!(names(&dump.unreachable()), all);
-        assert!(dump.to_string().ends_with("\nand so many wait for them, for ever: 2"), "{dump}");
+        assert!(dump.to_string().ends_with("\nand so many wait for them: 2"), "{dump}");
         let ids: Vec<_> = dump.unreachable().iter().map(|thread| thread.id().unwrap()).collect();
         assert_eq!(parsed(&dump)["unreachable"], json!(ids));
         killall(&[last, bystander]);
