@@ -14,8 +14,9 @@ use crate::sys::{heirloom, process};
 /// first pause between two counts, of which each is twice as long as the one before.
 const COUNTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_micros(500);
-/// How long a thread of the library's own is waited for that is at work.
-const LONGEST_WORK: Duration = Duration::from_secs(1);
+/// How long a thread of the library's own is waited for that is at work. One that looks up the names of calls for the first time takes a
+/// second, and longer on a busy machine.
+const LONGEST_WORK: Duration = Duration::from_secs(10);
 
 /// Why there is no child.
 #[derive(Debug)]

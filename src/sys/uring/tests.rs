@@ -40,14 +40,25 @@ fn full_and_half_closed() -> (TcpStream, TcpStream) {
     let mut one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (other, _) = listener.accept().unwrap();
     one.set_nonblocking(true).unwrap();
-    while one.write(&[0; 65_536]).is_ok() {}
+    fill(&one);
     other.shutdown(Shutdown::Write).unwrap();
     one.set_nonblocking(false).unwrap();
     assert_eq!(one.read(&mut [0]).unwrap(), 0);
     one.set_nonblocking(true).unwrap();
-    // What is on its way makes room once more.
-    while one.write(&[0; 65_536]).is_ok() {}
+    fill(&one);
     (one, other)
+}
+
+/// Writes until there is no room, and none comes: what is on its way makes some once more when it has arrived.
+fn fill(mut one: &TcpStream) {
+    let mut room = libc::pollfd { fd: one.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+    loop {
+        while one.write(&[0; 65_536]).is_ok() {}
+        // SAFETY: `room` is one element, which is borrowed for the call.
+        if unsafe { libc::poll(&mut room, 1, 50) } == 0 || room.revents & libc::POLLOUT == 0 {
+            return;
+        }
+    }
 }
 
 #[test]
@@ -161,7 +172,7 @@ fn who_writes_to_one_that_sends_no_more_is_told_once_there_is_room() {
             }
         };
         assert!(event.token == token && event.ready.is_writable());
-        while (&one).write(&[0; 65_536]).is_ok() {}
+        fill(&one);
     }
     uring.let_go().unwrap();
     assert_eq!((uring.requests.len(), uring.leaving), (0, 0));
