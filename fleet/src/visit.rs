@@ -179,17 +179,18 @@ impl Visitor {
             Task::Found(Found { found, depth, times }) => {
                 Ok(Completion::new().jobs(self.follow(found, depth, times)))
             }
-            Task::Seed { seed } => self.with_budget(&seed, || {
+            Task::Seed { seed } => self.with_budget(job, &seed, || {
                 let delay = self.delay_of(&seed).map_err(failure)?;
                 Ok(Ok(Completion::new().jobs([self::job(seed.clone(), 0, delay)])))
             }),
-            Task::Page(page) => self.with_budget(&page.url, || self.fetch(job, &page)),
+            Task::Page(page) => self.with_budget(job, &page.url, || self.fetch(job, &page)),
         }
     }
 
     /// Does what asks the server of `url` something, unless that has failed too often. What fails within what `visit` returns is not its fault.
     fn with_budget(
         &self,
+        job: &Job,
         url: &Url,
         visit: impl FnOnce() -> Result<Result<Completion, Failure>, Failure>,
     ) -> Result<Completion, Failure> {
@@ -200,6 +201,8 @@ impl Visitor {
         let visited = visit();
         match &visited {
             Err(failure) if failure.is_final() || *failure == Failure::given_back() => {}
+            // It was killed, and to tell others would fail, too, and take the connection with it.
+            Err(_) if job.lease_left().is_zero() => {}
             Err(_) => self.budgets.failed(&server),
             Ok(_) => self.budgets.answered(&server),
         }
