@@ -105,12 +105,12 @@ impl Faults {
 
     /// Nothing passes between the two until [`mend`](Faults::mend).
     pub(crate) fn cut(&self, one: IpAddr, other: IpAddr) {
-        self.cuts.borrow_mut().push((one, other));
+        self.cuts.borrow_mut().push(pair(one, other));
     }
 
     pub(crate) fn mend(&self, one: IpAddr, other: IpAddr) {
         let mut cuts = self.cuts.borrow_mut();
-        if let Some(place) = cuts.iter().position(|&cut| cut == (one, other)) {
+        if let Some(place) = cuts.iter().position(|&cut| cut == pair(one, other)) {
             cuts.swap_remove(place);
         }
         drop(cuts);
@@ -118,7 +118,7 @@ impl Faults {
     }
 
     pub(crate) fn is_cut(&self, one: IpAddr, other: IpAddr) -> bool {
-        self.cuts.borrow().iter().any(|&cut| cut == (one, other) || cut == (other, one))
+        self.cuts.borrow().iter().any(|&cut| cut == pair(one, other) || cut == pair(other, one))
     }
 
     /// Wakes `wake` when a cut ends.
@@ -200,6 +200,11 @@ impl Faults {
     pub(crate) fn most(&self) -> usize {
         self.most.get().unwrap_or(usize::MAX)
     }
+}
+
+/// The two, each by its one name: an address of IPv4 has another in IPv6.
+fn pair(one: IpAddr, other: IpAddr) -> (IpAddr, IpAddr) {
+    (one.to_canonical(), other.to_canonical())
 }
 
 /// Which green threads are on which host.

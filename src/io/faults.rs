@@ -1,12 +1,11 @@
 //! What becomes of a connection in a world in which things go wrong.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-pub(crate) use crate::hub::amid_faults::own_address;
-use crate::hub::amid_faults::{draw, has_crashed};
+use crate::hub::amid_faults::{draw, has_crashed, own_address};
 use crate::hub::faults::{Fault, Faults, Gate, Way};
 use crate::hub::waiter::{Waiter, WaitingOn, Wakeup};
 use crate::hub::{HubRef, hub, local_hub};
@@ -28,6 +27,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(127);
 /// The way of a connection's bytes in this direction, where bytes are counted.
 pub(crate) fn way(faults: &Faults, fd: BorrowedFd<'_>, direction: Direction) -> Option<Way> {
     let (own, other) = faults.holds_back().then(|| socket::ends(fd)).flatten()?;
+    // A socket of IPv6 that speaks IPv4 has other words for the same two ends.
+    let [own, other] = [own, other].map(|end| SocketAddr::new(end.ip().to_canonical(), end.port()));
     Some(match direction {
         Direction::Read => (other, own),
         Direction::Write => (own, other),
@@ -136,10 +137,19 @@ pub(crate) fn hindrance(address: SocketAddr) -> Option<Hindrance> {
     (!latency.is_zero()).then(|| Hindrance::Held(Gate::Until(Time::after(latency))))
 }
 
+/// Where the calling green thread's host has a socket connect from that is to connect to `to`, if it says so for that family.
+pub(crate) fn own_address_towards(to: SocketAddr) -> Option<IpAddr> {
+    match (own_address()?, to.ip()) {
+        (IpAddr::V4(own), IpAddr::V6(to)) => to.to_ipv4_mapped().map(|_| own.to_ipv6_mapped().into()),
+        (own, to) => (own.is_ipv4() == to.is_ipv4()).then_some(own),
+    }
+}
+
 /// Whether the calling green thread's host, or the first address of loopback, is cut off from `address`.
 pub(crate) fn is_cut(faults: &Faults, address: SocketAddr) -> bool {
-    let own = own_address().unwrap_or_else(|| socket::loopback(address.ip()));
-    faults.is_cut(own, address.ip())
+    let other = address.ip().to_canonical();
+    let own = own_address().unwrap_or_else(|| socket::loopback(other));
+    faults.is_cut(own, other)
 }
 
 /// Whether a Unix socket's connection is refused.

@@ -14,7 +14,7 @@ use crate::hub::waiter::{Waiter, WaitingOn, is_unwinding};
 use crate::io::Interest;
 use crate::io::faults::{
     Direction, FEW, HELD_BACK, Hindrance as InTheWay, PATIENCE, befall, hindrance, is_cut, is_refused,
-    is_taken, moved, own_address, way,
+    is_taken, moved, own_address_towards, way,
 };
 use crate::sys::clock::Time;
 use crate::sys::socket::{self, Address};
@@ -236,7 +236,7 @@ impl Call {
             Some(InTheWay::Refused) => return Err(libc::ECONNREFUSED),
             Some(InTheWay::Held(gate)) => Some(gate),
         };
-        if let Some(own) = own_address().filter(|own| own.is_ipv4() == to.is_ipv4()) {
+        if let Some(own) = own_address_towards(to) {
             // One that is bound already keeps its address.
             let _bound = socket::connect_from(socket, own);
         }

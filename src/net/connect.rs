@@ -10,13 +10,12 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::resolve::ToSocketAddrs;
-use crate::hub::amid_faults::own_address;
 use crate::hub::faults::Gate;
 use crate::hub::reactor::Reactor;
 use crate::hub::waiter::may_wait;
 use crate::hub::{hub, local_hub};
 use crate::io::Source;
-use crate::io::faults::{Hindrance, PATIENCE, hindrance, is_cut, wait_behind};
+use crate::io::faults::{Hindrance, PATIENCE, hindrance, is_cut, own_address_towards, wait_behind};
 use crate::io::socket::Connect;
 use crate::sys::clock::Time;
 use crate::sys::descriptor;
@@ -122,7 +121,7 @@ impl Attempt {
             Some(Hindrance::Refused) => return Err(descriptor::refused()),
             Some(Hindrance::Held(gate)) => Some(Rest::Held(address, gate)),
         };
-        let own = own_address().filter(|own| own.is_ipv4() == address.is_ipv4());
+        let own = own_address_towards(address);
         let address = Address::from(address);
         let inner = TcpStream::from(socket::stream(&address)?);
         if let Some(own) = own {

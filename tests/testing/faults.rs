@@ -1,6 +1,6 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::panic::catch_unwind;
 use std::rc::Rc;
@@ -597,5 +597,36 @@ fn who_is_on_a_host_connects_from_there() {
         assert_eq!(from.ip(), address(2));
         client.join().unwrap();
         assert_eq!(world.elapsed(), Duration::ZERO);
+    });
+}
+
+/// Its sockets have other words for the addresses of who speaks IPv4 with it.
+#[test]
+fn who_listens_for_both_families_is_late_and_cut_off_too() {
+    testing::run(|world| {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mapped = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 1).to_ipv6_mapped(), port));
+        world.faults().latency(SECOND..=SECOND);
+        let mut one = TcpStream::connect((address(1), port)).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        one.write_all(b"x").unwrap();
+        other.read_exact(&mut [0]).unwrap();
+        assert_eq!(world.elapsed(), SECOND * 2);
+        other.write_all(b"x").unwrap();
+        one.read_exact(&mut [0]).unwrap();
+        assert_eq!(world.elapsed(), SECOND * 3);
+        world.faults().latency(Duration::ZERO..=Duration::ZERO);
+        let cut = world.faults().cut(address(1), address(1));
+        one.write_all(b"x").unwrap();
+        assert!(with_timeout(SECOND, || other.read_exact(&mut [0])).is_err());
+        assert!(TcpStream::connect_timeout(&mapped, SECOND).is_err());
+        assert_eq!(world.elapsed(), SECOND * 5);
+        drop(cut);
+        other.read_exact(&mut [0]).unwrap();
+        let client = world.host(address(2)).spawn(move || TcpStream::connect(mapped).unwrap());
+        let (_stream, from) = listener.accept().unwrap();
+        assert_eq!(from.ip().to_canonical(), address(2));
+        client.join().unwrap();
     });
 }
