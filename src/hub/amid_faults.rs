@@ -94,7 +94,7 @@ impl HubState {
         let Some((least, most)) = faults.latency() else { return Duration::ZERO };
         match self.schedule() {
             Some(schedule) if most > least => {
-                least + (most - least) * schedule.pick(TIMES as usize) as u32 / (TIMES - 1)
+                least + (most - least).saturating_mul(schedule.pick(TIMES as usize) as u32) / (TIMES - 1)
             }
             _ => least,
         }

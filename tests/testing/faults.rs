@@ -630,3 +630,15 @@ fn who_listens_for_both_families_is_late_and_cut_off_too() {
         client.join().unwrap();
     });
 }
+
+#[test]
+fn a_latency_without_an_end_is_one() {
+    for seed in 0..9 {
+        explore(Search::random(1).seed(seed), |world| {
+            let listener = TcpListener::bind((address(1), 0)).unwrap();
+            let to = listener.local_addr().unwrap();
+            world.faults().latency(Duration::ZERO..=Duration::MAX);
+            let _ = with_timeout(SECOND, || TcpStream::connect(to));
+        });
+    }
+}
