@@ -1,6 +1,5 @@
 //! A hub in which things go wrong, for tests: who draws what does, and who is killed by it.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use super::faults::{Fault, Faults};
 use super::state::{Alarm, BUDGET, HubState, NUMBERS_AT_A_TIME, SWITCHES_PER_LOOK};
 use super::world::Schedule;
 use crate::error::GreenletExit;
-use crate::fiber::{FiberRef, Pending, State};
+use crate::fiber::{CALLBACK, FiberRef, Pending, State};
 use crate::sys::clock::Time;
 use crate::sys::socket::Datagram;
 
@@ -136,6 +135,11 @@ impl HubState {
     /// Somebody has run, and another is to be chosen.
     pub(super) fn before_choice(&self, faults: &Faults) {
         self.attribute(faults);
+        if faults.hosts.has_who_ran_crashed() {
+            self.thread.back_in_hub();
+            // What it has spawned as it unwound.
+            self.thread.guarded(CALLBACK, || self.abandon_unstarted(|id| faults.hosts.has_crashed(id)));
+        }
         if faults.chance(Fault::Kill) > 0.0 {
             self.kill_at_random(faults);
         }
@@ -174,9 +178,7 @@ impl HubState {
     pub(crate) fn crash_host(&self, faults: &Faults, host: usize) {
         self.attribute(faults);
         let gone = faults.hosts.crash(host);
-        let fresh = self.ready.borrow_mut().take_fresh_if(|job| gone.contains(&job.number()));
-        fresh.into_iter().for_each(|job| job.abandon());
-        self.abandon_delayed(&gone);
+        self.abandon_unstarted(|id| gone.contains(&id));
         for fiber in self.thread.all() {
             if gone.contains(&number(fiber)) {
                 self.interrupt(fiber, Pending::new(Box::new(GreenletExit), 0));
@@ -184,8 +186,11 @@ impl HubState {
         }
     }
 
-    fn abandon_delayed(&self, gone: &HashSet<u64>) {
-        let goes = |alarm: &Alarm| matches!(alarm, Alarm::Start(job) if gone.contains(&job.number()));
+    /// Ends those that have not begun, fresh or delayed, whose numbers are such.
+    fn abandon_unstarted(&self, goes: impl Fn(u64) -> bool) {
+        let fresh = self.ready.borrow_mut().take_fresh_if(|job| goes(job.number()));
+        fresh.into_iter().for_each(|job| job.abandon());
+        let goes = |alarm: &Alarm| matches!(alarm, Alarm::Start(job) if goes(job.number()));
         let delayed = self.timers.borrow_mut().take_if(goes);
         for alarm in delayed {
             if let Alarm::Start(job) = alarm {

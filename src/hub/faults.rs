@@ -246,6 +246,10 @@ impl Hosts {
         self.crashed.borrow().contains(&id)
     }
 
+    pub(super) fn has_who_ran_crashed(&self) -> bool {
+        self.has_crashed(self.runs.get())
+    }
+
     /// Those who were spawned since the last look, in ranges of numbers, are where their maker is, who ran meanwhile.
     pub(super) fn see(&self, numbers: [std::ops::Range<u64>; 2]) {
         let runs = self.runs.get();

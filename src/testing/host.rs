@@ -112,7 +112,8 @@ impl Host {
     }
 
     /// Ends all that runs there: those that have not begun never do, and the others are killed where they wait. What they do while they
-    /// unwind has no effect on others: connections fail with `ConnectionReset`, files with EIO. Does not yield.
+    /// unwind has no effect on others: connections fail with `ConnectionReset`, files with EIO, and what they spawn never begins. Does not
+    /// yield.
     ///
     /// Their connections end, as those of a process that is killed, when they have unwound: in their next turn.
     ///

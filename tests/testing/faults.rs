@@ -9,7 +9,7 @@ use std::time::Duration;
 use greenloop::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use greenloop::net::{TcpListener, TcpStream, UdpSocket};
 use greenloop::testing::{self, Search, World, explore};
-use greenloop::{JoinHandle, channel, fs, joinall, sleep, spawn, with_timeout, yield_now};
+use greenloop::{JoinHandle, channel, fs, joinall, sleep, spawn, spawn_later, with_timeout, yield_now};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::support;
@@ -641,4 +641,35 @@ fn a_latency_without_an_end_is_one() {
             let _ = with_timeout(SECOND, || TcpStream::connect(to));
         });
     }
+}
+
+#[test]
+fn what_is_spawned_while_a_host_crashes_never_begins() {
+    /// Begins something anew when it is dropped, at once and later.
+    struct Restart(Rc<Cell<u32>>);
+    impl Drop for Restart {
+        fn drop(&mut self) {
+            let [now, later] = [self.0.clone(), self.0.clone()];
+            spawn(move || work(now));
+            spawn_later(SECOND, move || work(later));
+        }
+    }
+    fn work(begun: Rc<Cell<u32>>) {
+        begun.set(begun.get() + 1);
+        let _restart = Restart(begun);
+        sleep(SECOND);
+    }
+    testing::run(|world| {
+        let begun = Rc::new(Cell::new(0));
+        let host = world.host(address(2));
+        let task = host.spawn({
+            let begun = begun.clone();
+            move || work(begun)
+        });
+        world.settle();
+        host.crash();
+        assert!(task.join().unwrap_err().is_killed());
+        world.advance(SECOND * 5);
+        assert_eq!(begun.get(), 1);
+    });
 }
