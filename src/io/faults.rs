@@ -105,7 +105,7 @@ pub(crate) fn is_taken(
     let mut latency = hub.latency(faults);
     match fault {
         Some(Fault::Duplication) => hub.deliver(hub.arrival(faults), Datagram::new(fd, bytes, to)?),
-        Some(Fault::Reordering) => latency += OVERTAKEN,
+        Some(Fault::Reordering) => latency = latency.saturating_add(OVERTAKEN),
         _ => {}
     }
     if latency.is_zero() {

@@ -639,6 +639,10 @@ fn a_latency_without_an_end_is_one() {
             let to = listener.local_addr().unwrap();
             world.faults().latency(Duration::ZERO..=Duration::MAX);
             let _ = with_timeout(SECOND, || TcpStream::connect(to));
+            world.faults().latency(Duration::MAX..=Duration::MAX).reorder(1.0);
+            let (one, other) = datagram_sockets(1, 2);
+            one.send(b"a").unwrap();
+            assert_eq!(datagrams(world, &other), []);
         });
     }
 }
