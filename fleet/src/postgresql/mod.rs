@@ -165,10 +165,11 @@ impl Postgres {
     }
 
     /// Ends a job in one transaction with what `effect` does to the database: both happen, or neither. Returns `false`, and does nothing, if
-    /// the lease was lost. If `effect` fails, so does this, and the job is not settled. Within a [`Worker`](crate::Worker) the job counts as
-    /// lost, since it is settled when the worker comes to that.
+    /// the lease was lost. If `effect` fails, so does this, and the job is not settled; also if it returns no error of a statement that
+    /// failed. Within a [`Worker`](crate::Worker) the job counts as lost, since it is settled when the worker comes to that.
     ///
-    /// The schema of the queue comes first in the search path, so name the schema of your tables, or set it in `effect`.
+    /// The schema of the queue comes first in the search path, so name the schema of your tables, or set the path in `effect`, for which it
+    /// holds.
     pub fn done_with<T>(
         &self,
         lease: &Lease,
@@ -178,12 +179,17 @@ impl Postgres {
         let done = Settlement::new(*lease, Verdict::Done(completion));
         check_settlements(std::slice::from_ref(&done))?;
         let settlements = json!([settlement(&done)]);
+        let (id, token) = (lease.id as i64, lease.token as i64);
         self.ask(|client| {
             let mut transaction = client.transaction()?;
-            let held = settle(&mut transaction, &settlements)?.first().copied().unwrap_or(false);
+            let mine = "select from job where id = $1 and token = $2 and state = 1 for update";
+            let held = transaction.query_opt(mine, &[&id, &token])?.is_some();
             if held {
-                // The job is not there any more for whoever asks within the effect.
                 effect(&mut transaction)?;
+                // An effect may have set another one. If it has failed and says nothing, this fails, where a commit would only roll back.
+                transaction.batch_execute(&format!("set search_path to \"{}\"", self.schema))?;
+                // Last, since a sequence counts what is done, and is not rolled back.
+                settle(&mut transaction, &settlements)?;
                 transaction.commit()?;
             }
             Ok(held)

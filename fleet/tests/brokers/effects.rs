@@ -30,8 +30,19 @@ fn an_effect_happens_with_the_end_of_its_job_or_not_at_all() {
             client.query_one("select count(*) from public.stock", &[]).unwrap().get::<_, i64>(0)
         };
         assert_eq!((count(&mut client), broker.status().unwrap().leased), (0, 1));
-        assert!(done("select 1").unwrap());
+        // An effect that says nothing of what went wrong ends in nothing, too.
+        let hidden = broker.done_with(&job.lease(), Completion::new(), |transaction| {
+            transaction.execute(insert, &[&job.payload])?;
+            let _ = transaction.batch_execute("select no_such_column");
+            Ok(())
+        });
+        assert!(hidden.unwrap_err().to_string().contains("transaction is aborted"));
+        let status = broker.status().unwrap();
+        assert_eq!((count(&mut client), status.leased, status.done), (0, 1, 0));
+        // What is set in an effect is forgotten after it, and the connection is the queue's again.
+        assert!(done("set search_path to public").unwrap());
         assert_eq!((count(&mut client), broker.records(0, 9).unwrap().len()), (1, 1));
+        assert_eq!(broker.status().unwrap().done, 1);
         // The lease is gone, so there is no effect.
         assert!(!done("select 1").unwrap());
         assert_eq!((count(&mut client), broker.records(0, 9).unwrap().len()), (1, 1));
