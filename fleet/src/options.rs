@@ -9,6 +9,8 @@ use url::{ParseError, Url};
 
 /// In which a worker's process is told where the broker is: arguments can be seen by everybody.
 pub const BROKER: &str = "FLEET_BROKER";
+/// For a lease that is renewed each third of it, on a machine that has other work.
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
 /// Crawls by many processes and machines, over SQLite, Redis or PostgreSQL.
 #[derive(Debug, Parser)]
@@ -98,7 +100,7 @@ pub struct Pace {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     pub timeout: Duration,
     /// Seconds after which the pages of a process that died are fetched by others
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_lease)]
     pub lease: Duration,
     /// Most attempts at a page that fails by no fault of its own
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -196,7 +198,7 @@ pub struct Prove {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_seconds)]
     pub kill: Duration,
     /// Seconds after which the pages of a process that was killed are fetched by others
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_lease)]
     pub lease: Duration,
     /// For how many seconds the network is cut
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
@@ -230,4 +232,12 @@ fn parse_url(text: &str) -> Result<Url, String> {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// One that ends before it is renewed has no page fetched.
+fn parse_lease(text: &str) -> Result<Duration, String> {
+    match parse_seconds(text)? {
+        lease if lease < SHORTEST_LEASE => Err(format!("expected at least {SHORTEST_LEASE:?}")),
+        lease => Ok(lease),
+    }
 }

@@ -209,6 +209,19 @@ fn a_page_to_start_at_is_named_by_a_url() {
     }
 }
 
+/// In which no page is ever fetched.
+#[test]
+fn a_lease_that_is_too_short_is_refused() {
+    for command in [&["crawl", "http://127.0.0.1:1/"][..], &["prove"]] {
+        for lease in ["0", "0.09"] {
+            let output = fleet(&[command, &["--lease", lease]].concat()).output().unwrap();
+            let complained = text(&output).1;
+            assert_eq!(output.status.code(), Some(2), "{complained}");
+            assert!(complained.contains(": expected at least 100ms\n"), "{complained}");
+        }
+    }
+}
+
 /// Answers one request, and tells for what it was.
 fn respond(stream: TcpStream) -> String {
     let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
