@@ -1,12 +1,12 @@
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenloop::channel::{
     RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError, bounded, unbounded,
 };
 use greenloop::{idle, spawn, yield_now};
 
-use super::support::{LeftOut, in_any_order, once, ready_at_once};
+use super::support::{LeftOut, in_a_world, in_any_order, once, ready_at_once};
 use super::{LIMIT, Log, receiving, sending};
 
 #[test]
@@ -92,18 +92,20 @@ fn a_value_beyond_those_promised_goes_to_who_asks_first() {
 
 #[test]
 fn waits_end_at_their_time() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let (sender, receiver) = bounded(1);
-        let start = Instant::now();
+        let start = world.now();
         let pause = Duration::from_millis(5);
         assert_eq!(receiver.recv_timeout(pause), Err(RecvTimeoutError::Timeout));
         assert_eq!(receiver.recv_deadline(start), Err(RecvTimeoutError::Timeout));
+        assert_eq!(world.elapsed(), pause);
         sender.send(1).unwrap();
         assert_eq!(sender.send_timeout(2, pause), Err(SendTimeoutError::Timeout(2)));
         assert_eq!(sender.send_deadline(3, start), Err(SendTimeoutError::Timeout(3)));
-        assert!(start.elapsed() >= 2 * pause);
+        assert_eq!(world.elapsed(), 2 * pause);
         assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [1]);
         assert_eq!(sender.send_timeout(4, pause), Ok(()));
+        assert_eq!(world.elapsed(), 2 * pause);
     });
 }
 

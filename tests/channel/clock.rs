@@ -5,20 +5,21 @@ use greenloop::channel::{RecvTimeoutError, TryRecvError, after, at, never, tick}
 use greenloop::{spawn, with_timeout};
 
 use super::LIMIT;
-use super::support::in_any_order;
+use super::support::{in_a_world, in_any_order};
 
 const SHORT: Duration = Duration::from_millis(2);
+/// The least that a clock tells apart.
+const MOMENT: Duration = Duration::from_nanos(1);
 const LONG: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_time_comes_once_and_never_early() {
-    in_any_order(LIMIT, || {
-        let start = Instant::now();
+    in_a_world(LIMIT, |world| {
+        let start = world.now();
         let alarm = after(SHORT);
-        let due = alarm.recv().unwrap();
-        assert!(start + SHORT <= due && due <= Instant::now());
+        assert_eq!((alarm.recv(), world.elapsed()), (Ok(start + SHORT), SHORT));
         assert_eq!((alarm.try_recv(), alarm.len()), (Err(TryRecvError::Empty), 0));
-        assert_eq!(alarm.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
+        assert_eq!((alarm.recv_timeout(SHORT), world.elapsed()), (Err(RecvTimeoutError::Timeout), 2 * SHORT));
     });
 }
 
@@ -37,7 +38,7 @@ fn a_time_that_has_come_is_there_without_waiting() {
 
 #[test]
 fn one_of_several_gets_it() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let alarm = after(SHORT);
         let wait = |_| {
             let alarm = alarm.clone();
@@ -46,28 +47,33 @@ fn one_of_several_gets_it() {
         let waiting: Vec<_> = (0..5).map(wait).collect();
         let got = waiting.into_iter().map(|task| task.join().unwrap());
         assert_eq!(got.filter(|&got| got).count(), 1);
+        assert_eq!(world.elapsed(), 5 * SHORT);
     });
 }
 
 #[test]
 fn ticks_are_a_period_apart_and_do_not_pile_up() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
+        let start = world.now();
         let ticks = tick(SHORT);
         let times: Vec<_> = ticks.iter().take(5).collect();
-        assert!(times.windows(2).all(|pair| pair[1] >= pair[0] + SHORT));
-        after(5 * SHORT).recv().unwrap();
-        assert!(ticks.try_recv().is_ok());
+        assert_eq!(times, [1, 2, 3, 4, 5].map(|number| start + number * SHORT));
+        after(5 * SHORT + MOMENT).recv().unwrap();
+        assert_eq!(ticks.try_recv(), Ok(start + 6 * SHORT));
+        assert_eq!(ticks.try_recv(), Err(TryRecvError::Empty));
         let late = ticks.clone();
         // The next one is a period after the late one was taken.
-        assert!(late.recv().unwrap() >= times[4] + 5 * SHORT);
+        assert_eq!(late.recv(), Ok(start + 11 * SHORT + MOMENT));
+        assert_eq!(world.elapsed(), 11 * SHORT + MOMENT);
     });
 }
 
 #[test]
 fn who_waits_for_a_time_can_be_interrupted() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let alarm = after(LONG);
         assert!(with_timeout(SHORT, || alarm.recv()).is_err());
+        assert_eq!(world.elapsed(), SHORT);
         let waiter = spawn({
             let alarm = alarm.clone();
             move || alarm.recv()
@@ -75,7 +81,8 @@ fn who_waits_for_a_time_can_be_interrupted() {
         greenloop::yield_now();
         waiter.kill();
         assert!(waiter.join().unwrap_err().is_killed());
-        assert!(never::<u32>().recv_deadline(Instant::now() + SHORT).unwrap_err().is_timeout());
+        assert!(never::<u32>().recv_deadline(world.now() + SHORT).unwrap_err().is_timeout());
+        assert_eq!(world.elapsed(), 2 * SHORT);
         assert_eq!(never::<u32>().capacity(), Some(0));
     });
 }
