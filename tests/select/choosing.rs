@@ -5,7 +5,7 @@ use greenloop::channel::{RecvError, SendError, after, at, bounded, never, tick, 
 use greenloop::select::Select;
 use greenloop::{select, select_biased, spawn, yield_now};
 
-use super::support::{LeftOut, in_any_order, once};
+use super::support::{LeftOut, in_a_world, in_any_order, once};
 use super::{LIMIT, LONG, SHORT};
 
 #[test]
@@ -162,8 +162,8 @@ fn the_end_of_the_other_side_can_be_chosen() {
 
 #[test]
 fn times_are_arms() {
-    in_any_order(LIMIT, || {
-        let start = Instant::now();
+    in_a_world(LIMIT, |world| {
+        let start = world.now();
         let (late, soon) = (after(LONG), after(2 * SHORT));
         let ticks = tick(SHORT);
         let mut ticked = 0;
@@ -174,18 +174,19 @@ fn times_are_arms() {
                 recv(soon) -> _ => break,
             }
         }
-        assert!(start.elapsed() >= 2 * SHORT);
-        assert!(ticked <= 2 || start.elapsed() > 3 * SHORT);
+        assert_eq!(world.elapsed(), 2 * SHORT);
+        assert!(ticked == 1 || ticked == 2, "{ticked}: the second tick comes together with the end");
         let past = at(start);
-        assert_eq!(select! { recv(past) -> when => when, default => Ok(Instant::now()) }, Ok(start));
+        assert_eq!(select! { recv(past) -> when => when, default => Ok(world.now()) }, Ok(start));
         let timed_out = select! { recv(late) -> _ => false, default(SHORT) => true };
         assert!(timed_out);
+        assert_eq!(world.elapsed(), 3 * SHORT);
     });
 }
 
 #[test]
 fn a_list_is_used_again_and_changed() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let channels = [(); 4].map(|()| unbounded());
         let mut select = Select::new();
         let indices: Vec<_> = channels.iter().map(|(_, receiver)| select.recv(receiver)).collect();
@@ -204,13 +205,15 @@ fn a_list_is_used_again_and_changed() {
         assert_eq!(select.recv(&channels[0].1), 4, "an index is not given again");
         assert_eq!(select.try_select().unwrap_err().to_string(), "all operations in select would block");
         assert_eq!(select.select_timeout(SHORT).unwrap_err().to_string(), "timed out waiting on select");
-        assert!(select.select_deadline(Instant::now() + SHORT).is_err());
+        assert!(select.select_deadline(world.now() + SHORT).is_err());
         assert_eq!(select.try_ready().unwrap_err().to_string(), "all operations in ready would block");
         assert_eq!(select.ready_timeout(SHORT).unwrap_err().to_string(), "timed out waiting on ready");
-        assert!(select.ready_deadline(Instant::now() + SHORT).is_err());
+        assert!(select.ready_deadline(world.now() + SHORT).is_err());
+        assert_eq!(world.elapsed(), 4 * SHORT);
         channels[0].0.send(7).unwrap();
         assert_eq!((select.try_ready(), select.ready()), (Ok(4), 4));
         assert_eq!(select.select_timeout(LONG).unwrap().recv(&channels[0].1), Ok(7));
+        assert_eq!(world.elapsed(), 4 * SHORT);
     });
 }
 

@@ -1,9 +1,10 @@
 use std::rc::Rc;
+use std::time::Instant;
 
 use greenloop::channel::{bounded, never, unbounded};
 use greenloop::{idle, select, spawn, with_timeout};
 
-use super::support::{in_any_order, ready_at_once, spawn_parked};
+use super::support::{LeftOut, block_past, in_any_order, once, ready_at_once, spawn_parked, two_deadlines};
 use super::{LIMIT, LONG, SHORT};
 
 #[test]
@@ -56,15 +57,17 @@ fn a_sender_killed_between_the_call_and_its_turn_passes_the_room_on() {
 
 #[test]
 fn one_that_is_called_in_time_and_runs_late_has_it() {
-    in_any_order(LIMIT, || {
+    once(LeftOut::BlockedThread, LIMIT, || {
+        let (_, deadline) = two_deadlines();
+        let limit = deadline.duration_since(Instant::now());
         let (sender, receiver) = unbounded();
         let taking = spawn({
             let receiver = receiver.clone();
-            move || select! { recv(receiver) -> value => value.ok(), default(SHORT) => None }
+            move || select! { recv(receiver) -> value => value.ok(), default(limit) => None }
         });
         idle();
         sender.send(1).unwrap();
-        std::thread::sleep(2 * SHORT);
+        block_past(deadline);
         assert_eq!(taking.join().unwrap(), Some(1));
     });
 }

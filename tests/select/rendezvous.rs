@@ -4,7 +4,7 @@ use greenloop::channel::{bounded, never};
 use greenloop::select::Select;
 use greenloop::{idle, select, spawn};
 
-use super::support::in_any_order;
+use super::support::{in_a_world, in_any_order};
 use super::{LIMIT, LONG, SHORT};
 
 #[test]
@@ -136,7 +136,7 @@ fn an_attempt_meets_a_receiver_that_chooses() {
 
 #[test]
 fn a_receiver_waits_for_the_value_that_was_chosen_for_it() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let (sender, receiver) = bounded(0);
         for chooses in [false, true] {
             let taking = spawn({
@@ -156,12 +156,13 @@ fn a_receiver_waits_for_the_value_that_was_chosen_for_it() {
             operation.send(&sender, 1).unwrap();
             assert_eq!(taking.join().unwrap(), Some(1));
         }
+        assert_eq!(world.elapsed(), 6 * SHORT);
     });
 }
 
 #[test]
 fn a_receiver_that_was_chosen_in_vain_goes_on_waiting() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let (sender, receiver) = bounded(0);
         for chooses in [false, true] {
             let taking = spawn({
@@ -195,5 +196,6 @@ fn a_receiver_that_was_chosen_in_vain_goes_on_waiting() {
             drop(operation);
             assert!(impatient.join().unwrap());
         }
+        assert_eq!(world.elapsed(), 4 * SHORT);
     });
 }

@@ -1,11 +1,10 @@
 use std::sync::Arc;
-use std::time::Instant;
 
 use greenloop::channel::{after, bounded, tick, unbounded};
 use greenloop::event::Event;
 use greenloop::{Waitable, idle, iwait, spawn, wait, wait_any, wait_timeout};
 
-use super::support::in_any_order;
+use super::support::{in_a_world, in_any_order};
 use super::{LIMIT, LONG, SHORT};
 
 #[test]
@@ -50,12 +49,10 @@ fn several_wait_for_one_receiver_and_a_receiver_goes_before_them() {
 /// Conformance 69.
 #[test]
 fn receivers_times_events_and_green_threads_at_once() {
-    in_any_order(LIMIT, || {
-        let start = Instant::now();
+    in_a_world(LIMIT, |world| {
         let (sender, receiver) = unbounded();
         let event = Arc::new(Event::new());
-        // Not before all the others, on a busy machine either.
-        let (alarm, ticks, late) = (after(100 * SHORT), tick(SHORT), after(LONG));
+        let (alarm, ticks, late) = (after(2 * SHORT), tick(SHORT), after(LONG));
         let task = spawn({
             let event = event.clone();
             move || {
@@ -65,9 +62,10 @@ fn receivers_times_events_and_green_threads_at_once() {
         });
         let objects: [&dyn Waitable; 6] = [&late, &alarm, &receiver, &*event, &task, &ticks];
         let ready: Vec<_> = iwait(objects).take(5).collect();
-        assert!(std::ptr::addr_eq(ready[4], &alarm), "the last one");
-        assert!(start.elapsed() >= 100 * SHORT);
+        assert!(std::ptr::addr_eq(ready[3], &ticks) && std::ptr::addr_eq(ready[4], &alarm), "the last two");
+        assert_eq!(world.elapsed(), 2 * SHORT);
         assert!(wait_timeout([&late], SHORT).is_empty());
+        assert_eq!(world.elapsed(), 3 * SHORT);
         assert!(wait_any([&late, &alarm]).is_some_and(|ready| ready.same_channel(&alarm)));
         assert_eq!((receiver.len(), alarm.len()), (1, 1), "nothing is taken");
     });
