@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use greenloop::event::Event;
 use greenloop::hub::Hub;
 use greenloop::sync::Semaphore;
+use greenloop::testing::World;
 use greenloop::{
     JoinHandle, Notice, Subscription, Waitable, channel, iwait, joinall, joinall_timeout, killall, sleep,
     spawn, spawn_later, wait, wait_any, wait_timeout, with_timeout, yield_now,
@@ -14,7 +15,7 @@ use greenloop::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::support::{Random, within};
+use crate::support::{Random, in_a_world, within};
 use crate::{LIMIT, LONG, Log, SHORT};
 
 /// Processor time that `run` takes, on this OS thread alone.
@@ -63,17 +64,18 @@ fn the_order_of_completion_is_exact() {
 
 #[test]
 fn some_are_ready_when_the_time_is_over() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let tasks: Vec<_> =
             (0..10).map(|number| spawn_later(if number % 2 == 0 { SHORT } else { LONG }, || ())).collect();
         let ready = joinall_timeout(&tasks, 10 * SHORT);
-        assert_eq!(ready.len(), 5);
+        assert_eq!((ready.len(), world.elapsed()), (5, 10 * SHORT));
         assert!(ready.iter().all(|task| task.is_finished()));
         // Those that are ready are given even when there is no time at all.
         assert_eq!(joinall_timeout(&tasks, Duration::ZERO).len(), 5);
         let mut left = iwait(&tasks).timeout(SHORT);
         assert_eq!(left.by_ref().count(), 5);
         assert!(left.next().is_none());
+        assert_eq!(world.elapsed(), 11 * SHORT);
         killall(&tasks);
         assert_eq!(Hub::current().alive(), 0);
     });
@@ -175,12 +177,12 @@ fn a_type_of_ones_own() {
     });
 }
 
-/// Ready from a time on; nobody gives a notice.
-struct Moment(Instant);
+/// Ready from a time of the world on; nobody gives a notice.
+struct Moment<'world>(Instant, &'world World);
 
-impl Waitable for Moment {
+impl Waitable for Moment<'_> {
     fn is_ready(&self) -> bool {
-        self.0 <= Instant::now()
+        self.0 <= self.1.now()
     }
 
     fn subscribe(&self, _: Notice) -> Subscription {
@@ -196,20 +198,22 @@ impl Waitable for Moment {
 
 #[test]
 fn what_time_makes_ready_needs_no_notice() {
-    within(LIMIT, || {
-        let start = Instant::now();
-        let moments = [3, 1, 2].map(|turn| Moment(start + turn * SHORT));
+    in_a_world(LIMIT, |world| {
+        let start = world.now();
+        let moments = [3, 1, 2].map(|turn| Moment(start + turn * SHORT, world));
         let order: Vec<_> = wait(&moments).iter().map(|moment| moment.0).collect();
         assert_eq!(order, [moments[1].0, moments[2].0, moments[0].0]);
-        assert!(start.elapsed() >= 3 * SHORT);
+        assert_eq!(world.elapsed(), 3 * SHORT);
         // Beside what is noticed, and within a limit.
-        let (late, task) = (Moment(start + LONG), spawn(|| sleep(SHORT)));
+        let (late, task) = (Moment(start + LONG, world), spawn(|| sleep(SHORT)));
         let objects: [&dyn Waitable; 2] = [&late, &task];
         assert!(std::ptr::addr_eq(wait_any(objects).unwrap(), &task));
+        assert_eq!(world.elapsed(), 4 * SHORT);
         assert!(wait_timeout([&late], SHORT).is_empty());
-        let soon = Moment(Instant::now() + SHORT);
+        let soon = Moment(world.now() + SHORT, world);
         let objects: [&dyn Waitable; 3] = [&late, &soon, &task];
         assert_eq!(wait_timeout(objects, 20 * SHORT).len(), 2);
+        assert_eq!(world.elapsed(), 25 * SHORT);
     });
 }
 

@@ -9,19 +9,20 @@ use greenloop::greenlet::Greenlet;
 use greenloop::hub::Hub;
 use greenloop::{Elapsed, Timeout, joinall, sleep, spawn, with_timeout, yield_now};
 
-use crate::support::{Random, within};
+use crate::support::{Random, in_a_world, within};
 use crate::{LIMIT, LONG, Log, SHORT, compute};
 
 #[test]
 fn the_value_or_the_limit_but_never_both_and_never_neither() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let mut random = Random::new(1);
-        let outcomes = [Rc::new(Cell::new(0)), Rc::new(Cell::new(0))];
+        let mut longest = Duration::ZERO;
         let tasks: Vec<_> = (0..1000)
             .map(|_| {
                 let limit = Duration::from_micros(500 + random.below(1000) as u64);
-                let work = Duration::from_micros(500 + random.below(1000) as u64);
-                let outcomes = outcomes.clone();
+                // Never the same as the limit.
+                let work = Duration::from_nanos(500 + 1_000 * (500 + random.below(1000) as u64));
+                longest = longest.max(work.min(limit));
                 spawn(move || {
                     let done = Cell::new(false);
                     let outcome = with_timeout(limit, || {
@@ -29,12 +30,11 @@ fn the_value_or_the_limit_but_never_both_and_never_neither() {
                         done.set(true);
                         7
                     });
+                    assert_eq!(outcome.is_ok(), work < limit, "{work:?} of {limit:?}");
                     match outcome {
                         Ok(value) => assert!(value == 7 && done.get()),
                         Err(elapsed) => assert!(elapsed.limit() == limit && !done.get()),
                     }
-                    let count = &outcomes[usize::from(outcome.is_ok())];
-                    count.set(count.get() + 1);
                     // Nothing of it comes later.
                     yield_now();
                     sleep(SHORT);
@@ -42,7 +42,7 @@ fn the_value_or_the_limit_but_never_both_and_never_neither() {
             })
             .collect();
         assert!(joinall(&tasks).len() == 1000 && tasks.into_iter().all(|task| task.join().is_ok()));
-        assert_eq!(outcomes.iter().map(|count| count.get()).sum::<u32>(), 1000);
+        assert_eq!(world.elapsed(), longest + SHORT);
     });
 }
 
@@ -68,7 +68,7 @@ fn a_limit_that_comes_with_the_wake_is_told_or_forgotten() {
 
 #[test]
 fn nested_limits_keep_their_identity() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         for (outer, inner, expected) in [(1, 10_000, "outer"), (10_000, 1, "inner"), (1, 1, "outer")] {
             let (outer, inner) = (outer * SHORT, inner * SHORT);
             let mut ended_by = "nobody";
@@ -95,6 +95,7 @@ fn nested_limits_keep_their_identity() {
         let log = Log::new();
         nest(20, 10, &log);
         assert_eq!(log.take(), (10..=20).collect::<Vec<_>>());
+        assert_eq!(world.elapsed(), 4 * SHORT);
     });
 }
 
@@ -136,14 +137,14 @@ fn destructors_run_and_may_set_limits_of_their_own() {
 
 #[test]
 fn who_swallows_it_goes_on_and_is_not_told_again() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let outcome = with_timeout(SHORT, || {
             let payload = catch_unwind(|| sleep(LONG)).unwrap_err();
             assert!(payload.is::<Elapsed>());
             sleep(3 * SHORT);
             "went on"
         });
-        assert_eq!(outcome, Ok("went on"));
+        assert_eq!((outcome, world.elapsed()), (Ok("went on"), 4 * SHORT));
         // What it caught it may pass on: even then the limit is recognised.
         let outcome = with_timeout(SHORT, || {
             let payload = catch_unwind(|| sleep(LONG)).unwrap_err();
@@ -152,19 +153,26 @@ fn who_swallows_it_goes_on_and_is_not_told_again() {
         });
         let outcome: Result<(), _> = outcome;
         assert!(outcome.is_err());
+        assert_eq!(world.elapsed(), 6 * SHORT);
     });
 }
 
 #[test]
 fn a_started_one_may_be_cancelled_by_another_green_thread() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let mut timeout = Timeout::new(SHORT);
         timeout.start().unwrap();
         let canceller = spawn(move || timeout.cancel());
         sleep(3 * SHORT);
         canceller.join().unwrap();
+        assert_eq!(world.elapsed(), 3 * SHORT);
+    });
+}
 
-        // Even when its time is over and main is on its way to be told, wherever that waits.
+/// Main is on its way to be told, wherever it waits.
+#[test]
+fn a_started_one_may_be_cancelled_even_when_its_time_is_over() {
+    within(LIMIT, || {
         let waits: [&dyn Fn(); 3] = [&|| sleep(20 * SHORT), &|| spawn(|| sleep(20 * SHORT)).wait(), &|| {
             let greenlet = Greenlet::new(|()| sleep(20 * SHORT));
             greenlet.switch(()).unwrap();
