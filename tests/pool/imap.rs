@@ -62,10 +62,11 @@ fn slots_that_others_hold_are_left_to_them() {
 
 #[test]
 fn a_time_limit_loses_no_result() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let pool = Pool::new(2);
         let patience = |turns: u64| {
-            sleep(SHORT * turns as u32);
+            // None ends together with a limit.
+            sleep(SHORT * turns as u32 + SHORT / 2);
             turns
         };
         let mut results = pool.imap([8, 1, 2], patience);
@@ -78,7 +79,8 @@ fn a_time_limit_loses_no_result() {
             }
         }
         assert_eq!(values, [8, 1, 2]);
-        assert!(late > 0 && results.next().is_none());
+        assert!(results.next().is_none());
+        assert_eq!((late, world.elapsed()), (8, 8 * SHORT + SHORT / 2));
     });
 }
 

@@ -7,7 +7,7 @@ use greenloop::sync::{RwLock, RwLockWriteGuard};
 use greenloop::{JoinHandle, idle, sleep, spawn, with_timeout, yield_now};
 
 use super::support::{
-    LeftOut, block_past, end_with_one_parked, in_any_order, once, spawn_parked, two_deadlines,
+    LeftOut, block_past, end_with_one_parked, in_a_world, in_any_order, once, spawn_parked, two_deadlines,
 };
 use super::{LIMIT, Log};
 
@@ -74,7 +74,7 @@ fn all_are_served_in_order_of_arrival() {
 
 #[test]
 fn a_writer_that_leaves_lets_the_readers_behind_it_in() {
-    in_any_order(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let (lock, log) = locked();
         let guard = lock.read().unwrap();
         let killed = writer(&lock, &log, "killed");
@@ -83,11 +83,12 @@ fn a_writer_that_leaves_lets_the_readers_behind_it_in() {
         a.join().unwrap();
         let late = spawn_parked({
             let lock = lock.clone();
-            move || lock.write_timeout(Duration::from_millis(200)).is_err()
+            move || lock.write_timeout(Duration::from_millis(5)).is_err()
         });
         let b = reader(&lock, &log, "b");
         assert!(late.join().unwrap());
         b.join().unwrap();
+        assert_eq!(world.elapsed(), Duration::from_millis(5));
         assert_eq!(log.take(), ["a", "end of a", "b", "end of b"]);
         drop(guard);
         assert!(lock.try_write().is_ok());

@@ -8,7 +8,7 @@ use greenloop::greenlet::{AnyGreenlet, Generator, Greenlet, current};
 use greenloop::hub::Hub;
 use greenloop::{GreenletExit, JoinHandle, Timeout, sleep, spawn, with_timeout, yield_now};
 
-use crate::support::within;
+use crate::support::{in_a_world, within};
 use crate::{CountsDrops, LIMIT, LONG, Log, SHORT, raise, raised};
 
 /// Yields 0, 1, 2 and so on, each after a short sleep; counts its end.
@@ -25,15 +25,16 @@ fn ticks(ended: &Rc<Cell<u32>>) -> Generator<(), u32> {
 
 #[test]
 fn a_kill_of_who_waits_for_a_generator() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |_| {
         let ended = Rc::new(Cell::new(0));
         let generator = ticks(&ended);
         let puller = spawn(move || generator.for_each(drop));
-        sleep(3 * SHORT);
+        sleep(2 * SHORT + SHORT / 2);
         puller.kill();
         assert!(puller.join().unwrap_err().is_killed());
         // The body was asleep in the hub: it ends when it next yields.
-        sleep(3 * SHORT);
+        assert_eq!(ended.get(), 0);
+        sleep(SHORT);
         assert_eq!(ended.get(), 1);
         assert_eq!(Hub::current().alive(), 0);
     });
@@ -41,20 +42,20 @@ fn a_kill_of_who_waits_for_a_generator() {
 
 #[test]
 fn a_time_limit_ends_the_pull_and_the_next_one_goes_on() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let ended = Rc::new(Cell::new(0));
         let mut generator = ticks(&ended);
         let mut seen = Vec::new();
-        let late = with_timeout(100 * SHORT, || {
+        // In the middle of the fifth pull.
+        let limit = 8 * SHORT + SHORT / 2;
+        let late = with_timeout(limit, || {
             for tick in &mut generator {
                 seen.push(tick);
                 sleep(SHORT);
             }
         });
-        assert!(late.is_err());
-        assert!(!seen.is_empty());
-        let next = generator.next().unwrap();
-        assert_eq!(next as usize, seen.len(), "nothing is lost");
+        assert_eq!((late.is_err(), world.elapsed(), &*seen), (true, limit, &[0, 1, 2, 3][..]));
+        assert_eq!((generator.next(), world.elapsed()), (Some(4), 9 * SHORT), "nothing is lost");
         drop(generator);
         sleep(3 * SHORT);
         assert_eq!(ended.get(), 1);
@@ -192,7 +193,7 @@ fn a_kill_of_who_only_switches() {
 
 #[test]
 fn a_time_limit_of_main_in_a_switch() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let greenlet = Greenlet::new(|value: u32| {
             sleep(4 * SHORT);
             value + 1
@@ -205,6 +206,7 @@ fn a_time_limit_of_main_in_a_switch() {
         let payload = catch_unwind(|| sleep(LONG)).unwrap_err();
         assert!(payload.is::<greenloop::error::InvalidSwitch>());
         assert!(greenlet.is_dead());
+        assert_eq!(world.elapsed(), 4 * SHORT);
     });
 }
 
@@ -227,7 +229,7 @@ fn generators_in_green_threads_wait_side_by_side() {
 
 #[test]
 fn a_panic_of_a_body_that_waited_reaches_who_pulls() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |_| {
         let mut generator = Generator::<(), u32>::new(|_, ()| {
             sleep(SHORT);
             raise("after a sleep")
