@@ -8,14 +8,14 @@ use std::time::Duration;
 use greenloop::pool::{Group, Pool};
 use greenloop::{GreenletExit, idle, sleep, spawn, with_timeout, yield_now};
 
-use crate::support::within;
+use crate::support::{in_a_world, within};
 use crate::{LIMIT, LONG, Log, raise, raised, text};
 
 const SHORT: Duration = Duration::from_millis(2);
 
 #[test]
 fn case_73_a_kill_is_raised_once_per_member() {
-    within(LIMIT, || {
+    in_a_world(LIMIT, |world| {
         let group = Group::new();
         let raised = Rc::new(Cell::new(0));
         let stubborn = [(); 3].map(|()| {
@@ -24,15 +24,17 @@ fn case_73_a_kill_is_raised_once_per_member() {
                 let exit = catch_unwind(AssertUnwindSafe(|| sleep(LONG))).unwrap_err();
                 assert!(exit.is::<GreenletExit>());
                 raised.set(raised.get() + 1);
-                sleep(Duration::from_millis(20));
+                sleep(3 * SHORT);
             })
         });
         yield_now();
         assert!(!group.try_kill());
         group.try_kill();
         assert!(!group.kill_timeout(SHORT), "they catch it and go on");
+        assert_eq!(world.elapsed(), SHORT);
         group.killone(&stubborn[0]);
         group.kill();
+        assert_eq!(world.elapsed(), 3 * SHORT);
         assert_eq!(raised.get(), 3);
         assert!(stubborn.into_iter().all(|task| task.join().is_ok()));
     });
