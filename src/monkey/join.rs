@@ -61,9 +61,9 @@ unsafe fn join_at_last(thread: pthread_t, result: *mut *mut c_void) -> Option<c_
         // SAFETY: the caller's contract, and it waits, so `result` is still there.
         unsafe { original::pthread_join(thread, ptr::with_exposed_provenance_mut(result)) as isize }
     };
-    // Its thread counts while it is at work. A join need not, and it may wait for the time to pass.
-    let is_counted = ask(|clock| clock.threads().contain(thread)).unwrap_or(false);
-    Some(if is_counted { apart_uncounted(join) } else { apart(join) } as c_int)
+    // Its thread counts while it is at work, and the join from then on. Before, that may wait for the time to pass.
+    let joining = ask(|clock| clock.threads().begin_join(thread)).flatten();
+    Some(if joining.is_some() { apart_uncounted(join) } else { apart(join) } as c_int)
 }
 
 #[unsafe(no_mangle)]

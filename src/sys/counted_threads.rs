@@ -22,6 +22,8 @@ const PATIENCE: u32 = 300;
 #[derive(Debug)]
 pub(crate) struct CountedThreads {
     all: Lock<Vec<Arc<Counted>>>,
+    /// Those of them that are waited for, by what the C library knows them by.
+    joined: Lock<Vec<pthread_t>>,
     are_denied: AtomicBool,
     /// Whether they count no more.
     are_let_be: AtomicBool,
@@ -58,6 +60,23 @@ struct Life {
 impl Drop for Life {
     fn drop(&mut self) {
         self.threads.all.lock().retain(|other| !Arc::ptr_eq(other, &self.counted));
+    }
+}
+
+/// While it lives, the end of a thread is waited for.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    threads: Arc<CountedThreads>,
+    thread: pthread_t,
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        let mut joined = self.threads.joined.lock();
+        let place = joined.iter().position(|&other| other == self.thread);
+        if let Some(place) = place {
+            joined.swap_remove(place);
+        }
     }
 }
 
@@ -100,6 +119,7 @@ impl CountedThreads {
     pub(crate) fn new() -> CountedThreads {
         CountedThreads {
             all: Lock::new(Vec::new()),
+            joined: Lock::new(Vec::new()),
             are_denied: AtomicBool::new(false),
             are_let_be: AtomicBool::new(false),
         }
@@ -163,16 +183,27 @@ impl CountedThreads {
     }
 
     /// Whether this is one of them.
-    pub(crate) fn contain(&self, thread: pthread_t) -> bool {
+    fn contain(&self, thread: pthread_t) -> bool {
         // Relaxed: as above.
         self.all.lock().iter().any(|counted| counted.handle.load(Ordering::Relaxed) == thread)
     }
 
-    /// Whether one of them does something, so that others may hear of it.
+    /// If this is one of them, who waits for its end does so until what this returns is dropped.
+    pub(crate) fn begin_join(self: &Arc<Self>, thread: pthread_t) -> Option<Joining> {
+        self.contain(thread).then(|| {
+            self.joined.lock().push(thread);
+            Joining { threads: self.clone(), thread }
+        })
+    }
+
+    /// Whether one of them does something, so that others may hear of it, or who waits for its end is about to.
     pub(crate) fn are_at_work(&self) -> bool {
         // Relaxed: asked by the OS thread that sets it.
         if self.are_let_be.load(Ordering::Relaxed) {
             return false;
+        }
+        if self.joined.lock().iter().any(|&thread| !self.contain(thread)) {
+            return true;
         }
         let all = self.all.lock();
         let rest = |counted: &Arc<Counted>| counted.rests();
@@ -249,6 +280,7 @@ fn wait_in(line: &str) -> Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::original;
 
     #[test]
     fn a_line_tells_what_is_waited_for() {
@@ -263,5 +295,39 @@ mod tests {
         assert_eq!(wait_in(&line(libc::SYS_epoll_pwait, 50)), Wait::None);
         assert_eq!(wait_in(&line(libc::SYS_recvfrom, 0)), Wait::Descriptor);
         assert_eq!(wait_in(&line(libc::SYS_clock_nanosleep, 0)), Wait::None);
+    }
+    /// A thread that ends when it may.
+    unsafe extern "C-unwind" fn waits(may_end: *mut c_void) -> *mut c_void {
+        // SAFETY: the flag of the test below, which joins the thread.
+        while !unsafe { &*may_end.cast::<AtomicBool>() }.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        may_end
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "there are no threads of C's")]
+    fn who_waits_for_one_that_has_ended_is_about_to_go_on() {
+        let threads = Arc::new(CountedThreads::new());
+        let mut may_end = AtomicBool::new(false);
+        let flag = &raw mut may_end;
+        let mut thread = 0;
+        let make = |start, argument| {
+            // SAFETY: the place is valid for writes, and `create` gives a function with what it takes.
+            let error =
+                unsafe { original::pthread_create(&mut thread, std::ptr::null(), Some(start), argument) };
+            (error, thread)
+        };
+        // SAFETY: `waits` reads the flag, which outlives the thread.
+        assert_eq!(unsafe { threads.clone().create(waits, flag.cast(), make) }, 0);
+        let joining = threads.begin_join(thread).unwrap();
+        // SAFETY: as above; the thread only reads it.
+        unsafe { &*flag }.store(true, Ordering::SeqCst);
+        // SAFETY: a thread that nobody else joins; its result is not asked for.
+        assert_eq!(unsafe { libc::pthread_join(thread, std::ptr::null_mut()) }, 0);
+        assert!(threads.begin_join(thread).is_none(), "it has ended");
+        assert!(threads.are_at_work());
+        drop(joining);
+        assert!(!threads.are_at_work());
     }
 }
