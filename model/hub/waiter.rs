@@ -12,6 +12,10 @@ impl WaitingOn {
     pub(crate) fn Other(_call: &'static str) -> WaitingOn {
         WaitingOn
     }
+
+    pub(crate) fn held<T>(_call: &'static str, _holder: &T) -> WaitingOn {
+        WaitingOn
+    }
 }
 
 /// Whether a wake has come, kept for good: a wake may come when its wait is long over.
