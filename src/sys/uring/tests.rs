@@ -49,16 +49,15 @@ fn full_and_half_closed() -> (TcpStream, TcpStream) {
     (one, other)
 }
 
-/// Writes until there is no room, and none comes: what is on its way makes some once more when it has arrived.
+/// Writes until there is no room. What is on its way makes some once more when it has arrived.
 fn fill(mut one: &TcpStream) {
+    while one.write(&[0; 65_536]).is_ok() {}
+}
+
+fn has_room(one: &TcpStream) -> bool {
     let mut room = libc::pollfd { fd: one.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-    loop {
-        while one.write(&[0; 65_536]).is_ok() {}
-        // SAFETY: `room` is one element, which is borrowed for the call.
-        if unsafe { libc::poll(&mut room, 1, 50) } == 0 || room.revents & libc::POLLOUT == 0 {
-            return;
-        }
-    }
+    // SAFETY: `room` is one element, which is borrowed for the call.
+    unsafe { libc::poll(&mut room, 1, 0) == 1 && room.revents & libc::POLLOUT != 0 }
 }
 
 #[test]
@@ -157,11 +156,17 @@ fn who_writes_to_one_that_sends_no_more_is_told_once_there_is_room() {
     let (one, mut other) = full_and_half_closed();
     for token in [1, 2] {
         uring.ask(one.as_raw_fd(), token, Interest::WRITABLE);
-        let start = Instant::now();
-        let mut waits = 0;
+        let (mut start, mut waits) = (Instant::now(), 0);
         while start.elapsed() < Duration::from_millis(20) {
             waits += 1;
-            assert_eq!(events_within(&mut uring, Some(Duration::from_millis(20))), []);
+            let told = events_within(&mut uring, Some(Duration::from_millis(20)));
+            if !told.is_empty() {
+                // The kernel asks for the other end's room again and again, and has found some.
+                assert!(has_room(&one), "{told:?}");
+                fill(&one);
+                uring.ask(one.as_raw_fd(), token, Interest::WRITABLE);
+                (start, waits) = (Instant::now(), 0);
+            }
         }
         assert!(waits < 10, "{waits} waits");
         let mut bytes = vec![0; 1 << 20];
