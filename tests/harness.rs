@@ -200,7 +200,7 @@ fn an_order_that_fails_is_told_and_can_be_seen_again() {
             let tasks = [1, 2].map(|number| {
                 let order = order.clone();
                 greenloop::spawn(move || {
-                    std::thread::sleep(Duration::from_millis(5));
+                    greenloop::yield_now();
                     order.lock().unwrap().push(number);
                 })
             });

@@ -150,6 +150,14 @@ fn play(times: usize) {
     ponger.unwrap().join().unwrap();
 }
 
+/// What a recorder has of that.
+fn recording_of(times: usize) -> Recording {
+    yield_now();
+    let recorder = Recorder::start(1 << 20).unwrap();
+    play(times);
+    recorder.snapshot()
+}
+
 /// Holds it to the rules of the format, and of time.
 fn assert_sound(events: &[Value]) {
     for event in events {
@@ -183,11 +191,7 @@ fn assert_sound(events: &[Value]) {
 fn who_ran_who_woke_whom_and_who_waited_on_what() {
     let _alone = alone();
     within(LIMIT, || {
-        yield_now();
-        let recorder = Recorder::start(1 << 20).unwrap();
-        play(50);
-        let events = parsed(&recorder.snapshot());
-        drop(recorder);
+        let events = parsed(&recording_of(50));
         assert_sound(&events);
         let here = |name: &Value| name.as_str().unwrap().starts_with("tests/inspect/recorder.rs:");
         let slices = of_phase(&events, "X");
@@ -367,11 +371,7 @@ impl Told {
 fn perfettos_own_format_has_the_same() {
     let _alone = alone();
     within(LIMIT, || {
-        yield_now();
-        let recorder = Recorder::start(1 << 20).unwrap();
-        play(50);
-        let recording = recorder.snapshot();
-        drop(recorder);
+        let recording = recording_of(50);
         let mut trace = Vec::new();
         recording.write_perfetto(&mut trace).unwrap();
         let told = told(&trace);
@@ -496,11 +496,7 @@ fn what_the_parent_of_a_fork_is_to_save_the_child_does_not() {
 fn perfettos_own_descriptors_know_all_of_it() {
     let _alone = alone();
     within(LIMIT, || {
-        yield_now();
-        let recorder = Recorder::start(1 << 20).unwrap();
-        play(50);
-        let recording = recorder.snapshot();
-        drop(recorder);
+        let recording = recording_of(50);
         let path = own_file("schema");
         recording.write_perfetto(fs::File::create(&path).unwrap()).unwrap();
         let expected = told(&fs::read(&path).unwrap());

@@ -3,13 +3,17 @@
 //! The worker is this program again, in a process of its own, over each engine. Which calls of the broker's are the last ones is told by
 //! the variable, so that nothing of the kind is in the crate.
 
+#[macro_use]
+#[path = "../support/passes_on.rs"]
+mod passes_on;
+
 use clients::folder::Folder;
 use clients::measure::patched;
 use clients::postgresql::Server;
 use clients::program::{Program, Stop};
 use fleet::{
-    Backoff, Broker, BrokerError, Completion, DeadJob, Failure, Job, Lease, NewJob, Priority, Record,
-    Settlement, Status, Worker,
+    Backoff, Broker, BrokerError, Completion, Failure, Job, Lease, NewJob, Priority, Settlement, Status,
+    Worker,
 };
 use rustix::process::{Signal, getpid, kill_process};
 use std::collections::BTreeSet;
@@ -63,13 +67,7 @@ struct Ending {
 }
 
 impl Broker for Ending {
-    fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
-        self.broker.push(jobs)
-    }
-
-    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
-        self.broker.submit(job)
-    }
+    passes_on!();
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         self.end.pass("before it is taken");
@@ -91,34 +89,6 @@ impl Broker for Ending {
         let held = self.broker.settle(settlements);
         self.end.pass("when it is settled");
         held
-    }
-
-    fn result(&self, job: u64) -> Result<Option<String>, BrokerError> {
-        self.broker.result(job)
-    }
-
-    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
-        self.broker.keep(name, text, kept)
-    }
-
-    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
-        self.broker.kept(name)
-    }
-
-    fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
-        self.broker.records(after, most)
-    }
-
-    fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
-        self.broker.dead_jobs(most)
-    }
-
-    fn requeue_dead(&self) -> Result<u64, BrokerError> {
-        self.broker.requeue_dead()
-    }
-
-    fn purge(&self) -> Result<(), BrokerError> {
-        self.broker.purge()
     }
 
     fn status(&self) -> Result<Status, BrokerError> {

@@ -2,8 +2,7 @@
 
 use crate::patched;
 use fleet::{
-    Broker, BrokerError, Completion, Count, DeadJob, Job, Lease, NewJob, Record, Settlement, Sqlite, Status,
-    Verdict, Worker,
+    Broker, BrokerError, Completion, Count, Job, Lease, NewJob, Settlement, Sqlite, Status, Verdict, Worker,
 };
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -41,13 +40,7 @@ impl Failing {
 }
 
 impl Broker for Failing {
-    fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
-        self.broker.push(jobs)
-    }
-
-    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
-        self.broker.submit(job)
-    }
+    passes_on!();
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         self.pass(|broker| broker.take(most, lease))
@@ -68,34 +61,6 @@ impl Broker for Failing {
             return Err(BrokerError::Other("it is not to be written".to_owned()));
         }
         self.pass(|broker| broker.settle(settlements))
-    }
-
-    fn result(&self, job: u64) -> Result<Option<String>, BrokerError> {
-        self.broker.result(job)
-    }
-
-    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
-        self.broker.keep(name, text, kept)
-    }
-
-    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
-        self.broker.kept(name)
-    }
-
-    fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
-        self.broker.records(after, most)
-    }
-
-    fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
-        self.broker.dead_jobs(most)
-    }
-
-    fn requeue_dead(&self) -> Result<u64, BrokerError> {
-        self.broker.requeue_dead()
-    }
-
-    fn purge(&self) -> Result<(), BrokerError> {
-        self.broker.purge()
     }
 
     fn status(&self) -> Result<Status, BrokerError> {

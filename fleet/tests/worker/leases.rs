@@ -2,8 +2,7 @@
 
 use crate::{errors, patched, records, with_jobs};
 use fleet::{
-    Broker, BrokerError, Completion, Count, DeadJob, Failure, Job, Lease, NewJob, Record, Settlement, Sqlite,
-    Status, Worker,
+    Broker, BrokerError, Completion, Count, Failure, Job, Lease, NewJob, Settlement, Sqlite, Status, Worker,
 };
 use greenloop::event::Event;
 use std::cell::{Cell, RefCell};
@@ -144,13 +143,7 @@ impl Late {
 }
 
 impl Broker for Late {
-    fn push(&self, jobs: &[NewJob]) -> Result<usize, BrokerError> {
-        self.broker.push(jobs)
-    }
-
-    fn submit(&self, job: &NewJob) -> Result<Option<u64>, BrokerError> {
-        self.broker.submit(job)
-    }
+    passes_on!();
 
     fn take(&self, most: usize, lease: Duration) -> Result<Vec<Job>, BrokerError> {
         let jobs = self.broker.take(most, lease)?;
@@ -167,34 +160,6 @@ impl Broker for Late {
 
     fn settle(&self, settlements: &[Settlement]) -> Result<Vec<bool>, BrokerError> {
         self.broker.settle(settlements)
-    }
-
-    fn result(&self, job: u64) -> Result<Option<String>, BrokerError> {
-        self.broker.result(job)
-    }
-
-    fn keep(&self, name: &str, text: &str, kept: Duration) -> Result<(), BrokerError> {
-        self.broker.keep(name, text, kept)
-    }
-
-    fn kept(&self, name: &str) -> Result<Option<String>, BrokerError> {
-        self.broker.kept(name)
-    }
-
-    fn records(&self, after: u64, most: usize) -> Result<Vec<Record>, BrokerError> {
-        self.broker.records(after, most)
-    }
-
-    fn dead_jobs(&self, most: usize) -> Result<Vec<DeadJob>, BrokerError> {
-        self.broker.dead_jobs(most)
-    }
-
-    fn requeue_dead(&self) -> Result<u64, BrokerError> {
-        self.broker.requeue_dead()
-    }
-
-    fn purge(&self) -> Result<(), BrokerError> {
-        self.broker.purge()
     }
 
     fn status(&self) -> Result<Status, BrokerError> {

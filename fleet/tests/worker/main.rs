@@ -1,5 +1,9 @@
 //! What a worker makes of jobs that end in every way there is.
 
+#[macro_use]
+#[path = "../support/passes_on.rs"]
+mod passes_on;
+
 mod ends;
 mod failing;
 mod leases;
